@@ -1,0 +1,46 @@
+/**
+ * Small helpers over bytes. Inside this program bytes are `Buffer`s: a Buffer is a Uint8Array with the reads, writes,
+ * comparisons and slices that the codecs need, implemented natively.
+ *
+ * A "byte string" is a JavaScript string in which each UTF-16 unit is one byte (0 to 255). It compares with `<` in byte
+ * order, slices cheaply and works as a Map key; `utf8ToByteString("é")` is "\xc3\xa9".
+ */
+
+/** The same memory as a Buffer (no copy). */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** A Buffer with the UTF-8 bytes of `text`. */
+export function utf8(text: string): Buffer {
+  return Buffer.from(text, "utf8");
+}
+
+const NON_ASCII = /[^\x00-\x7f]/;
+
+/** UTF-8 bytes of `text` as a byte string; ASCII text is returned as it is. */
+export function utf8ToByteString(text: string): string {
+  return NON_ASCII.test(text) ? Buffer.from(text, "utf8").latin1Slice() : text;
+}
+
+const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Text of a byte string, or undefined where its bytes are not valid UTF-8. */
+export function byteStringToUtf8(bytes: string): string | undefined {
+  if (!NON_ASCII.test(bytes)) return bytes;
+  return decodeUtf8(Buffer.from(bytes, "latin1"));
+}
+
+/** Text of `bytes`, or undefined where they are not valid UTF-8 (a BOM is kept). */
+export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return STRICT_UTF8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Orders `<`-comparable values for Array.prototype.sort. */
+export function compare<T extends string | number>(a: T, b: T): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,39 @@
+/** What the rest of gitwire and everything above it knows of stored objects: one to read, where to read, where to write. */
+
+import { KvError } from "../../errors.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "./oid.ts";
+
+/** An object in memory, its content without git's header. Nobody writes into `data`: it may be shared by a cache. */
+export interface GitObject {
+  readonly kind: ObjectKind;
+  readonly data: Buffer;
+}
+
+/** A place objects are read from. */
+export interface ObjectSource {
+  readonly format: ObjectFormat;
+  /** The object, or undefined where it is not here. The empty tree is always here. Throws CORRUPT on a damaged one. */
+  read(oid: Oid): GitObject | undefined;
+  /** Whether the object is here; cheaper than {@link read}. */
+  has(oid: Oid): boolean;
+}
+
+/** A place new objects are written to. Writing the same object twice stores it once. */
+export interface ObjectSink {
+  readonly format: ObjectFormat;
+  /** Writes an object whole and returns its id. */
+  write(kind: ObjectKind, data: Uint8Array): Oid;
+  /**
+   * Writes the object `data` as `delta` (git's copy/insert instructions, header included) against `base`, which is an
+   * object of the same kind that the receiver has or that was written here before. Returns the id of `data`.
+   */
+  writeDelta(kind: ObjectKind, data: Uint8Array, base: Oid, delta: Uint8Array): Oid;
+}
+
+/** Content of the object `oid`, which must be of `kind`. Throws BAD_OBJECT where it is missing or of another kind. */
+export function readAs(source: ObjectSource, oid: Oid, kind: ObjectKind): Buffer {
+  const object = source.read(oid);
+  if (object === undefined) throw new KvError("BAD_OBJECT", `${kind} ${oid} is missing`);
+  if (object.kind !== kind) throw new KvError("BAD_OBJECT", `${oid} is a ${object.kind}, not a ${kind}`);
+  return object.data;
+}

@@ -1,0 +1,80 @@
+/**
+ * Object ids and the two object formats git knows.
+ *
+ * An object id is the hash of `<kind> SP <size in decimal> NUL <content>` (git: gitformat-pack, "hash-function-transition").
+ * Here it is always lower-case hex, 40 digits for sha1 and 64 for sha256; raw bytes appear only inside codecs.
+ */
+
+import { KvError } from "../../errors.ts";
+
+/** Lower-case hex object id: 40 digits (sha1) or 64 (sha256). */
+export type Oid = string;
+
+/** The four kinds of git object. */
+export type ObjectKind = "commit" | "tree" | "blob" | "tag";
+
+/** What depends on `extensions.objectFormat`. */
+export interface ObjectFormat {
+  readonly name: "sha1" | "sha256";
+  /** Bytes of a raw object id: 20 or 32. */
+  readonly rawSize: number;
+  /** Hex digits of an object id: 40 or 64. */
+  readonly hexSize: number;
+  /** "No object" in ref updates. */
+  readonly zeroOid: Oid;
+  /** The tree without entries; git has it built in, so it need not be stored. */
+  readonly emptyTree: Oid;
+}
+
+export const SHA1: ObjectFormat = {
+  name: "sha1",
+  rawSize: 20,
+  hexSize: 40,
+  zeroOid: "0".repeat(40),
+  emptyTree: "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+};
+
+export const SHA256: ObjectFormat = {
+  name: "sha256",
+  rawSize: 32,
+  hexSize: 64,
+  zeroOid: "0".repeat(64),
+  emptyTree: "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+};
+
+/** The format called `name` in git config or on the wire. Throws UNSUPPORTED for any other name. */
+export function objectFormat(name: string): ObjectFormat {
+  if (name === "sha1") return SHA1;
+  if (name === "sha256") return SHA256;
+  throw new KvError("UNSUPPORTED", `object format '${name}' is not known`, { hint: "git knows sha1 and sha256" });
+}
+
+const HEX = /^[0-9a-f]*$/;
+
+/** True when `text` is a full object id of `format` (lower-case hex only, as git writes it). */
+export function isOid(format: ObjectFormat, text: string): boolean {
+  return text.length === format.hexSize && HEX.test(text);
+}
+
+// One hasher per format, reused: `digest` resets it. 0.30 us for a 200-byte object against 0.53 us with a new one each time.
+const hashers = { sha1: new Bun.CryptoHasher("sha1"), sha256: new Bun.CryptoHasher("sha256") };
+
+/** A new streaming hasher of the format's hash function (for packs, indexes and large blobs). */
+export function newHasher(format: ObjectFormat): Bun.CryptoHasher {
+  return new Bun.CryptoHasher(format.name);
+}
+
+/** Object id of `data` as an object of `kind`. */
+export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Oid {
+  return hashers[format.name].update(`${kind} ${data.length}\0`).update(data).digest("hex");
+}
+
+/** Object id of `data`, raw. */
+export function hashObjectRaw(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Buffer {
+  return hashers[format.name].update(`${kind} ${data.length}\0`).update(data).digest() as Buffer;
+}
+
+/** Hash of `data` as it is (pack and index trailers), raw. */
+export function hashBytes(format: ObjectFormat, data: Uint8Array): Buffer {
+  return hashers[format.name].update(data).digest() as Buffer;
+}

@@ -1,0 +1,58 @@
+/**
+ * Named limits. Each holds before memory is taken; input can never grow a buffer, a queue or a loop past one.
+ * Sizes are in bytes, times in milliseconds.
+ */
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+
+export const LIMITS = {
+  /** Longest pkt-line, its four length digits included (gitprotocol-common). */
+  packet: 65_520,
+  /** Longest pkt-line payload. */
+  packetPayload: 65_516,
+  /** Largest pack taken in one push. */
+  packBytes: 16 * GiB,
+  /** Most objects in one pack. */
+  packObjects: 20_000_000,
+  /** Longest delta chain that is followed (git writes 50, at most 4,095). */
+  deltaDepth: 4_095,
+  /** Largest object that is inflated into memory. */
+  objectBytes: 512 * MiB,
+  /** Largest tree, commit or tag that is parsed. */
+  parsedObjectBytes: 64 * MiB,
+  /** Ref updates in one push. */
+  refsPerPush: 4_096,
+  /** Longest ref name. */
+  refName: 1_024,
+  /** Refs held or read from a peer. */
+  refs: 1_000_000,
+  /** Negotiation lines (want, have, shallow) in one fetch request. */
+  fetchLines: 1_000_000,
+  /** Push options in one push, and the longest of them. */
+  pushOptions: 64,
+  pushOptionBytes: 4 * KiB,
+  /** Largest request body of a negotiation (not of a push), inflated. */
+  requestBody: 64 * MiB,
+  /** Longest key in bytes of UTF-8 (docs/formats, section 3). */
+  keyBytes: 1_024,
+  /** Default largest inline value. */
+  inlineValue: 1 * MiB,
+  /** Tries of a transaction that meets a moving tip. */
+  conflictRetries: 20,
+  /** Depth of `include` in git config (as git). */
+  configIncludeDepth: 10,
+  /** Largest git config file. */
+  configBytes: 16 * MiB,
+  /** Depth of directories in a tree walk. */
+  treeDepth: 4_096,
+  /** Symbolic ref hops (as git). */
+  symrefDepth: 5,
+  /** Alternates nesting (as git). */
+  alternatesDepth: 5,
+  /** Longest line of a batch file. */
+  batchLine: 8 * MiB,
+  /** Time another process may hold a ref lock before we give up. */
+  lockWait: 5_000,
+} as const;
