@@ -1,9 +1,9 @@
 /** Loaded before every test file: the environment a test sees is the same everywhere. */
-process.env["LC_ALL"] = "C";
-process.env["TZ"] = "UTC";
-process.env["GIT_CONFIG_NOSYSTEM"] = "1";
-process.env["GIT_CONFIG_GLOBAL"] = "/dev/null";
-process.env["GIT_AUTHOR_NAME"] = "Test Author";
-process.env["GIT_AUTHOR_EMAIL"] = "author@example.com";
-process.env["GIT_COMMITTER_NAME"] = "Test Committer";
-process.env["GIT_COMMITTER_EMAIL"] = "committer@example.com";
+process.env.LC_ALL = "C";
+process.env.TZ = "UTC";
+process.env.GIT_CONFIG_NOSYSTEM = "1";
+process.env.GIT_CONFIG_GLOBAL = "/dev/null";
+process.env.GIT_AUTHOR_NAME = "Test Author";
+process.env.GIT_AUTHOR_EMAIL = "author@example.com";
+process.env.GIT_COMMITTER_NAME = "Test Committer";
+process.env.GIT_COMMITTER_EMAIL = "committer@example.com";

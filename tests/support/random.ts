@@ -17,7 +17,7 @@ export interface Random {
 
 /** A generator from GIT_KV_SEED or a fresh seed, which is printed under `label`. */
 export function random(label: string): Random {
-  const given = process.env["GIT_KV_SEED"];
+  const given = process.env.GIT_KV_SEED;
   const seed = given === undefined ? (Math.random() * 2 ** 32) >>> 0 : Number(given) >>> 0;
   console.error(`${label}: GIT_KV_SEED=${seed}`);
   return fromSeed(seed);
