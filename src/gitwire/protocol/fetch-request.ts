@@ -1,0 +1,236 @@
+/**
+ * What a fetch asks for, in protocol v0/v1 (git: gitprotocol-pack "Packfile Negotiation") and v2 (gitprotocol-v2 "fetch").
+ *
+ *     v0:  upload-request  =  want-list *shallow-line *1depth-request [filter-request] flush-pkt
+ *          want-list       =  PKT-LINE("want" SP obj-id SP capability-list LF) *PKT-LINE("want" SP obj-id LF)
+ *          shallow-line    =  PKT-LINE("shallow" SP obj-id)
+ *          depth-request   =  "deepen" SP depth / "deepen-since" SP timestamp / "deepen-not" SP ref
+ *          filter-request  =  PKT-LINE("filter" SP filter-spec)
+ *          upload-haves    =  *(*PKT-LINE("have" SP obj-id LF) flush-pkt) PKT-LINE("done")
+ *     v2:  the same words as arguments of one command, and "thin-pack" "no-progress" "include-tag" "ofs-delta"
+ *          "deepen-relative" "want-ref" SP ref, "sideband-all", "packfile-uris" SP list, "wait-for-done", "done"
+ */
+
+import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
+import { isOid, type ObjectFormat, type Oid } from "../object/oid.ts";
+import { type Capabilities, capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
+import { FLUSH, lineText, type PktReader, pktLine, quoted } from "./pkt-line.ts";
+
+/** How much of the history is asked for; absent parts mean all of it. */
+export interface DepthRequest {
+  /** Commits the client has without their parents. */
+  readonly shallow: readonly Oid[];
+  readonly deepen?: number;
+  readonly deepenSince?: number;
+  readonly deepenNot: readonly string[];
+  readonly deepenRelative: boolean;
+  readonly filter?: string;
+}
+
+/** The first part of a v0 conversation. */
+export interface UploadRequest extends DepthRequest {
+  readonly wants: readonly Oid[];
+  readonly capabilities: Capabilities;
+}
+
+/** All of a v2 fetch command. */
+export interface FetchRequest extends DepthRequest {
+  readonly wants: readonly Oid[];
+  readonly haves: readonly Oid[];
+  readonly wantRefs: readonly string[];
+  readonly done: boolean;
+  readonly thinPack: boolean;
+  readonly noProgress: boolean;
+  readonly includeTag: boolean;
+  readonly ofsDelta: boolean;
+  readonly waitForDone: boolean;
+}
+
+/** A line of the v0 negotiation. */
+export type Negotiation = { readonly kind: "have"; readonly oid: Oid } | { readonly kind: "done" };
+
+/** The v0 request up to its flush. At least one want. */
+export function encodeUploadRequest(
+  request: Pick<UploadRequest, "wants" | "capabilities"> & Partial<DepthRequest>,
+): Buffer {
+  let list = ` ${formatCapabilities(request.capabilities)}`;
+  const lines: Buffer[] = [];
+  for (const oid of request.wants) {
+    lines.push(pktLine(`want ${oid}${list}\n`));
+    list = "";
+  }
+  for (const arg of formatDepth(request)) lines.push(pktLine(`${arg}\n`));
+  lines.push(FLUSH);
+  return Buffer.concat(lines);
+}
+
+/** One `have` line of v0. */
+export function encodeHave(oid: Oid): Buffer {
+  return pktLine(`have ${oid}\n`);
+}
+
+/** The v0 line that ends the negotiation. */
+export const DONE: Buffer = pktLine("done\n");
+
+/** Reads a v0 request up to its flush; undefined where the client wants nothing (a flush, or it hangs up). */
+export async function readUploadRequest(reader: PktReader, format: ObjectFormat): Promise<UploadRequest | undefined> {
+  const args = new FetchArguments(format);
+  let list: Capabilities | undefined;
+  for (let lines = 0; ; lines++) {
+    const packet = await reader.read();
+    if (packet.kind === "flush" || (packet.kind === "eof" && lines === 0)) break;
+    if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the request");
+    if (packet.kind !== "data") throw new KvError("PROTOCOL", `${packet.kind} inside the request`);
+    if (lines >= LIMITS.fetchLines) throw new KvError("LIMIT_EXCEEDED", "the request is too long");
+    let line = lineText(packet.data);
+    if (list === undefined && line.startsWith("want ")) {
+      const end = 5 + format.hexSize;
+      list = parseCapabilities(line.slice(end));
+      if (line.length > end && line[end] !== " ") throw unexpected(line);
+      line = line.slice(0, end);
+    }
+    if (!args.addCommon(line)) throw unexpected(line);
+  }
+  if (args.wants.length === 0) return undefined;
+  return { wants: args.wants, capabilities: list ?? capabilities(), ...args.depth() };
+}
+
+/** Parses a line of the v0 negotiation. Throws PROTOCOL on anything else. */
+export function parseNegotiation(format: ObjectFormat, data: Buffer): Negotiation {
+  const line = lineText(data);
+  if (line === "done") return { kind: "done" };
+  if (line.startsWith("have ") && isOid(format, line.slice(5))) return { kind: "have", oid: line.slice(5) };
+  throw new KvError("PROTOCOL", `git upload-pack: expected SHA1 list, got ${quoted(line)}`);
+}
+
+/** The arguments of a v2 fetch command. */
+export function formatFetchRequest(request: Partial<FetchRequest>): string[] {
+  const args: string[] = [];
+  if (request.thinPack === true) args.push("thin-pack");
+  if (request.noProgress === true) args.push("no-progress");
+  if (request.includeTag === true) args.push("include-tag");
+  if (request.ofsDelta === true) args.push("ofs-delta");
+  if (request.waitForDone === true) args.push("wait-for-done");
+  if (request.deepenRelative === true) args.push("deepen-relative");
+  args.push(...formatDepth(request));
+  for (const oid of request.wants ?? []) args.push(`want ${oid}`);
+  for (const ref of request.wantRefs ?? []) args.push(`want-ref ${ref}`);
+  for (const oid of request.haves ?? []) args.push(`have ${oid}`);
+  if (request.done === true) args.push("done");
+  return args;
+}
+
+/** Parses the arguments of a v2 fetch command. Throws PROTOCOL on one that is not known. */
+export function parseFetchRequest(args: readonly string[], format: ObjectFormat): FetchRequest {
+  const parsed = new FetchArguments(format);
+  const words = new Set<string>();
+  const wantRefs: string[] = [];
+  for (const arg of args) {
+    if (FLAGS.has(arg)) words.add(arg);
+    else if (arg.startsWith("want-ref ")) wantRefs.push(arg.slice(9));
+    else if (!parsed.addCommon(arg)) throw unexpected(arg);
+  }
+  return {
+    ...parsed.depth(),
+    wants: parsed.wants,
+    haves: parsed.haves,
+    wantRefs,
+    done: words.has("done"),
+    thinPack: words.has("thin-pack"),
+    noProgress: words.has("no-progress"),
+    includeTag: words.has("include-tag"),
+    ofsDelta: words.has("ofs-delta"),
+    waitForDone: words.has("wait-for-done"),
+    deepenRelative: words.has("deepen-relative"),
+  };
+}
+
+const FLAGS = new Set([
+  "done",
+  "thin-pack",
+  "no-progress",
+  "include-tag",
+  "ofs-delta",
+  "wait-for-done",
+  "deepen-relative",
+]);
+
+function formatDepth(request: Partial<DepthRequest>): string[] {
+  const args = (request.shallow ?? []).map((oid) => `shallow ${oid}`);
+  if (request.deepen !== undefined) args.push(`deepen ${request.deepen}`);
+  if (request.deepenSince !== undefined) args.push(`deepen-since ${request.deepenSince}`);
+  for (const ref of request.deepenNot ?? []) args.push(`deepen-not ${ref}`);
+  if (request.filter !== undefined) args.push(`filter ${request.filter}`);
+  return args;
+}
+
+/** The words v0 and v2 share. */
+class FetchArguments {
+  readonly wants: Oid[] = [];
+  readonly haves: Oid[] = [];
+  readonly #shallow: Oid[] = [];
+  readonly #deepenNot: string[] = [];
+  #deepen: number | undefined;
+  #deepenSince: number | undefined;
+  #filter: string | undefined;
+
+  constructor(readonly format: ObjectFormat) {}
+
+  /** False where the word is not one of them. */
+  addCommon(line: string): boolean {
+    const space = line.indexOf(" ");
+    const value = line.slice(space + 1);
+    switch (space < 0 ? "" : line.slice(0, space)) {
+      case "want":
+        this.wants.push(this.#oid(value, line));
+        return true;
+      case "have":
+        this.haves.push(this.#oid(value, line));
+        return true;
+      case "shallow":
+        this.#shallow.push(this.#oid(value, line));
+        return true;
+      case "deepen":
+        this.#deepen = number(value, line, 1);
+        return true;
+      case "deepen-since":
+        this.#deepenSince = number(value, line, 0);
+        return true;
+      case "deepen-not":
+        this.#deepenNot.push(value);
+        return true;
+      case "filter":
+        this.#filter = value;
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #oid(text: string, line: string): Oid {
+    if (isOid(this.format, text)) return text;
+    throw unexpected(line);
+  }
+
+  depth(): DepthRequest {
+    return {
+      shallow: this.#shallow,
+      deepenNot: this.#deepenNot,
+      deepenRelative: false,
+      ...(this.#deepen === undefined ? {} : { deepen: this.#deepen }),
+      ...(this.#deepenSince === undefined ? {} : { deepenSince: this.#deepenSince }),
+      ...(this.#filter === undefined ? {} : { filter: this.#filter }),
+    };
+  }
+}
+
+function number(text: string, line: string, least: number): number {
+  const value = Number(text);
+  if (!/^[0-9]{1,15}$/.test(text) || value < least) throw new KvError("PROTOCOL", `invalid ${quoted(line)}`);
+  return value;
+}
+
+function unexpected(line: string): KvError {
+  return new KvError("PROTOCOL", `unexpected line: ${quoted(line)}`);
+}
