@@ -68,6 +68,7 @@ export async function readCapabilityAdvertisement(reader: PktReader): Promise<Ca
   for (;;) {
     const packet = await reader.read();
     if (packet.kind === "flush") return collect(lines);
+    if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the capability advertisement");
     if (packet.kind !== "data") throw new KvError("PROTOCOL", `${packet.kind} inside the capability advertisement`);
     if (lines.length >= MAX_CAPABILITIES) throw new KvError("LIMIT_EXCEEDED", "too many capabilities advertised");
     lines.push(lineText(packet.data));

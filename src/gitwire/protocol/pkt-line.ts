@@ -59,6 +59,11 @@ export function tryLineText(data: Buffer): string | undefined {
   return decodeUtf8(data.subarray(0, end));
 }
 
+/** True where the payload begins with the ASCII text. */
+export function startsWith(data: Buffer, text: string): boolean {
+  return data.length >= text.length && data.latin1Slice(0, text.length) === text;
+}
+
 /** The text in quotes for an error message: control characters escaped, at most 100 characters. */
 export function quoted(text: string): string {
   return `'${JSON.stringify(text.slice(0, 100)).slice(1, -1)}'`;
@@ -93,10 +98,10 @@ export class PktReader {
   rest(): ByteSource {
     return {
       read: async () => {
-        if (this.#pending.length === 0 && !(await this.#more())) return undefined;
         const chunk = this.#pending;
         this.#pending = EMPTY;
-        return chunk;
+        if (chunk.length > 0) return chunk;
+        return this.#ended ? undefined : this.#source.read();
       },
     };
   }

@@ -21,7 +21,7 @@ import {
   parseCapabilities,
   readCapabilityAdvertisement,
 } from "./capabilities.ts";
-import { FLUSH, lineText, type Packet, type PktReader, pktLine, quoted, tryLineText } from "./pkt-line.ts";
+import { FLUSH, lineText, type Packet, type PktReader, pktLine, quoted, startsWith, tryLineText } from "./pkt-line.ts";
 
 export type Service = "git-receive-pack" | "git-upload-pack";
 
@@ -94,7 +94,7 @@ export function encodeServiceLine(service: Service): Buffer {
  */
 export async function readGreeting(reader: PktReader): Promise<Greeting> {
   let packet = await reader.read();
-  if (packet.kind === "data" && packet.data.latin1Slice(0, 10) === "# service=") {
+  if (packet.kind === "data" && startsWith(packet.data, "# service=")) {
     const flush = await reader.read();
     if (flush.kind !== "flush") throw new KvError("PROTOCOL", "no flush after the service line");
     packet = await reader.read();
@@ -114,7 +114,7 @@ export async function readGreeting(reader: PktReader): Promise<Greeting> {
 
 /** Throws REMOTE_REJECTED where the packet is an error line (`ERR` SP explanation), which may come in place of any other. */
 export function throwIfErr(packet: Packet): void {
-  if (packet.kind !== "data" || packet.data.latin1Slice(0, 4) !== "ERR ") return;
+  if (packet.kind !== "data" || !startsWith(packet.data, "ERR ")) return;
   throw new KvError("REMOTE_REJECTED", `remote error: ${packet.data.toString("utf8", 4).trim()}`);
 }
 
