@@ -1,0 +1,62 @@
+/**
+ * Who writes a commit, as git decides it (git-commit-tree, "Commit information"): environment, then `author.*` or
+ * `committer.*`, then `user.*`, then the login name at this host.
+ */
+
+import * as os from "node:os";
+import type { Clock } from "../clock.ts";
+import { KvError } from "../errors.ts";
+import type { Ident } from "./object/commit.ts";
+
+/** The part of git config an ident needs. */
+interface Settings {
+  get(name: string): string | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The author or committer of a commit made now. Throws CONFIG for a date in the environment that cannot be read. */
+export function identFor(role: "author" | "committer", config: Settings, env: Environment, clock: Clock): Ident {
+  const variable = `GIT_${role.toUpperCase()}_`;
+  const name = env[`${variable}NAME`] || config.get(`${role}.name`) || config.get("user.name") || loginName(env);
+  const email = env[`${variable}EMAIL`] || config.get(`${role}.email`) || config.get("user.email") || env.EMAIL;
+  const date = env[`${variable}DATE`];
+  const when = date ? parseIdentDate(date, `${variable}DATE`) : now(clock);
+  return { name, email: email || `${loginName(env)}@${os.hostname()}`, ...when };
+}
+
+function loginName(env: Environment): string {
+  try {
+    return os.userInfo().username;
+  } catch {
+    // A container may run under a user id that no passwd file knows.
+    return env.USER || env.LOGNAME || "unknown";
+  }
+}
+
+function now(clock: Clock): Pick<Ident, "seconds" | "offset"> {
+  const at = clock.now();
+  return { seconds: Math.floor(at / 1000), offset: clock.utcOffset(at) };
+}
+
+const RAW_DATE = /^@?(\d{1,15})(?: ([+-])(\d\d)(\d\d))?$/;
+const ZONE = /([+-])(\d\d):?(\d\d)$/;
+
+/** Reads git's internal date format (`@seconds zone`), ISO 8601 or RFC 2822; without a zone it is UTC. */
+function parseIdentDate(text: string, variable: string): Pick<Ident, "seconds" | "offset"> {
+  const raw = RAW_DATE.exec(text.trim());
+  if (raw !== null && (text.startsWith("@") || raw[1]!.length > 8)) {
+    return { seconds: Number(raw[1]), offset: zoneMinutes(raw[2], raw[3], raw[4]) };
+  }
+  const zone = ZONE.exec(text.trim());
+  const zoned = zone !== null || /(?:Z|GMT|UTC)$/i.test(text.trim());
+  const parsed = Date.parse(zoned ? text : `${text} Z`);
+  if (Number.isNaN(parsed)) throw new KvError("CONFIG", `${variable} is not a date: '${text}'`);
+  return { seconds: Math.floor(parsed / 1000), offset: zone === null ? 0 : zoneMinutes(zone[1], zone[2], zone[3]) };
+}
+
+function zoneMinutes(sign: string | undefined, hours: string | undefined, minutes: string | undefined): number {
+  if (sign === undefined) return 0;
+  const offset = Number(hours) * 60 + Number(minutes);
+  return sign === "-" && offset !== 0 ? -offset : offset;
+}

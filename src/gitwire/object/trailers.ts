@@ -1,0 +1,36 @@
+/**
+ * Trailers: the `Key: value` lines of a message's last paragraph (git-interpret-trailers).
+ *
+ * Two readings: {@link parseTrailers} is strict, for a block a program wrote and judges: every line of the last paragraph
+ * is a trailer, nothing is folded, nothing follows. What it does not accept it returns as undefined.
+ */
+
+/** One trailer line. */
+export interface Trailer {
+  readonly key: string;
+  readonly value: string;
+}
+
+const TRAILER = /^([A-Za-z0-9-]+): (\S(?:.*\S)?)$/;
+
+/** A trailer block, one line each, ending in a newline. */
+export function formatTrailers(trailers: readonly Trailer[]): string {
+  return trailers.map(({ key, value }) => `${key}: ${value}\n`).join("");
+}
+
+/**
+ * The last paragraph of `message` as trailers in order, or undefined where it is not a pure trailer block: a line that is
+ * no trailer, a folded line, a missing last newline, a block that is the whole message.
+ */
+export function parseTrailers(message: string): Trailer[] | undefined {
+  if (!message.endsWith("\n") || message.endsWith("\n\n")) return undefined;
+  const start = message.lastIndexOf("\n\n");
+  if (start < 0) return undefined;
+  const trailers: Trailer[] = [];
+  for (const line of message.slice(start + 2, -1).split("\n")) {
+    const match = TRAILER.exec(line);
+    if (match === null) return undefined;
+    trailers.push({ key: match[1]!, value: match[2]! });
+  }
+  return trailers;
+}

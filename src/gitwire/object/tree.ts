@@ -1,0 +1,147 @@
+/**
+ * Tree objects (git: gitformat "tree"): entries one after the other, sorted by name as if a tree's name ended in `/`.
+ *
+ *   tree  = *entry
+ *   entry = mode SP name NUL raw-oid        mode is octal without leading zeros: 40000, 100644, 100755, 120000, 160000
+ *
+ * Names are byte strings here (see bytes.ts): git does not say what encoding they are in.
+ */
+
+import { KvError } from "../../errors.ts";
+import type { ObjectFormat, Oid } from "./oid.ts";
+
+/** Entry modes git writes. */
+export const MODE = {
+  tree: 0o40000,
+  file: 0o100644,
+  executable: 0o100755,
+  symlink: 0o120000,
+  gitlink: 0o160000,
+} as const;
+
+/** One entry of a tree. `name` is a byte string. */
+export interface TreeEntry {
+  readonly mode: number;
+  readonly name: string;
+  readonly oid: Oid;
+}
+
+/**
+ * Walks the entries of a tree in place: after `next()` returned true the fields describe one entry.
+ * Throws BAD_OBJECT on a malformed entry. No objects are made, so it serves the hot loops.
+ */
+export class TreeCursor {
+  readonly data: Buffer;
+  readonly #rawSize: number;
+  /** Offset of the entry's first byte, of its name, of the NUL after it and of its raw oid. */
+  start = 0;
+  nameStart = 0;
+  nameEnd = 0;
+  oidStart = 0;
+  /** Offset just past the entry. */
+  end = 0;
+  mode = 0;
+
+  constructor(format: ObjectFormat, data: Buffer) {
+    this.#rawSize = format.rawSize;
+    this.data = data;
+  }
+
+  next(): boolean {
+    const { data } = this;
+    let at = this.end;
+    if (at >= data.length) return false;
+    this.start = at;
+    let mode = 0;
+    for (;;) {
+      const digit = data[at++]! - 0x30;
+      if (digit === -16) break;
+      if (!(digit >= 0 && digit <= 7) || at - this.start > 6) throw malformed("a mode is not octal");
+      mode = mode * 8 + digit;
+    }
+    const nul = data.indexOf(0, at);
+    if (nul < 0 || nul + this.#rawSize >= data.length) throw malformed("an entry is cut short");
+    if (nul === at) throw malformed("an entry has no name");
+    if (mode === 0) throw malformed("an entry has no mode");
+    this.mode = mode;
+    this.nameStart = at;
+    this.nameEnd = nul;
+    this.oidStart = nul + 1;
+    this.end = nul + 1 + this.#rawSize;
+    return true;
+  }
+
+  isTree(): boolean {
+    return this.mode === MODE.tree;
+  }
+
+  name(): string {
+    return this.data.latin1Slice(this.nameStart, this.nameEnd);
+  }
+
+  oid(): Oid {
+    return this.data.hexSlice(this.oidStart, this.end);
+  }
+
+  entry(): TreeEntry {
+    return { mode: this.mode, name: this.name(), oid: this.oid() };
+  }
+}
+
+function malformed(what: string): KvError {
+  return new KvError("BAD_OBJECT", `malformed tree: ${what}`);
+}
+
+/** All entries of a tree. Throws BAD_OBJECT where it is malformed (order is not checked: see fsck rules). */
+export function parseTree(format: ObjectFormat, data: Buffer): TreeEntry[] {
+  const entries: TreeEntry[] = [];
+  const cursor = new TreeCursor(format, data);
+  while (cursor.next()) entries.push(cursor.entry());
+  return entries;
+}
+
+/** The entry called `name` (a byte string), or undefined. */
+export function findEntry(format: ObjectFormat, data: Buffer, name: string): TreeEntry | undefined {
+  const cursor = new TreeCursor(format, data);
+  while (cursor.next()) {
+    if (cursor.nameEnd - cursor.nameStart === name.length && cursor.name() === name) return cursor.entry();
+  }
+  return undefined;
+}
+
+/** What an entry is sorted by: its name, with `/` appended where it is a tree. */
+export function sortName(entry: { readonly name: string; readonly mode: number }): string {
+  return entry.mode === MODE.tree ? `${entry.name}/` : entry.name;
+}
+
+/** Bytes one entry takes. */
+export function entrySize(format: ObjectFormat, entry: TreeEntry): number {
+  return (entry.mode === MODE.tree ? 7 : 8) + entry.name.length + format.rawSize;
+}
+
+/** Writes one entry at `out[at]` and returns the offset after it. */
+export function writeEntry(format: ObjectFormat, entry: TreeEntry, out: Buffer, at: number): number {
+  const head = `${entry.mode.toString(8)} ${entry.name}\0`;
+  out.latin1Write(head, at);
+  out.write(entry.oid, at + head.length, format.rawSize, "hex");
+  return at + head.length + format.rawSize;
+}
+
+/** A tree of `entries`, which are in git's order (see {@link sortName}) and distinct. */
+export function encodeTree(format: ObjectFormat, entries: readonly TreeEntry[]): Buffer {
+  let size = 0;
+  for (const entry of entries) size += entrySize(format, entry);
+  const out = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const entry of entries) at = writeEntry(format, entry, out, at);
+  return out;
+}
+
+/** Sorts entries into git's order, in place. */
+export function sortEntries<T extends { readonly name: string; readonly mode: number }>(entries: T[]): T[] {
+  return entries.sort((a, b) => {
+    const left = sortName(a);
+    const right = sortName(b);
+    return left < right ? -1 : left > right ? 1 : 0;
+  });
+}

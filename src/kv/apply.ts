@@ -1,0 +1,231 @@
+/**
+ * Applies operations to a state: the one function that makes data/, meta/ and the kv-index of the next state. Writers call it
+ * to make a transaction, the Stargate and `verify` call it to replay one; the same operations on the same state always give
+ * the same trees.
+ */
+
+import { compare } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { indexFileName } from "./index-file.ts";
+import { type IndexFile, type IndexState, updateIndex } from "./index-tree.ts";
+import { keyDigits, keyText } from "./key.ts";
+import { findInTrie, type TrieChange, type TrieKind, trieFileName, updateTrie } from "./ledger-trie.ts";
+import type { NodeWriter } from "./node-writer.ts";
+import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
+import {
+  encodeMetadata,
+  encodePointer,
+  encodeTombstone,
+  type Labels,
+  type Metadata,
+  type Pointer,
+  parseIndexRecord,
+  parseMetadata,
+  type Tombstone,
+} from "./record.ts";
+
+/** The state operations are applied to: nothing, in the first transaction of a namespace. */
+export interface ApplyBase {
+  readonly data: Oid | undefined;
+  readonly meta: Oid | undefined;
+  /** Root of the kv-index; the empty tree at first. */
+  readonly index: Oid;
+  /** The ledger commit; undefined in the first transaction. */
+  readonly ledger: Oid | undefined;
+}
+
+/** The next state. */
+export interface Applied {
+  readonly data: Oid | undefined;
+  readonly meta: Oid | undefined;
+  readonly index: Oid;
+  /** Keys that really changed, in key order. */
+  readonly changes: readonly KeyChange[];
+}
+
+/** Most keys an error names. */
+const NAMED_KEYS = 10;
+
+/**
+ * Applies `operations` (distinct keys, any order).
+ * `now` (Unix seconds) decides whether a key has expired for conditions; replay passes none.
+ * Throws CAS_CONFLICT, KEY_NOT_FOUND (a deletion of keys that are not there), KEY_INVALID (a key twice).
+ */
+export function applyOperations(
+  writer: NodeWriter,
+  source: ObjectSource,
+  base: ApplyBase,
+  operations: readonly Operation[],
+  now?: number,
+): Applied {
+  const sorted = sortByKey(operations);
+  const resolver = new Resolver(writer, source, base, now);
+  const index = updateIndex(writer, base.index, sorted, (op, existing) => resolver.resolve(op, existing));
+  resolver.finish();
+  const { changes } = resolver;
+  const files = changes.map((change) => ({ change, digits: keyDigits(change.key) }));
+  const update = (kind: TrieKind, root: Oid | undefined): Oid | undefined =>
+    updateTrie(
+      writer,
+      kind,
+      root,
+      files.flatMap(({ change, digits }) => trieChanges(kind, change, digits)),
+    );
+  return { data: update("data", base.data), meta: update("meta", base.meta), index, changes };
+}
+
+function sortByKey(operations: readonly Operation[]): readonly Operation[] {
+  const sorted = [...operations].sort((a, b) => compare(a.key, b.key));
+  for (let i = 1; i < sorted.length; i++) {
+    if (sorted[i]!.key === sorted[i - 1]!.key) {
+      throw new KvError("KEY_INVALID", `the key ${JSON.stringify(keyText(sorted[i]!.key))} is there twice`);
+    }
+  }
+  return sorted;
+}
+
+function trieChanges(kind: TrieKind, change: KeyChange, digits: string): TrieChange[] {
+  const { name, data, before } = change;
+  if (kind === "meta") return [{ digits, name: trieFileName("meta", name), oid: data?.meta }];
+  const fileName = (type: "inline" | "chunked"): string => trieFileName(type === "inline" ? "data" : "manifest", name);
+  const changes: TrieChange[] = [];
+  if (before !== undefined && before !== data?.type) changes.push({ digits, name: fileName(before), oid: undefined });
+  if (data !== undefined) changes.push({ digits, name: fileName(data.type), oid: data.oid });
+  return changes;
+}
+
+/** Decides each key's new revision from its old one. */
+class Resolver {
+  readonly changes: KeyChange[] = [];
+  readonly #writer: NodeWriter;
+  readonly #source: ObjectSource;
+  readonly #base: ApplyBase;
+  readonly #now: number | undefined;
+  readonly #missing: string[] = [];
+
+  constructor(writer: NodeWriter, source: ObjectSource, base: ApplyBase, now: number | undefined) {
+    this.#writer = writer;
+    this.#source = source;
+    this.#base = base;
+    this.#now = now;
+  }
+
+  resolve(op: Operation, existing: IndexState | undefined): IndexFile | undefined {
+    const record = existing === undefined ? undefined : parseIndexRecord(this.#writer.readBlob(existing.oid));
+    if (op.condition !== undefined) this.#demand(op, op.condition, existing, record);
+    if (op.kind === "check") return undefined;
+    return op.kind === "set" ? this.#set(op, existing, record) : this.#del(op, record);
+  }
+
+  /** Throws where a deletion met a key that is not there. */
+  finish(): void {
+    if (this.#missing.length === 0) return;
+    const named = this.#missing
+      .slice(0, NAMED_KEYS)
+      .map((key) => JSON.stringify(key))
+      .join(", ");
+    const more = this.#missing.length > NAMED_KEYS ? ` and ${this.#missing.length - NAMED_KEYS} more` : "";
+    throw new KvError("KEY_NOT_FOUND", `not found: ${named}${more}`, { data: { keys: this.#missing.slice(0, 1000) } });
+  }
+
+  #set(
+    op: SetOperation,
+    existing: IndexState | undefined,
+    record: Pointer | Tombstone | undefined,
+  ): IndexFile | undefined {
+    if (record?.kind === "live" && this.#isSame(op, existing!, record)) return undefined;
+    const { value, expires, labels } = op;
+    const { type, size, etag, ctype } = value;
+    const rev = (record?.rev ?? 0) + 1;
+    const { ledger } = this.#base;
+    const fields: Omit<Metadata, "key"> = {
+      type,
+      size,
+      etag,
+      ctype,
+      rev,
+      ...(ledger !== undefined && { base: ledger }),
+      ...(expires !== undefined && { expires }),
+      ...(labels !== undefined && Object.keys(labels).length > 0 && { labels }),
+    };
+    const meta = this.#writer.blob(encodeMetadata(op.key, fields));
+    const oid = this.#writer.blob(encodePointer(op.key, { type, oid: value.oid, size, ctype, rev }));
+    const before = record?.kind === "live" ? record.type : undefined;
+    this.changes.push({ key: op.key, name: op.name, kind: "set", rev, data: { type, oid: value.oid, meta }, before });
+    return { fileName: indexFileName(op.name, { kind: "live", expires }), oid };
+  }
+
+  #del(op: DelOperation, record: Pointer | Tombstone | undefined): IndexFile | undefined {
+    if (record?.kind !== "live") {
+      if (!op.ignoreMissing) this.#missing.push(keyText(op.key));
+      return undefined;
+    }
+    const rev = record.rev + 1;
+    const oid = this.#writer.blob(encodeTombstone(op.key, rev, this.#base.ledger));
+    this.changes.push({ key: op.key, name: op.name, kind: "del", rev, before: record.type });
+    return { fileName: indexFileName(op.name, { kind: "deleted" }), oid };
+  }
+
+  /** Whether a set would change nothing: then it makes no revision. */
+  #isSame(op: SetOperation, existing: IndexState, record: Pointer): boolean {
+    const { value } = op;
+    const expires = existing.state.kind === "live" ? existing.state.expires : undefined;
+    if (
+      record.oid !== value.oid ||
+      record.type !== value.type ||
+      record.ctype !== value.ctype ||
+      expires !== op.expires
+    )
+      return false;
+    return sameLabels(this.#labels(op), op.labels);
+  }
+
+  #labels(op: SetOperation): Labels | undefined {
+    const { meta } = this.#base;
+    const names = [trieFileName("meta", op.name)];
+    const file = meta === undefined ? undefined : findInTrie(this.#source, meta, keyDigits(op.key), names);
+    return file === undefined ? undefined : parseMetadata(this.#writer.readBlob(file.oid)).labels;
+  }
+
+  #demand(
+    op: Operation,
+    condition: Condition,
+    existing: IndexState | undefined,
+    record: Pointer | Tombstone | undefined,
+  ): void {
+    const live = record?.kind === "live" && !this.#hasExpired(existing!) ? record : undefined;
+    const actual = describe(live, record);
+    const wrong = (wanted: string): never => {
+      throw new KvError("CAS_CONFLICT", `key ${JSON.stringify(keyText(op.key))} ${actual}, expected ${wanted}`, {
+        data: { key: keyText(op.key) },
+      });
+    };
+    if (condition.kind === "absent" && live !== undefined) wrong("no value");
+    if (condition.kind === "present" && live === undefined) wrong("a value");
+    if (condition.kind === "blob" && live?.oid !== condition.oid) wrong(`blob ${condition.oid}`);
+    if (condition.kind === "rev" && (record?.rev ?? 0) !== condition.rev) wrong(`revision ${condition.rev}`);
+  }
+
+  #hasExpired(existing: IndexState): boolean {
+    const { state } = existing;
+    return (
+      this.#now !== undefined && state.kind === "live" && state.expires !== undefined && state.expires <= this.#now
+    );
+  }
+}
+
+function describe(live: Pointer | undefined, record: Pointer | Tombstone | undefined): string {
+  if (live !== undefined) return `is at blob ${live.oid}, revision ${live.rev}`;
+  return record === undefined
+    ? "was never set"
+    : record.kind === "deleted"
+      ? `is deleted, revision ${record.rev}`
+      : "has expired";
+}
+
+function sameLabels(a: Labels = {}, b: Labels = {}): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
+}

@@ -1,0 +1,223 @@
+/**
+ * The commits of a transaction and what their trailers say (docs/formats/data-format.md, section 7).
+ *
+ * Reading is strict: exactly the headers git-kv writes, exactly the trailers of the kind of commit, in order, each once, and
+ * no other line that begins with `KV-`. What a person reads in a ledger commit is therefore what a program judges.
+ */
+
+import { type Code, KvError } from "../errors.ts";
+import { type Commit, parseCommit } from "../gitwire/object/commit.ts";
+import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
+import { formatTrailers, parseTrailers, type Trailer } from "../gitwire/object/trailers.ts";
+import { isUlid } from "./ulid.ts";
+
+/** What a ledger commit attests. */
+export interface LedgerTrailers {
+  readonly ns: string;
+  readonly txn: string;
+  /** Parent's + 1; 1 in the first commit of the namespace. */
+  readonly seq: number;
+  readonly baseTree: Oid | undefined;
+  readonly indexTree: Oid;
+  readonly chunksTree: Oid | undefined;
+  /** Commit at refs/kv-policy the transaction was made under; undefined where there is no policy. */
+  readonly policy: Oid | undefined;
+  readonly epoch: string;
+  readonly keysSet: number;
+  readonly keysDel: number;
+  readonly parentEpoch?: { readonly label: string; readonly ledger: Oid };
+}
+
+/** What a kv-index commit attests. */
+export interface IndexTrailers {
+  readonly ns: string;
+  readonly txn: string;
+  readonly seq: number;
+  readonly ledgerTree: Oid;
+}
+
+/** A ledger commit, read and found well-formed. */
+export interface LedgerCommit extends LedgerTrailers {
+  readonly oid: Oid;
+  readonly tree: Oid;
+  readonly parent: Oid | undefined;
+  readonly commit: Commit;
+}
+
+/** A kv-index commit, read and found well-formed. */
+export interface IndexCommit extends IndexTrailers {
+  readonly oid: Oid;
+  readonly tree: Oid;
+  readonly parent: Oid | undefined;
+}
+
+const orDash = (oid: Oid | undefined): string => oid ?? "-";
+
+/** The trailer block of a ledger commit. */
+export function formatLedgerTrailers(t: LedgerTrailers): string {
+  const trailers: Trailer[] = [
+    { key: "KV-NS", value: t.ns },
+    { key: "KV-Txn", value: t.txn },
+    { key: "KV-Seq", value: String(t.seq) },
+    { key: "Base-Tree", value: orDash(t.baseTree) },
+    { key: "KV-Index-Tree", value: t.indexTree },
+    { key: "KV-Chunks-Tree", value: orDash(t.chunksTree) },
+    { key: "KV-Policy", value: orDash(t.policy) },
+    { key: "Epoch", value: t.epoch },
+    { key: "Keys-Set", value: String(t.keysSet) },
+    { key: "Keys-Del", value: String(t.keysDel) },
+  ];
+  if (t.parentEpoch !== undefined) {
+    trailers.push({ key: "Parent-Epoch", value: `${t.parentEpoch.label} ${t.parentEpoch.ledger}` });
+  }
+  return formatTrailers(trailers);
+}
+
+/** The trailer block of a kv-index commit. */
+export function formatIndexTrailers(t: IndexTrailers): string {
+  return formatTrailers([
+    { key: "KV-NS", value: t.ns },
+    { key: "KV-Txn", value: t.txn },
+    { key: "KV-Seq", value: String(t.seq) },
+    { key: "KV-Ledger-Tree", value: t.ledgerTree },
+  ]);
+}
+
+/** A line that only a trailer block of ours may hold; git matches trailer keys whatever their case. */
+export const RESERVED_LINE = /^[ \t]*(?:kv-[a-z-]*|base-tree|epoch|parent-epoch|keys-set|keys-del)[ \t]*:/im;
+
+const LEDGER_KEYS = [
+  "KV-NS",
+  "KV-Txn",
+  "KV-Seq",
+  "Base-Tree",
+  "KV-Index-Tree",
+  "KV-Chunks-Tree",
+  "KV-Policy",
+  "Epoch",
+  "Keys-Set",
+  "Keys-Del",
+];
+const INDEX_KEYS = ["KV-NS", "KV-Txn", "KV-Seq", "KV-Ledger-Tree"];
+const COUNT = /^(?:0|[1-9]\d{0,14})$/;
+
+/** Reads one commit's trailers by name, judging as it goes. */
+class TrailerReader {
+  readonly #what: string;
+  readonly #format: ObjectFormat;
+  readonly #values: ReadonlyMap<string, string>;
+
+  constructor(what: string, format: ObjectFormat, commit: Commit, keys: readonly string[], optional?: string) {
+    this.#what = what;
+    this.#format = format;
+    const trailers = parseTrailers(commit.message);
+    if (trailers === undefined || !trailers.some(({ key }) => key.startsWith("KV-"))) {
+      throw new KvError("ATTESTATION_MISSING", `the ${what} commit has no trailer block`);
+    }
+    const block = formatTrailers(trailers);
+    if (RESERVED_LINE.test(commit.message.slice(0, -block.length))) {
+      throw this.#mismatch("has a trailer outside its trailer block");
+    }
+    const present = trailers.map(({ key }) => key).join(" ");
+    const expected = keys.join(" ");
+    if (present !== expected && (optional === undefined || present !== `${expected} ${optional}`)) {
+      throw this.#mismatch(`has the trailers '${present}', not '${expected}'`);
+    }
+    this.#values = new Map(trailers.map(({ key, value }) => [key, value]));
+  }
+
+  text(key: string): string {
+    return this.#values.get(key)!;
+  }
+
+  optional(key: string): string | undefined {
+    return this.#values.get(key);
+  }
+
+  count(key: string): number {
+    return COUNT.test(this.text(key)) ? Number(this.text(key)) : this.#wrong(key);
+  }
+
+  oid(key: string): Oid {
+    return isOid(this.#format, this.text(key)) ? this.text(key) : this.#wrong(key);
+  }
+
+  oidOrDash(key: string): Oid | undefined {
+    return this.text(key) === "-" ? undefined : this.oid(key);
+  }
+
+  txn(): string {
+    return isUlid(this.text("KV-Txn")) ? this.text("KV-Txn") : this.#wrong("KV-Txn");
+  }
+
+  #wrong(key: string): never {
+    throw this.#mismatch(`has a malformed ${key}`);
+  }
+
+  #mismatch(text: string): KvError {
+    return new KvError("ATTESTATION_MISMATCH", `the ${this.#what} commit ${text}`);
+  }
+}
+
+/** Demands the headers git-kv writes and no others. Throws NOT_LINEAR for a second parent, else ATTESTATION_MISMATCH. */
+function checkHeaders(what: string, format: ObjectFormat, commit: Commit, signed: boolean): void {
+  const fail = (code: Code, text: string): never => {
+    throw new KvError(code, `the ${what} commit ${text}`);
+  };
+  if (commit.parents.length > 1) fail("NOT_LINEAR", "has more than one parent");
+  const names = commit.headers.map(({ name }) => name);
+  const expected = ["tree", ...commit.parents.map(() => "parent"), "author", "committer"];
+  const signature = format.name === "sha1" ? "gpgsig" : "gpgsig-sha256";
+  if (signed && names.length === expected.length + 1 && names.at(-1) === signature) expected.push(signature);
+  if (names.join(" ") !== expected.join(" ")) fail("ATTESTATION_MISMATCH", `has the headers '${names.join(" ")}'`);
+}
+
+/** Reads a ledger commit. Throws ATTESTATION_MISSING, ATTESTATION_MISMATCH, NOT_LINEAR or BAD_OBJECT. */
+export function parseLedgerCommit(format: ObjectFormat, oid: Oid, data: Buffer): LedgerCommit {
+  const commit = parseCommit(format, data);
+  checkHeaders("ledger", format, commit, true);
+  const read = new TrailerReader("ledger", format, commit, LEDGER_KEYS, "Parent-Epoch");
+  const parentEpoch = parseParentEpoch(format, read.optional("Parent-Epoch"));
+  return {
+    oid,
+    tree: commit.tree,
+    parent: commit.parents[0],
+    commit,
+    ns: read.text("KV-NS"),
+    txn: read.txn(),
+    seq: read.count("KV-Seq"),
+    baseTree: read.oidOrDash("Base-Tree"),
+    indexTree: read.oid("KV-Index-Tree"),
+    chunksTree: read.oidOrDash("KV-Chunks-Tree"),
+    policy: read.oidOrDash("KV-Policy"),
+    epoch: read.text("Epoch"),
+    keysSet: read.count("Keys-Set"),
+    keysDel: read.count("Keys-Del"),
+    ...(parentEpoch !== undefined && { parentEpoch }),
+  };
+}
+
+function parseParentEpoch(format: ObjectFormat, value: string | undefined): LedgerTrailers["parentEpoch"] {
+  if (value === undefined) return undefined;
+  const [label, ledger, ...more] = value.split(" ");
+  if (label === undefined || ledger === undefined || more.length > 0 || !isOid(format, ledger)) {
+    throw new KvError("ATTESTATION_MISMATCH", "the ledger commit has a malformed Parent-Epoch");
+  }
+  return { label, ledger };
+}
+
+/** Reads a kv-index commit. Throws as {@link parseLedgerCommit}. */
+export function parseIndexCommit(format: ObjectFormat, oid: Oid, data: Buffer): IndexCommit {
+  const commit = parseCommit(format, data);
+  checkHeaders("kv-index", format, commit, false);
+  const read = new TrailerReader("kv-index", format, commit, INDEX_KEYS);
+  return {
+    oid,
+    tree: commit.tree,
+    parent: commit.parents[0],
+    ns: read.text("KV-NS"),
+    txn: read.txn(),
+    seq: read.count("KV-Seq"),
+    ledgerTree: read.oid("KV-Ledger-Tree"),
+  };
+}

@@ -1,0 +1,350 @@
+/**
+ * The kv-index: a canonical radix tree over the bytes of keys (docs/formats/data-format.md, section 5).
+ *
+ * The tree is a function of the set S of keys ever set in the epoch. With P = the bytes a node's keys all begin with:
+ *   - |S| <= 256: the node is a leaf, it holds the files of all its keys and nothing else;
+ *   - otherwise it holds the file of the key P itself where P is in S, and one item for each byte that follows P: the key's file
+ *     where one key only goes on with that byte, else a directory named by the label L = the longest run of bytes its keys share
+ *     after P, cut to 64 bytes; it is the node of P+L.
+ * Keys are never taken out within an epoch (a deletion leaves a tombstone), so nodes split and never fold, and a node is a
+ * branch exactly when it holds a directory: 257 keys of valid UTF-8 cannot all differ in one byte.
+ */
+
+import { compare, utf8ToByteString } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
+import { hasSubtree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import {
+  isFileOf,
+  type KeyState,
+  LABEL_BYTES,
+  labelName,
+  parseIndexFileName,
+  parseLabelName,
+  sharedLength,
+} from "./index-file.ts";
+import { type Key, parseName } from "./key.ts";
+import type { NodeWriter } from "./node-writer.ts";
+import { parseIndexRecord } from "./record.ts";
+
+/** Most keys in a leaf. */
+export const LEAF_KEYS = 256;
+
+/** A key's file in the kv-index. */
+export interface IndexFile {
+  readonly fileName: string;
+  readonly oid: Oid;
+}
+
+/** What the kv-index knows of a key before the change. */
+export interface IndexState extends IndexFile {
+  readonly state: KeyState;
+}
+
+/** One key to look at and perhaps change. */
+export interface IndexOp {
+  readonly key: Key;
+  /** keyName(key). */
+  readonly name: string;
+}
+
+/** Decides a key's new file from what is there; undefined leaves it as it is. */
+export type Resolve<T extends IndexOp> = (op: T, existing: IndexState | undefined) => IndexFile | undefined;
+
+interface KeyFile extends IndexFile {
+  readonly key: Key;
+}
+
+/** Applies `ops`, sorted by key and distinct, to the tree `root`; returns the new root (the empty tree where there is no key). */
+export function updateIndex<T extends IndexOp>(
+  writer: NodeWriter,
+  root: Oid,
+  ops: readonly T[],
+  resolve: Resolve<T>,
+): Oid {
+  if (ops.length === 0) return root;
+  return new IndexUpdate(writer, resolve).node("", root, ops);
+}
+
+class IndexUpdate<T extends IndexOp> {
+  readonly #writer: NodeWriter;
+  readonly #resolve: Resolve<T>;
+  /** Answers of the resolver that were needed before their turn. */
+  readonly #asked = new Map<T, IndexFile | undefined>();
+
+  constructor(writer: NodeWriter, resolve: Resolve<T>) {
+    this.#writer = writer;
+    this.#resolve = resolve;
+  }
+
+  /** The node of `prefix`, now the tree `oid`, after `ops`. */
+  node(prefix: Key, oid: Oid, ops: readonly T[]): Oid {
+    const data = this.#writer.read(oid);
+    return hasSubtree(this.#writer.format, data)
+      ? this.#branch(prefix, oid, data, ops)
+      : this.#leaf(prefix, oid, data, ops);
+  }
+
+  #leaf(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Oid {
+    const existing = ops.length > LEAF_KEYS ? undefined : this.#existing(data, ops);
+    if (existing === undefined) {
+      const merged = this.#merge(this.#keyFiles(data), ops);
+      return merged === undefined ? oid : this.#buildRange(prefix.length, merged, 0, merged.length);
+    }
+    const edits: TreeEdit[] = [];
+    for (const [i, op] of ops.entries()) this.#decideFile(op, existing[i], edits);
+    return edits.length === 0 ? oid : this.#writer.write(this.#writer.edit(oid, data, edits));
+  }
+
+  /** What a leaf holds of each op's key; undefined where the leaf might overflow, or is empty and no base for a delta. */
+  #existing(data: Buffer, ops: readonly T[]): (IndexState | undefined)[] | undefined {
+    const existing = ops.map((op) => findIndexFile(this.#writer, data, op.name));
+    const added = existing.filter((state) => state === undefined).length;
+    const held = countEntries(this.#writer, data);
+    return held === 0 || held + added > LEAF_KEYS ? undefined : existing;
+  }
+
+  #decideFile(op: T, existing: IndexState | undefined, edits: TreeEdit[]): void {
+    const after = this.#decide(op, existing);
+    if (after === undefined) return;
+    if (existing !== undefined && existing.fileName !== after.fileName) {
+      edits.push({ name: existing.fileName, mode: MODE.file, oid: undefined });
+    }
+    edits.push({ name: after.fileName, mode: MODE.file, oid: after.oid });
+  }
+
+  #decide(op: T, existing: IndexState | undefined): IndexFile | undefined {
+    return this.#asked.has(op) ? this.#asked.get(op) : this.#resolve(op, existing);
+  }
+
+  #branch(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Oid {
+    const edits: TreeEdit[] = [];
+    const items = this.#items(prefix, data);
+    for (const group of groupByNextByte(prefix, ops)) {
+      const first = group[0]!;
+      const item = items.get(first.key.charCodeAt(prefix.length));
+      if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, first.name), edits);
+      else if (item?.mode === MODE.tree) this.#directory(prefix, item, group, edits);
+      else this.#mergeItem(prefix, item, item === undefined ? [] : [this.#keyFile(item)], group, edits);
+    }
+    return edits.length === 0 ? oid : this.#writer.write(this.#writer.edit(oid, data, edits));
+  }
+
+  /** What a branch holds by the byte after its prefix. */
+  #items(prefix: Key, data: Buffer): Map<number, TreeEntry> {
+    const items = new Map<number, TreeEntry>();
+    for (const entry of parseTree(this.#writer.format, data)) {
+      if (entry.mode === MODE.tree) {
+        items.set(labelOf(entry.name).charCodeAt(0), entry);
+      } else {
+        const key = readKey(this.#writer, entry);
+        if (key !== prefix) items.set(key.charCodeAt(prefix.length), entry);
+      }
+    }
+    return items;
+  }
+
+  /** Replaces the item that holds `files` by the one that holds them after `ops`. */
+  #mergeItem(
+    prefix: Key,
+    item: TreeEntry | undefined,
+    files: readonly KeyFile[],
+    ops: readonly T[],
+    edits: TreeEdit[],
+  ): void {
+    const merged = this.#merge(files, ops);
+    if (merged !== undefined) replaceItem(item, this.#itemEntry(prefix.length, merged, 0, merged.length), edits);
+  }
+
+  /** Applies ops to the group of keys below the directory `item`; keys outside its label shorten the label. */
+  #directory(prefix: Key, item: TreeEntry, ops: readonly T[], edits: TreeEdit[]): void {
+    const label = labelOf(item.name);
+    const longest = prefix + label;
+    const inside = ops.filter((op) => op.key.startsWith(longest));
+    if (inside.length < ops.length) {
+      const data = this.#writer.read(item.oid);
+      if (!hasSubtree(this.#writer.format, data)) {
+        this.#mergeItem(prefix, item, this.#keyFiles(data), ops, edits);
+        return;
+      }
+      const added = ops.filter((op) => !op.key.startsWith(longest) && this.#adds(op));
+      if (added.length > 0) {
+        const lengths = [added[0]!, added.at(-1)!].map((op) => sharedLength(longest, op.key, prefix.length));
+        const shared = Math.min(...lengths);
+        const upper = prefix + label.slice(0, shared);
+        const present = new Set(added);
+        const lower = this.#relabel(label.slice(shared), item.oid);
+        const oid = this.node(
+          upper,
+          lower,
+          ops.filter((op) => present.has(op) || op.key.startsWith(longest)),
+        );
+        replaceItem(item, { mode: MODE.tree, name: labelName(label.slice(0, shared)), oid }, edits);
+        return;
+      }
+    }
+    const oid = this.node(longest, item.oid, inside);
+    if (oid !== item.oid) edits.push({ name: item.name, mode: MODE.tree, oid });
+  }
+
+  /** Whether an op whose key is not in the tree adds it; the answer is kept for its turn. */
+  #adds(op: T): boolean {
+    const after = this.#resolve(op, undefined);
+    this.#asked.set(op, after);
+    return after !== undefined;
+  }
+
+  /** A branch that holds just the keys below `oid`, their labels cut anew: `rest` and whatever single directories follow it. */
+  #relabel(rest: string, oid: Oid): Oid {
+    let label = rest;
+    let bottom = oid;
+    for (;;) {
+      const entries = parseTree(this.#writer.format, this.#writer.read(bottom));
+      const [only] = entries;
+      if (entries.length !== 1 || only!.mode !== MODE.tree) break;
+      label += labelOf(only!.name);
+      bottom = only!.oid;
+    }
+    return this.#chain(label, bottom);
+  }
+
+  /** A tree with one directory, labels of at most 64 bytes, down to `bottom`. */
+  #chain(label: string, bottom: Oid): Oid {
+    const start = Math.floor((label.length - 1) / LABEL_BYTES) * LABEL_BYTES;
+    let oid = bottom;
+    for (let at = start; at >= 0; at -= LABEL_BYTES) {
+      const name = labelName(label.slice(at, at + LABEL_BYTES));
+      oid = this.#writer.writeFresh(this.#writer.build([{ mode: MODE.tree, name, oid }]));
+    }
+    return oid;
+  }
+
+  /** Old files and ops in key order, or undefined where no op changes anything. */
+  #merge(files: readonly KeyFile[], ops: readonly T[]): KeyFile[] | undefined {
+    const merged: KeyFile[] = [];
+    let changed = false;
+    let next = 0;
+    for (const op of ops) {
+      while (next < files.length && files[next]!.key < op.key) merged.push(files[next++]!);
+      const file = next < files.length && files[next]!.key === op.key ? files[next++]! : undefined;
+      const after = this.#decide(op, file === undefined ? undefined : { ...file, state: stateOf(file.fileName) });
+      if (after !== undefined) merged.push({ key: op.key, fileName: after.fileName, oid: after.oid });
+      else if (file !== undefined) merged.push(file);
+      changed ||= after !== undefined;
+    }
+    while (next < files.length) merged.push(files[next++]!);
+    return changed ? merged : undefined;
+  }
+
+  /** The node whose prefix is `depth` bytes long over files[from..to), sorted by key, from nothing. */
+  #buildRange(depth: number, files: readonly KeyFile[], from: number, to: number): Oid {
+    const entries: TreeEntry[] = [];
+    if (to - from <= LEAF_KEYS) {
+      for (let i = from; i < to; i++) entries.push(fileEntry(files[i]!));
+      return this.#writer.write(this.#writer.build(entries));
+    }
+    let at = from;
+    if (files[at]!.key.length === depth) entries.push(fileEntry(files[at++]!));
+    while (at < to) {
+      const end = groupEnd(files, at, to, depth);
+      entries.push(this.#itemEntry(depth, files, at, end));
+      at = end;
+    }
+    return this.#writer.write(this.#writer.build(entries));
+  }
+
+  #itemEntry(depth: number, files: readonly KeyFile[], from: number, to: number): TreeEntry {
+    if (to - from === 1) return fileEntry(files[from]!);
+    const first = files[from]!.key;
+    const length = Math.min(sharedLength(first, files[to - 1]!.key, depth), LABEL_BYTES);
+    const oid = this.#buildRange(depth + length, files, from, to);
+    return { mode: MODE.tree, name: labelName(first.slice(depth, depth + length)), oid };
+  }
+
+  /** The files of a leaf in key order. */
+  #keyFiles(data: Buffer): KeyFile[] {
+    const files = parseTree(this.#writer.format, data).map((entry) => this.#keyFile(entry));
+    return files.sort((a, b) => compare(a.key, b.key));
+  }
+
+  #keyFile(entry: TreeEntry): KeyFile {
+    return { key: readKey(this.#writer, entry), fileName: entry.name, oid: entry.oid };
+  }
+}
+
+function replaceItem(before: TreeEntry | undefined, after: TreeEntry, edits: TreeEdit[]): void {
+  if (before !== undefined && (before.name !== after.name || before.mode !== after.mode)) {
+    edits.push({ name: before.name, mode: before.mode, oid: undefined });
+  }
+  edits.push(after);
+}
+
+function countEntries(writer: NodeWriter, data: Buffer): number {
+  const cursor = new TreeCursor(writer.format, data);
+  let count = 0;
+  while (cursor.next()) count++;
+  return count;
+}
+
+const fileEntry = (file: KeyFile): TreeEntry => ({ mode: MODE.file, name: file.fileName, oid: file.oid });
+
+function stateOf(fileName: string): KeyState {
+  const parsed = parseIndexFileName(fileName);
+  if (parsed === undefined) throw notAnIndex(fileName);
+  return parsed.state;
+}
+
+/** The key of a file: from its name, or of a long one from the record it names. */
+export function readKey(source: Pick<NodeWriter, "readBlob">, entry: TreeEntry): Key {
+  const parsed = parseIndexFileName(entry.name);
+  const named = parsed === undefined || entry.mode !== MODE.file ? undefined : parseName(parsed.name);
+  if (named === undefined) throw notAnIndex(entry.name);
+  return named.kind === "key" ? named.key : utf8ToByteString(parseIndexRecord(source.readBlob(entry.oid)).key);
+}
+
+/** Label of a directory of the kv-index. Throws CORRUPT where its name is none. */
+export function labelOf(name: string): string {
+  const label = parseLabelName(name);
+  if (label === undefined) throw notAnIndex(name);
+  return label;
+}
+
+function notAnIndex(name: string): KvError {
+  return new KvError("CORRUPT", `the kv-index holds ${JSON.stringify(name)}, which does not belong there`);
+}
+
+/** The file of the key named `name` in the node `data`. */
+export function findIndexFile(writer: Pick<NodeWriter, "format">, data: Buffer, name: string): IndexState | undefined {
+  const cursor = new TreeCursor(writer.format, data);
+  while (cursor.next()) {
+    if (cursor.mode !== MODE.file || cursor.nameEnd - cursor.nameStart < name.length + 4) continue;
+    const fileName = cursor.name();
+    if (isFileOf(fileName, name)) return { fileName, oid: cursor.oid(), state: stateOf(fileName) };
+  }
+  return undefined;
+}
+
+function groupByNextByte<T extends IndexOp>(prefix: Key, ops: readonly T[]): T[][] {
+  const groups: T[][] = [];
+  let from = 0;
+  while (from < ops.length) {
+    const to = groupEnd(ops, from, ops.length, prefix.length);
+    groups.push(ops.slice(from, to));
+    from = to;
+  }
+  return groups;
+}
+
+/** End of the run of sorted items that share the byte at `depth` with the one at `from`. */
+function groupEnd(items: readonly { readonly key: Key }[], from: number, to: number, depth: number): number {
+  const byte = items[from]!.key.charCodeAt(depth);
+  let low = from + 1;
+  let high = to;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (items[middle]!.key.charCodeAt(depth) === byte) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,106 @@
+/**
+ * Keys, the file names they are stored under, and back (docs/formats/data-format.md, section 3).
+ *
+ *   key    = 1*1024 bytes of UTF-8 without U+0000-U+001F and U+007F
+ *   name   = *( ALPHA / DIGIT / "_" / "-" / "." / "%" HEX HEX )           at most 200 bytes, or
+ *            the first 120 bytes of that, "~", 64 hex digits of SHA-256(key)
+ *
+ * Inside src/kv a key is a byte string (bytes.ts): it compares with `<` in byte order, which is the order of keys.
+ */
+
+import { byteStringToUtf8, utf8ToByteString } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+
+/** A valid key as a byte string. */
+export type Key = string;
+
+const NAME_BYTES = 200;
+const CUT_BYTES = 120;
+const CONTROL = /[\x00-\x1f\x7f]/;
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** The key `text` names. Throws KEY_INVALID where it is empty, too long, has control characters or is no valid Unicode. */
+export function parseKey(text: string): Key {
+  if (text.length === 0) throw new KvError("KEY_INVALID", "the key is empty");
+  if (LONE_SURROGATE.test(text)) throw new KvError("KEY_INVALID", "the key is not valid Unicode");
+  const key = utf8ToByteString(text);
+  if (key.length > LIMITS.keyBytes) throw new KvError("KEY_INVALID", `the key is ${key.length} bytes long`);
+  if (CONTROL.test(key)) throw new KvError("KEY_INVALID", `the key ${JSON.stringify(text)} has a control character`);
+  return key;
+}
+
+/** The key as the user wrote it. */
+export function keyText(key: Key): string {
+  return byteStringToUtf8(key) ?? key;
+}
+
+/** True where `bytes`, a byte string, is a valid key. */
+export function isKey(bytes: string): boolean {
+  const sized = bytes.length > 0 && bytes.length <= LIMITS.keyBytes;
+  return sized && !CONTROL.test(bytes) && byteStringToUtf8(bytes) !== undefined;
+}
+
+/** SHA-256 of the key, 64 lower-case hex digits: its place in the ledger's tries. */
+export function keyDigits(key: Key): string {
+  return new Bun.SHA256().update(Buffer.from(key, "latin1")).digest("hex");
+}
+
+const UNSAFE = /[^A-Za-z0-9_.-]/g;
+const PERCENT = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`);
+const SUFFIX_DOT = /\.(?=(?:manifest\.json|meta|ref|del)$)/;
+
+/** Every byte that is not a letter, digit, `_`, `-` or `.` as `%XX`. Serves names and the labels of the kv-index. */
+export function percentEncode(bytes: string): string {
+  return bytes.replace(UNSAFE, (byte) => PERCENT[byte.charCodeAt(0)]!);
+}
+
+const ENCODED = /^(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})*$/;
+
+/** The bytes `text` encodes, or undefined where it holds anything but safe characters and `%XX`. */
+export function percentDecode(text: string): string | undefined {
+  if (!ENCODED.test(text)) return undefined;
+  return text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** The name a key's files begin with: 1 to 200 bytes of ASCII. `digits` is given where it is known already. */
+export function keyName(key: Key, digits?: string): string {
+  let name = percentEncode(key);
+  if (name.includes(".")) name = escapeDots(name);
+  if (name.length <= NAME_BYTES) return name;
+  return `${cutName(name)}~${digits ?? keyDigits(key)}`;
+}
+
+function escapeDots(name: string): string {
+  let escaped = name.replace(SUFFIX_DOT, "%2E");
+  if (escaped.startsWith(".")) escaped = `%2E${escaped.slice(1)}`;
+  if (escaped.endsWith(".")) escaped = `${escaped.slice(0, -1)}%2E`;
+  return escaped;
+}
+
+/** The first 120 bytes, fewer where a `%XX` would be cut. */
+function cutName(name: string): string {
+  const percent = name.lastIndexOf("%", CUT_BYTES - 1);
+  return name.slice(0, percent > CUT_BYTES - 3 ? percent : CUT_BYTES);
+}
+
+/** What a name says of its key: the key itself, or, of a long one, its SHA-256 digits. */
+export type NamedKey = { readonly kind: "key"; readonly key: Key } | { readonly kind: "long"; readonly digits: string };
+
+const LONG_NAME = /^([^~]{118,120})~([0-9a-f]{64})$/;
+
+/** Reads a name back, or undefined where no key has that name. Of a long name only the key itself tells all. */
+export function parseName(name: string): NamedKey | undefined {
+  const long = LONG_NAME.exec(name);
+  if (long !== null) return ENCODED.test(long[1]!) ? { kind: "long", digits: long[2]! } : undefined;
+  const key = percentDecode(name);
+  if (key === undefined || !isKey(key) || keyName(key) !== name) return undefined;
+  return { kind: "key", key };
+}
+
+/** SHA-256 digits of the key a name stands for, or undefined where no key has that name. */
+export function nameDigits(name: string): string | undefined {
+  const named = parseName(name);
+  if (named === undefined) return undefined;
+  return named.kind === "long" ? named.digits : keyDigits(named.key);
+}

@@ -1,0 +1,217 @@
+/**
+ * The ledger's two tries, `data/` and `meta/` (docs/formats/data-format.md, section 4).
+ *
+ * A trie runs over the hex digits of SHA-256(key) and is a function of its set of files alone: a directory holds files where
+ * there are at most 256 of them, otherwise one directory for each next digit that occurs and no file. Splits and folds here
+ * keep that true, whatever order changes come in.
+ */
+
+import { KvError } from "../errors.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
+import { readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { findEntry, MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
+import { hasSubtree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import { keyName, nameDigits } from "./key.ts";
+import type { NodeWriter, TreeDraft } from "./node-writer.ts";
+
+/** Most files in one directory. */
+export const LEAF_FILES = 256;
+
+/** One file to set, or to remove where `oid` is undefined. */
+export interface TrieChange {
+  /** SHA-256 of the key, 64 hex digits. */
+  readonly digits: string;
+  /** The file's name, suffix included. */
+  readonly name: string;
+  readonly oid: Oid | undefined;
+}
+
+/** A child after the changes: a tree that stays as it was, or a draft not written yet. */
+type Child =
+  | { readonly kind: "kept"; readonly oid: Oid }
+  | { readonly kind: "draft"; readonly draft: TreeDraft; readonly leaf: boolean };
+
+/** Which of the two tries: what its files' names look like. */
+export type TrieKind = "data" | "meta";
+
+const MANIFEST = ".manifest.json";
+const META = ".meta";
+
+/** File name of a key's value (or, chunked, of its manifest) or metadata. */
+export function trieFileName(kind: TrieKind | "manifest", name: string): string {
+  return kind === "data" ? name : name + (kind === "meta" ? META : MANIFEST);
+}
+
+/** Name of the key a file belongs to, or undefined where no file of this trie is called that. */
+export function trieKeyName(kind: TrieKind, fileName: string): string | undefined {
+  if (kind === "meta") return fileName.endsWith(META) ? fileName.slice(0, -META.length) : undefined;
+  return fileName.endsWith(MANIFEST) ? fileName.slice(0, -MANIFEST.length) : fileName;
+}
+
+/** Applies `changes` (each file at most once) to the trie `root`; returns the new root, undefined where nothing is left. */
+export function updateTrie(
+  writer: NodeWriter,
+  kind: TrieKind,
+  root: Oid | undefined,
+  changes: readonly TrieChange[],
+): Oid | undefined {
+  if (changes.length === 0) return root;
+  const child = new TrieUpdate(writer, kind).node(root, changes, 0);
+  return child === undefined ? undefined : child.kind === "kept" ? child.oid : writer.write(child.draft);
+}
+
+class TrieUpdate {
+  readonly #writer: NodeWriter;
+  readonly #kind: TrieKind;
+
+  constructor(writer: NodeWriter, kind: TrieKind) {
+    this.#writer = writer;
+    this.#kind = kind;
+  }
+
+  node(oid: Oid | undefined, changes: readonly TrieChange[], depth: number): Child | undefined {
+    if (oid === undefined) return this.#build(changes.filter(isSet), depth);
+    const data = this.#writer.read(oid);
+    if (hasSubtree(this.#writer.format, data)) return this.#branch(oid, data, changes, depth);
+    const draft = this.#writer.edit(oid, data, changes.map(toEdit));
+    if (draft.entries === 0) return undefined;
+    if (draft.entries <= LEAF_FILES) return { kind: "draft", draft, leaf: true };
+    return this.#build(
+      parseTree(this.#writer.format, draft.data).map((entry) => this.#withDigits(entry)),
+      depth,
+    );
+  }
+
+  #branch(oid: Oid, data: Buffer, changes: readonly TrieChange[], depth: number): Child | undefined {
+    const children = this.#children(data);
+    const groups = groupByDigit(changes, depth);
+    const touched: string[] = [];
+    for (const [digit, group] of groups) {
+      const before = children.get(digit);
+      const after = this.node(before?.kind === "kept" ? before.oid : undefined, group, depth + 1);
+      if (after === undefined) children.delete(digit);
+      else children.set(digit, after);
+      touched.push(digit);
+    }
+    if (changes.some((change) => change.oid === undefined)) {
+      const folded = this.#fold(children);
+      if (folded !== "too many") return folded;
+    }
+    const edits = touched.map(
+      (digit): TreeEdit => ({ name: digit, mode: MODE.tree, oid: this.#written(children.get(digit)) }),
+    );
+    return { kind: "draft", draft: this.#writer.edit(oid, data, edits), leaf: false };
+  }
+
+  /** The children of a branch by digit; throws where it holds anything but one directory for each digit. */
+  #children(data: Buffer): Map<string, Child> {
+    const children = new Map<string, Child>();
+    for (const entry of parseTree(this.#writer.format, data)) {
+      if (entry.mode !== MODE.tree || !/^[0-9a-f]$/.test(entry.name)) throw notATrie(this.#kind, entry.name);
+      children.set(entry.name, { kind: "kept", oid: entry.oid });
+    }
+    return children;
+  }
+
+  /** All files of a branch's children in one leaf, where they fit. Stops reading as soon as they do not. */
+  #fold(children: ReadonlyMap<string, Child>): Child | undefined | "too many" {
+    const drafts = [...children.values()].sort((a, b) => (a.kind === b.kind ? 0 : a.kind === "draft" ? -1 : 1));
+    const entries: TreeEntry[] = [];
+    for (const child of drafts) {
+      if (child.kind === "draft" && !child.leaf) return "too many";
+      const data = child.kind === "draft" ? child.draft.data : this.#writer.read(child.oid);
+      const cursor = new TreeCursor(this.#writer.format, data);
+      while (cursor.next()) {
+        if (cursor.mode === MODE.tree || entries.length === LEAF_FILES) return "too many";
+        entries.push(cursor.entry());
+      }
+    }
+    return entries.length === 0 ? undefined : { kind: "draft", draft: this.#writer.build(entries), leaf: true };
+  }
+
+  #build(files: readonly (TrieChange & { readonly oid: Oid })[], depth: number): Child | undefined {
+    if (files.length === 0) return undefined;
+    if (files.length <= LEAF_FILES) {
+      const entries = files.map(({ name, oid }): TreeEntry => ({ mode: MODE.file, name, oid }));
+      return { kind: "draft", draft: this.#writer.build(entries), leaf: true };
+    }
+    const entries: TreeEntry[] = [];
+    for (const [digit, group] of groupByDigit(files, depth)) {
+      entries.push({ mode: MODE.tree, name: digit, oid: this.#written(this.#build(group, depth + 1))! });
+    }
+    return { kind: "draft", draft: this.#writer.build(entries), leaf: false };
+  }
+
+  #written(child: Child | undefined): Oid | undefined {
+    if (child === undefined) return undefined;
+    return child.kind === "kept" ? child.oid : this.#writer.write(child.draft);
+  }
+
+  #withDigits(entry: TreeEntry): TrieChange & { oid: Oid } {
+    const name = trieKeyName(this.#kind, entry.name);
+    const digits = name === undefined ? undefined : nameDigits(name);
+    if (digits === undefined || entry.mode !== MODE.file) throw notATrie(this.#kind, entry.name);
+    return { digits, name: entry.name, oid: entry.oid };
+  }
+}
+
+const isSet = (change: TrieChange): change is TrieChange & { oid: Oid } => change.oid !== undefined;
+
+const toEdit = (change: TrieChange): TreeEdit => ({ name: change.name, mode: MODE.file, oid: change.oid });
+
+function notATrie(kind: TrieKind, name: string): KvError {
+  return new KvError("CORRUPT", `${kind}/ holds ${JSON.stringify(name)}, which does not belong there`);
+}
+
+function groupByDigit<T extends TrieChange>(changes: readonly T[], depth: number): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const change of changes) {
+    const digit = change.digits[depth];
+    if (digit === undefined) throw new KvError("CORRUPT", "more than 256 files share one SHA-256");
+    const group = groups.get(digit);
+    if (group === undefined) groups.set(digit, [change]);
+    else group.push(change);
+  }
+  return groups;
+}
+
+/** A file found in a trie. */
+export interface TrieFile {
+  readonly name: string;
+  readonly oid: Oid;
+}
+
+/** The file of the key with these digits called one of `names`, or undefined. Reads one tree a level. */
+export function findInTrie(
+  source: ObjectSource,
+  root: Oid,
+  digits: string,
+  names: readonly string[],
+): TrieFile | undefined {
+  let oid = root;
+  for (let depth = 0; depth <= digits.length; depth++) {
+    const data = readAs(source, oid, "tree");
+    const first = new TreeCursor(source.format, data);
+    if (!first.next()) return undefined;
+    if (!first.isTree()) return findFile(source, data, names);
+    const child = findEntry(source.format, data, digits[depth] ?? "");
+    if (child === undefined) return undefined;
+    oid = child.oid;
+  }
+  return undefined;
+}
+
+function findFile(source: ObjectSource, data: Buffer, names: readonly string[]): TrieFile | undefined {
+  for (const name of names) {
+    const entry = findEntry(source.format, data, name);
+    if (entry !== undefined) return { name, oid: entry.oid };
+  }
+  return undefined;
+}
+
+/** Names the value of a key may be stored under: inline, or as a manifest. */
+export function dataFileNames(key: string, digits: string): [inline: string, manifest: string] {
+  const name = keyName(key, digits);
+  return [name, name + MANIFEST];
+}

@@ -1,0 +1,75 @@
+/** Namespaces, epochs and the refs that hold them (docs/formats/data-format.md, sections 1 and 2). */
+
+import { KvError } from "../errors.ts";
+import { isValidRefName } from "../gitwire/refs/ref-name.ts";
+
+const NAMESPACE = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const EPOCH = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+
+/** Label of a namespace's first epoch. */
+export const FIRST_EPOCH = "e1";
+
+/** Where the policy in force is. */
+export const POLICY_REF = "refs/kv-policy";
+
+/** The refs of a namespace that a transaction moves. */
+export interface NamespaceRefs {
+  readonly ledger: string;
+  readonly index: string;
+}
+
+function isRefComponent(name: string): boolean {
+  return isValidRefName(`refs/kv/${name}`);
+}
+
+/** `name` where it is a valid namespace. Throws NS_INVALID. */
+export function parseNamespace(name: string): string {
+  if (!NAMESPACE.test(name) || !isRefComponent(name))
+    throw new KvError("NS_INVALID", `'${name}' is not a valid namespace`);
+  return name;
+}
+
+/** `label` where it is a valid epoch label. Throws INPUT_INVALID. */
+export function parseEpoch(label: string): string {
+  if (EPOCH.test(label) && isRefComponent(label)) return label;
+  throw new KvError("INPUT_INVALID", `'${label}' is not a valid epoch label`, {
+    hint: "letters, digits, '.', '_' and '-', at most 63, beginning with a letter or digit",
+  });
+}
+
+/** The refs of the namespace `ns` under `root`: `refs/` for the accepted state, `refs/kv-remotes/<remote>/` for a mirror's. */
+export function namespaceRefs(ns: string, root = "refs/"): NamespaceRefs {
+  return { ledger: `${root}kv/${ns}`, index: `${root}kv-index/${ns}` };
+}
+
+/** The tracking side of {@link namespaceRefs}: what the last fetch from `remote` saw. */
+export function trackingRoot(remote: string): string {
+  return `refs/kv-remotes/${remote}/`;
+}
+
+/** What a ref name is to git-kv; undefined where it is an ordinary ref. */
+export type KvRef =
+  | { readonly kind: "ledger" | "index" | "epoch" | "mirror"; readonly ns: string }
+  | { readonly kind: "chunks" | "archive"; readonly ns: string; readonly epoch: string }
+  | { readonly kind: "policy" }
+  | { readonly kind: "reserved" };
+
+const KINDS = { kv: "ledger", "kv-index": "index", "kv-epoch": "epoch", "kv-mirror": "mirror" } as const;
+const EPOCH_KINDS = { "kv-chunks": "chunks", "kv-archive": "archive" } as const;
+
+/** Classifies a ref. Names under `refs/kv*` that no rule of the format gives a meaning to are reserved. */
+export function classifyRef(ref: string): KvRef | undefined {
+  if (ref === POLICY_REF) return { kind: "policy" };
+  if (!/^refs\/kv(?:-[^/]*)?(?:\/|$)/i.test(ref)) return undefined;
+  const [, group, name, ...more] = ref.split("/");
+  if (name === undefined || more.length > 0) return { kind: "reserved" };
+  if (Object.hasOwn(KINDS, group!)) {
+    return NAMESPACE.test(name) ? { kind: KINDS[group as keyof typeof KINDS], ns: name } : { kind: "reserved" };
+  }
+  const at = name.indexOf("@");
+  const [ns, epoch] = [name.slice(0, at), name.slice(at + 1)];
+  if (at > 0 && Object.hasOwn(EPOCH_KINDS, group!) && NAMESPACE.test(ns) && EPOCH.test(epoch)) {
+    return { kind: EPOCH_KINDS[group as keyof typeof EPOCH_KINDS], ns, epoch };
+  }
+  return { kind: "reserved" };
+}

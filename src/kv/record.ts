@@ -1,0 +1,185 @@
+/**
+ * The small JSON records beside values: metadata, pointer and tombstone (docs/formats/data-format.md, sections 4 and 5).
+ *
+ * Canonical JSON: UTF-8, no spaces, fields in the order of the format, absent fields left out, labels sorted by name,
+ * no trailing newline. Writers use the functions here only, so the same record always has the same bytes.
+ */
+
+import { decodeUtf8 } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { type Key, keyText } from "./key.ts";
+
+/** How a value is stored. */
+export type ValueType = "inline" | "chunked";
+
+/** A small string map of the user's. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** The metadata of a live key, stored beside its value. */
+export interface Metadata {
+  readonly key: string;
+  readonly type: ValueType;
+  /** Bytes of the whole value. */
+  readonly size: number;
+  /** `blake3:` and 64 hex digits. */
+  readonly etag: string;
+  readonly ctype: string;
+  /** 1 for a key never set before, else one more than the last revision. */
+  readonly rev: number;
+  /** The ledger commit the transaction was built on; absent in the first commit. */
+  readonly base?: Oid;
+  /** Unix seconds; absent = never. */
+  readonly expires?: number;
+  readonly labels?: Labels;
+}
+
+/** What the kv-index holds of a live key. */
+export interface Pointer {
+  readonly kind: "live";
+  readonly key: string;
+  readonly type: ValueType;
+  /** The data blob, or the manifest blob of a chunked value. */
+  readonly oid: Oid;
+  readonly size: number;
+  readonly ctype: string;
+  readonly rev: number;
+}
+
+/** What the kv-index holds of a deleted key. */
+export interface Tombstone {
+  readonly kind: "deleted";
+  readonly key: string;
+  readonly rev: number;
+  readonly base?: Oid;
+}
+
+const quote = JSON.stringify;
+
+// Written by hand: JSON.stringify would put names that look like integers first.
+function quoteLabels(labels: Labels): string {
+  const names = Object.keys(labels).sort();
+  return `{${names.map((name) => `${quote(name)}:${quote(labels[name])}`).join(",")}}`;
+}
+
+/** The bytes of a metadata record, as text. */
+export function encodeMetadata(key: Key, meta: Omit<Metadata, "key">): string {
+  let json = `{"v":1,"key":${quote(keyText(key))},"type":"${meta.type}","size":${meta.size},"etag":"${meta.etag}"`;
+  json += `,"ctype":${quote(meta.ctype)},"rev":${meta.rev}`;
+  if (meta.base !== undefined) json += `,"base":"${meta.base}"`;
+  if (meta.expires !== undefined) json += `,"expires":${meta.expires}`;
+  if (meta.labels !== undefined) json += `,"labels":${quoteLabels(meta.labels)}`;
+  return `${json}}`;
+}
+
+/** The bytes of a pointer record, as text. */
+export function encodePointer(key: Key, pointer: Omit<Pointer, "key" | "kind">): string {
+  const head = `{"v":1,"key":${quote(keyText(key))},"type":"${pointer.type}","oid":"${pointer.oid}","size":${pointer.size}`;
+  return `${head},"ctype":${quote(pointer.ctype)},"rev":${pointer.rev}}`;
+}
+
+/** The bytes of a tombstone, as text. */
+export function encodeTombstone(key: Key, rev: number, base: Oid | undefined): string {
+  const tail = base === undefined ? "}" : `,"base":"${base}"}`;
+  return `{"v":1,"key":${quote(keyText(key))},"type":"deleted","rev":${rev}${tail}`;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseFields(data: Buffer, what: string): Fields {
+  try {
+    const fields: unknown = JSON.parse(decodeUtf8(data) ?? "");
+    if (typeof fields === "object" && fields !== null && (fields as Fields).v === 1) return fields as Fields;
+  } catch {
+    // falls through to the one error below
+  }
+  throw new KvError("CORRUPT", `a ${what} record is not version 1 JSON`);
+}
+
+class FieldReader {
+  readonly #fields: Fields;
+  readonly #what: string;
+
+  constructor(data: Buffer, what: string) {
+    this.#fields = parseFields(data, what);
+    this.#what = what;
+  }
+
+  string(name: string): string {
+    const value = this.#fields[name];
+    if (typeof value !== "string") throw this.#wrong(name);
+    return value;
+  }
+
+  count(name: string): number {
+    const value = this.#fields[name];
+    if (!Number.isSafeInteger(value) || (value as number) < 0) throw this.#wrong(name);
+    return value as number;
+  }
+
+  optional<T>(name: string, read: (name: string) => T): T | undefined {
+    return this.#fields[name] === undefined ? undefined : read.call(this, name);
+  }
+
+  type(): ValueType {
+    const type = this.string("type");
+    if (type !== "inline" && type !== "chunked") throw this.#wrong("type");
+    return type;
+  }
+
+  labels(name: string): Labels {
+    const value = this.#fields[name];
+    const strings =
+      typeof value === "object" && value !== null && Object.values(value).every((v) => typeof v === "string");
+    if (!strings) throw this.#wrong(name);
+    return value as Labels;
+  }
+
+  isTombstone(): boolean {
+    return this.#fields.type === "deleted";
+  }
+
+  #wrong(name: string): KvError {
+    return new KvError("CORRUPT", `a ${this.#what} record has a wrong "${name}"`);
+  }
+}
+
+/** Reads a metadata record. Throws CORRUPT where it is none. */
+export function parseMetadata(data: Buffer): Metadata {
+  const fields = new FieldReader(data, "metadata");
+  const base = fields.optional("base", fields.string);
+  const expires = fields.optional("expires", fields.count);
+  const labels = fields.optional("labels", fields.labels);
+  return {
+    key: fields.string("key"),
+    type: fields.type(),
+    size: fields.count("size"),
+    etag: fields.string("etag"),
+    ctype: fields.string("ctype"),
+    rev: fields.count("rev"),
+    ...(base !== undefined && { base }),
+    ...(expires !== undefined && { expires }),
+    ...(labels !== undefined && { labels }),
+  };
+}
+
+/** Reads what a kv-index file holds. Throws CORRUPT where it is neither pointer nor tombstone. */
+export function parseIndexRecord(data: Buffer): Pointer | Tombstone {
+  const fields = new FieldReader(data, "kv-index");
+  const key = fields.string("key");
+  const rev = fields.count("rev");
+  if (fields.isTombstone()) {
+    const base = fields.optional("base", fields.string);
+    return { kind: "deleted", key, rev, ...(base !== undefined && { base }) };
+  }
+  const size = fields.count("size");
+  return {
+    kind: "live",
+    key,
+    type: fields.type(),
+    oid: fields.string("oid"),
+    size,
+    ctype: fields.string("ctype"),
+    rev,
+  };
+}

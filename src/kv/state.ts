@@ -1,0 +1,99 @@
+/** The state of a namespace: its newest ledger commit, read once; everything else hangs off it. */
+
+import { KvError } from "../errors.ts";
+import { commitLinks } from "../gitwire/object/commit.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { encodeTree, findEntry, MODE, type TreeEntry } from "../gitwire/object/tree.ts";
+import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
+import { namespaceRefs, trackingRoot } from "./namespace.ts";
+
+/** Where refs are read from. */
+export interface RefSource {
+  /** The object id of a ref, or undefined. */
+  resolve(name: string): Oid | undefined;
+}
+
+/** A namespace at one transaction. */
+export interface NamespaceState {
+  readonly ns: string;
+  readonly ledger: LedgerCommit;
+  /** Roots of the two tries; undefined where no key is live. */
+  readonly data: Oid | undefined;
+  readonly meta: Oid | undefined;
+  /** Tip of the kv-index branch. */
+  readonly index: Oid | undefined;
+}
+
+/** Content of kv.json at the root of every ledger tree. */
+export function kvJson(format: ObjectFormat, ns: string): string {
+  return `{"v":1,"ns":"${ns}","object_format":"${format.name}"}`;
+}
+
+/** The root tree of the ledger. */
+export function ledgerTree(
+  format: ObjectFormat,
+  roots: { kvJson: Oid; data: Oid | undefined; meta: Oid | undefined },
+): Buffer {
+  const entries: TreeEntry[] = [];
+  if (roots.data !== undefined) entries.push({ mode: MODE.tree, name: "data", oid: roots.data });
+  entries.push({ mode: MODE.file, name: "kv.json", oid: roots.kvJson });
+  if (roots.meta !== undefined) entries.push({ mode: MODE.tree, name: "meta", oid: roots.meta });
+  return encodeTree(format, entries);
+}
+
+/** The state whose ledger commit is `oid`. Throws BAD_OBJECT or an attestation error where it is no ledger commit. */
+export function stateAt(objects: ObjectSource, oid: Oid, index?: Oid): NamespaceState {
+  const ledger = parseLedgerCommit(objects.format, oid, readAs(objects, oid, "commit"));
+  const root = readAs(objects, ledger.tree, "tree");
+  const child = (name: string): Oid | undefined => findEntry(objects.format, root, name)?.oid;
+  return { ns: ledger.ns, ledger, data: child("data"), meta: child("meta"), index };
+}
+
+/** The state the refs under `root` hold of `ns`, or undefined where there is none. */
+export function readState(
+  objects: ObjectSource,
+  refs: RefSource,
+  ns: string,
+  root = "refs/",
+): NamespaceState | undefined {
+  const names = namespaceRefs(ns, root);
+  const ledger = refs.resolve(names.ledger);
+  return ledger === undefined ? undefined : stateAt(objects, ledger, refs.resolve(names.index));
+}
+
+/**
+ * The newest state this clone knows: its own, or the one the last fetch from `remote` brought, whichever has the higher
+ * KV-Seq. Own writes are thereby visible at once and a lagging mirror never moves a clone backwards.
+ */
+export function newestState(
+  objects: ObjectSource,
+  refs: RefSource,
+  ns: string,
+  remote: string,
+): NamespaceState | undefined {
+  const own = readState(objects, refs, ns);
+  const trackedOid = refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger);
+  if (trackedOid === undefined || trackedOid === own?.ledger.oid) return own;
+  const tracked = readState(objects, refs, ns, trackingRoot(remote));
+  return own === undefined || (tracked !== undefined && tracked.ledger.seq > own.ledger.seq) ? tracked : own;
+}
+
+/** {@link newestState}, or NS_NOT_FOUND. */
+export function requireState(objects: ObjectSource, refs: RefSource, ns: string, remote: string): NamespaceState {
+  const state = newestState(objects, refs, ns, remote);
+  if (state === undefined) throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
+  return state;
+}
+
+/** The kv-index commit a new transaction builds on. Throws CORRUPT where the kv-index is not the one the ledger names. */
+export function indexParent(objects: ObjectSource, state: NamespaceState): Oid {
+  const { index, ledger } = state;
+  const links = index === undefined ? undefined : commitLinks(objects.format, readAs(objects, index, "commit"));
+  if (index === undefined || links?.tree !== ledger.indexTree) {
+    throw new KvError("CORRUPT", `the kv-index of '${state.ns}' is not the one its ledger names`, {
+      hint: "fetch again with 'git kv fetch'",
+    });
+  }
+  return index;
+}

@@ -1,0 +1,167 @@
+/**
+ * Plans a transaction: operations on a state become objects, a ledger commit, a kv-index commit and the ref updates that move
+ * both atomically (docs/formats/data-format.md, section 7). Planning is pure: objects go into the sink it is given, nothing
+ * else changes, and what the plan says is what is pushed or committed.
+ */
+
+import { KvError } from "../errors.ts";
+import { encodeCommit, type Ident } from "../gitwire/object/commit.ts";
+import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { createDelta } from "../gitwire/pack/delta-search.ts";
+import { type Applied, applyOperations } from "./apply.ts";
+import { formatIndexTrailers, formatLedgerTrailers, RESERVED_LINE } from "./attestation.ts";
+import { keyText } from "./key.ts";
+import { namespaceRefs } from "./namespace.ts";
+import { NodeWriter } from "./node-writer.ts";
+import type { KeyChange, Operation } from "./operation.ts";
+import { indexParent, kvJson, ledgerTree, type NamespaceState } from "./state.ts";
+
+/** What a transaction is made from. */
+export interface TransactionInput {
+  /** The state to build on; undefined makes the namespace. */
+  readonly base: NamespaceState | undefined;
+  readonly ns: string;
+  /** The epoch's label, where `base` is undefined. */
+  readonly epoch: string;
+  readonly policy: Oid | undefined;
+  /** ULID. */
+  readonly txn: string;
+  /** Distinct keys, any order. */
+  readonly operations: readonly Operation[];
+  /** Subject and body; undefined takes the usual subject. */
+  readonly message: string | undefined;
+  readonly author: Ident;
+  readonly committer: Ident;
+}
+
+/** One ref to move. */
+export interface RefMove {
+  readonly ref: string;
+  /** undefined = the ref must not exist. */
+  readonly oldOid: Oid | undefined;
+  readonly newOid: Oid;
+}
+
+/** A planned transaction, or the news that nothing would change. */
+export type Plan =
+  | { readonly kind: "unchanged"; readonly base: NamespaceState }
+  | {
+      readonly kind: "planned";
+      readonly ledger: Oid;
+      readonly tree: Oid;
+      readonly seq: number;
+      readonly txn: string;
+      readonly changes: readonly KeyChange[];
+      readonly moves: readonly RefMove[];
+    };
+
+/** Plans a transaction. Throws as {@link applyOperations}, and INPUT_INVALID for a message that looks like trailers. */
+export function planTransaction(source: ObjectSource, sink: ObjectSink, input: TransactionInput): Plan {
+  const { base, ns } = input;
+  const { format } = source;
+  const writer = new NodeWriter(source, sink);
+  const applied = applyOperations(
+    writer,
+    source,
+    {
+      data: base?.data,
+      meta: base?.meta,
+      index: base?.ledger.indexTree ?? format.emptyTree,
+      ledger: base?.ledger.oid,
+    },
+    input.operations,
+    input.committer.seconds,
+  );
+  if (base !== undefined && applied.changes.length === 0) return { kind: "unchanged", base };
+  // The root of an empty kv-index is the empty tree, which a pack need not hold but a stock repository wants stored.
+  if (applied.index === format.emptyTree) sink.write("tree", new Uint8Array(0));
+  return writeCommits(source, sink, writer, input, applied, ns);
+}
+
+function writeCommits(
+  source: ObjectSource,
+  sink: ObjectSink,
+  writer: NodeWriter,
+  input: TransactionInput,
+  applied: Applied,
+  ns: string,
+): Plan {
+  const { base, txn, author, committer } = input;
+  const { format } = source;
+  const tree = sink.write(
+    "tree",
+    ledgerTree(format, { kvJson: writer.blob(kvJson(format, ns)), data: applied.data, meta: applied.meta }),
+  );
+  const seq = (base?.ledger.seq ?? 0) + 1;
+  const keysSet = applied.changes.filter((change) => change.kind === "set").length;
+  const keysDel = applied.changes.length - keysSet;
+  const text = commitText(input.message, applied.changes, keysSet, keysDel, ns);
+  const ledgerBlock = formatLedgerTrailers({
+    ns,
+    txn,
+    seq,
+    baseTree: base?.ledger.tree,
+    indexTree: applied.index,
+    chunksTree: undefined,
+    policy: input.policy,
+    epoch: base?.ledger.epoch ?? input.epoch,
+    keysSet,
+    keysDel,
+  });
+  const parents = (parent: Oid | undefined): Oid[] => (parent === undefined ? [] : [parent]);
+  const index = base === undefined ? undefined : indexParent(source, base);
+  const ledgerCommit = encodeCommit({
+    tree,
+    parents: parents(base?.ledger.oid),
+    author,
+    committer,
+    message: `${text}\n\n${ledgerBlock}`,
+  });
+  const indexCommit = encodeCommit({
+    tree: applied.index,
+    parents: parents(index),
+    author,
+    committer,
+    message: `kv-index: ${text.split("\n", 1)[0]}\n\n${formatIndexTrailers({ ns, txn, seq, ledgerTree: tree })}`,
+  });
+  const ledgerOid = writeCommit(source, sink, ledgerCommit, base?.ledger.oid);
+  const indexOid = writeCommit(source, sink, indexCommit, index);
+  const refs = namespaceRefs(ns);
+  const moves: RefMove[] = [
+    { ref: refs.ledger, oldOid: base?.ledger.oid, newOid: ledgerOid },
+    { ref: refs.index, oldOid: index, newOid: indexOid },
+  ];
+  return { kind: "planned", ledger: ledgerOid, tree, seq, txn, changes: applied.changes, moves };
+}
+
+/** A commit repeats most of its parent: as a delta it takes about a third of the bytes. */
+function writeCommit(source: ObjectSource, sink: ObjectSink, data: Buffer, parent: Oid | undefined): Oid {
+  const delta = parent === undefined ? undefined : createDelta(readAs(source, parent, "commit"), data);
+  return parent === undefined || delta === undefined
+    ? sink.write("commit", data)
+    : sink.writeDelta("commit", data, parent, delta);
+}
+
+function commitText(
+  message: string | undefined,
+  changes: readonly KeyChange[],
+  sets: number,
+  dels: number,
+  ns: string,
+): string {
+  if (message === undefined) {
+    if (changes.length === 0) return `init ${ns}`;
+    if (changes.length === 1) return `${changes[0]!.kind} ${keyText(changes[0]!.key)}`;
+    return `mset: ${sets} set, ${dels} del`;
+  }
+  const text = message.replace(/\r\n/g, "\n").trim();
+  if (text === "" || text.includes("\0"))
+    throw new KvError("INPUT_INVALID", "the message is empty or holds a NUL byte");
+  if (RESERVED_LINE.test(text)) {
+    throw new KvError("INPUT_INVALID", "the message has a line that looks like a trailer of git-kv", {
+      hint: "lines that begin with 'KV-...:', 'Epoch:', 'Base-Tree:' or 'Keys-...:' are git-kv's own",
+    });
+  }
+  return text;
+}
