@@ -1,0 +1,220 @@
+/**
+ * Builds a pack object by object (git: gitformat-pack), to be sent or stored. Objects are written once each. Up to 32 MiB
+ * stay in memory, more goes to a temporary file: a million small objects take under 100 MB.
+ */
+
+import * as os from "node:os";
+import { assert } from "../../errors.ts";
+import type { ObjectSink } from "../object/object.ts";
+import { hashObject, newHasher, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
+import { OidTable } from "../object/oid-table.ts";
+import { withRoom } from "./grow.ts";
+import { ENTRY, type EntryType, encodeOfsDistance, encodeTypeSize, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
+import type { IndexedObjects } from "./pack-index-writer.ts";
+import { Spill } from "./spill.ts";
+import { deflate } from "./zlib.ts";
+
+const HEADER_BYTES = 12;
+const DEFAULT_MEMORY = 32 * 1024 * 1024;
+/** Deltas on deltas written here (as git's pack.depth): more would make reading slow. */
+const MAX_DEPTH = 50;
+
+export interface PackBuilderOptions {
+  /** Folder for the temporary file, best `objects/pack` of a repository. The system's by default. */
+  readonly dir?: string;
+  /** Bytes of entries held in memory. */
+  readonly memory?: number;
+  /** Whether the receiver takes ofs-deltas (all do since git 1.4.4); else deltas inside the pack name their base. */
+  readonly ofsDelta?: boolean;
+}
+
+/** A point to go back to with {@link PackBuilder.rewind}. */
+export interface PackMark {
+  readonly size: number;
+  readonly length: number;
+  readonly bases: number;
+}
+
+/** A complete pack. It is read from its builder: valid until that one is written to, rewound or disposed of. */
+export interface FinishedPack {
+  readonly format: ObjectFormat;
+  readonly objectCount: number;
+  /** Bytes of the whole pack. */
+  readonly byteLength: number;
+  /** Whether it has deltas against objects that it does not hold. */
+  readonly thin: boolean;
+  /** Those objects. */
+  readonly missingBases: readonly Oid[];
+  /** Hex checksum: the pack's trailer. */
+  readonly checksum: string;
+  /** What an index of it says. */
+  readonly objects: IndexedObjects;
+  /** The pack's bytes; may be read more than once. */
+  chunks(): Iterable<Buffer>;
+  /** The entries alone, without header and trailer. */
+  entries(): Iterable<Buffer>;
+}
+
+export class PackBuilder implements ObjectSink {
+  readonly format: ObjectFormat;
+  readonly #ofsDelta: boolean;
+  readonly #entries: Spill;
+  #table: OidTable;
+  #offsets = new Float64Array(64);
+  #crcs = new Uint32Array(64);
+  #depths = new Uint8Array(64);
+  /** Bases that were not here when a delta against them was written, in order of arrival. */
+  #bases = new Set<Oid>();
+  /** Grows with every change, so that a finished pack notices that it is stale. */
+  #changes = 0;
+
+  constructor(format: ObjectFormat, options: PackBuilderOptions = {}) {
+    this.format = format;
+    this.#ofsDelta = options.ofsDelta ?? true;
+    this.#entries = new Spill(options.dir ?? os.tmpdir(), options.memory ?? DEFAULT_MEMORY);
+    this.#table = new OidTable(format);
+  }
+
+  /** Objects written. */
+  get size(): number {
+    return this.#table.size;
+  }
+
+  /** Bytes of the pack if it were finished now. */
+  get bytes(): number {
+    return HEADER_BYTES + this.#entries.length + this.format.rawSize;
+  }
+
+  /** Whether the object was written here. */
+  has(oid: Oid): boolean {
+    return this.#table.has(oid);
+  }
+
+  write(kind: ObjectKind, data: Uint8Array): Oid {
+    const oid = hashObject(this.format, kind, data);
+    const before = this.#table.size;
+    if (this.#table.add(oid) < before) return oid;
+    this.#append(kindType(kind), data, 0, undefined, 0);
+    return oid;
+  }
+
+  writeDelta(kind: ObjectKind, data: Uint8Array, base: Oid, delta: Uint8Array): Oid {
+    const oid = hashObject(this.format, kind, data);
+    assert(oid !== base, "an object cannot be its own base");
+    const local = this.#table.indexOf(base);
+    const before = this.#table.size;
+    const index = this.#table.add(oid);
+    if (index < before) return oid;
+    const depth = local < 0 ? 1 : this.#depths[local]! + 1;
+    if (depth > MAX_DEPTH) {
+      this.#append(kindType(kind), data, 0, undefined, 0);
+    } else if (local >= 0 && this.#ofsDelta) {
+      this.#append(ENTRY.ofsDelta, delta, this.#position - this.#offsets[local]!, undefined, depth);
+    } else {
+      if (local < 0) this.#bases.add(base);
+      this.#append(ENTRY.refDelta, delta, 0, base, depth);
+    }
+    return oid;
+  }
+
+  /** The state as it is, for {@link rewind}. */
+  mark(): PackMark {
+    return { size: this.#table.size, length: this.#entries.length, bases: this.#bases.size };
+  }
+
+  /** Drops everything written since `mark` was taken; costs time in proportion to what is kept. */
+  rewind(mark: PackMark): void {
+    assert(mark.size <= this.#table.size && mark.length <= this.#entries.length, "a mark is from before what it drops");
+    this.#changes++;
+    if (mark.size === this.#table.size) return;
+    const ids = this.#table.rawIds();
+    this.#table = new OidTable(this.format, Math.max(64, mark.size));
+    for (let i = 0; i < mark.size; i++) this.#table.addRaw(ids, i * this.format.rawSize);
+    this.#entries.truncate(mark.length);
+    this.#bases = new Set([...this.#bases].slice(0, mark.bases));
+  }
+
+  /** The pack as written so far; more may be written afterwards, which makes the result stale. */
+  finish(): FinishedPack {
+    const objectCount = this.#table.size;
+    const missingBases = [...this.#bases].filter((base) => !this.#table.has(base));
+    const header = packHeader(objectCount);
+    const hasher = newHasher(this.format).update(header);
+    for (const chunk of this.#entries.read()) hasher.update(chunk);
+    const trailer = hasher.digest() as Buffer;
+    const changes = this.#changes;
+    const entries = (): Iterable<Buffer> => {
+      assert(changes === this.#changes, "a finished pack is read before its builder changes");
+      return this.#entries.read();
+    };
+    return {
+      format: this.format,
+      objectCount,
+      byteLength: this.bytes,
+      thin: missingBases.length > 0,
+      missingBases,
+      checksum: trailer.toString("hex"),
+      objects: { count: objectCount, ids: this.#table.rawIds(), offsets: this.#offsets, crcs: this.#crcs },
+      entries,
+      *chunks() {
+        yield header;
+        yield* entries();
+        yield trailer;
+      },
+    };
+  }
+
+  /** Frees memory and the temporary file. */
+  dispose(): void {
+    this.#changes++;
+    this.#entries.dispose();
+    this.#table = new OidTable(this.format);
+    this.#bases.clear();
+  }
+
+  /** Offset of the next entry. */
+  get #position(): number {
+    return HEADER_BYTES + this.#entries.length;
+  }
+
+  #append(type: EntryType, data: Uint8Array, distance: number, base: Oid | undefined, depth: number): void {
+    this.#changes++;
+    const index = this.#table.size - 1;
+    const end = encodeEntryHeader(this.format, type, data.length, distance, base);
+    const header = head.subarray(0, end);
+    const stream = deflate(data);
+    this.#offsets = withRoom(this.#offsets, index);
+    this.#crcs = withRoom(this.#crcs, index);
+    this.#depths = withRoom(this.#depths, index);
+    this.#offsets[index] = this.#position;
+    this.#crcs[index] = Bun.hash.crc32(stream, Bun.hash.crc32(header));
+    this.#depths[index] = depth;
+    this.#entries.append(header);
+    this.#entries.append(stream);
+  }
+}
+
+const head = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
+
+/** Writes a whole entry header into {@link head}; returns its length. */
+function encodeEntryHeader(
+  format: ObjectFormat,
+  type: EntryType,
+  size: number,
+  distance: number,
+  base: Oid | undefined,
+): number {
+  const end = encodeTypeSize(head, 0, type, size);
+  if (type === ENTRY.ofsDelta) return encodeOfsDistance(head, end, distance);
+  if (type === ENTRY.refDelta) return end + head.write(base!, end, format.rawSize, "hex");
+  return end;
+}
+
+/** The twelve bytes a pack of `count` objects starts with. */
+export function packHeader(count: number): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.latin1Write("PACK", 0);
+  header.writeUInt32BE(2, 4);
+  header.writeUInt32BE(count, 8);
+  return header;
+}

@@ -1,0 +1,143 @@
+/**
+ * Writes a pack's index, version 2 (git: gitformat-pack, "Version 2 pack-*.idx files"; grammar in pack-index.ts).
+ *
+ * Objects come as parallel arrays in order of the pack. Their order by id is found by sorting one Float64Array natively:
+ * the leading bits of an id and the object's number in one number (3 million in 0.3 s and 24 MB; a comparator over raw ids took over
+ * 4 s).
+ */
+
+import * as fs from "node:fs";
+import { newHasher, type ObjectFormat } from "../object/oid.ts";
+
+/** What an index says about a pack's objects; member `i` of each array is the i-th object of the pack. */
+export interface IndexedObjects {
+  readonly count: number;
+  /** Raw ids, one after the other. */
+  readonly ids: Buffer;
+  /** Offset of each entry in the pack. */
+  readonly offsets: Float64Array;
+  /** CRC-32 of each whole entry. */
+  readonly crcs: Uint32Array;
+}
+
+/** Offsets from here up are written to the 64-bit table. */
+const LARGE = 2 ** 31;
+const FLUSH_BYTES = 1024 * 1024;
+
+/** Writes the index to the open file `fd`. `largeFrom` moves the start of the 64-bit table (tests). */
+export function writePackIndex(
+  fd: number,
+  format: ObjectFormat,
+  objects: IndexedObjects,
+  packChecksum: Buffer,
+  largeFrom: number = LARGE,
+): void {
+  const { count, ids, offsets, crcs } = objects;
+  const { rawSize } = format;
+  const order = sortById(format, ids, count);
+  const out = new HashedFile(fd, format);
+  out.uint32(0xff74_4f63);
+  out.uint32(2);
+  writeFanout(out, format, ids, count);
+  for (let i = 0; i < count; i++) out.bytes(ids, order[i]! * rawSize, rawSize);
+  for (let i = 0; i < count; i++) out.uint32(crcs[order[i]!]!);
+  let large = 0;
+  for (let i = 0; i < count; i++) {
+    const offset = offsets[order[i]!]!;
+    out.uint32(offset < largeFrom ? offset : LARGE + large++);
+  }
+  for (let i = 0; i < count && large > 0; i++) {
+    const offset = offsets[order[i]!]!;
+    if (offset < largeFrom) continue;
+    out.uint32(Math.floor(offset / 2 ** 32));
+    out.uint32(offset % 2 ** 32);
+  }
+  out.bytes(packChecksum, 0, rawSize);
+  out.finish();
+}
+
+function writeFanout(out: HashedFile, format: ObjectFormat, ids: Buffer, count: number): void {
+  const counts = new Uint32Array(256);
+  for (let i = 0; i < count; i++) counts[ids[i * format.rawSize]!]!++;
+  let total = 0;
+  for (const n of counts) {
+    total += n;
+    out.uint32(total);
+  }
+}
+
+/** Numbers of the objects in order of their ids; objects with the same id stay in the order of the pack. */
+export function sortById(format: ObjectFormat, ids: Buffer, count: number): Uint32Array {
+  const { rawSize } = format;
+  let room = 1; // 2^bits of the object's number; the other bits of 2^53 hold the start of its id
+  while (room < count) room *= 2;
+  const shift = Math.max(0, Math.log2(room) - 21); // bits of the id's first 32 that have no place
+  const keys = new Float64Array(count);
+  for (let i = 0; i < count; i++) keys[i] = (ids.readUInt32BE(i * rawSize) >>> shift) * room + i;
+  keys.sort();
+  const order = new Uint32Array(count);
+  for (let i = 0; i < count; i++) order[i] = keys[i]! % room;
+  // Ids that share those leading bits are still in order of number: put each in its place (runs are one or two long).
+  for (let i = 1; i < count; i++) {
+    const moved = order[i]!;
+    let at = i;
+    while (at > 0 && sameLead(keys, room, at) && compareIds(ids, rawSize, order[at - 1]!, moved) > 0) {
+      order[at] = order[at - 1]!;
+      at--;
+    }
+    order[at] = moved;
+  }
+  return order;
+}
+
+function sameLead(keys: Float64Array, room: number, at: number): boolean {
+  return Math.floor(keys[at]! / room) === Math.floor(keys[at - 1]! / room);
+}
+
+function compareIds(ids: Buffer, rawSize: number, a: number, b: number): number {
+  return ids.compare(ids, b * rawSize, (b + 1) * rawSize, a * rawSize, (a + 1) * rawSize);
+}
+
+/** Collects small pieces, hashes and writes them in large ones. */
+class HashedFile {
+  readonly #fd: number;
+  readonly #format: ObjectFormat;
+  readonly #hasher: Bun.CryptoHasher;
+  readonly #buffer = Buffer.allocUnsafeSlow(FLUSH_BYTES);
+  #length = 0;
+
+  constructor(fd: number, format: ObjectFormat) {
+    this.#fd = fd;
+    this.#format = format;
+    this.#hasher = newHasher(format);
+  }
+
+  uint32(value: number): void {
+    if (this.#length + 4 > FLUSH_BYTES) this.#flush();
+    this.#length = this.#buffer.writeUInt32BE(value, this.#length);
+  }
+
+  bytes(from: Buffer, at: number, length: number): void {
+    if (this.#length + length > FLUSH_BYTES) this.#flush();
+    from.copy(this.#buffer, this.#length, at, at + length);
+    this.#length += length;
+  }
+
+  /** Writes what is left and the hash of everything. */
+  finish(): void {
+    this.#flush();
+    const digest = this.#hasher.digest() as Buffer;
+    digest.copy(this.#buffer, 0);
+    writeFully(this.#fd, this.#buffer, this.#format.rawSize);
+  }
+
+  #flush(): void {
+    this.#hasher.update(this.#buffer.subarray(0, this.#length));
+    writeFully(this.#fd, this.#buffer, this.#length);
+    this.#length = 0;
+  }
+}
+
+function writeFully(fd: number, bytes: Buffer, length: number): void {
+  for (let done = 0; done < length; ) done += fs.writeSync(fd, bytes, done, length - done);
+}

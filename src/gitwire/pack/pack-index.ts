@@ -1,0 +1,255 @@
+/**
+ * Reads a pack's index, versions 1 and 2 (git: gitformat-pack, "pack-*.idx files").
+ *
+ * ```
+ * v1 = fanout *(offset32 oid) pack-checksum idx-checksum
+ * v2 = ff 74 4f 63 | 00000002 | fanout | *oid | *crc32 | *offset32 | *offset64 | pack-checksum | idx-checksum
+ * fanout = 256 counts: how many ids have a first byte of at most that
+ * offset32 with its top bit set (v2): the rest is an index into offset64
+ * ```
+ * A lookup in a large index reads about 8 KiB from the file and nothing is kept: ids are uniform, so the place of one can
+ * be computed to within a few dozen entries. Small indexes are read whole and their file closed.
+ */
+
+import * as fs from "node:fs";
+import { KvError } from "../../errors.ts";
+import type { ObjectFormat, Oid } from "../object/oid.ts";
+
+const MAGIC = 0xff74_4f63;
+const FANOUT_BYTES = 1_024;
+/** Indexes up to this size are kept in memory. */
+const WHOLE_MAX = 64 * 1024;
+/** Bytes of ids read around the computed place. */
+const WINDOW_BYTES = 4_096;
+
+const window = Buffer.allocUnsafeSlow(WINDOW_BYTES + 64);
+const scratch = Buffer.allocUnsafeSlow(64);
+
+export class PackIndex {
+  readonly path: string;
+  readonly format: ObjectFormat;
+  readonly version: 1 | 2;
+  /** Objects in the pack. */
+  readonly count: number;
+  /** Raw checksum of the pack this index belongs to. */
+  readonly packChecksum: Buffer;
+  readonly #fanout: Buffer;
+  readonly #size: number;
+  /** Where the ids start, and bytes from one to the next. */
+  readonly #idsAt: number;
+  readonly #stride: number;
+  readonly #offsetsAt: number;
+  readonly #largeCount: number;
+  #whole: Buffer | undefined;
+  #fd: number | undefined;
+
+  /** Opens the index at `path`. Throws CORRUPT where it is not one; system errors (ENOENT) as they are. */
+  constructor(path: string, format: ObjectFormat) {
+    this.path = path;
+    this.format = format;
+    this.#fd = fs.openSync(path, "r");
+    try {
+      this.#size = fs.fstatSync(this.#fd).size;
+      if (this.#size <= WHOLE_MAX) this.#readWhole();
+      const head = this.#read(0, Math.min(8 + FANOUT_BYTES, this.#size), Buffer.allocUnsafe(8 + FANOUT_BYTES));
+      if (head.length < FANOUT_BYTES + 8) throw this.#corrupt("it is too short");
+      this.version = head.readUInt32BE(0) === MAGIC ? 2 : 1;
+      if (this.version === 2 && head.readUInt32BE(4) !== 2) throw this.#corrupt("its version is not known");
+      this.#fanout = Buffer.from(this.version === 2 ? head.subarray(8) : head.subarray(0, FANOUT_BYTES));
+      this.count = this.#checkFanout();
+      const { rawSize } = format;
+      this.#stride = this.version === 2 ? rawSize : rawSize + 4;
+      this.#idsAt = this.version === 2 ? 8 + FANOUT_BYTES : FANOUT_BYTES + 4;
+      this.#offsetsAt = this.#idsAt + this.count * (rawSize + 4);
+      this.#largeCount = this.#checkSize();
+      this.packChecksum = Buffer.from(this.#read(this.#size - 2 * rawSize, rawSize, scratch));
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /** Position of the raw id at `oid[at]` in the order of ids, or -1. */
+  findRaw(oid: Buffer, at: number): number {
+    const first = oid[at]!;
+    let low = first === 0 ? 0 : this.#fanout.readUInt32BE((first - 1) * 4);
+    let high = this.#fanout.readUInt32BE(first * 4);
+    const share = oid.readUInt32BE(at + 1) / 2 ** 32;
+    const capacity = Math.floor(WINDOW_BYTES / this.#stride);
+    // First where the id should stand, then the neighbouring window; ids made to deceive us cost a plain bisection.
+    let start = Math.floor(low + share * (high - low) - capacity / 2);
+    for (let round = 0; low < high; round++) {
+      if (round > 1) start = Math.floor((low + high - capacity) / 2);
+      start = Math.max(low, Math.min(start, high - capacity));
+      const count = Math.min(capacity, high - start);
+      const ids = this.#read(
+        this.#idsAt + start * this.#stride,
+        (count - 1) * this.#stride + this.format.rawSize,
+        window,
+      );
+      const place = this.#bisect(ids, count, oid, at);
+      if (place >= 0) return start + place;
+      const before = -place - 1;
+      if (before > 0 && before < count) return -1;
+      if (before === 0) {
+        high = start;
+        start -= capacity;
+      } else {
+        low = start + count;
+        start = low;
+      }
+    }
+    return -1;
+  }
+
+  /** Position of the object `oid`, or -1. */
+  find(oid: Oid): number {
+    return this.findRaw(rawOid(oid), 0);
+  }
+
+  /** Offset in the pack of the object at `position`. */
+  offset(position: number): number {
+    if (this.version === 1) return this.#read(this.#idsAt - 4 + position * this.#stride, 4, scratch).readUInt32BE(0);
+    const offset = this.#read(this.#offsetsAt + position * 4, 4, scratch).readUInt32BE(0);
+    if (offset < 2 ** 31) return offset;
+    const large = offset - 2 ** 31;
+    if (large >= this.#largeCount) throw this.#corrupt("an offset points past its table");
+    const bytes = this.#read(this.#offsetsAt + this.count * 4 + large * 8, 8, scratch);
+    return this.#large(bytes, 0);
+  }
+
+  /** CRC-32 of the whole entry of the object at `position`; undefined in version 1. */
+  crc(position: number): number | undefined {
+    if (this.version === 1) return undefined;
+    const at = this.#idsAt + this.count * this.format.rawSize + position * 4;
+    return this.#read(at, 4, scratch).readUInt32BE(0);
+  }
+
+  /** Id of the object at `position`. */
+  oid(position: number): Oid {
+    const { rawSize } = this.format;
+    return this.#read(this.#idsAt + position * this.#stride, rawSize, scratch).hexSlice(0, rawSize);
+  }
+
+  /** Ids that start with the hex digits `prefix`, at most `limit` of them, in order. */
+  startingWith(prefix: string, limit: number): Oid[] {
+    const found: Oid[] = [];
+    // The first id not below the prefix padded with zeros, by bisection.
+    const least = rawOid(prefix.padEnd(this.format.hexSize, "0")).toString("hex");
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.oid(middle) < least) low = middle + 1;
+      else high = middle;
+    }
+    for (; low < this.count && found.length < limit; low++) {
+      const oid = this.oid(low);
+      if (!oid.startsWith(prefix)) break;
+      found.push(oid);
+    }
+    return found;
+  }
+
+  /** Every raw id in order, `count * rawSize` bytes: the whole table, so for bulk work only. */
+  loadIds(): Buffer {
+    const { rawSize } = this.format;
+    const table = this.#read(this.#idsAt, this.count * this.#stride - (this.#stride - rawSize), undefined);
+    if (this.version === 2) return table;
+    const ids = Buffer.allocUnsafe(this.count * rawSize);
+    for (let i = 0; i < this.count; i++) table.copy(ids, i * rawSize, i * this.#stride, i * this.#stride + rawSize);
+    return ids;
+  }
+
+  /** Every offset in order of ids: the whole table, so for bulk work only. */
+  loadOffsets(): Float64Array {
+    const offsets = new Float64Array(this.count);
+    const [at, stride] = this.version === 1 ? [this.#idsAt - 4, this.#stride] : [this.#offsetsAt, 4];
+    const table = this.#read(at, this.count * stride, undefined);
+    const large = this.#read(this.#offsetsAt + this.count * 4, this.#largeCount * 8, undefined);
+    for (let i = 0; i < this.count; i++) {
+      const offset = table.readUInt32BE(i * stride);
+      if (this.version === 1 || offset < 2 ** 31) offsets[i] = offset;
+      else if (offset - 2 ** 31 < this.#largeCount) offsets[i] = this.#large(large, (offset - 2 ** 31) * 8);
+      else throw this.#corrupt("an offset points past its table");
+    }
+    return offsets;
+  }
+
+  /** Gives back the file descriptor; the file is opened again when needed. */
+  release(): void {
+    if (this.#fd !== undefined) fs.closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #readWhole(): void {
+    this.#whole = this.#read(0, this.#size, Buffer.allocUnsafeSlow(Math.max(1, this.#size)));
+    this.release();
+  }
+
+  /** Bytes `[at, at + length)` of the file, in `into` or in memory already held; valid until the next call. */
+  #read(at: number, length: number, into: Buffer | undefined): Buffer {
+    if (this.#whole !== undefined) return this.#whole.subarray(at, at + length);
+    const buffer = into ?? Buffer.allocUnsafeSlow(Math.max(1, length));
+    if (this.#fd === undefined) this.#fd = fs.openSync(this.path, "r");
+    if (fs.readSync(this.#fd, buffer, 0, length, at) !== length) throw this.#corrupt("it is cut short");
+    return buffer.subarray(0, length);
+  }
+
+  /** Place of the id among the `count` ids of a window, or -1 - (how many are below it). */
+  #bisect(ids: Buffer, count: number, oid: Buffer, at: number): number {
+    const { rawSize } = this.format;
+    let low = 0;
+    let high = count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const start = middle * this.#stride;
+      const order = ids.compare(oid, at, at + rawSize, start, start + rawSize);
+      if (order === 0) return middle;
+      if (order < 0) low = middle + 1;
+      else high = middle;
+    }
+    return -1 - low;
+  }
+
+  #large(bytes: Buffer, at: number): number {
+    const offset = bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4);
+    if (!Number.isSafeInteger(offset)) throw this.#corrupt("an offset is absurd");
+    return offset;
+  }
+
+  #checkFanout(): number {
+    let last = 0;
+    for (let i = 0; i < 256; i++) {
+      const next = this.#fanout.readUInt32BE(i * 4);
+      if (next < last) throw this.#corrupt("its fan-out table is not in order");
+      last = next;
+    }
+    return last;
+  }
+
+  /** How many 64-bit offsets there are, from the file's size. */
+  #checkSize(): number {
+    const { rawSize } = this.format;
+    if (this.version === 1) {
+      if (this.#size !== FANOUT_BYTES + this.count * this.#stride + 2 * rawSize)
+        throw this.#corrupt("its size is wrong");
+      return 0;
+    }
+    const large = (this.#size - this.#offsetsAt - this.count * 4 - 2 * rawSize) / 8;
+    if (!Number.isInteger(large) || large < 0 || large > this.count) throw this.#corrupt("its size is wrong");
+    return large;
+  }
+
+  #corrupt(reason: string): KvError {
+    return new KvError("CORRUPT", `pack index ${this.path} is damaged: ${reason}`);
+  }
+}
+
+const raw = Buffer.alloc(32);
+
+/** The raw bytes of a hex id in a buffer shared by all callers: use it before the next call. */
+function rawOid(oid: Oid): Buffer {
+  raw.write(oid, 0, "hex");
+  return raw;
+}

@@ -1,0 +1,328 @@
+/**
+ * Reads objects out of a pack on disk (git: gitformat-pack).
+ *
+ * One object costs one read of 4 KiB in most cases, which holds its header and its data; a deltified one costs the same
+ * for every link of its chain up to a base that is in the cache. The pack's file stays open while it is used, so another
+ * process may delete it (gc, repack) meanwhile.
+ */
+
+import * as fs from "node:fs";
+import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
+import type { GitObject } from "../object/object.ts";
+import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
+import { applyDelta } from "./delta.ts";
+import { ObjectCache } from "./object-cache.ts";
+import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind, MAX_ENTRY_HEADER } from "./pack-entry.ts";
+import { PackIndex } from "./pack-index.ts";
+import { PackOrder } from "./pack-order.ts";
+import { deflateBound, inflateAt, inflateInto, maxStream, TRUNCATED } from "./zlib.ts";
+
+const PAGE_BYTES = 4_096;
+/** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
+const CHAIN_BYTES = 16 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
+const HEADER_BYTES = 12;
+
+/** An entry as it is stored, for a pack that is to hold it unchanged. */
+export interface RawEntry {
+  /** Kind of a whole object; undefined for a delta. */
+  readonly kind: ObjectKind | undefined;
+  /** Bytes of the inflated data (of the delta, where it is one). */
+  readonly size: number;
+  /** Id of the base of a delta. */
+  readonly base: Oid | undefined;
+  /** The zlib stream, as stored and verified. */
+  readonly data: Buffer;
+}
+
+/** What an entry says about itself, without its data. */
+export interface EntryInfo {
+  /** Kind of a whole object; undefined for a delta. */
+  readonly kind: ObjectKind | undefined;
+  /** Bytes of the inflated data (of the delta, where it is one). */
+  readonly size: number;
+  /** Offset of a delta's base in this pack; -1 for a whole object. */
+  readonly baseOffset: number;
+  /** Offset of the zlib stream. */
+  readonly dataOffset: number;
+}
+
+const page = Buffer.allocUnsafeSlow(PAGE_BYTES);
+let serials = 0;
+
+export class Pack {
+  readonly path: string;
+  readonly format: ObjectFormat;
+  readonly #cache: ObjectCache;
+  readonly #serial = serials++;
+  #index: PackIndex | undefined;
+  #order: PackOrder | undefined;
+  #orderAsked = 0;
+  #fd: number | undefined;
+  /** Where the trailer starts. */
+  #end = 0;
+
+  /** `path` ends in ".pack"; the index beside it ends in ".idx". Files are opened when first needed. */
+  constructor(path: string, format: ObjectFormat, cache: ObjectCache = new ObjectCache(DEFAULT_CACHE_BYTES)) {
+    this.path = path;
+    this.format = format;
+    this.#cache = cache;
+  }
+
+  /** The pack's index. Throws CORRUPT where it is damaged; ENOENT where it is gone. */
+  get index(): PackIndex {
+    this.#index ??= new PackIndex(this.path.replace(/\.pack$/, ".idx"), this.format);
+    return this.#index;
+  }
+
+  /** Objects in the pack. */
+  get count(): number {
+    return this.index.count;
+  }
+
+  /** Offset of the object, or -1. */
+  find(oid: Oid): number {
+    const position = this.index.find(oid);
+    return position < 0 ? -1 : this.index.offset(position);
+  }
+
+  /** As {@link find} for the raw id at `oid[at]`. */
+  findRaw(oid: Buffer, at: number): number {
+    const position = this.index.findRaw(oid, at);
+    return position < 0 ? -1 : this.index.offset(position);
+  }
+
+  /** The object whose entry is at `offset`. Throws CORRUPT where it is damaged, LIMIT_EXCEEDED where it is too large. */
+  read(offset: number): GitObject {
+    const chain: { offset: number; delta: Buffer | undefined }[] = [];
+    let held = 0;
+    let at = offset;
+    let object: GitObject | undefined;
+    while (object === undefined) {
+      object = this.#cache.get(this.#key(at));
+      if (object !== undefined) break;
+      const header = this.#header(at);
+      const kind = entryKind(header.type);
+      if (kind !== undefined) {
+        object = { kind, data: this.#inflate(at, header) };
+        break;
+      }
+      if (chain.length >= LIMITS.deltaDepth) {
+        throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`);
+      }
+      const base = this.#baseOffset(at, header);
+      held += header.size;
+      chain.push({ offset: at, delta: held <= CHAIN_BYTES ? this.#inflate(at, header) : undefined });
+      at = base;
+    }
+    for (let link = chain.pop(); link !== undefined; link = chain.pop()) {
+      this.#cache.set(this.#key(at), object);
+      at = link.offset;
+      const delta = link.delta ?? this.#inflate(at, this.#header(at));
+      object = { kind: object.kind, data: this.#apply(at, object.data, delta) };
+    }
+    return object;
+  }
+
+  /** Kind of the object whose entry is at `offset`, following its chain without inflating anything. */
+  kind(offset: number): ObjectKind {
+    let at = offset;
+    for (let depth = 0; depth <= LIMITS.deltaDepth; depth++) {
+      const header = this.#header(at);
+      const kind = entryKind(header.type);
+      if (kind !== undefined) return kind;
+      at = this.#baseOffset(at, header);
+    }
+    throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`);
+  }
+
+  /** What the entry at `offset` is, without its data. */
+  entryInfo(offset: number): EntryInfo {
+    const header = this.#header(offset);
+    const kind = entryKind(header.type);
+    const baseOffset = kind === undefined ? this.#baseOffset(offset, header) : -1;
+    return { kind, size: header.size, baseOffset, dataOffset: offset + header.length };
+  }
+
+  /** The entry at `offset` as it is stored. Its CRC is checked, or its data inflated. Throws CORRUPT on damage. */
+  rawEntry(offset: number): RawEntry {
+    const header = this.#header(offset);
+    const kind = entryKind(header.type);
+    const base = kind === undefined ? this.oidAt(this.#baseOffset(offset, header)) : undefined;
+    return { kind, size: header.size, base, data: this.#rawData(offset, header) };
+  }
+
+  /** Id of the object whose entry is at `offset`. */
+  oidAt(offset: number): Oid {
+    const order = this.#orderIfWorthIt();
+    if (order !== undefined) return this.index.oid(order.position(offset));
+    const { kind, data } = this.read(offset);
+    return hashObject(this.format, kind, data);
+  }
+
+  /** The pack's objects in the order of their entries: loads a table of 12 bytes an object. */
+  order(): PackOrder {
+    this.#order ??= new PackOrder(this.path, this.index.loadOffsets(), this.#dataEnd());
+    return this.#order;
+  }
+
+  /** Gives back the file descriptors; what is in memory stays, files are opened again when needed. */
+  release(): void {
+    if (this.#fd !== undefined) fs.closeSync(this.#fd);
+    this.#fd = undefined;
+    this.#index?.release();
+  }
+
+  /** Closes both files and frees memory; the pack may be used again. */
+  close(): void {
+    this.release();
+    this.#index = undefined;
+    this.#order = undefined;
+  }
+
+  #key(offset: number): string {
+    return `${this.#serial}.${offset}`;
+  }
+
+  /** Few entries are looked up by reading them; from a thirty-second of the pack on the table is cheaper. */
+  #orderIfWorthIt(): PackOrder | undefined {
+    if (this.#order !== undefined) return this.#order;
+    return this.#orderAsked++ * 32 < this.count ? undefined : this.order();
+  }
+
+  #rawData(offset: number, header: EntryHeader): Buffer {
+    const order = this.#orderIfWorthIt();
+    if (order !== undefined) {
+      const entry = this.#bytes(offset, order.end(offset) - offset);
+      const crc = this.index.crc(order.position(offset));
+      if (crc === undefined) inflateAt(entry, header.length, header.size);
+      else if (crc !== Bun.hash.crc32(entry)) throw this.#corrupt(offset, "its checksum is wrong");
+      return entry.subarray(header.length);
+    }
+    const output = Buffer.allocUnsafeSlow(header.size + 1);
+    return this.#damaged(offset, () => this.#inflateStream(offset + header.length, header.size, output));
+  }
+
+  /** The header at `offset`; {@link page} then holds the bytes that follow it. */
+  #header(offset: number): EntryHeader {
+    const end = this.#dataEnd();
+    if (!(offset >= HEADER_BYTES && offset < end)) throw this.#corrupt(offset, "it lies outside the pack");
+    const got = fs.readSync(this.#fd!, page, 0, Math.min(PAGE_BYTES, end - offset), offset);
+    const header = this.#damaged(offset, () => decodeEntryHeader(this.format, page, 0, got));
+    if (header === undefined) throw this.#corrupt(offset, "it is cut short");
+    if (header.size > LIMITS.objectBytes) {
+      const size = `${header.size} bytes`;
+      throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: ${size}, the limit is ${LIMITS.objectBytes}`);
+    }
+    return header;
+  }
+
+  /** Data of the entry whose `header` was just read into {@link page}. */
+  #inflate(offset: number, header: EntryHeader): Buffer {
+    return this.#damaged(offset, () => {
+      const { size, length } = header;
+      const got = Math.min(PAGE_BYTES, this.#end - offset);
+      if (size <= PAGE_BYTES * 4) {
+        // Its stream most probably ends inside the page.
+        if (inflateInto(page, length, got, small, size) !== TRUNCATED) return Buffer.copyBytesFrom(small, 0, size);
+      }
+      const output = Buffer.allocUnsafeSlow(size + 1);
+      this.#inflateStream(offset + length, size, output);
+      return output.subarray(0, size);
+    });
+  }
+
+  /** Inflates the stream that starts at `start` into `output` (`size + 1` bytes); returns it as it is stored. */
+  #inflateStream(start: number, size: number, output: Buffer): Buffer {
+    const room = this.#end - start;
+    // Streams longer than any sensible encoder makes them are legal: the second try reads on.
+    for (const bound of [deflateBound(size), maxStream(size)]) {
+      const stream = this.#bytes(start, Math.min(bound, room));
+      const consumed = inflateInto(stream, 0, stream.length, output, size);
+      if (consumed !== TRUNCATED) return stream.subarray(0, consumed);
+    }
+    throw new KvError("BAD_OBJECT", "compressed data does not end");
+  }
+
+  #baseOffset(offset: number, header: EntryHeader): number {
+    if (header.type === ENTRY.ofsDelta) {
+      const base = offset - header.baseDistance;
+      if (header.baseDistance === 0 || base < HEADER_BYTES)
+        throw this.#corrupt(offset, "its base lies outside the pack");
+      return base;
+    }
+    page.copy(baseOid, 0, header.baseAt, header.baseAt + this.format.rawSize);
+    const base = this.findRaw(baseOid, 0);
+    if (base < 0)
+      throw this.#corrupt(offset, `its base ${baseOid.hexSlice(0, this.format.rawSize)} is not in the pack`);
+    return base;
+  }
+
+  #apply(offset: number, base: Buffer, delta: Buffer): Buffer {
+    return this.#damaged(offset, () => applyDelta(base, delta));
+  }
+
+  #bytes(offset: number, length: number): Buffer {
+    const bytes = Buffer.allocUnsafeSlow(Math.max(1, length));
+    let done = 0;
+    while (done < length) {
+      const got = fs.readSync(this.#fd!, bytes, done, length - done, offset + done);
+      if (got === 0) throw this.#corrupt(offset, "it is cut short");
+      done += got;
+    }
+    return bytes.subarray(0, length);
+  }
+
+  /** Opens the pack where it is not open, and tells where its entries end. */
+  #dataEnd(): number {
+    if (this.#fd === undefined) this.#open();
+    return this.#end;
+  }
+
+  #open(): void {
+    const { index } = this;
+    const { rawSize } = this.format;
+    const fd = fs.openSync(this.path, "r");
+    try {
+      const end = fs.fstatSync(fd).size - rawSize;
+      const head = Buffer.alloc(HEADER_BYTES + rawSize);
+      const got = end < HEADER_BYTES ? 0 : fs.readSync(fd, head, 0, HEADER_BYTES, 0);
+      if (got < HEADER_BYTES || head.latin1Slice(0, 4) !== "PACK") throw this.#damage("it is not a pack");
+      if (head.readUInt32BE(4) !== 2 && head.readUInt32BE(4) !== 3) throw this.#damage("its version is not known");
+      if (head.readUInt32BE(8) !== index.count) throw this.#damage("its index is of another number of objects");
+      fs.readSync(fd, head, HEADER_BYTES, rawSize, end);
+      if (!head.subarray(HEADER_BYTES).equals(index.packChecksum)) throw this.#damage("its index is of another pack");
+      this.#fd = fd;
+      this.#end = end;
+    } catch (error) {
+      fs.closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** Runs a decoder and turns its BAD_OBJECT into a CORRUPT that names the place. */
+  #damaged<T>(offset: number, decode: () => T): T {
+    try {
+      return decode();
+    } catch (error) {
+      if (error instanceof KvError && error.code === "BAD_OBJECT") throw this.#corrupt(offset, error.message, error);
+      throw error;
+    }
+  }
+
+  #place(offset: number): string {
+    return `${this.path}, entry at ${offset}`;
+  }
+
+  #corrupt(offset: number, reason: string, cause?: unknown): KvError {
+    return new KvError("CORRUPT", `${this.#place(offset)}: ${reason}`, { cause });
+  }
+
+  #damage(reason: string): KvError {
+    return new KvError("CORRUPT", `${this.path}: ${reason}`);
+  }
+}
+
+const small = Buffer.allocUnsafeSlow(PAGE_BYTES * 4 + MAX_ENTRY_HEADER);
+const baseOid = Buffer.alloc(32);

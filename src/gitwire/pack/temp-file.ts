@@ -1,0 +1,98 @@
+/**
+ * Files that get their name last: written under git's `tmp_*` names, which `git gc` sweeps after a crash, then renamed.
+ */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+
+export interface TempFile {
+  readonly fd: number;
+  readonly path: string;
+  /**
+   * Gives the file its name, read only as git keeps its objects. `fsync`: its bytes are on disk before it has that name;
+   * the folder is left to the caller ({@link fsyncDir}).
+   */
+  commit(target: string, options: { fsync: boolean }): void;
+  /** Closes and removes the file; harmless after `commit`. */
+  discard(): void;
+}
+
+/**
+ * Makes a file `<prefix>XXXXXX` in `dir`. `anonymous`: it loses its name at once where the system lets it, so that not even
+ * a kill leaves it behind.
+ */
+export function createTemp(dir: string, prefix: string, options: { anonymous?: boolean } = {}): TempFile {
+  const { fd, name } = openNew(dir, prefix);
+  let open = true;
+  let named = !(options.anonymous === true && tryUnlink(name));
+  const close = (): void => {
+    if (open) fs.closeSync(fd);
+    open = false;
+  };
+  return {
+    fd,
+    path: name,
+    commit(target, { fsync }) {
+      fs.fchmodSync(fd, 0o444);
+      if (fsync) fs.fsyncSync(fd);
+      close();
+      fs.renameSync(name, target);
+      named = false;
+    },
+    discard() {
+      close();
+      if (named) tryUnlink(name);
+      named = false;
+    },
+  };
+}
+
+const LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789";
+
+/** `length` random letters and digits. */
+export function randomSuffix(length: number): string {
+  let text = "";
+  for (const byte of crypto.getRandomValues(new Uint8Array(length))) text += LETTERS[byte % LETTERS.length]!;
+  return text;
+}
+
+function openNew(dir: string, prefix: string): { fd: number; name: string } {
+  for (let tries = 0; ; tries++) {
+    const name = path.join(dir, prefix + randomSuffix(6));
+    try {
+      return { fd: fs.openSync(name, "wx+", 0o600), name };
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EEXIST" && tries < 100) continue;
+      if (code !== "ENOENT" || tries > 0) throw error;
+      fs.mkdirSync(dir, { recursive: true });
+    }
+  }
+}
+
+function tryUnlink(name: string): boolean {
+  try {
+    fs.unlinkSync(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Makes creations and renames in `dir` last. */
+export function fsyncDir(dir: string): void {
+  if (process.platform === "win32") return;
+  const fd = fs.openSync(dir, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Writes all of `bytes` at the file's position. */
+export function writeAll(fd: number, bytes: Uint8Array, at?: number): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += fs.writeSync(fd, bytes, done, bytes.length - done, at === undefined ? null : at + done);
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * The objects of a repository: its packs, its loose objects, and those of the folders it borrows from.
+ *
+ * Lookups go through the pack that answered last, the others from the newest on, then loose objects, then alternates. A
+ * miss looks at the disk once more before it is final, because gc and repack move objects while we read; what an open pack
+ * held stays readable.
+ */
+
+import { KvError } from "../../errors.ts";
+import { isMissing } from "../disk.ts";
+import type { GitObject, ObjectSource } from "../object/object.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
+import { ObjectCache } from "../pack/object-cache.ts";
+import type { FinishedPack } from "../pack/pack-builder.ts";
+import { type PackPaths, storeFinishedPack } from "../pack/pack-install.ts";
+import type { Pack } from "../pack/pack-reader.ts";
+import { alternateDirs } from "./alternates.ts";
+import { hasLoose, looseStartingWith, readLoose, writeLoose } from "./loose.ts";
+import { PackDir } from "./pack-dir.ts";
+
+const DELTA_BASE_BYTES = 32 * 1024 * 1024;
+const OBJECT_BYTES = 16 * 1024 * 1024;
+/** Packs kept open; more would use up the process's file descriptors. */
+const OPEN_PACKS = 200;
+
+export interface ObjectStoreOptions {
+  /** Object folders to read from besides those in info/alternates (GIT_ALTERNATE_OBJECT_DIRECTORIES). */
+  readonly alternates?: readonly string[];
+  /** Bytes of objects read lately that are kept. */
+  readonly cacheBytes?: number;
+}
+
+/** Where an object is stored. */
+export type ObjectLocation =
+  | { readonly kind: "packed"; readonly pack: Pack; readonly offset: number }
+  | { readonly kind: "loose"; readonly objectsDir: string };
+
+/** One object folder. */
+interface Folder {
+  readonly objectsDir: string;
+  readonly packs: PackDir;
+}
+
+export class ObjectStore implements ObjectSource {
+  readonly objectsDir: string;
+  readonly format: ObjectFormat;
+  readonly #extra: readonly string[];
+  readonly #bases = new ObjectCache(DELTA_BASE_BYTES);
+  readonly #objects: ObjectCache;
+  readonly #own: Folder;
+  /** Own folder first; undefined until the alternates have been read. */
+  #folders: readonly Folder[] | undefined;
+  /** The pack that answered last. */
+  #recent: { readonly pack: Pack; readonly folder: Folder } | undefined;
+  /** Packs that may hold descriptors, in order of opening. */
+  readonly #open = new Set<Pack>();
+  /** The first damage met by the lookup under way. */
+  #damage: KvError | undefined;
+
+  constructor(objectsDir: string, format: ObjectFormat, options: ObjectStoreOptions = {}) {
+    this.objectsDir = objectsDir;
+    this.format = format;
+    this.#extra = options.alternates ?? [];
+    this.#objects = new ObjectCache(options.cacheBytes ?? OBJECT_BYTES);
+    this.#own = this.#folder(objectsDir);
+  }
+
+  read(oid: Oid): GitObject | undefined {
+    const cached = this.#objects.get(oid);
+    if (cached !== undefined) return cached;
+    const object = this.#readStored(oid);
+    if (object !== undefined) this.#objects.set(oid, object);
+    else if (oid === this.format.emptyTree) return { kind: "tree", data: Buffer.alloc(0) };
+    return object;
+  }
+
+  has(oid: Oid): boolean {
+    return oid === this.format.emptyTree || this.#objects.get(oid) !== undefined || this.locate(oid) !== undefined;
+  }
+
+  /** Where the object is stored, for taking it over as it is; undefined where it is not here. */
+  locate(oid: Oid): ObjectLocation | undefined {
+    return this.#find(oid, (location) => location);
+  }
+
+  /** The kind of an object, without its content where that can be avoided; undefined where it is not here. */
+  kind(oid: Oid): ObjectKind | undefined {
+    const cached = this.#objects.get(oid);
+    if (cached !== undefined) return cached.kind;
+    if (oid === this.format.emptyTree) return "tree";
+    return this.#find(oid, (at) =>
+      at.kind === "packed" ? at.pack.kind(at.offset) : readLoose(at.objectsDir, oid)?.kind,
+    );
+  }
+
+  /** Ids that start with the hex digits `prefix` (four at least), at most `limit`, in order. */
+  resolvePrefix(prefix: string, limit = 2): Oid[] {
+    if (!/^[0-9a-f]{4,}$/.test(prefix) || prefix.length > this.format.hexSize) return [];
+    const found = new Set<Oid>();
+    for (const { objectsDir, packs } of this.#all()) {
+      packs.refresh();
+      for (const pack of packs.packs()) {
+        for (const oid of pack.index.startingWith(prefix, limit)) found.add(oid);
+      }
+      for (const oid of looseStartingWith(objectsDir, this.format, prefix, limit)) found.add(oid);
+    }
+    return [...found].sort().slice(0, limit);
+  }
+
+  /** All packs, own ones first, newest first in each folder. */
+  packs(): readonly Pack[] {
+    return this.#all().flatMap((folder) => folder.packs.packs());
+  }
+
+  /** The repository's own packs, without those of alternates. */
+  ownPacks(): readonly Pack[] {
+    return this.#own.packs.packs();
+  }
+
+  /** Looks for packs that came or went. A failed lookup does this by itself. */
+  refresh(): boolean {
+    let changed = false;
+    for (const folder of this.#all()) if (folder.packs.refresh()) changed = true;
+    return changed;
+  }
+
+  /** Takes up a pack that was just put into this store's own `pack` folder. */
+  addPack(paths: { readonly packPath: string }): Pack {
+    return this.#own.packs.add(paths.packPath);
+  }
+
+  /**
+   * Stores a pack made by a PackBuilder; a thin one is completed from here. `fsync` (the default): it is on disk when this
+   * returns. Returns undefined for a pack without objects. Throws BAD_OBJECT where the base of a delta is missing.
+   */
+  writePack(pack: FinishedPack, options: { fsync: boolean } = { fsync: true }): PackPaths | undefined {
+    const paths = storeFinishedPack(this.#own.packs.dir, pack, this, options);
+    if (paths !== undefined) this.addPack(paths);
+    return paths;
+  }
+
+  /** Writes one loose object and returns its id. `fsync` (the default): it is on disk when this returns. */
+  writeLoose(kind: ObjectKind, data: Uint8Array, options: { fsync: boolean } = { fsync: true }): Oid {
+    return writeLoose(this.objectsDir, this.format, kind, data, options);
+  }
+
+  /** Closes all files and forgets what is cached; the store may be used again. */
+  close(): void {
+    for (const folder of this.#folders ?? [this.#own]) folder.packs.close();
+    this.#folders = undefined;
+    this.#recent = undefined;
+    this.#open.clear();
+    this.#bases.clear();
+    this.#objects.clear();
+  }
+
+  #readStored(oid: Oid): GitObject | undefined {
+    return this.#find(oid, (at) => (at.kind === "packed" ? at.pack.read(at.offset) : readLoose(at.objectsDir, oid)));
+  }
+
+  /** Finds the object and applies `use` to its place; where it is not found, once more on a fresh view of the disk. */
+  #find<T>(oid: Oid, use: (location: ObjectLocation) => T | undefined): T | undefined {
+    this.#damage = undefined;
+    let found = this.#search(oid, use);
+    if (found === undefined && this.refresh()) found = this.#search(oid, use);
+    // A damaged copy matters only where there is no good one.
+    if (found === undefined && this.#damage !== undefined) throw this.#damage;
+    return found;
+  }
+
+  #search<T>(oid: Oid, use: (location: ObjectLocation) => T | undefined): T | undefined {
+    raw.write(oid, 0, "hex");
+    const recent = this.#recent;
+    if (recent !== undefined) {
+      const found = this.#inPack(recent.pack, recent.folder, use);
+      if (found !== undefined) return found;
+    }
+    for (const folder of this.#all()) {
+      for (const pack of folder.packs.packs()) {
+        if (pack === recent?.pack) continue;
+        const found = this.#inPack(pack, folder, use);
+        if (found !== undefined) return found;
+      }
+      if (!hasLoose(folder.objectsDir, oid)) continue;
+      const found = this.#tolerant(() => use({ kind: "loose", objectsDir: folder.objectsDir }));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** Applies `use` to the object {@link raw} in `pack`. A pack whose files are gone has nothing. */
+  #inPack<T>(pack: Pack, folder: Folder, use: (location: ObjectLocation) => T | undefined): T | undefined {
+    try {
+      if (!this.#open.has(pack)) this.#makeRoom(pack);
+      return this.#tolerant(() => {
+        const offset = pack.findRaw(raw, 0);
+        if (offset < 0) return undefined;
+        if (this.#recent?.pack !== pack) this.#recent = { pack, folder };
+        return use({ kind: "packed", pack, offset });
+      });
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      folder.packs.drop(pack);
+      this.#open.delete(pack);
+      if (this.#recent?.pack === pack) this.#recent = undefined;
+      return undefined;
+    }
+  }
+
+  /** Keeps a CORRUPT for later: there may be a good copy elsewhere. */
+  #tolerant<T>(attempt: () => T | undefined): T | undefined {
+    try {
+      return attempt();
+    } catch (error) {
+      if (!(error instanceof KvError && error.code === "CORRUPT")) throw error;
+      this.#damage ??= error;
+      return undefined;
+    }
+  }
+
+  /** Counts `pack` as open, and gives back the descriptors of the one counted first where there are too many. */
+  #makeRoom(pack: Pack): void {
+    this.#open.add(pack);
+    if (this.#open.size <= OPEN_PACKS) return;
+    for (const oldest of this.#open) {
+      if (oldest === this.#recent?.pack) continue;
+      oldest.release();
+      this.#open.delete(oldest);
+      return;
+    }
+  }
+
+  #all(): readonly Folder[] {
+    this.#folders ??= [this.#own, ...alternateDirs(this.objectsDir, this.#extra).map((dir) => this.#folder(dir))];
+    return this.#folders;
+  }
+
+  #folder(objectsDir: string): Folder {
+    return { objectsDir, packs: new PackDir(objectsDir, this.format, this.#bases) };
+  }
+}
+
+const raw = Buffer.alloc(32);

@@ -1,0 +1,117 @@
+/**
+ * The packs of one object folder, kept in step with the disk: another process may add packs and remove them (fetch, gc,
+ * repack) at any moment. Foreign files, packs without an index, multi-pack-index and the like are passed over.
+ */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { isMissing } from "../disk.ts";
+import type { ObjectFormat } from "../object/oid.ts";
+import type { ObjectCache } from "../pack/object-cache.ts";
+import { Pack } from "../pack/pack-reader.ts";
+import { readDirIfThere } from "./loose.ts";
+
+export class PackDir {
+  readonly dir: string;
+  readonly #format: ObjectFormat;
+  readonly #cache: ObjectCache;
+  readonly #known = new Map<string, Pack>();
+  /** Newest first. */
+  #packs: readonly Pack[] = [];
+  #scanned = false;
+  #mtime = -1;
+  #scannedAt = 0;
+
+  constructor(objectsDir: string, format: ObjectFormat, cache: ObjectCache) {
+    this.dir = path.join(objectsDir, "pack");
+    this.#format = format;
+    this.#cache = cache;
+  }
+
+  /** The packs known now, newest first. */
+  packs(): readonly Pack[] {
+    if (!this.#scanned) this.#scan();
+    return this.#packs;
+  }
+
+  /** Looks at the disk again where the folder may have changed; true when the list of packs did change. */
+  refresh(): boolean {
+    if (this.#scanned && !this.#mayHaveChanged()) return false;
+    return this.#scan();
+  }
+
+  /** Takes up a pack just written here, without reading the folder again. */
+  add(packPath: string): Pack {
+    const name = path.basename(packPath);
+    let pack = this.#known.get(name);
+    if (pack === undefined) {
+      pack = new Pack(path.join(this.dir, name), this.#format, this.#cache);
+      this.#known.set(name, pack);
+      this.#packs = [pack, ...this.#packs];
+    }
+    return pack;
+  }
+
+  /** Forgets a pack whose files are gone. */
+  drop(pack: Pack): void {
+    pack.close();
+    this.#known.delete(path.basename(pack.path));
+    this.#packs = this.#packs.filter((other) => other !== pack);
+    this.#mtime = -1;
+  }
+
+  close(): void {
+    for (const pack of this.#known.values()) pack.close();
+    this.#known.clear();
+    this.#packs = [];
+    this.#scanned = false;
+  }
+
+  #mayHaveChanged(): boolean {
+    const mtime = modified(this.dir);
+    if (mtime !== this.#mtime) return true;
+    // A change in the same tick of the file system's clock as our scan leaves no trace: not sure until that has passed.
+    const tick = mtime % 1_000 === 0 ? 2_000 : 20;
+    return this.#scannedAt - mtime < tick;
+  }
+
+  #scan(): boolean {
+    this.#scannedAt = Date.now();
+    this.#mtime = modified(this.dir);
+    this.#scanned = true;
+    const names = readDirIfThere(this.dir);
+    const indexes = new Set(names.filter((name) => name.endsWith(".idx")));
+    const present = new Set(
+      names.filter((name) => name.endsWith(".pack") && indexes.has(name.replace(/\.pack$/, ".idx"))),
+    );
+    let changed = false;
+    for (const [name, pack] of this.#known) {
+      if (present.has(name)) continue;
+      pack.close();
+      this.#known.delete(name);
+      changed = true;
+    }
+    for (const name of present) {
+      if (this.#known.has(name)) continue;
+      this.#known.set(name, new Pack(path.join(this.dir, name), this.#format, this.#cache));
+      changed = true;
+    }
+    if (changed) this.#packs = newestFirst([...this.#known.values()]);
+    return changed;
+  }
+}
+
+function newestFirst(packs: Pack[]): Pack[] {
+  const times = new Map(packs.map((pack) => [pack, modified(pack.path)]));
+  return packs.sort((a, b) => times.get(b)! - times.get(a)!);
+}
+
+/** Modification time in milliseconds, -1 where there is no such file. */
+function modified(file: string): number {
+  try {
+    return fs.statSync(file).mtimeMs;
+  } catch (error) {
+    if (isMissing(error)) return -1;
+    throw error;
+  }
+}
