@@ -1,0 +1,233 @@
+/**
+ * The syntax of git's config files (git-config, "Syntax").
+ *
+ *   file       = *( section / variable / comment / space )
+ *   section    = "[" name [ 1*space DQ subsection DQ ] "]"       name = 1*( ALPHA / DIGIT / "-" / "." )
+ *   variable   = name *space [ "=" value ] ( LF / EOF )          name = ALPHA *( ALPHA / DIGIT / "-" )
+ *   value      = *( char / escape / DQ *char DQ ), cut at an unquoted "#" or ";", outer space removed
+ *   escape     = "\" ( LF / "\" / DQ / "n" / "t" / "b" )         "\" LF joins two lines
+ *
+ * CR LF counts as LF. Section and variable names fold to lower case, subsections keep theirs, except in the old form
+ * `[section.subsection]`. The parser keeps where everything stands, so that an edit leaves all else alone.
+ */
+
+import { KvError } from "../../errors.ts";
+
+/** One variable as written. `value` is undefined where there is no `=` (which means true). */
+export interface FileEntry {
+  /** Canonical `section.variable` or `section.Subsection.variable`. */
+  readonly name: string;
+  readonly value: string | undefined;
+  /** 1-based line of the variable's name. */
+  readonly line: number;
+}
+
+/** A piece of the file, [begin, end) in bytes; pieces follow each other without gaps. */
+export type ConfigPart =
+  | { readonly kind: "space" | "comment"; readonly begin: number; readonly end: number }
+  | { readonly kind: "section"; readonly begin: number; readonly end: number; readonly section: string }
+  | { readonly kind: "entry"; readonly begin: number; readonly end: number; readonly entry: FileEntry };
+
+type Draft = { kind: "space" | "comment" } | { kind: "section"; section: string } | { kind: "entry"; entry: FileEntry };
+
+/**
+ * Takes a file apart. `text` is its bytes as a byte string (latin1); names and values come back as text (UTF-8).
+ * Throws CONFIG with `file` and the line of the first thing that is not syntax.
+ */
+export function parseConfigFile(text: string, file: string): ConfigPart[] {
+  return new Parser(text, file).parse();
+}
+
+/** The variables of a file, in order. Throws CONFIG. */
+export function parseConfigEntries(text: string, file: string): FileEntry[] {
+  return parseConfigFile(text, file).flatMap((part) => (part.kind === "entry" ? [part.entry] : []));
+}
+
+const LF = "\n";
+const BOM = "\xef\xbb\xbf";
+
+class Parser {
+  readonly #text: string;
+  readonly #file: string;
+  readonly #parts: ConfigPart[] = [];
+  #pos = 0;
+  #line = 1;
+  #atEnd = false;
+  #section = "";
+  #begin = 0;
+  #open: Draft | undefined;
+
+  constructor(text: string, file: string) {
+    this.#text = text;
+    this.#file = file;
+    if (text.startsWith(BOM)) this.#pos = BOM.length;
+  }
+
+  parse(): ConfigPart[] {
+    let inComment = false;
+    for (;;) {
+      const line = this.#line;
+      const c = this.#next();
+      if (c === LF) {
+        if (this.#atEnd) break;
+        this.#start({ kind: "space" });
+        inComment = false;
+      } else if (inComment) {
+        // runs to the end of the line
+      } else if (isSpace(c)) {
+        this.#start({ kind: "space" });
+      } else if (c === "#" || c === ";") {
+        this.#start({ kind: "comment" });
+        inComment = true;
+      } else if (c === "[") {
+        const begin = this.#pos - 1;
+        this.#section = this.#sectionName(line);
+        this.#start({ kind: "section", section: this.#section }, begin);
+      } else {
+        const begin = this.#pos - 1;
+        this.#start({ kind: "entry", entry: this.#entry(c, line) }, begin);
+      }
+    }
+    this.#finish(this.#text.length);
+    return this.#parts;
+  }
+
+  /** Next character, CR LF as LF; LF for ever at the end. */
+  #next(): string {
+    if (this.#pos >= this.#text.length) {
+      this.#atEnd = true;
+      return LF;
+    }
+    let c = this.#text[this.#pos++]!;
+    if (c === "\r" && this.#text[this.#pos] === LF) {
+      this.#pos++;
+      c = LF;
+    }
+    if (c === LF) this.#line++;
+    return c;
+  }
+
+  #start(draft: Draft, begin = this.#pos - 1): void {
+    if (draft.kind === "space" && this.#open?.kind === "space") return;
+    this.#finish(begin);
+    this.#open = draft;
+    this.#begin = begin;
+  }
+
+  #finish(end: number): void {
+    if (this.#open !== undefined) this.#parts.push({ ...this.#open, begin: this.#begin, end } as ConfigPart);
+    this.#open = undefined;
+  }
+
+  #sectionName(line: number): string {
+    let name = "";
+    for (;;) {
+      const c = this.#next();
+      if (this.#atEnd) throw this.#bad(line);
+      if (c === "]") break;
+      if (isSpace(c)) return `${name}.${this.#subsection(c, line)}`;
+      if (!isNameChar(c) && c !== ".") throw this.#bad(line);
+      name += c.toLowerCase();
+    }
+    if (name === "") throw this.#bad(line);
+    return name;
+  }
+
+  #subsection(first: string, line: number): string {
+    let c = first;
+    while (isSpace(c)) {
+      if (c === LF) throw this.#bad(line);
+      c = this.#next();
+    }
+    if (c !== '"') throw this.#bad(line);
+    let name = "";
+    for (;;) {
+      c = this.#next();
+      if (c === LF) throw this.#bad(line);
+      if (c === '"') break;
+      if (c === "\\") {
+        c = this.#next();
+        if (c === LF) throw this.#bad(line);
+      }
+      name += c;
+    }
+    if (this.#next() !== "]") throw this.#bad(line);
+    return name;
+  }
+
+  #entry(first: string, line: number): FileEntry {
+    if (!/[A-Za-z]/.test(first) || this.#section === "") throw this.#bad(line);
+    let name = first;
+    let c = this.#next();
+    while (!this.#atEnd && isNameChar(c)) {
+      name += c;
+      c = this.#next();
+    }
+    while (c === " " || c === "\t") c = this.#next();
+    let value: string | undefined;
+    if (c !== LF) {
+      if (c !== "=") throw this.#bad(line);
+      value = decode(this.#value(line));
+    }
+    return { name: decode(`${this.#section}.${name.toLowerCase()}`), value, line };
+  }
+
+  #value(line: number): string {
+    let value = "";
+    /** Length of the value before the run of unquoted space at its end. */
+    let kept = 0;
+    let quoted = false;
+    let inComment = false;
+    for (;;) {
+      const c = this.#next();
+      if (c === LF) {
+        if (quoted) throw this.#bad(line);
+        return value.slice(0, kept);
+      }
+      if (inComment) continue;
+      if (!quoted && isSpace(c)) {
+        if (kept > 0) value += c;
+        continue;
+      }
+      if (!quoted && (c === ";" || c === "#")) {
+        inComment = true;
+        continue;
+      }
+      if (c === '"') quoted = !quoted;
+      else if (c === "\\") value += this.#escape(line);
+      else value += c;
+      kept = value.length;
+    }
+  }
+
+  #escape(line: number): string {
+    const c = this.#next();
+    if (c === LF && !this.#atEnd) return "";
+    const meaning = ESCAPES[c];
+    if (meaning === undefined) throw this.#bad(line);
+    return meaning;
+  }
+
+  #bad(line: number): KvError {
+    return new KvError("CONFIG", `bad config line ${line} in ${this.#file}`, {
+      data: { file: this.#file, line },
+      hint: "mend the line; 'git help config' describes the syntax",
+    });
+  }
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { t: "\t", b: "\b", n: "\n", "\\": "\\", '"': '"' };
+
+function isSpace(c: string): boolean {
+  return c === " " || c === "\t" || c === "\n" || c === "\r";
+}
+
+function isNameChar(c: string): boolean {
+  return /^[A-Za-z0-9-]$/.test(c);
+}
+
+const NON_ASCII = /[\x80-\xff]/;
+
+function decode(bytes: string): string {
+  return NON_ASCII.test(bytes) ? Buffer.from(bytes, "latin1").toString() : bytes;
+}

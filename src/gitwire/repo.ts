@@ -1,0 +1,158 @@
+/** A repository: where its parts are, opened when first asked for. */
+
+import * as path from "node:path";
+import { KvError } from "../errors.ts";
+import { GitConfig } from "./config.ts";
+import { formatIdent } from "./object/commit.ts";
+import type { ObjectFormat } from "./object/oid.ts";
+import { RefStore } from "./refs/ref-store.ts";
+import type { ReflogPolicy } from "./refs/reflog.ts";
+import { reflogIdent } from "./repo/committer.ts";
+import {
+  type Env,
+  followGitFile,
+  layoutOf,
+  notARepository,
+  type Origin,
+  type RepositoryLayout,
+  searchUpwards,
+} from "./repo/discover.ts";
+import { createRepository, type InitOptions } from "./repo/init.ts";
+import { checkBareAllowed, checkOwner } from "./repo/safe-directory.ts";
+import { ObjectStore } from "./store/object-store.ts";
+
+export class Repository {
+  /** HEAD and whatever else is this worktree's own; absolute. */
+  readonly gitDir: string;
+  /** Everything worktrees share; absolute. */
+  readonly commonDir: string;
+  readonly objectsDir: string;
+  /** Root of the checked-out files, or undefined. */
+  readonly worktree: string | undefined;
+  readonly bare: boolean;
+  readonly format: ObjectFormat;
+  readonly #alternates: readonly string[];
+  readonly #env: Env;
+  #config: GitConfig | undefined;
+  #objects: ObjectStore | undefined;
+  #refs: RefStore | undefined;
+
+  constructor(layout: RepositoryLayout, env: Env) {
+    this.gitDir = layout.gitDir;
+    this.commonDir = layout.commonDir;
+    this.objectsDir = layout.objectsDir;
+    this.worktree = layout.worktree;
+    this.bare = layout.bare;
+    this.format = layout.format;
+    this.#alternates = layout.alternates;
+    this.#env = env;
+  }
+
+  /** All config that applies here. Throws CONFIG. */
+  get config(): GitConfig {
+    this.#config ??= GitConfig.load({ gitDir: this.gitDir, commonDir: this.commonDir, env: this.#env });
+    return this.#config;
+  }
+
+  /** Forgets the config, so that the next look reads the files again (after an edit). */
+  reloadConfig(): void {
+    this.#config = undefined;
+  }
+
+  get objects(): ObjectStore {
+    this.#objects ??= new ObjectStore(this.objectsDir, this.format, { alternates: this.#alternates });
+    return this.#objects;
+  }
+
+  get refs(): RefStore {
+    this.#refs ??= new RefStore({
+      gitDir: this.gitDir,
+      commonDir: this.commonDir,
+      format: this.format,
+      objects: () => this.objects,
+      reflog: this.#reflogPolicy(),
+    });
+    return this.#refs;
+  }
+
+  /** The config file of the repository itself, for edits. */
+  get configFile(): string {
+    return path.join(this.commonDir, "config");
+  }
+
+  /** Closes all files. The repository can still be used; they are opened again. */
+  close(): void {
+    this.#objects?.close();
+    this.#refs?.close();
+    this.#objects = undefined;
+    this.#refs = undefined;
+  }
+
+  #reflogPolicy(): ReflogPolicy {
+    const repository = this;
+    return {
+      get mode() {
+        const value = repository.config.get("core.logAllRefUpdates");
+        if (value?.toLowerCase() === "always") return "always";
+        return (repository.config.getBool("core.logAllRefUpdates") ?? !repository.bare) ? "usual" : "never";
+      },
+      identity: () => formatIdent(reflogIdent(this.config, this.#env)),
+    };
+  }
+}
+
+/**
+ * The repository `cwd` is in, or the one GIT_DIR names. Throws NOT_A_REPOSITORY (also where safe.directory forbids it),
+ * UNSUPPORTED, CONFIG.
+ */
+export function discoverRepository(cwd: string, env: Env): Repository {
+  if (env.GIT_DIR) return named(path.resolve(cwd, env.GIT_DIR), cwd, env);
+  const found = searchUpwards(cwd, env);
+  const dir = found.origin.kind === "dot-git" ? found.origin.worktree : found.gitDir;
+  const outside = (): GitConfig => GitConfig.load({ env });
+  checkOwner(
+    [found.gitFile, dir, found.gitDir].filter((file) => file !== undefined),
+    dir,
+    outside,
+    env,
+  );
+  if (found.origin.kind === "bare") checkBareAllowed(dir, outside);
+  return new Repository(layoutOf(found.gitDir, found.origin, env), env);
+}
+
+function named(gitDir: string, cwd: string, env: Env): Repository {
+  const found = followGitFile(gitDir, env);
+  if (found === undefined) throw new KvError("NOT_A_REPOSITORY", `'${gitDir}' is no git repository`);
+  return new Repository(layoutOf(found.gitDir, { kind: "named", cwd: path.resolve(cwd) }, env), env);
+}
+
+/** Environment variables that describe the repository of a calling git; they say nothing about one opened by path. */
+const LOCAL_VARIABLES = new Set([
+  "GIT_DIR",
+  "GIT_COMMON_DIR",
+  "GIT_WORK_TREE",
+  "GIT_OBJECT_DIRECTORY",
+  "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+]);
+
+/**
+ * The repository at `dir`: a git folder, a worktree, or either without its `.git` suffix (as git's servers find one).
+ * Who owns it is not asked: the caller named it. Throws NOT_A_REPOSITORY, UNSUPPORTED, CONFIG.
+ */
+export function openRepository(dir: string, env: Env = process.env): Repository {
+  const given = path.resolve(dir);
+  const own = Object.fromEntries(Object.entries(env).filter(([name]) => !LOCAL_VARIABLES.has(name)));
+  for (const candidate of [`${given}/.git`, given, `${given}.git/.git`, `${given}.git`]) {
+    const found = followGitFile(candidate, own);
+    if (found === undefined) continue;
+    const isDotGit = path.basename(candidate) === ".git" && candidate !== given;
+    const origin: Origin = isDotGit ? { kind: "dot-git", worktree: path.dirname(candidate) } : { kind: "bare" };
+    return new Repository(layoutOf(found.gitDir, origin, own), own);
+  }
+  throw notARepository(given);
+}
+
+/** Makes a repository in `dir` (see {@link createRepository}) and opens it. */
+export function initRepository(dir: string, options: InitOptions = {}, env: Env = process.env): Repository {
+  return openRepository(createRepository(dir, options).replace(/\/\.git$/, ""), env);
+}
