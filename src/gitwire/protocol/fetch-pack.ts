@@ -1,0 +1,194 @@
+/**
+ * The client's side of a fetch: which refs the server has, and the objects behind them (git: gitprotocol-v2 "ls-refs",
+ * "fetch"; gitprotocol-pack "Packfile Negotiation" for v0 and v1; fetch-pack.c).
+ *
+ * What arrives goes into a quarantine, is checked to be complete, and only then becomes part of the repository.
+ */
+
+import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
+import type { ObjectFormat, Oid } from "../object/oid.ts";
+import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
+import { Pack } from "../pack/pack-reader.ts";
+import type { ObjectStore } from "../store/object-store.ts";
+import { Quarantine } from "../store/quarantine.ts";
+import type { ByteSource } from "./byte-stream.ts";
+import { agentToken, type Capabilities, capabilities } from "./capabilities.ts";
+import { encodeCommandRequest } from "./command-request.ts";
+import { describeDisconnection, findDisconnection } from "./connectivity.ts";
+import { negotiateV0 } from "./fetch-negotiation-v0.ts";
+import { negotiateV2 } from "./fetch-negotiation-v2.ts";
+import { checkFormat, ErrorLineReader, greetingOf } from "./greeting.ts";
+import { formatLsRefsRequest, readLsRefs } from "./ls-refs.ts";
+import type { NegotiationInput } from "./negotiation.ts";
+import { Negotiator } from "./negotiator.ts";
+import type { Greeting, RemoteRef } from "./ref-advertisement.ts";
+import { bytesBody, type Transport } from "./transport.ts";
+
+export interface LsRefsOptions {
+  /** Name and version of this program. */
+  readonly agent: string;
+}
+
+/** The other side's refs. */
+export interface RemoteRefs {
+  readonly format: ObjectFormat;
+  /** In the order they came; HEAD first where it resolves. */
+  readonly refs: readonly RemoteRef[];
+  /** The branch HEAD names although it has no commit yet. */
+  readonly unbornHead: string | undefined;
+}
+
+/**
+ * Refs that begin with one of `prefixes`, or all. A server of v0 or v1 sends all of them in any case; here they are left out.
+ */
+export async function lsRefs(
+  transport: Transport,
+  prefixes: readonly string[],
+  options: LsRefsOptions,
+): Promise<RemoteRefs> {
+  const greeting = await greetingOf(transport);
+  const isWanted = (name: string): boolean => prefixes.length === 0 || prefixes.some((p) => name.startsWith(p));
+  if (greeting.kind === "refs") {
+    return { format: greeting.format, refs: greeting.refs.filter(({ name }) => isWanted(name)), unbornHead: undefined };
+  }
+  const unborn = greeting.capabilities.get("ls-refs")?.some((value) => value.split(" ").includes("unborn")) === true;
+  const args = formatLsRefsRequest({ symrefs: true, peel: true, unborn, prefixes });
+  const list = commandCapabilities(greeting, options.agent);
+  const answer = transport.request(bytesBody(encodeCommandRequest("ls-refs", list, args)));
+  const lines = await readLsRefs(new ErrorLineReader(answer.reader), greeting.format);
+  const refs = lines.filter((line) => line.kind === "ref" && isWanted(line.name));
+  return {
+    format: greeting.format,
+    refs: refs.map((line) => withoutKind(line as RemoteRef & { kind: string })),
+    unbornHead: lines.find((line) => line.kind === "unborn" && line.name === "HEAD")?.symref,
+  };
+}
+
+function withoutKind({ kind: _, ...ref }: RemoteRef & { readonly kind: string }): RemoteRef {
+  return ref;
+}
+
+/** Where fetched objects go; a Repository will do. */
+export interface FetchDestination {
+  readonly format: ObjectFormat;
+  readonly objectsDir: string;
+  readonly objects: ObjectStore;
+}
+
+export interface FetchOrder {
+  /** Objects wanted, which the server must be ready to give: values of its refs, or any reachable one of it where it allows that. */
+  readonly wants: readonly Oid[];
+  /** Values of local refs: what is behind them need not be sent. */
+  readonly haves: Iterable<Oid>;
+  readonly destination: FetchDestination;
+  readonly agent: string;
+  /** Also tags that point at what is sent. */
+  readonly includeTag?: boolean;
+  /** Text of the server for the person who waits, as it comes. */
+  readonly progress?: ((text: string) => void) | undefined;
+  /** Limits lower than LIMITS. */
+  readonly limits?: FetchLimits;
+}
+
+export interface FetchLimits {
+  readonly packBytes: number;
+  readonly packObjects: number;
+  readonly objectBytes: number;
+  readonly deltaDepth: number;
+}
+
+/** What arrived. */
+export interface FetchResult {
+  readonly objectCount: number;
+  /** Of the stored pack. */
+  readonly byteLength: number;
+  /** Commits both sides had, as the server acknowledged them. */
+  readonly common: readonly Oid[];
+}
+
+/**
+ * Fetches `wants` and what they need into the destination. The refs are the caller's to move afterwards. Throws BAD_PACK,
+ * BAD_OBJECT or LIMIT_EXCEEDED for what arrives, REMOTE_REJECTED, NETWORK and so on; the repository is as it was then.
+ */
+export async function fetchPack(transport: Transport, order: FetchOrder): Promise<FetchResult> {
+  const greeting = await greetingOf(transport);
+  checkFormat(transport, greeting, order.destination.format);
+  const wants = [...new Set(order.wants)];
+  if (wants.length === 0) return { objectCount: 0, byteLength: 0, common: [] };
+  const advertised = greeting.kind === "refs" ? greeting.refs.map(({ oid }) => oid) : [];
+  const input: NegotiationInput = {
+    transport,
+    greeting,
+    wants,
+    negotiator: new Negotiator(order.destination.objects, order.haves, advertised),
+    agent: order.agent,
+    includeTag: order.includeTag ?? false,
+    progress: order.progress,
+  };
+  const { pack, common } = await (greeting.kind === "refs"
+    ? negotiateV0(input, greeting.capabilities)
+    : negotiateV2(input, commandCapabilities(greeting, order.agent)));
+  const stored = await storePack(pack, wants, order);
+  return { objectCount: stored?.objectCount ?? 0, byteLength: stored?.byteLength ?? 0, common };
+}
+
+async function storePack(
+  source: ByteSource,
+  wants: readonly Oid[],
+  order: FetchOrder,
+): Promise<IndexedPack | undefined> {
+  const { format, objectsDir, objects } = order.destination;
+  const quarantine = Quarantine.create(objectsDir);
+  try {
+    const indexed = await indexPack(source, {
+      format,
+      dir: quarantine.packDir,
+      bases: objects,
+      limits: order.limits ?? LIMITS,
+    });
+    // What follows is progress and the packet that ends the answer.
+    while ((await source.read()) !== undefined);
+    await checkConnected(indexed, wants, quarantine, objects);
+    if (indexed === undefined) return undefined;
+    quarantine.migrate();
+    objects.refresh();
+    return indexed;
+  } finally {
+    quarantine.discard();
+  }
+}
+
+/** All that the wants lead to must be here now. */
+async function checkConnected(
+  indexed: IndexedPack | undefined,
+  wants: readonly Oid[],
+  quarantine: Quarantine,
+  objects: ObjectStore,
+): Promise<void> {
+  const pack = indexed === undefined ? undefined : new Pack(indexed.packPath, objects.format);
+  try {
+    const view = {
+      objects: quarantine.source(objects),
+      newKind: (oid: Oid) => {
+        const offset = pack?.find(oid) ?? -1;
+        return offset < 0 ? undefined : pack?.kind(offset);
+      },
+      oldKind: (oid: Oid) => objects.kind(oid),
+    };
+    const gap = await findDisconnection(view, wants);
+    if (gap === undefined) return;
+    throw new KvError("BAD_PACK", `the server did not send all that was asked for: ${describeDisconnection(gap)}`);
+  } finally {
+    pack?.close();
+  }
+}
+
+/** What every v2 command says about us. */
+function commandCapabilities(greeting: Greeting, agent: string): Capabilities {
+  const offered = greeting.capabilities;
+  return capabilities(
+    ...(offered.has("agent") ? [["agent", agentToken(agent)] as const] : []),
+    ...(offered.has("object-format") ? [["object-format", greeting.format.name] as const] : []),
+  );
+}

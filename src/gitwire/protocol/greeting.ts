@@ -1,0 +1,52 @@
+/** What the server of a transport said first: read once, however many sessions use the transport. */
+
+import { KvError } from "../../errors.ts";
+import { type Packet, PktReader } from "./pkt-line.ts";
+import { type Greeting, readGreeting, throwIfErr } from "./ref-advertisement.ts";
+import type { Transport } from "./transport.ts";
+
+const greetings = new WeakMap<Transport, Promise<Greeting>>();
+
+/** The greeting; a failure is reported each time it is asked for. */
+export function greetingOf(transport: Transport): Promise<Greeting> {
+  let greeting = greetings.get(transport);
+  if (greeting === undefined) {
+    greeting = transport.greeting().then(readGreeting);
+    greetings.set(transport, greeting);
+  }
+  return greeting;
+}
+
+/** Throws UNSUPPORTED where the server's objects are of another format than ours. */
+export function checkFormat(transport: Transport, greeting: Greeting, format: { readonly name: string }): void {
+  if (greeting.format.name === format.name) return;
+  throw new KvError("UNSUPPORTED", `${transport.url} is a ${greeting.format.name} repository, ours is ${format.name}`);
+}
+
+/**
+ * A reader that takes an error line in the place of any packet for what it is: the server's refusal to begin. Throws
+ * REMOTE_REJECTED with `data.errorLine` true there.
+ */
+export class ErrorLineReader extends PktReader {
+  readonly #reader: PktReader;
+
+  constructor(reader: PktReader) {
+    super({ read: async () => undefined });
+    this.#reader = reader;
+  }
+
+  override async read(): Promise<Packet> {
+    const packet = await this.#reader.read();
+    try {
+      throwIfErr(packet);
+    } catch (error) {
+      const { message } = error as KvError;
+      throw new KvError("REMOTE_REJECTED", message, { data: { errorLine: true } });
+    }
+    return packet;
+  }
+
+  override rest(): ReturnType<PktReader["rest"]> {
+    return this.#reader.rest();
+  }
+}

@@ -1,0 +1,21 @@
+/** What every transport is given besides the address. */
+
+import type { GitConfig } from "../config.ts";
+import type { Environment } from "./environment.ts";
+
+export interface ConnectOptions {
+  readonly config: GitConfig;
+  readonly env: Environment;
+  /** Name and version of this program, `git-kv/0.1.0`. */
+  readonly agent: string;
+  /** Protocol version to ask for: `protocol.version`, else 2 (a push is always 0). The server may answer with a lower one. */
+  readonly version?: 0 | 1 | 2;
+  /** `remote.<name>.uploadpack` or `.receivepack`: what to run on the other side of ssh. */
+  readonly program?: string | undefined;
+  /** `remote.<name>.proxy`. */
+  readonly proxy?: string | undefined;
+  /** Takes what ssh and the remote's git write to stderr; without it that goes to our stderr. */
+  readonly onMessage?: (text: string) => void;
+  /** Breaks the connection off. */
+  readonly signal?: AbortSignal;
+}

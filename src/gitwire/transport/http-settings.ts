@@ -1,0 +1,61 @@
+/** What the configuration says about requests to one URL (git: git-config `http.*` and `http.<url>.*`). */
+
+import type { ConnectOptions } from "./connect-options.ts";
+import { proxyFor } from "./proxy.ts";
+import { type TlsSettings, tlsSettings } from "./tls-settings.ts";
+import { type HttpUrl, httpBase, origin } from "./url.ts";
+
+export interface HttpSettings {
+  /** `http.extraHeader` and User-Agent. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly proxy: string | undefined;
+  /** Undefined for http:// through no or an http:// proxy. */
+  readonly tls: TlsSettings | undefined;
+  /** Which redirects are followed: all, that of the first request only, or none. */
+  readonly followRedirects: "all" | "initial" | "none";
+}
+
+/**
+ * Settings for requests to `url`. Where a redirect led there from `first`, a host of other origin, headers of the
+ * unspecific `http.extraHeader` that carry credentials are left out.
+ */
+export function httpSettings(url: HttpUrl, first: HttpUrl, options: ConnectOptions): HttpSettings {
+  const { config, env } = options;
+  const address = httpBase(url);
+  const get = (key: string): string | undefined => config.urlMatch("http", key, address).at(-1);
+  const proxy = proxyFor(url, options.proxy ?? get("proxy"), env);
+  const secure = url.kind === "https" || proxy?.startsWith("https:") === true;
+  const agent = env.GIT_HTTP_USER_AGENT ?? get("useragent") ?? userAgent(options.agent);
+  return {
+    headers: [["User-Agent", agent], ...extraHeaders(url, first, options)],
+    proxy,
+    tls: secure ? tlsSettings(get, env) : undefined,
+    followRedirects: redirects(get("followredirects")),
+  };
+}
+
+/** Hosts tell git from a browser by a User-Agent that begins with `git/`. */
+function userAgent(agent: string): string {
+  return `git/${agent.replace("/", "-")}`;
+}
+
+function redirects(value: string | undefined): HttpSettings["followRedirects"] {
+  if (value === undefined || value === "initial") return "initial";
+  return /^(0|false|no|off|)$/i.test(value) ? "none" : "all";
+}
+
+function extraHeaders(url: HttpUrl, first: HttpUrl, { config }: ConnectOptions): (readonly [string, string])[] {
+  const values = config.urlMatch("http", "extraheader", httpBase(url));
+  const forAll = new Set(origin(url) === origin(first) ? [] : config.getAll("http.extraheader"));
+  const headers: (readonly [string, string])[] = [];
+  for (const value of values.slice(values.lastIndexOf("") + 1)) {
+    const colon = value.indexOf(":");
+    if (colon <= 0 || /[\r\n\0]/.test(value)) continue;
+    const name = value.slice(0, colon).trim();
+    if (forAll.has(value) && CREDENTIAL_HEADERS.test(name)) continue;
+    headers.push([name, value.slice(colon + 1).trim()]);
+  }
+  return headers;
+}
+
+const CREDENTIAL_HEADERS = /^(authorization|proxy-authorization|cookie|.*token.*|.*key.*|.*secret.*)$/i;

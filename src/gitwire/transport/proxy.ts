@@ -1,0 +1,49 @@
+/**
+ * Which proxy an HTTP request goes through (git: git-config `http.proxy`, `remote.<name>.proxy`; curl's environment variables).
+ *
+ *     no_proxy  =  "*" / entry *( ("," / SP) entry)       entry = ["."] host [":" port]
+ *
+ * An entry stands for the host and everything below it.
+ */
+
+import { KvError } from "../../errors.ts";
+import type { Environment } from "./environment.ts";
+import { type HttpUrl, origin, redactUrl } from "./url.ts";
+
+/**
+ * The proxy for `url`, as a URL, or undefined for none. `configured` is what the configuration says: undefined leaves it to the
+ * environment, "" means none. Throws UNSUPPORTED for a SOCKS proxy.
+ */
+export function proxyFor(url: HttpUrl, configured: string | undefined, env: Environment): string | undefined {
+  const proxy = configured ?? proxyVariable(url, env);
+  if (proxy === undefined || proxy === "") return undefined;
+  if (bypassesProxy(url, env.NO_PROXY ?? env.no_proxy ?? "")) return undefined;
+  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(proxy)?.[1]?.toLowerCase();
+  if (scheme === undefined) return `http://${proxy}`;
+  if (scheme === "http" || scheme === "https") return proxy;
+  throw new KvError("UNSUPPORTED", `a ${scheme} proxy is not supported (${redactUrl(proxy)})`, {
+    hint: "use an http:// proxy, or ssh with a ProxyCommand",
+  });
+}
+
+/** HTTP_PROXY in capitals is not read: a CGI server would fill it from a request header. */
+function proxyVariable(url: HttpUrl, env: Environment): string | undefined {
+  const own = url.kind === "https" ? (env.https_proxy ?? env.HTTPS_PROXY) : env.http_proxy;
+  return own ?? env.all_proxy ?? env.ALL_PROXY;
+}
+
+/** Whether the list names the host of `url` or a domain it is in. */
+export function bypassesProxy(url: HttpUrl, list: string): boolean {
+  const host = url.host.toLowerCase().replace(/^\[|\]$/g, "");
+  const port = origin(url).slice(origin(url).lastIndexOf(":") + 1);
+  return list
+    .toLowerCase()
+    .split(/[,\s]+/)
+    .some((entry) => {
+      if (entry === "*") return true;
+      const match = /^\.?(\[[^\]]*\]|[^:]*|[0-9a-f:]*::?[0-9a-f:.]*)(?::([0-9]+))?$/.exec(entry);
+      const name = (match?.[1] ?? entry).replace(/^\[|\]$/g, "");
+      if (name === "" || (match?.[2] !== undefined && match[2] !== port)) return false;
+      return host === name || host.endsWith(`.${name}`);
+    });
+}

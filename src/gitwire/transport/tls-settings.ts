@@ -1,0 +1,74 @@
+/** How the certificate of an HTTPS server is checked (git: git-config `http.ssl*`, GIT_SSL_* variables). */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
+import type { Environment } from "./environment.ts";
+
+export interface TlsSettings {
+  /** False: any certificate will do (`http.sslVerify=false`). */
+  readonly rejectUnauthorized: boolean;
+  /** Certificates to trust instead of the built-in ones, in PEM. */
+  readonly ca?: string;
+  /** Certificate and key of this client, in PEM. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+/** Settings from the configuration; `get` reads `http.<key>` for the URL at hand. */
+export function tlsSettings(get: (key: string) => string | undefined, env: Environment): TlsSettings {
+  // Git's rule: the variable alone counts, whatever its value.
+  const verify = env.GIT_SSL_NO_VERIFY === undefined && !/^(0|false|no|off)$/i.test(get("sslverify") ?? "true");
+  if (get("pinnedpubkey") !== undefined) {
+    throw new KvError("UNSUPPORTED", "http.pinnedPubkey is set, but public keys cannot be pinned here", {
+      hint: "use http.sslCAInfo with the one certificate you trust",
+    });
+  }
+  const bundle = env.GIT_SSL_CAINFO ?? get("sslcainfo") ?? env.SSL_CERT_FILE;
+  const folder = env.GIT_SSL_CAPATH ?? get("sslcapath");
+  const cert = env.GIT_SSL_CERT ?? get("sslcert");
+  const key = env.GIT_SSL_KEY ?? get("sslkey") ?? cert;
+  const ca = (bundle === undefined ? "" : readPem(bundle)) + (folder === undefined ? "" : readFolder(folder));
+  return {
+    rejectUnauthorized: verify,
+    ...(ca === "" || !verify ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert: readPem(cert), key: readPem(key) }),
+  };
+}
+
+/** Where systems keep the certificates they trust: consulted when the built-in ones do not know a server's. */
+const SYSTEM_BUNDLES = [
+  "/etc/ssl/certs/ca-certificates.crt",
+  "/etc/pki/tls/certs/ca-bundle.crt",
+  "/etc/ssl/ca-bundle.pem",
+  "/etc/ssl/cert.pem",
+];
+
+/** The system's certificates, which may hold a company's own; undefined where there are none or others were configured. */
+export function systemCertificates(settings: TlsSettings): TlsSettings | undefined {
+  if (settings.ca !== undefined || !settings.rejectUnauthorized) return undefined;
+  const file = SYSTEM_BUNDLES.find((name) => fs.existsSync(name));
+  return file === undefined ? undefined : { ...settings, ca: readPem(file) };
+}
+
+function readPem(file: string): string {
+  try {
+    if (fs.statSync(file).size > LIMITS.configBytes) throw new KvError("LIMIT_EXCEEDED", `${file} is too large`);
+    return `${fs.readFileSync(file, "latin1")}\n`;
+  } catch (cause) {
+    if (cause instanceof KvError) throw cause;
+    throw new KvError("CONFIG", `cannot read the certificates in ${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** OpenSSL's folder of certificates: files named by hash, `5ed36f99.0`. */
+function readFolder(folder: string): string {
+  let names: string[];
+  try {
+    names = fs.readdirSync(folder).filter((name) => /^[0-9a-f]{8}\.[0-9]+$/.test(name));
+  } catch (cause) {
+    throw new KvError("CONFIG", `cannot read the certificates in ${folder}: ${(cause as Error).message}`, { cause });
+  }
+  return names.map((name) => readPem(path.join(folder, name))).join("");
+}

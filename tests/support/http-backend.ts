@@ -1,0 +1,89 @@
+/** Real `git http-backend` behind a small HTTP server, for tests. */
+
+import * as path from "node:path";
+
+export interface SeenRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  readonly headers: Headers;
+}
+
+export interface HttpBackend {
+  readonly port: number;
+  /** `http://127.0.0.1:<port>` or https. */
+  readonly url: string;
+  /** Every request so far, in order. */
+  readonly requests: SeenRequest[];
+  stop(): void;
+}
+
+export interface HttpBackendOptions {
+  /** `user:password` that must be given by Basic authentication. */
+  readonly login?: string;
+  /** Answers instead of git where it returns a response. */
+  readonly intercept?: (request: Request, url: URL) => Response | undefined | Promise<Response | undefined>;
+  readonly tls?: { readonly cert: string; readonly key: string };
+}
+
+/** Serves the repositories under `root` for reading and writing. */
+export function startHttpBackend(root: string, options: HttpBackendOptions = {}): HttpBackend {
+  const requests: SeenRequest[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    idleTimeout: 0,
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    fetch: async (request) => {
+      const url = new URL(request.url);
+      requests.push({ method: request.method, target: url.pathname + url.search, headers: request.headers });
+      const other = await options.intercept?.(request, url);
+      if (other !== undefined) return other;
+      const authorization = `Basic ${Buffer.from(options.login ?? "").toString("base64")}`;
+      if (options.login !== undefined && request.headers.get("authorization") !== authorization) {
+        return new Response("who are you?\n", {
+          status: 401,
+          headers: { "WWW-Authenticate": 'Basic realm="test"', "Content-Type": "text/plain" },
+        });
+      }
+      return backend(root, request, url);
+    },
+  });
+  const port = server.port!;
+  return {
+    port,
+    url: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
+    requests,
+    stop: () => void server.stop(true),
+  };
+}
+
+/** Runs git http-backend as a CGI program (RFC 3875). */
+async function backend(root: string, request: Request, url: URL): Promise<Response> {
+  const env: Record<string, string | undefined> = {
+    ...process.env,
+    GIT_PROJECT_ROOT: path.resolve(root),
+    GIT_HTTP_EXPORT_ALL: "1",
+    REMOTE_USER: "tester",
+    REQUEST_METHOD: request.method,
+    PATH_INFO: decodeURIComponent(url.pathname),
+    QUERY_STRING: url.search.slice(1),
+    CONTENT_TYPE: request.headers.get("content-type") ?? "",
+    CONTENT_LENGTH: request.headers.get("content-length") ?? "",
+    HTTP_CONTENT_ENCODING: request.headers.get("content-encoding") ?? "",
+    GIT_PROTOCOL: request.headers.get("git-protocol") ?? "",
+  };
+  const body = request.method === "POST" ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array(0);
+  const child = Bun.spawn(["git", "http-backend"], { stdin: body, stdout: "pipe", stderr: "ignore", env });
+  const output = Buffer.from(await new Response(child.stdout).arrayBuffer());
+  const end = output.indexOf("\r\n\r\n");
+  const headers = new Headers();
+  let status = 200;
+  for (const line of output.toString("latin1", 0, Math.max(end, 0)).split("\r\n")) {
+    const colon = line.indexOf(":");
+    if (/^status:/i.test(line)) status = Number.parseInt(line.slice(colon + 1), 10);
+    else if (colon > 0) headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
+  }
+  return new Response(output.subarray(end + 4), { status, headers });
+}
