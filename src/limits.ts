@@ -14,6 +14,8 @@ export const LIMITS = {
   packetPayload: 65_516,
   /** Largest pack taken in one push. */
   packBytes: 16 * GiB,
+  /** Most bytes that the objects of one pack may make when their deltas are applied (a few bytes can make many). */
+  packInflatedBytes: 512 * GiB,
   /** Most objects in one pack. */
   packObjects: 20_000_000,
   /** Longest delta chain that is followed (git writes 50, at most 4,095). */

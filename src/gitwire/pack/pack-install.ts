@@ -3,6 +3,7 @@
  * last, because a pack exists for git from the moment its index does.
  */
 
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
@@ -22,7 +23,7 @@ export interface PackPaths {
 
 /**
  * Indexes the complete pack in `temp` and gives both their names in `dir`. `fsync`: both are on disk, and so are their
- * names, when this returns. On an error nothing is left under a final name but, at most, a pack without an index.
+ * names, when this returns. On an error nothing is left.
  */
 export function installPack(
   dir: string,
@@ -34,11 +35,16 @@ export function installPack(
 ): PackPaths {
   const name = path.join(dir, `pack-${checksum.toString("hex")}`);
   const paths = { packPath: `${name}.pack`, idxPath: `${name}.idx` };
+  // The same pack may be there already: then it is replaced by itself, and stays whatever happens.
+  const isNew = !fs.existsSync(paths.packPath);
   const index = createTemp(dir, "tmp_idx_");
   try {
     writePackIndex(index.fd, format, objects, checksum);
     temp.commit(paths.packPath, options);
     index.commit(paths.idxPath, options);
+  } catch (error) {
+    if (isNew) fs.rmSync(paths.packPath, { force: true });
+    throw error;
   } finally {
     index.discard();
     temp.discard();

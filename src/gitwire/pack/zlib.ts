@@ -24,7 +24,7 @@ const STORED_BLOCK = 0xffff;
 /** Objects up to this size are inflated into one shared buffer and copied out. */
 const SCRATCH_BYTES = 64 * 1024;
 
-const { Z_FINISH, Z_BUF_ERROR } = zlib.constants;
+const { Z_NO_FLUSH, Z_FINISH, Z_BUF_ERROR } = zlib.constants;
 
 /** The native half of a zlib stream, the same in Node and Bun. `reset` makes it as new. */
 interface Handle {
@@ -47,6 +47,8 @@ interface Engine {
   readonly state: Uint32Array;
   error: string | undefined;
   errno: number;
+  /** Owns the handle; held so that it lives as long. */
+  readonly stream: object;
 }
 
 /** What became of {@link inflateInto} when the input ended before the stream did. */
@@ -102,6 +104,69 @@ export function inflateAt(bytes: Buffer, offset: number, size: number): { data: 
   return { data: shared ? Buffer.copyBytesFrom(output, 0, size) : output.subarray(0, size), consumed };
 }
 
+/**
+ * Inflates one zlib stream that arrives in pieces, never holding it whole. `size` is the declared size of its data; each
+ * piece of data goes to `onData`, in a buffer that is used again.
+ */
+export class StreamInflater {
+  readonly #engine = newEngine(zlib.createInflate());
+  readonly #output = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  readonly #size: number;
+  readonly #onData: (data: Buffer) => void;
+  #total = 0;
+  #done = false;
+
+  constructor(size: number, onData: (data: Buffer) => void) {
+    this.#size = size;
+    this.#onData = onData;
+    this.#engine.handle.reset();
+  }
+
+  /** Whether the runtime's engine can be driven this way. */
+  static get supported(): boolean {
+    return inflater() !== undefined;
+  }
+
+  /** Whether the stream has ended, at exactly the declared size. */
+  get done(): boolean {
+    return this.#done;
+  }
+
+  /** Takes `input[start, end)`; returns how much of it belongs to the stream. Throws BAD_OBJECT on damage or a wrong size. */
+  push(input: Buffer, start: number, end: number): number {
+    let at = start;
+    while (at < end && this.#total < this.#size) {
+      const room = Math.min(this.#output.length, this.#size - this.#total);
+      const [made, left] = this.#run(Z_NO_FLUSH, input, at, end, room);
+      if (this.#engine.error !== undefined) throw damaged(this.#engine.error);
+      if (made < room && left > 0) throw wrongSize(this.#size, this.#total + made);
+      this.#total += made;
+      at = end - left;
+      if (made > 0) this.#onData(this.#output.subarray(0, made));
+    }
+    return this.#total < this.#size || at === end ? at - start : this.#finish(input, at, end) - start;
+  }
+
+  /** All data is out: what is left must be the end of the stream. Returns where it ends, or `end` where it does not yet. */
+  #finish(input: Buffer, at: number, end: number): number {
+    const [made, left] = this.#run(Z_FINISH, input, at, end, 1);
+    if (this.#engine.error !== undefined) {
+      if (this.#engine.errno === Z_BUF_ERROR) return end;
+      throw damaged(this.#engine.error);
+    }
+    if (made > 0) throw wrongSize(this.#size, this.#size + 1);
+    this.#done = true;
+    return end - left;
+  }
+
+  /** One call of the engine: bytes made, and bytes of input left. */
+  #run(flush: number, input: Buffer, at: number, end: number, room: number): [number, number] {
+    this.#engine.error = undefined;
+    this.#engine.handle.writeSync(flush, input, at, end - at, this.#output, 0, room);
+    return [room - this.#engine.state[0]!, this.#engine.state[1]!];
+  }
+}
+
 /** `data` as a zlib stream. */
 export function deflate(data: Uint8Array): Buffer {
   if (data.length <= STORED_MAX) return store(data);
@@ -119,7 +184,7 @@ export function deflateBound(size: number): number {
 
 /** Longest stream of `size` bytes of data that is read at all: one of empty blocks could go on for ever. */
 export function maxStream(size: number): number {
-  return deflateBound(size) * 16 + 4_096;
+  return deflateBound(size) * 2 + 64 * 1024;
 }
 
 /** Writes the stream at the start of `output`, which has room for it; undefined where the engine cannot be used. */
@@ -189,12 +254,7 @@ const PROBE = Buffer.from("probe probe probe");
 /** The engine of `stream` when it turns `input` into `expected` (or into what inflates to `input`), else undefined. */
 function usable(stream: zlib.Inflate | zlib.Deflate, input: Buffer, expected: Buffer | undefined): Engine | undefined {
   try {
-    const inner = stream as unknown as { _handle: Handle; _writeState: Uint32Array };
-    const engine: Engine = { handle: inner._handle, state: inner._writeState, error: undefined, errno: 0 };
-    inner._handle.onerror = (message, errno) => {
-      engine.error = message;
-      engine.errno = errno;
-    };
+    const engine = newEngine(stream);
     const output = Buffer.alloc(64);
     for (let round = 0; round < 2; round++) {
       engine.handle.reset();
@@ -207,6 +267,16 @@ function usable(stream: zlib.Inflate | zlib.Deflate, input: Buffer, expected: Bu
   } catch {
     return undefined;
   }
+}
+
+function newEngine(stream: zlib.Inflate | zlib.Deflate): Engine {
+  const inner = stream as unknown as { _handle: Handle; _writeState: Uint32Array };
+  const engine: Engine = { handle: inner._handle, state: inner._writeState, error: undefined, errno: 0, stream };
+  inner._handle.onerror = (message, errno) => {
+    engine.error = message;
+    engine.errno = errno;
+  };
+  return engine;
 }
 
 function damaged(reason: string): KvError {

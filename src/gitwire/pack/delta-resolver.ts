@@ -1,0 +1,192 @@
+/**
+ * The second pass over an arriving pack: its deltas are applied, whatever the order they and their bases came in, and get
+ * their ids.
+ *
+ * From every object that has deltas the tree of them is walked depth first. A base is held while deltas of it are left; on
+ * a chain without branches that is one object at a time. What is held beyond a budget is dropped and made again.
+ */
+
+import * as fs from "node:fs";
+import { KvError } from "../../errors.ts";
+import { TimeSlice } from "../../time-slice.ts";
+import { hashObjectRaw, type ObjectKind } from "../object/oid.ts";
+import { applyDelta } from "./delta.ts";
+import type { EntryList } from "./entry-list.ts";
+import { decodeEntryHeader, entryKind, kindType } from "./pack-entry.ts";
+import type { PackLimits } from "./pack-scan.ts";
+import { inflateAt } from "./zlib.ts";
+
+/** Bytes of bases held along the path that is walked. */
+const HELD_BYTES = 256 * 1024 * 1024;
+const PAGE_BYTES = 4_096;
+
+/** A base on the path that is walked. */
+interface Frame {
+  readonly entry: number;
+  readonly depth: number;
+  /** Undefined while dropped. */
+  data: Buffer | undefined;
+  /** Its deltas still to be applied: the next ofs-delta and the next ref-delta, -1 for none. */
+  nextOfs: number;
+  nextRef: number;
+}
+
+export class DeltaResolver {
+  readonly #list: EntryList;
+  readonly #fd: number;
+  readonly #limits: PackLimits;
+  readonly #slice = new TimeSlice();
+  readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
+  /** Where the entries in the file end. */
+  #end: number;
+  #held = 0;
+  #made = 0;
+  #resolved = 0;
+
+  /** The entries of `list` are in the file `fd` up to `end`. */
+  constructor(list: EntryList, fd: number, end: number, limits: PackLimits) {
+    this.#list = list;
+    this.#fd = fd;
+    this.#end = end;
+    this.#limits = limits;
+  }
+
+  /** Deltas without an object yet. */
+  get unresolved(): number {
+    return this.#list.deltaCount - this.#resolved;
+  }
+
+  /** Resolves every delta whose chain ends in the first `count` entries, which are those that came with the pack. */
+  async resolveFrom(first: number, count: number): Promise<void> {
+    const list = this.#list;
+    for (let entry = first; entry < count && this.unresolved > 0; entry++) {
+      const kind = entryKind(list.types[entry]!);
+      // An entry that was a delta is walked with its own base; by then it has a kind and nothing left to give out.
+      if (kind === undefined || list.deltaOf(entry) >= 0) continue;
+      const nextOfs = list.firstChild(entry);
+      const nextRef = list.takeRefChildren(entry);
+      if (nextOfs >= 0 || nextRef >= 0) await this.#walk(kind, { entry, depth: 0, data: undefined, nextOfs, nextRef });
+      if (this.#slice.isOver()) await this.#slice.pause();
+    }
+  }
+
+  /** Tells that an entry was appended to the file, which now ends at `end`. */
+  appended(end: number): void {
+    this.#end = end;
+  }
+
+  async #walk(kind: ObjectKind, root: Frame): Promise<void> {
+    const stack: Frame[] = [root];
+    this.#held = 0;
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      const delta = this.#nextDelta(top);
+      const base = this.#dataOf(top);
+      const isLast = top.nextOfs < 0 && top.nextRef < 0;
+      if (isLast) {
+        stack.pop();
+        this.#held -= base.length;
+      }
+      const child = this.#resolve(kind, top, base, delta);
+      if (child !== undefined) {
+        stack.push(child);
+        this.#held += child.data!.length;
+        if (this.#held > HELD_BYTES) this.#drop(stack);
+      }
+      if (this.#slice.isOver()) await this.#slice.pause();
+    }
+  }
+
+  /** Takes the frame's next delta. */
+  #nextDelta(frame: Frame): number {
+    const { nextSibling } = this.#list;
+    let delta = frame.nextOfs;
+    if (delta >= 0) {
+      frame.nextOfs = nextSibling[delta]!;
+    } else {
+      delta = frame.nextRef;
+      frame.nextRef = nextSibling[delta]!;
+    }
+    return delta;
+  }
+
+  /** Makes the object of `delta`; returns a frame for it where it is a base itself. */
+  #resolve(kind: ObjectKind, parent: Frame, base: Buffer, delta: number): Frame | undefined {
+    const list = this.#list;
+    const depth = parent.depth + 1;
+    const { deltaDepth, packInflatedBytes } = this.#limits;
+    if (depth > deltaDepth)
+      throw new KvError("LIMIT_EXCEEDED", `the pack has a chain of more than ${deltaDepth} deltas`);
+    const entry = list.deltaEntries[delta]!;
+    const data = this.#apply(entry, base);
+    this.#made += data.length;
+    if (this.#made > packInflatedBytes) {
+      throw new KvError("LIMIT_EXCEEDED", `the pack's deltas make more than ${packInflatedBytes} bytes`);
+    }
+    list.deltaBases[delta] = parent.entry;
+    list.types[entry] = kindType(kind);
+    list.setId(entry, hashObjectRaw(list.format, kind, data));
+    this.#resolved++;
+    const nextOfs = list.firstChild(entry);
+    const nextRef = list.takeRefChildren(entry);
+    return nextOfs < 0 && nextRef < 0 ? undefined : { entry, depth, data, nextOfs, nextRef };
+  }
+
+  #dataOf(frame: Frame): Buffer {
+    if (frame.data === undefined) {
+      frame.data = this.#make(frame.entry);
+      this.#held += frame.data.length;
+    }
+    return frame.data;
+  }
+
+  /** Drops the bases that are needed last, those nearest to the root, until half the budget is free. */
+  #drop(stack: readonly Frame[]): void {
+    for (const frame of stack.slice(0, -1)) {
+      if (this.#held <= HELD_BYTES / 2) return;
+      if (frame.data === undefined) continue;
+      this.#held -= frame.data.length;
+      frame.data = undefined;
+    }
+  }
+
+  /** Data of an entry that has been resolved, from the file. */
+  #make(entry: number): Buffer {
+    const list = this.#list;
+    const chain: number[] = [];
+    let at = entry;
+    for (let delta = list.deltaOf(at); delta >= 0; delta = list.deltaOf(at)) {
+      chain.push(at);
+      at = list.deltaBases[delta]!;
+    }
+    let data = this.#read(at);
+    for (let link = chain.pop(); link !== undefined; link = chain.pop()) {
+      data = this.#apply(link, data);
+      this.#made += data.length;
+    }
+    return data;
+  }
+
+  #apply(entry: number, base: Buffer): Buffer {
+    try {
+      return applyDelta(base, this.#read(entry), this.#limits.objectBytes);
+    } catch (error) {
+      if (!(error instanceof KvError) || error.code !== "BAD_OBJECT") throw error;
+      throw new KvError("BAD_PACK", `object ${entry + 1} of the pack: ${error.message}`, { cause: error });
+    }
+  }
+
+  /** Inflated data of an entry as stored: an object or a delta. The first pass has found it sound. */
+  #read(entry: number): Buffer {
+    const list = this.#list;
+    const offset = list.offsets[entry]!;
+    const length = (entry + 1 < list.count ? list.offsets[entry + 1]! : this.#end) - offset;
+    const bytes = length <= PAGE_BYTES ? this.#page : Buffer.allocUnsafeSlow(length);
+    for (let done = 0; done < length; ) {
+      const got = fs.readSync(this.#fd, bytes, done, length - done, offset + done);
+      if (got === 0) throw new KvError("IO", "the temporary pack was cut short");
+      done += got;
+    }
+    const header = decodeEntryHeader(list.format, bytes, 0, length)!;
+    return inflateAt(bytes, header.length, header.size).data;
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The entries of a pack that is being indexed, as parallel arrays: 37 bytes an object (sha1), 12 more for each delta. They
+ * grow as entries arrive, so a declared count takes no memory by itself.
+ */
+
+import type { ObjectFormat } from "../object/oid.ts";
+import { OidTable } from "../object/oid-table.ts";
+import { withRoom } from "./grow.ts";
+import type { IndexedObjects } from "./pack-index-writer.ts";
+
+export class EntryList {
+  readonly format: ObjectFormat;
+  count = 0;
+  /** Entry types as stored; a delta's becomes its object's when that is known. */
+  types = new Uint8Array(64);
+  offsets = new Float64Array(64);
+  crcs = new Uint32Array(64);
+  ids: Buffer;
+  /** The deltas: their entry, the next delta of the same base, and the entry of the base once that is known. */
+  deltaCount = 0;
+  deltaEntries = new Uint32Array(64);
+  nextSibling = new Int32Array(64);
+  deltaBases = new Int32Array(64);
+  /** First delta of each base in the pack that an ofs-delta names, by entry; -1 for none. */
+  #firstChild = new Int32Array(0);
+  /** Bases that ref-deltas name, and the first delta of each that still waits; -1 for none. */
+  readonly refBases: OidTable;
+  #firstByRef = new Int32Array(64).fill(-1);
+
+  constructor(format: ObjectFormat) {
+    this.format = format;
+    this.ids = Buffer.allocUnsafe(64 * format.rawSize);
+    this.refBases = new OidTable(format);
+  }
+
+  /** Adds an entry; returns its number. */
+  add(type: number, offset: number, crc: number): number {
+    const entry = this.count++;
+    this.types = withRoom(this.types, entry);
+    this.offsets = withRoom(this.offsets, entry);
+    this.crcs = withRoom(this.crcs, entry);
+    this.types[entry] = type;
+    this.offsets[entry] = offset;
+    this.crcs[entry] = crc;
+    return entry;
+  }
+
+  /** Stores the raw id of `entry`. */
+  setId(entry: number, id: Buffer): void {
+    const at = entry * this.format.rawSize;
+    if (at + this.format.rawSize > this.ids.length) {
+      const grown = Buffer.allocUnsafe(Math.max(this.ids.length * 2, at + this.format.rawSize));
+      this.ids.copy(grown);
+      this.ids = grown;
+    }
+    id.copy(this.ids, at, 0, this.format.rawSize);
+  }
+
+  /** Number of the entry that starts at `offset`, or -1. */
+  entryAt(offset: number): number {
+    return search(this.offsets, this.count, offset);
+  }
+
+  /** Number of the delta that `entry` is, or -1. */
+  deltaOf(entry: number): number {
+    return search(this.deltaEntries, this.deltaCount, entry);
+  }
+
+  /** Notes that `entry` is a delta of the entry `base`. */
+  addOfsDelta(entry: number, base: number): void {
+    if (this.#firstChild.length < this.count) {
+      const length = this.#firstChild.length;
+      this.#firstChild = withRoom(this.#firstChild, Math.max(this.count, this.types.length) - 1).fill(-1, length);
+    }
+    const delta = this.#addDelta(entry, this.#firstChild[base]!);
+    this.#firstChild[base] = delta;
+  }
+
+  /** Notes that `entry` is a delta of the object with the raw id at `bytes[at]`. */
+  addRefDelta(entry: number, bytes: Buffer, at: number): void {
+    const base = this.refBases.addRaw(bytes, at);
+    if (base >= this.#firstByRef.length) {
+      const length = this.#firstByRef.length;
+      this.#firstByRef = withRoom(this.#firstByRef, base).fill(-1, length);
+    }
+    const delta = this.#addDelta(entry, this.#firstByRef[base]!);
+    this.#firstByRef[base] = delta;
+  }
+
+  /** First ofs-delta of `entry`, or -1. */
+  firstChild(entry: number): number {
+    return this.#firstChild[entry] ?? -1;
+  }
+
+  /** First ref-delta that waits for base `ref`, or -1. */
+  waiting(ref: number): number {
+    return this.#firstByRef[ref]!;
+  }
+
+  /** Takes the ref-deltas that wait for the id of `entry`: the first of them, or -1. They are given out once. */
+  takeRefChildren(entry: number): number {
+    if (this.refBases.size === 0) return -1;
+    const ref = this.refBases.indexOfRaw(this.ids, entry * this.format.rawSize);
+    if (ref < 0) return -1;
+    const first = this.#firstByRef[ref]!;
+    this.#firstByRef[ref] = -1;
+    return first;
+  }
+
+  /** What the index is to say. */
+  indexed(): IndexedObjects {
+    return { count: this.count, ids: this.ids, offsets: this.offsets, crcs: this.crcs };
+  }
+
+  #addDelta(entry: number, next: number): number {
+    const delta = this.deltaCount++;
+    this.deltaEntries = withRoom(this.deltaEntries, delta);
+    this.nextSibling = withRoom(this.nextSibling, delta);
+    this.deltaBases = withRoom(this.deltaBases, delta);
+    this.deltaEntries[delta] = entry;
+    this.nextSibling[delta] = next;
+    this.deltaBases[delta] = -1;
+    return delta;
+  }
+}
+
+/** Index of `value` among the first `count`, ascending, members of `array`, or -1. */
+function search(array: Float64Array | Uint32Array, count: number, value: number): number {
+  let low = 0;
+  let high = count - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const found = array[middle]!;
+    if (found === value) return middle;
+    if (found < value) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}

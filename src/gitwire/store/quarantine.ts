@@ -1,0 +1,168 @@
+/**
+ * Where the objects of a push wait until the push is accepted: a folder `tmp_objdir-incoming-XXXXXX` inside the object
+ * folder, laid out like it (git: git-receive-pack, "Quarantine environment"). Refused, it goes away and nothing has happened;
+ * accepted, its files are renamed into place. A crash leaves at most the folder, which {@link sweepQuarantines} removes.
+ */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { assert, KvError } from "../../errors.ts";
+import { isMissing } from "../disk.ts";
+import type { ObjectSource } from "../object/object.ts";
+import type { ObjectFormat } from "../object/oid.ts";
+import { fsyncDir, randomSuffix } from "../pack/temp-file.ts";
+import { readDirIfThere } from "./loose.ts";
+import { ObjectStore } from "./object-store.ts";
+
+const PREFIX = "tmp_objdir-incoming-";
+
+export class Quarantine {
+  /** The folder. */
+  readonly dir: string;
+  /** Where indexPack puts a pack. */
+  readonly packDir: string;
+  /** The objects in it alone. */
+  readonly objects: ObjectStore;
+  readonly #objectsDir: string;
+  #state: "open" | "synced" | "failed" | "migrated" | "discarded" = "open";
+
+  private constructor(objectsDir: string, dir: string, format: ObjectFormat) {
+    this.#objectsDir = objectsDir;
+    this.dir = dir;
+    this.packDir = path.join(dir, "pack");
+    this.objects = new ObjectStore(dir, format);
+  }
+
+  /** Makes an empty quarantine in the object folder `objectsDir`. */
+  static create(objectsDir: string, format: ObjectFormat): Quarantine {
+    const dir = path.join(objectsDir, PREFIX + randomSuffix(6));
+    fs.mkdirSync(dir, { mode: 0o700 });
+    fs.mkdirSync(path.join(dir, "pack"), { mode: 0o700 });
+    return new Quarantine(objectsDir, dir, format);
+  }
+
+  /** Objects of the quarantine first, then those of `store`. Stays good after {@link migrate}. */
+  source(store: ObjectSource): ObjectSource {
+    return {
+      format: store.format,
+      read: (oid) => (this.#holds ? this.objects.read(oid) : undefined) ?? store.read(oid),
+      has: (oid) => (this.#holds && this.objects.has(oid)) || store.has(oid),
+    };
+  }
+
+  /** Brings all files to disk, under their names in the quarantine. A failure is final: nothing can be migrated then. */
+  sync(): void {
+    if (this.#state === "synced") return;
+    assert(this.#state === "open", `a quarantine that is ${this.#state} is not synced`);
+    this.#state = "failed";
+    for (const { file } of this.#files()) fsyncFile(path.join(this.dir, file));
+    this.#state = "synced";
+  }
+
+  /**
+   * Moves everything into the repository, an index after its pack, and makes that last. `store` learns of the new packs.
+   * A crash on the way leaves some objects in place that nothing refers to yet, and is harmless.
+   */
+  migrate(store?: ObjectStore): void {
+    if (this.#state === "failed") throw new KvError("STORAGE", "the objects of the push could not be brought to disk");
+    if (this.#state === "open") this.sync();
+    assert(this.#state === "synced", `a quarantine that is ${this.#state} is not migrated`);
+    const touched = new Set<string>();
+    const packs: string[] = [];
+    for (const { file, dir } of this.#files()) {
+      const target = path.join(this.#objectsDir, dir);
+      if (!touched.has(target) && makeDir(target)) touched.add(this.#objectsDir);
+      touched.add(target);
+      fs.renameSync(path.join(this.dir, file), path.join(this.#objectsDir, file));
+      if (file.endsWith(".idx")) packs.push(path.join(this.#objectsDir, file.replace(/\.idx$/, ".pack")));
+    }
+    for (const dir of touched) fsyncDir(dir);
+    this.#state = "migrated";
+    this.objects.close();
+    for (const packPath of packs) store?.addPack({ packPath });
+    removeTree(this.dir);
+  }
+
+  /** Removes the quarantine and everything in it; harmless after {@link migrate}, and more than once. */
+  discard(): void {
+    this.objects.close();
+    if (this.#state === "migrated" || this.#state === "discarded") return;
+    this.#state = "discarded";
+    removeTree(this.dir);
+  }
+
+  get #holds(): boolean {
+    return this.#state !== "migrated" && this.#state !== "discarded";
+  }
+
+  /** What is to be migrated, in that order: `file` and its folder `dir`, both relative. Temporary files stay behind. */
+  #files(): { file: string; dir: string }[] {
+    const files: { file: string; dir: string }[] = [];
+    for (const dir of readDirIfThere(this.dir)) {
+      if (dir !== "pack" && !/^[0-9a-f]{2}$/.test(dir)) continue;
+      for (const name of readDirIfThere(path.join(this.dir, dir))) {
+        if (!name.startsWith("tmp_")) files.push({ file: path.join(dir, name), dir });
+      }
+    }
+    return files.sort((a, b) => migrationRank(a.file) - migrationRank(b.file));
+  }
+}
+
+/** Loose objects, then what keeps a pack alive, then packs, and what makes a pack visible last (git's tmp-objdir.c). */
+function migrationRank(file: string): number {
+  const rank = [".keep", ".pack", ".rev", ".idx"].indexOf(path.extname(file));
+  return rank < 0 ? 0 : rank + 1;
+}
+
+/** Makes a folder where it is missing; true where it was. */
+function makeDir(dir: string): boolean {
+  if (fs.existsSync(dir)) return false;
+  fs.mkdirSync(dir, { recursive: true });
+  return true;
+}
+
+function fsyncFile(file: string): void {
+  const fd = fs.openSync(file, "r");
+  try {
+    fs.fsyncSync(fd);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+function removeTree(dir: string): void {
+  fs.rmSync(dir, { recursive: true, force: true });
+}
+
+/**
+ * Removes quarantines that a crash left behind: those in which nothing was written for `graceMs` milliseconds before `now`.
+ * Returns how many.
+ */
+export function sweepQuarantines(objectsDir: string, graceMs: number, now: number = Date.now()): number {
+  let removed = 0;
+  for (const name of readDirIfThere(objectsDir)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const dir = path.join(objectsDir, name);
+    if (now - lastWritten(dir) < graceMs) continue;
+    removeTree(dir);
+    removed++;
+  }
+  return removed;
+}
+
+/** Latest modification of `dir` and anything in it, in milliseconds. */
+function lastWritten(dir: string): number {
+  try {
+    let latest = fs.statSync(dir).mtimeMs;
+    for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+      const inner = path.join(dir, entry.name);
+      const at = entry.isDirectory() ? lastWritten(inner) : fs.statSync(inner).mtimeMs;
+      if (at > latest) latest = at;
+    }
+    return latest;
+  } catch (error) {
+    // Its owner removes it right now.
+    if (isMissing(error)) return Number.POSITIVE_INFINITY;
+    throw error;
+  }
+}
