@@ -167,6 +167,11 @@ export class Pack {
     return this.#order;
   }
 
+  /** Opens the pack's file where it is not open. Throws ENOENT where it is gone, CORRUPT where it is damaged. */
+  open(): void {
+    this.#dataEnd();
+  }
+
   /** Gives back the file descriptors; what is in memory stays, files are opened again when needed. */
   release(): void {
     if (this.#fd !== undefined) fs.closeSync(this.#fd);

@@ -80,7 +80,11 @@ export class ObjectStore implements ObjectSource {
 
   /** Where the object is stored, for taking it over as it is; undefined where it is not here. */
   locate(oid: Oid): ObjectLocation | undefined {
-    return this.#find(oid, (location) => location);
+    return this.#find(oid, (location) => {
+      // Open from now on, the pack stays readable whatever happens to its files.
+      if (location.kind === "packed") location.pack.open();
+      return location;
+    });
   }
 
   /** The kind of an object, without its content where that can be avoided; undefined where it is not here. */

@@ -21,32 +21,37 @@ export class Quarantine {
   readonly dir: string;
   /** Where indexPack puts a pack. */
   readonly packDir: string;
-  /** The objects in it alone. */
-  readonly objects: ObjectStore;
   readonly #objectsDir: string;
+  #objects: ObjectStore | undefined;
   #state: "open" | "synced" | "failed" | "migrated" | "discarded" = "open";
 
-  private constructor(objectsDir: string, dir: string, format: ObjectFormat) {
+  private constructor(objectsDir: string, dir: string) {
     this.#objectsDir = objectsDir;
     this.dir = dir;
     this.packDir = path.join(dir, "pack");
-    this.objects = new ObjectStore(dir, format);
   }
 
   /** Makes an empty quarantine in the object folder `objectsDir`. */
-  static create(objectsDir: string, format: ObjectFormat): Quarantine {
+  static create(objectsDir: string): Quarantine {
     const dir = path.join(objectsDir, PREFIX + randomSuffix(6));
     fs.mkdirSync(dir, { mode: 0o700 });
     fs.mkdirSync(path.join(dir, "pack"), { mode: 0o700 });
-    return new Quarantine(objectsDir, dir, format);
+    return new Quarantine(objectsDir, dir);
+  }
+
+  /** The objects in it alone. */
+  objects(format: ObjectFormat): ObjectStore {
+    this.#objects ??= new ObjectStore(this.dir, format);
+    return this.#objects;
   }
 
   /** Objects of the quarantine first, then those of `store`. Stays good after {@link migrate}. */
   source(store: ObjectSource): ObjectSource {
+    const { format } = store;
     return {
-      format: store.format,
-      read: (oid) => (this.#holds ? this.objects.read(oid) : undefined) ?? store.read(oid),
-      has: (oid) => (this.#holds && this.objects.has(oid)) || store.has(oid),
+      format,
+      read: (oid) => (this.#holds ? this.objects(format).read(oid) : undefined) ?? store.read(oid),
+      has: (oid) => (this.#holds && this.objects(format).has(oid)) || store.has(oid),
     };
   }
 
@@ -78,14 +83,14 @@ export class Quarantine {
     }
     for (const dir of touched) fsyncDir(dir);
     this.#state = "migrated";
-    this.objects.close();
+    this.#objects?.close();
     for (const packPath of packs) store?.addPack({ packPath });
     removeTree(this.dir);
   }
 
   /** Removes the quarantine and everything in it; harmless after {@link migrate}, and more than once. */
   discard(): void {
-    this.objects.close();
+    this.#objects?.close();
     if (this.#state === "migrated" || this.#state === "discarded") return;
     this.#state = "discarded";
     removeTree(this.dir);
