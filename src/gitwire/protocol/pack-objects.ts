@@ -1,0 +1,255 @@
+/**
+ * Writes a pack of listed objects as a stream (git: gitformat-pack; `git pack-objects --stdout`).
+ *
+ * What is stored compressed is taken over as it is: whole entries, and deltas whose base is in this pack too (written
+ * before them) or, in a thin pack, with the receiver. A tree that is stored whole while one like it is at hand becomes a
+ * delta; everything else is compressed anew.
+ */
+
+import { KvError } from "../../errors.ts";
+import { TimeSlice } from "../../time-slice.ts";
+import { isMissing } from "../disk.ts";
+import { newHasher, type ObjectKind, type Oid } from "../object/oid.ts";
+import { createDelta } from "../pack/delta-search.ts";
+import { packHeader } from "../pack/pack-builder.ts";
+import {
+  ENTRY,
+  type EntryType,
+  encodeOfsDistance,
+  encodeTypeSize,
+  kindType,
+  MAX_ENTRY_HEADER,
+} from "../pack/pack-entry.ts";
+import type { RawEntry } from "../pack/pack-reader.ts";
+import { deflate } from "../pack/zlib.ts";
+import type { ObjectStore } from "../store/object-store.ts";
+import type { ObjectList } from "./object-list.ts";
+
+export interface PackObjectsOptions {
+  /** The receiver reads ofs-delta entries; without it deltas name their base by id. */
+  readonly ofsDelta: boolean;
+  /** The receiver adds bases it has. */
+  readonly thin: boolean;
+}
+
+/** Figures of a pack, for the last line of progress. */
+export interface PackStatistics {
+  readonly objects: number;
+  deltas: number;
+  reused: number;
+  reusedDeltas: number;
+  bytes: number;
+}
+
+/** Chunks of about this size are handed on. */
+const CHUNK = 128 * 1024;
+/** Longest chain of deltas we make by joining those of several packs (git's own default for a pack). */
+const MAX_DEPTH = 50;
+/** Smaller trees are not worth a delta of their own. */
+const MIN_DELTA = 256;
+/** Larger objects are not searched for a delta. */
+const MAX_DELTA = 1024 * 1024;
+
+const UNWRITTEN = 0;
+const IN_PROGRESS = -1;
+
+/** Yields the pack of `list`, trailer included. Throws CORRUPT where an object is missing or damaged. */
+export async function* packObjects(
+  store: ObjectStore,
+  list: ObjectList,
+  options: PackObjectsOptions,
+  statistics: PackStatistics,
+): AsyncGenerator<Buffer> {
+  const { objects } = list;
+  const writer = new EntryWriter(store, list, options, statistics);
+  const hasher = newHasher(objects.format);
+  const slice = new TimeSlice();
+  writer.start(packHeader(objects.size));
+  for (let index = 0; index < objects.size; index++) {
+    writer.write(index);
+    if (writer.waiting >= CHUNK) {
+      const chunk = writer.take();
+      hasher.update(chunk);
+      yield chunk;
+    }
+    if (slice.isOver()) await slice.pause();
+  }
+  const last = writer.take();
+  hasher.update(last);
+  statistics.bytes = writer.position + objects.format.rawSize;
+  yield last;
+  yield hasher.digest() as Buffer;
+}
+
+/** An entry about to be written. */
+interface Entry {
+  /** Number in the list. */
+  readonly index: number;
+  /** Kind of a whole object, undefined for a delta. */
+  readonly kind: ObjectKind | undefined;
+  /** Bytes of the data before compression. */
+  readonly size: number;
+  readonly base: Oid | undefined;
+  readonly data: Buffer;
+  readonly isReused: boolean;
+}
+
+class EntryWriter {
+  readonly #store: ObjectStore;
+  readonly #list: ObjectList;
+  readonly #options: PackObjectsOptions;
+  readonly #statistics: PackStatistics;
+  /** Where each object's entry starts; see UNWRITTEN and IN_PROGRESS. */
+  readonly #offsets: Float64Array;
+  /** Deltas between each object and a whole one. */
+  readonly #depths: Uint8Array;
+  readonly #chunks: Buffer[] = [];
+  readonly #head = Buffer.alloc(MAX_ENTRY_HEADER);
+  /** Bytes not yet taken. */
+  waiting = 0;
+  /** Bytes written so far. */
+  position = 0;
+
+  constructor(store: ObjectStore, list: ObjectList, options: PackObjectsOptions, statistics: PackStatistics) {
+    this.#store = store;
+    this.#list = list;
+    this.#options = options;
+    this.#statistics = statistics;
+    this.#offsets = new Float64Array(list.objects.size);
+    this.#depths = new Uint8Array(list.objects.size);
+  }
+
+  start(header: Buffer): void {
+    this.#push(header);
+  }
+
+  /** All bytes since the last call. */
+  take(): Buffer {
+    const chunk = Buffer.concat(this.#chunks);
+    this.#chunks.length = 0;
+    this.waiting = 0;
+    return chunk;
+  }
+
+  /** Writes the object of that number unless it was written, the bases it needs before it. */
+  write(index: number): void {
+    if (this.#offsets[index] !== UNWRITTEN) return;
+    const stack = [this.#begin(index)];
+    for (let entry = stack.at(-1); entry !== undefined; entry = stack.at(-1)) {
+      const base = entry.base === undefined ? -1 : this.#list.objects.indexOf(entry.base);
+      if (base >= 0 && this.#offsets[base] === UNWRITTEN) {
+        stack.push(this.#begin(base));
+        continue;
+      }
+      stack.pop();
+      this.#emit(entry, base);
+    }
+  }
+
+  #begin(index: number): Entry {
+    this.#offsets[index] = IN_PROGRESS;
+    return this.#stored(index) ?? this.#made(index);
+  }
+
+  /** Writes an entry whose base, number `base` of the list where it is in it, is written or under way. */
+  #emit(entry: Entry, base: number): void {
+    // A base under way needs this object itself (two packs, each with one as a delta of the other); a chain may also
+    // grow too long where packs are joined. Then the object is written whole.
+    if (base >= 0 && (this.#offsets[base] === IN_PROGRESS || this.#depths[base]! >= MAX_DEPTH)) {
+      this.#append(this.#whole(entry.index), -1);
+      return;
+    }
+    if (base >= 0) this.#depths[entry.index] = this.#depths[base]! + 1;
+    this.#append(entry, base);
+  }
+
+  #append(entry: Entry, base: number): void {
+    const offset = this.position;
+    const isOfs = base >= 0 && this.#options.ofsDelta;
+    const head = this.#head;
+    let end: number;
+    if (entry.kind !== undefined) {
+      end = encodeTypeSize(head, 0, kindType(entry.kind), entry.size);
+    } else {
+      const type: EntryType = isOfs ? ENTRY.ofsDelta : ENTRY.refDelta;
+      end = encodeTypeSize(head, 0, type, entry.size);
+      if (isOfs) end = encodeOfsDistance(head, end, offset - this.#offsets[base]!);
+      else end += head.write(entry.base ?? "", end, "hex");
+      this.#statistics.deltas++;
+      if (entry.isReused) this.#statistics.reusedDeltas++;
+    }
+    if (entry.isReused) this.#statistics.reused++;
+    this.#push(Buffer.from(head.subarray(0, end)));
+    this.#push(entry.data);
+    this.#offsets[entry.index] = offset;
+  }
+
+  #push(bytes: Buffer): void {
+    this.#chunks.push(bytes);
+    this.waiting += bytes.length;
+    this.position += bytes.length;
+  }
+
+  /** The entry as it is stored, where it can be taken over. */
+  #stored(index: number): Entry | undefined {
+    const oid = this.#list.objects.oid(index);
+    const raw = this.#rawEntry(oid);
+    if (raw === undefined) return undefined;
+    const { kind, size, base, data } = raw;
+    if (base !== undefined) return this.#isUsable(base) ? { index, kind, size, base, data, isReused: true } : undefined;
+    // Stored whole, but one like it is at hand.
+    if (kind === "tree" && size >= MIN_DELTA && this.#isUsable(this.#list.likely.get(index))) return undefined;
+    return { index, kind, size, base: undefined, data, isReused: true };
+  }
+
+  /** The object's entry in a pack; undefined where it is loose, or a repack took the pack away just now. */
+  #rawEntry(oid: Oid): RawEntry | undefined {
+    const place = this.#store.locate(oid);
+    if (place?.kind !== "packed") return undefined;
+    try {
+      return place.pack.rawEntry(place.offset);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** True where the receiver can make a delta against that object. */
+  #isUsable(base: Oid | undefined): base is Oid {
+    if (base === undefined) return false;
+    if (this.#list.objects.has(base)) return true;
+    return this.#options.thin && this.#list.receiverHas(base);
+  }
+
+  /** A new entry: a delta against something alike, or the whole object. */
+  #made(index: number): Entry {
+    const likely = this.#list.likely.get(index);
+    if (this.#isUsable(likely)) {
+      const target = this.#read(index);
+      const base = this.#store.read(likely);
+      if (base?.kind === target.kind && isWorthIt(target.data) && isWorthIt(base.data)) {
+        const delta = createDelta(base.data, target.data);
+        if (delta !== undefined && delta.length < target.data.length / 2) {
+          return { index, kind: undefined, size: delta.length, base: likely, data: deflate(delta), isReused: false };
+        }
+      }
+    }
+    return this.#whole(index);
+  }
+
+  #whole(index: number): Entry {
+    const { kind, data } = this.#read(index);
+    return { index, kind, size: data.length, base: undefined, data: deflate(data), isReused: false };
+  }
+
+  #read(index: number): { kind: ObjectKind; data: Buffer } {
+    const oid = this.#list.objects.oid(index);
+    const object = this.#store.read(oid);
+    if (object === undefined) throw new KvError("CORRUPT", `object ${oid} is missing`);
+    return object;
+  }
+}
+
+function isWorthIt(data: Buffer): boolean {
+  return data.length >= MIN_DELTA && data.length <= MAX_DELTA;
+}

@@ -1,0 +1,79 @@
+/** What a fetch may see of a repository: the sessions (upload-pack.ts, upload-pack-v2.ts) ask nothing else. */
+
+import type { GitConfig } from "../config.ts";
+import type { ObjectFormat } from "../object/oid.ts";
+import type { RefStore } from "../refs/ref-store.ts";
+import type { ObjectStore } from "../store/object-store.ts";
+import { isHidden } from "./hidden-refs.ts";
+import type { RemoteRef } from "./ref-advertisement.ts";
+
+/** HEAD of a repository whose branch has no commit yet. */
+export interface UnbornHead {
+  readonly symref: string;
+}
+
+export interface UploadPackHost {
+  readonly objects: ObjectStore;
+  /**
+   * HEAD first where it leads to a commit, then all refs that may be seen, in byte order, as they are at one moment; only
+   * those that begin with one of `prefixes`, where some are given. Annotated tags are peeled.
+   */
+  refs(prefixes?: readonly string[]): readonly RemoteRef[];
+  /** HEAD, where its branch does not exist yet. */
+  unbornHead(): UnbornHead | undefined;
+}
+
+/** What a host needs of a repository; a Repository will do. */
+export interface ServedRepository {
+  readonly format: ObjectFormat;
+  readonly objects: ObjectStore;
+  readonly refs: RefStore;
+  readonly config: GitConfig;
+}
+
+/** The ordinary repository: every ref, but for those its config hides. */
+export function repositoryUploadHost(repo: ServedRepository): UploadPackHost {
+  const hidden = [...repo.config.getAll("transfer.hideRefs"), ...repo.config.getAll("uploadpack.hideRefs")];
+  return {
+    objects: repo.objects,
+    refs: (prefixes = []) => visibleRefs(repo.refs, prefixes, hidden),
+    unbornHead: () => {
+      const head = repo.refs.head();
+      if (head.kind === "detached" || head.oid !== undefined || isHidden(head.ref, hidden)) return undefined;
+      return { symref: head.ref };
+    },
+  };
+}
+
+function visibleRefs(store: RefStore, prefixes: readonly string[], hidden: readonly string[]): RemoteRef[] {
+  const wants = (name: string): boolean => prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
+  const refs: RemoteRef[] = [];
+  const listed = store.snapshot(prefixes.length === 0 ? undefined : withoutNested(prefixes));
+  if (wants("HEAD")) {
+    const head = store.head();
+    if (head.kind === "detached") refs.push({ name: "HEAD", oid: head.oid });
+    else if (!isHidden(head.ref, hidden)) {
+      // From the snapshot where it is in it, so that HEAD agrees with its branch.
+      const oid = listed.find(({ name }) => name === head.ref)?.oid ?? head.oid;
+      if (oid !== undefined) refs.push({ name: "HEAD", oid, symref: head.ref });
+    }
+  }
+  for (const ref of listed) {
+    if (isHidden(ref.name, hidden) || !wants(ref.name)) continue;
+    const peeled = store.peel(ref);
+    refs.push(peeled === undefined ? ref : { ...ref, peeled });
+  }
+  return refs;
+}
+
+/** The prefixes under refs/, without those that lie inside another one. */
+function withoutNested(prefixes: readonly string[]): string[] {
+  const outer: string[] = [];
+  for (const prefix of [...prefixes].sort()) {
+    // A prefix may also end inside "refs/".
+    const full = "refs/".startsWith(prefix) ? "refs/" : prefix;
+    const last = outer.at(-1);
+    if (full.startsWith("refs/") && (last === undefined || !full.startsWith(last))) outer.push(full);
+  }
+  return outer;
+}
