@@ -1,0 +1,95 @@
+/**
+ * The policy in force: the file `policy.yaml` in the commit at refs/kv-policy (docs/formats/data-format.md, section 2). What
+ * a file leaves out has the default given here; a namespace that is not named has what `"*"` says.
+ */
+
+import { decodeUtf8 } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import { commitLinks } from "../gitwire/object/commit.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { MODE, parseTree } from "../gitwire/object/tree.ts";
+import { LIMITS } from "../limits.ts";
+import { requireYaml } from "../yaml-file.ts";
+import { type NamespaceRules, type PolicyFile, policySchema } from "./policy-schema.ts";
+
+/** The one file in the tree of a policy commit. */
+export const POLICY_FILE = "policy.yaml";
+
+/** Where people write the policy, on the default branch. */
+export const POLICY_PATH = ".kv/policy.yaml";
+
+/** How closely a transaction is looked at: the whole of it, `keys` of its keys, or what its commits attest. */
+export type Verify =
+  | { readonly kind: "replay" }
+  | { readonly kind: "sample"; readonly keys: number }
+  | { readonly kind: "attested" };
+
+/** What holds in one namespace. */
+export interface NamespacePolicy {
+  readonly requireSignedCommits: boolean;
+  readonly verify: Verify;
+  /** Bytes. */
+  readonly maxValueInline: number;
+  readonly maxKeysPerTxn: number;
+}
+
+/** A policy that was read and found valid. */
+export interface Policy {
+  readonly file: PolicyFile;
+  readonly pushUrl: string | undefined;
+  readonly readUrl: string | undefined;
+  /** SSH public keys of those who may change the policy. */
+  readonly admins: readonly string[];
+  readonly publishBranch: boolean;
+}
+
+/** Most keys of one transaction where the policy does not say. */
+export const DEFAULT_MAX_KEYS = 100_000;
+
+/** Reads a policy file. Throws CONFIG with every problem, each with its path and line. */
+export function parsePolicy(text: string, name: string = POLICY_PATH): Policy {
+  const file = requireYaml(text, policySchema, name);
+  const { stargate, mirror } = file;
+  return {
+    file,
+    pushUrl: stargate?.push_url,
+    readUrl: stargate?.read_url ?? stargate?.push_url,
+    admins: stargate?.admins ?? [],
+    publishBranch: mirror?.publish_branch ?? false,
+  };
+}
+
+/** What holds in `ns`; `policy` undefined (no policy in force) gives the defaults. */
+export function namespacePolicy(policy: Policy | undefined, ns: string): NamespacePolicy {
+  const named = policy?.file.namespaces;
+  const rules: NamespaceRules = (named !== undefined && Object.hasOwn(named, ns) ? named[ns] : named?.["*"]) ?? {};
+  return {
+    requireSignedCommits: rules.require_signed_commits ?? false,
+    verify: parseVerify(rules.verify ?? "replay"),
+    maxValueInline: rules.max_value_inline ?? LIMITS.inlineValue,
+    maxKeysPerTxn: rules.max_keys_per_txn ?? DEFAULT_MAX_KEYS,
+  };
+}
+
+function parseVerify(text: string): Verify {
+  if (text === "attested") return { kind: "attested" };
+  return text.startsWith("sample:") ? { kind: "sample", keys: Number(text.slice(7)) } : { kind: "replay" };
+}
+
+/** Text of the policy file in the commit `oid`. Throws POLICY_UNTRUSTED where its tree is not that one file. */
+export function policyText(objects: ObjectSource, oid: Oid): string {
+  const { tree } = commitLinks(objects.format, readAs(objects, oid, "commit"));
+  const [entry, ...more] = parseTree(objects.format, readAs(objects, tree, "tree"));
+  if (entry?.name !== POLICY_FILE || entry.mode !== MODE.file || more.length > 0) {
+    throw new KvError("POLICY_UNTRUSTED", `policy commit ${oid} does not hold the one file ${POLICY_FILE}`);
+  }
+  const text = decodeUtf8(readAs(objects, entry.oid, "blob"));
+  if (text === undefined) throw new KvError("POLICY_UNTRUSTED", `the policy in ${oid} is not UTF-8`);
+  return text;
+}
+
+/** The policy in the commit `oid`. Throws POLICY_UNTRUSTED, CONFIG. */
+export function policyAt(objects: ObjectSource, oid: Oid): Policy {
+  return parsePolicy(policyText(objects, oid), POLICY_FILE);
+}

@@ -1,0 +1,259 @@
+/**
+ * The write-ahead journal: one row for every accepted transaction, written and on disk before any ref moves.
+ *
+ * It is what start-up finishes a broken transaction from (recovery.ts), the mirror's queue, the source of lag figures and the
+ * audit log. A row that is marked done need not reach the disk at once: finishing a transaction twice does nothing. The marks
+ * are therefore written with the next row, which saves every push a second fsync (0.25 ms each).
+ */
+
+import { Database } from "bun:sqlite";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { KvError, toKvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+
+/** A ref as a transaction moves it; the zero id as `oldOid` where it is new. */
+export interface JournalUpdate {
+  readonly ref: string;
+  readonly oldOid: Oid;
+  readonly newOid: Oid;
+}
+
+/** `txn`: a namespace's transaction. `policy`: refs/kv-policy. `ref`: an ordinary ref the mirror has not got yet. */
+export type EntryKind = "txn" | "policy" | "ref";
+
+/** What is about to be done. */
+export interface NewEntry {
+  readonly kind: EntryKind;
+  /** "" where the kind has none. */
+  readonly ns: string;
+  /** KV-Txn; for the other kinds any name that is not used twice. */
+  readonly txn: string;
+  /** KV-Seq, 0 for the other kinds. */
+  readonly seq: number;
+  /** The ledger commit, or the policy's. */
+  readonly oid: Oid;
+  readonly updates: readonly JournalUpdate[];
+  /** Who pushed: the token's or the user's name. */
+  readonly who: string;
+  /** Milliseconds since 1970. */
+  readonly acceptedAt: number;
+  /** Folder where the objects wait, if any came. */
+  readonly quarantine: string | undefined;
+}
+
+/** A row. */
+export interface JournalEntry extends NewEntry {
+  readonly id: number;
+  readonly done: boolean;
+  /** Milliseconds since 1970; undefined until the mirror has it. */
+  readonly mirroredAt: number | undefined;
+}
+
+interface Row {
+  readonly id: number;
+  readonly kind: EntryKind;
+  readonly ns: string;
+  readonly txn: string;
+  readonly seq: number;
+  readonly oid: string;
+  readonly updates: string;
+  readonly who: string;
+  readonly accepted_at: number;
+  readonly quarantine: string | null;
+  readonly done: number;
+  readonly mirrored_at: number | null;
+}
+
+/** Grows with every change of the tables below; a newer journal than we know is refused. */
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+CREATE TABLE entry (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind TEXT NOT NULL,
+  ns TEXT NOT NULL,
+  txn TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  oid TEXT NOT NULL,
+  updates TEXT NOT NULL,
+  who TEXT NOT NULL,
+  accepted_at INTEGER NOT NULL,
+  quarantine TEXT,
+  done INTEGER NOT NULL DEFAULT 0,
+  mirrored_at INTEGER,
+  UNIQUE (kind, ns, txn)
+);
+CREATE INDEX entry_open ON entry (id) WHERE done = 0;
+CREATE INDEX entry_unmirrored ON entry (kind, ns, seq) WHERE mirrored_at IS NULL;
+PRAGMA user_version = ${SCHEMA_VERSION};
+`;
+
+export class Journal {
+  readonly #db: Database;
+  /** Rows that are done but not marked yet. */
+  #finished: number[] = [];
+
+  /** Opens the journal in `dir`, making both where they are missing. Throws STORAGE, IO, CORRUPT. */
+  constructor(dir: string) {
+    try {
+      fs.mkdirSync(dir, { recursive: true, mode: 0o750 });
+      this.#db = new Database(path.join(dir, "journal.db"), { create: true, strict: true });
+    } catch (error) {
+      throw journalError(error);
+    }
+    this.#run(() => this.#prepare());
+  }
+
+  /** Writes the row of a transaction; it is on disk when this returns. Returns its id. Throws STORAGE, IO, CORRUPT. */
+  append(entry: NewEntry): number {
+    return this.#run(() =>
+      this.#db.transaction(() => {
+        this.#writeMarks();
+        const { lastInsertRowid } = this.#db
+          .query(
+            `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine)
+             VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine)`,
+          )
+          .run({
+            ...entry,
+            updates: JSON.stringify(entry.updates),
+            quarantine: entry.quarantine ?? null,
+          });
+        return Number(lastInsertRowid);
+      })(),
+    );
+  }
+
+  /** Notes that all of the entry has happened. The mark is written later; see the head of this file. */
+  finish(id: number): void {
+    this.#finished.push(id);
+  }
+
+  /** Removes the row of a transaction that has not happened and will not. */
+  drop(id: number): void {
+    this.#run(() => this.#db.query("DELETE FROM entry WHERE id = ? AND done = 0").run(id));
+  }
+
+  /** Entries that nobody knows to be finished, oldest first. */
+  unfinished(): JournalEntry[] {
+    this.flush();
+    return this.#entries("WHERE done = 0 ORDER BY id");
+  }
+
+  /** The entry of a transaction, or undefined. */
+  find(kind: EntryKind, ns: string, txn: string): JournalEntry | undefined {
+    return this.#entries("WHERE kind = ? AND ns = ? AND txn = ?", kind, ns, txn)[0];
+  }
+
+  /** The newest entries, newest first. */
+  newest(limit: number): JournalEntry[] {
+    return this.#entries("ORDER BY id DESC LIMIT ?", limit);
+  }
+
+  /** Ordinary refs that wait for the mirror, oldest first. */
+  pendingRefs(): JournalEntry[] {
+    return this.#entries("WHERE kind = 'ref' AND mirrored_at IS NULL ORDER BY id");
+  }
+
+  /** Notes that the mirror has `ns` up to `seq`; returns the acceptance times of what it did not have before. */
+  markMirrored(kind: EntryKind, ns: string, seq: number, at: number): number[] {
+    return this.#run(() => {
+      const where = "kind = ? AND ns = ? AND seq <= ? AND mirrored_at IS NULL";
+      const rows = this.#db
+        .query<{ accepted_at: number }, [string, string, number]>(`SELECT accepted_at FROM entry WHERE ${where}`)
+        .all(kind, ns, seq);
+      if (rows.length > 0) this.#db.query(`UPDATE entry SET mirrored_at = ? WHERE ${where}`).run(at, kind, ns, seq);
+      return rows.map((row) => row.accepted_at);
+    });
+  }
+
+  /** Notes that the mirror has the one entry `id`. */
+  markOneMirrored(id: number, at: number): void {
+    this.#run(() => this.#db.query("UPDATE entry SET mirrored_at = ? WHERE id = ?").run(at, id));
+  }
+
+  /** How many transactions of `ns` the mirror does not have, and when the oldest of them was accepted. */
+  backlog(ns: string): { readonly count: number; readonly oldest: number | undefined } {
+    const row = this.#run(() =>
+      this.#db
+        .query<{ count: number; oldest: number | null }, [string]>(
+          "SELECT count(*) AS count, min(accepted_at) AS oldest FROM entry WHERE kind = 'txn' AND ns = ? AND mirrored_at IS NULL",
+        )
+        .get(ns),
+    );
+    return { count: row?.count ?? 0, oldest: row?.oldest ?? undefined };
+  }
+
+  /** Writes the marks that wait. */
+  flush(): void {
+    if (this.#finished.length > 0) this.#run(() => this.#db.transaction(() => this.#writeMarks())());
+  }
+
+  close(): void {
+    try {
+      this.flush();
+    } finally {
+      this.#db.close();
+    }
+  }
+
+  #prepare(): void {
+    this.#db.run("PRAGMA journal_mode = WAL");
+    this.#db.run("PRAGMA synchronous = FULL");
+    this.#db.run("PRAGMA busy_timeout = 5000");
+    const version = this.#db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+    if (version > SCHEMA_VERSION) {
+      throw new KvError("UNSUPPORTED", `the journal is of version ${version}, this program knows ${SCHEMA_VERSION}`);
+    }
+    if (version === 0) this.#db.transaction(() => this.#db.run(SCHEMA))();
+  }
+
+  #writeMarks(): void {
+    const mark = this.#db.query("UPDATE entry SET done = 1 WHERE id = ?");
+    for (const id of this.#finished) mark.run(id);
+    this.#finished = [];
+  }
+
+  #entries(where: string, ...values: (string | number)[]): JournalEntry[] {
+    return this.#run(() =>
+      this.#db
+        .query<Row, (string | number)[]>(`SELECT * FROM entry ${where}`)
+        .all(...values)
+        .map((row) => this.#entry(row)),
+    );
+  }
+
+  #entry(row: Row): JournalEntry {
+    return {
+      id: row.id,
+      kind: row.kind,
+      ns: row.ns,
+      txn: row.txn,
+      seq: row.seq,
+      oid: row.oid,
+      updates: JSON.parse(row.updates) as JournalUpdate[],
+      who: row.who,
+      acceptedAt: row.accepted_at,
+      quarantine: row.quarantine ?? undefined,
+      done: row.done === 1 || this.#finished.includes(row.id),
+      mirroredAt: row.mirrored_at ?? undefined,
+    };
+  }
+
+  #run<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      throw journalError(error);
+    }
+  }
+}
+
+function journalError(error: unknown): KvError {
+  const code = error instanceof Error && error.name === "SQLiteError" ? String((error as { code?: string }).code) : "";
+  const message = `the journal: ${error instanceof Error ? error.message : String(error)}`;
+  if (/^SQLITE_(?:FULL|READONLY|IOERR|CANTOPEN)/.test(code)) return new KvError("STORAGE", message, { cause: error });
+  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return new KvError("CORRUPT", message, { cause: error });
+  return code === "" ? toKvError(error) : new KvError("IO", message, { cause: error });
+}

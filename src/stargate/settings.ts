@@ -1,0 +1,107 @@
+/**
+ * How a repository's Stargate is set up: flags over the environment (`STARGATE_*`) over `stargate.yaml` in the repository.
+ */
+
+import * as path from "node:path";
+import { KvError } from "../errors.ts";
+import { readFileIfThere } from "../gitwire/disk.ts";
+import { POLICY_PATH } from "../kv/policy.ts";
+import { requireYaml } from "../yaml-file.ts";
+import { type SettingsFile, settingsSchema } from "./settings-schema.ts";
+
+/** Name of the file in the repository's folder. */
+export const SETTINGS_FILE = "stargate.yaml";
+
+/** How pushes to the mirror are spaced. */
+export interface MirrorPace {
+  /** Pushes that may follow each other at once. */
+  readonly burst: number;
+  /** Milliseconds until one more is allowed; 0 sets no limit. */
+  readonly interval: number;
+}
+
+/** Everything that can be set for one repository. */
+export interface Settings {
+  /** `host:port` of the HTTP listener. */
+  readonly listen: string;
+  /** Path of the unix socket. */
+  readonly socket: string;
+  /** Path of the policy file on the default branch. */
+  readonly policyPath: string;
+  /** Whether anyone may read over HTTP without a token. */
+  readonly anonymousRead: boolean;
+  /** A remote of the repository's git config, or a URL; undefined where there is no mirror. */
+  readonly mirrorRemote: string | undefined;
+  /** undefined: what suits the kind of remote. */
+  readonly mirrorPace: MirrorPace | undefined;
+  /** Milliseconds between two looks at the mirror's branches. */
+  readonly mirrorRefresh: number;
+}
+
+/** What flags may say; each wins over the environment and the file. */
+export interface SettingFlags {
+  readonly listen?: string | undefined;
+  readonly socket?: string | undefined;
+  readonly mirrorRemote?: string | undefined;
+  readonly policyPath?: string | undefined;
+}
+
+export const DEFAULT_LISTEN = "127.0.0.1:8418";
+/** As hosts ask for: GitHub allows about six pushes a minute. */
+export const HOST_PACE: MirrorPace = { burst: 5, interval: 10_000 };
+const DEFAULT_REFRESH = 60_000;
+
+/** The folder of the Stargate's own files. */
+export function stargateDir(gitDir: string): string {
+  return path.join(gitDir, "stargate");
+}
+
+/** Reads the settings of the repository at `gitDir`. Throws CONFIG with every problem of the file, each with its line. */
+export function loadSettings(
+  gitDir: string,
+  flags: SettingFlags = {},
+  env: Readonly<Record<string, string | undefined>> = {},
+): Settings {
+  const file = path.join(gitDir, SETTINGS_FILE);
+  const bytes = readFileIfThere(file);
+  const written: SettingsFile = bytes === undefined ? {} : requireYaml(bytes.toString("utf8"), settingsSchema, file);
+  const { mirror } = written;
+  const hasPace = mirror?.burst !== undefined || mirror?.interval !== undefined;
+  const socket = flags.socket ?? setting(env, "STARGATE_SOCKET") ?? written.socket;
+  return {
+    listen: flags.listen ?? setting(env, "STARGATE_LISTEN") ?? written.listen ?? DEFAULT_LISTEN,
+    socket: socket === undefined ? path.join(stargateDir(gitDir), "socket") : path.resolve(gitDir, socket),
+    policyPath: flags.policyPath ?? setting(env, "STARGATE_POLICY_PATH") ?? written.policy_path ?? POLICY_PATH,
+    anonymousRead: flagSetting(env, "STARGATE_ANONYMOUS_READ") ?? written.anonymous_read ?? false,
+    mirrorRemote: flags.mirrorRemote ?? setting(env, "STARGATE_MIRROR_REMOTE") ?? mirror?.remote,
+    mirrorPace: hasPace
+      ? { burst: mirror?.burst ?? HOST_PACE.burst, interval: mirror?.interval ?? HOST_PACE.interval }
+      : undefined,
+    mirrorRefresh: mirror?.refresh ?? DEFAULT_REFRESH,
+  };
+}
+
+/** A listener's address: `127.0.0.1:8418`, `[::1]:8418`, `:8418` (the loopback) or `8418`. Throws CONFIG. */
+export function parseListen(text: string): { readonly hostname: string; readonly port: number } {
+  const match = /^(?:(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]/]*)):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new KvError("CONFIG", `'${text}' is no address to listen on`, {
+      hint: "write host:port, as in 127.0.0.1:8418",
+    });
+  }
+  return { hostname: match[1] ?? (match[2] || "127.0.0.1"), port };
+}
+
+/** An environment variable; an empty one counts as not set. */
+function setting(env: Readonly<Record<string, string | undefined>>, name: string): string | undefined {
+  return env[name] || undefined;
+}
+
+function flagSetting(env: Readonly<Record<string, string | undefined>>, name: string): boolean | undefined {
+  const text = setting(env, name);
+  if (text === undefined) return undefined;
+  if (/^(?:1|true|yes|on)$/i.test(text)) return true;
+  if (/^(?:0|false|no|off)$/i.test(text)) return false;
+  throw new KvError("CONFIG", `${name} is '${text}'`, { hint: "write true or false" });
+}

@@ -1,0 +1,177 @@
+/**
+ * Access tokens of a repository: the password of HTTP Basic, or a Bearer token. Only their SHA-256 is kept, in
+ * `stargate/tokens.json`; a token has 256 random bits, so a slow hash would add nothing. The file is read again when it
+ * changes: a revoked token is refused by the very next request.
+ */
+
+import { timingSafeEqual } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Clock } from "../clock.ts";
+import { KvError } from "../errors.ts";
+import { isMissing, readFileIfThere, systemDisk } from "../gitwire/disk.ts";
+
+/** What a token lets its bearer do; each includes the ones before it. */
+export const SCOPES = ["read", "write", "admin"] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** A token as it is kept. */
+export interface TokenRecord {
+  readonly name: string;
+  readonly scope: Scope;
+  /** Hex SHA-256 of the token. */
+  readonly sha256: string;
+  /** Unix seconds. */
+  readonly created: number;
+  /** Unix seconds; absent = never. */
+  readonly expires?: number;
+}
+
+/** Who a request comes from. */
+export interface Identity {
+  readonly name: string;
+  readonly scope: Scope;
+}
+
+const PREFIX = "gkv_";
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
+
+/** True where `scope` lets one do what `needed` stands for. */
+export function allows(scope: Scope, needed: Scope): boolean {
+  return SCOPES.indexOf(scope) >= SCOPES.indexOf(needed);
+}
+
+export class TokenStore {
+  readonly #file: string;
+  #records: readonly TokenRecord[] = [];
+  /** What the file looked like when it was read. */
+  #seen = "";
+
+  constructor(dir: string) {
+    this.#file = path.join(dir, "tokens.json");
+  }
+
+  /** All tokens, by name. Throws CORRUPT where the file is damaged. */
+  list(): readonly TokenRecord[] {
+    const seen = signature(this.#file);
+    if (seen !== this.#seen || seen === "") {
+      this.#records = parse(readFileIfThere(this.#file), this.#file);
+      this.#seen = seen;
+    }
+    return this.#records;
+  }
+
+  /** Who the bearer of `token` is; undefined where it is not one of ours, revoked or expired. */
+  identify(token: string, now: number): Identity | undefined {
+    const digest = sha256(token);
+    let found: TokenRecord | undefined;
+    // Every record is compared, so that the time taken says nothing about which one is near.
+    for (const record of this.list()) {
+      if (timingSafeEqual(digest, Buffer.from(record.sha256, "hex"))) found = record;
+    }
+    if (found === undefined || (found.expires !== undefined && found.expires * 1000 <= now)) return undefined;
+    return { name: found.name, scope: found.scope };
+  }
+
+  /** Makes a token and returns it; it is never shown again. Throws INPUT_INVALID where the name is taken or malformed. */
+  add(name: string, scope: Scope, expires: number | undefined, clock: Clock): string {
+    if (!NAME.test(name)) {
+      throw new KvError("INPUT_INVALID", `'${name}' is no name for a token`, {
+        hint: "letters, digits, '.', '_', '@' and '-', at most 64",
+      });
+    }
+    const token = PREFIX + Buffer.from(clock.random(32)).toString("base64url");
+    const created = Math.floor(clock.now() / 1000);
+    const record: TokenRecord = {
+      name,
+      scope,
+      sha256: sha256(token).toString("hex"),
+      created,
+      ...(expires !== undefined && { expires }),
+    };
+    this.#change((records) => {
+      if (records.some((other) => other.name === name)) {
+        throw new KvError("INPUT_INVALID", `there is a token named '${name}' already`, {
+          hint: "revoke it first, or choose another name",
+        });
+      }
+      return [...records, record];
+    });
+    return token;
+  }
+
+  /** Takes a token back. Throws INPUT_INVALID where there is none of that name. */
+  revoke(name: string): void {
+    this.#change((records) => {
+      const left = records.filter((record) => record.name !== name);
+      if (left.length === records.length) throw new KvError("INPUT_INVALID", `there is no token named '${name}'`);
+      return left;
+    });
+  }
+
+  /** Rewrites the file under its lock, whole or not at all. */
+  #change(edit: (records: readonly TokenRecord[]) => readonly TokenRecord[]): void {
+    const lock = `${this.#file}.lock`;
+    fs.mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o750 });
+    let fd: number;
+    try {
+      fd = fs.openSync(lock, "wx", 0o600);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      throw new KvError("LOCKED", `${lock} exists: another process changes the tokens`);
+    }
+    try {
+      const records = edit(parse(readFileIfThere(this.#file), this.#file));
+      fs.writeFileSync(fd, `${JSON.stringify({ v: 1, tokens: records }, undefined, 2)}\n`);
+      fs.fsyncSync(fd);
+      fs.renameSync(lock, this.#file);
+    } catch (error) {
+      fs.rmSync(lock, { force: true });
+      throw error;
+    } finally {
+      fs.closeSync(fd);
+    }
+    systemDisk.syncDir(path.dirname(this.#file));
+    this.#seen = "";
+  }
+}
+
+function sha256(text: string): Buffer {
+  return new Bun.CryptoHasher("sha256").update(text).digest() as Buffer;
+}
+
+/** Changes whenever the file does: every change is a new file under the old name. */
+function signature(file: string): string {
+  try {
+    const { ino, mtimeNs, size } = fs.statSync(file, { bigint: true });
+    return `${ino} ${mtimeNs} ${size}`;
+  } catch (error) {
+    if (isMissing(error)) return "";
+    throw error;
+  }
+}
+
+function parse(bytes: Buffer | undefined, file: string): TokenRecord[] {
+  if (bytes === undefined) return [];
+  let content: unknown;
+  try {
+    content = JSON.parse(bytes.toString("utf8"));
+  } catch {}
+  const tokens = (content as { v?: unknown; tokens?: unknown } | undefined)?.tokens;
+  if (!Array.isArray(tokens) || !tokens.every(isRecord)) {
+    throw new KvError("CORRUPT", `${file} does not hold tokens`, { hint: "remove it and add the tokens again" });
+  }
+  return tokens;
+}
+
+function isRecord(value: unknown): value is TokenRecord {
+  const record = value as TokenRecord | null;
+  return (
+    typeof record === "object" &&
+    record !== null &&
+    typeof record.name === "string" &&
+    SCOPES.includes(record.scope) &&
+    /^[0-9a-f]{64}$/.test(record.sha256) &&
+    (record.expires === undefined || Number.isSafeInteger(record.expires))
+  );
+}
