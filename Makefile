@@ -1,0 +1,42 @@
+# Building, testing and running git-kv. `make` alone lists the targets.
+
+SHELL := /bin/sh
+BUN := scripts/bun
+DEPS := node_modules/.installed
+SOURCES := $(shell find src bin -type f) build.ts package.json bun.lock tsconfig.json
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build lint test demo bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install Bun (the pinned version), the packages and the programs the tests need
+	@scripts/setup
+	@touch $(DEPS)
+
+$(DEPS): package.json bun.lock scripts/setup
+	@scripts/setup
+	@touch $@
+
+build: dist/git-kv dist/git-kv-stargate ## compile dist/git-kv and dist/git-kv-stargate
+
+dist/%: $(SOURCES) $(DEPS)
+	@$(BUN) build.ts $*
+
+lint: $(DEPS) ## types, formatting and lint rules, import law
+	@$(BUN) node_modules/.bin/tsc -p .
+	@$(BUN) node_modules/.bin/biome ci --error-on-warnings .
+	@$(BUN) test tests/import-law.test.ts
+
+test: build ## run every test; the last line is `N passed, N failed`
+	@$(BUN) scripts/test.ts
+
+demo: build ## show git-kv at work
+	@$(BUN) demo/run.ts
+
+bench: build ## measure
+	@$(BUN) bench/run.ts
+
+clean: ## remove what was built
+	@rm -rf dist

@@ -1,0 +1,74 @@
+/**
+ * How a command is declared: as data, so that parsing, help, completion and suggestions read one table, and so that a
+ * start loads the module of the one verb that runs.
+ */
+
+import type { Context } from "./context.ts";
+
+/** A flag of a command, or a global one. */
+export interface FlagSpec {
+  /** Long name without the dashes. */
+  readonly name: string;
+  /** One letter. */
+  readonly alias?: string;
+  /** A switch (`--x`, `--no-x`), one value (`--x V`, `--x=V`), or a value each time it is given. */
+  readonly type: "boolean" | "string" | "repeatable";
+  /** What help calls the value, in capitals. */
+  readonly value?: string;
+  /** The values that are taken, where no other is. */
+  readonly choices?: readonly string[];
+  readonly summary: string;
+  /** What completion offers for the value. */
+  readonly complete?: "file" | "directory";
+}
+
+/** A positional argument. Only the last one may be repeated. */
+export interface ArgSpec {
+  /** What help calls it, in small letters; verbs ask for it by this name. */
+  readonly name: string;
+  /** Exactly one, at most one, at least one, any number. */
+  readonly count: "one" | "optional" | "some" | "any";
+  readonly summary: string;
+  /** The values that are taken. */
+  readonly choices?: readonly string[];
+  readonly complete?: "file" | "directory";
+}
+
+/** What the module of a verb exports. */
+export interface Verb {
+  /** Runs the verb; a number is the exit status, nothing is 0; errors are thrown as KvError. */
+  run(context: Context): Promise<number | undefined> | number | undefined | Promise<void> | void;
+}
+
+export interface Command {
+  /** One word, or two for a nested command: `remote setup`. */
+  readonly name: string;
+  /** Heading of the overview it stands under; one of the program's topics. */
+  readonly topic: string;
+  /** One line, capital first letter, no full stop. */
+  readonly summary: string;
+  readonly args?: readonly ArgSpec[];
+  readonly flags?: readonly FlagSpec[];
+  /** Usage lines without the program and the name, where the one made from `args` does not say enough. */
+  readonly usage?: readonly string[];
+  /** Paragraphs of help after the flags. */
+  readonly details?: string;
+  /** Command lines worth showing, without the program. */
+  readonly examples?: readonly string[];
+  /** Left out of the overview and of completion. */
+  readonly hidden?: boolean;
+  readonly load: () => Promise<Verb>;
+}
+
+export interface Program {
+  /** The executable. */
+  readonly name: string;
+  /** How people call it: `git kv`. */
+  readonly title: string;
+  readonly summary: string;
+  /** Headings of the overview, in order. */
+  readonly topics: readonly string[];
+  readonly commands: readonly Command[];
+  /** Flags that every command takes, before or after its name. */
+  readonly globals: readonly FlagSpec[];
+}

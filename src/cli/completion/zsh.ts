@@ -1,0 +1,95 @@
+/** Completion for zsh, for the executable; zsh's completion of git finds `_git-kv` for `git kv` by its name. */
+
+import type { ArgSpec, Command, FlagSpec, Program } from "../command.ts";
+import { valueName } from "../flags.ts";
+import { gitWord, groups, identifier, nextWords, offered, ownFlags, quote, takesValue } from "./shape.ts";
+
+export function zsh(program: Program): string {
+  const name = `_${program.name}`;
+  const id = identifier(program);
+  const git = gitWord(program);
+  return `#compdef ${program.name}
+# Completion of ${program.title} for zsh. Load it with: source <(${program.name} completion zsh)
+${git === undefined ? "" : `\nzstyle ':completion:*:*:git:*' user-commands ${quote(`${git}:${program.summary}`)}\n`}
+(( $+functions[__${id}_globals] )) || __${id}_globals() {
+  reply=(
+${program.globals
+  .flatMap(flagSpecs)
+  .map((spec) => `    ${spec}`)
+  .join("\n")}
+  )
+}
+
+${name}() {
+  local curcontext=$curcontext context state state_descr line cmd=
+  local -a reply
+  local -A opt_args
+  __${id}_globals
+  _arguments -C -S $reply '1: :->word' '*:: :->rest'
+  if [[ $state == rest ]]; then
+    cmd=$words[1]
+    case $cmd in
+      ${groups(program).join("|") || "''"})
+        __${id}_globals
+        _arguments -C -S $reply '1: :->word' '*:: :->rest'
+        [[ $state == rest ]] && cmd+=" $words[1]"
+        ;;
+    esac
+  fi
+  local -a choices
+  if [[ $state == word ]]; then
+    case $cmd in
+${["", ...groups(program)].map((group) => `      ${quote(group)}) choices=(${wordList(program, group)}) ;;`).join("\n")}
+    esac
+    _describe command choices
+    return
+  fi
+  __${id}_globals
+  case $cmd in
+${offered(program).map(commandCase).join("\n")}
+  esac
+}
+
+if [[ $funcstack[1] == ${name} ]]; then
+  ${name} "$@"
+elif (( $+functions[compdef] )); then
+  compdef ${name} ${program.name}
+fi
+`;
+}
+
+function wordList(program: Program, group: string): string {
+  return nextWords(program, group)
+    .map(([word, summary]) => quote(`${word}:${summary}`))
+    .join(" ");
+}
+
+function commandCase(command: Command): string {
+  const specs = [...ownFlags(command).flatMap(flagSpecs), ...(command.args ?? []).map(argSpec)];
+  return `    ${quote(command.name)}) _arguments -S $reply ${specs.join(" ")} ;;`;
+}
+
+/** One optspec for each spelling, as in zshcompsys(1), `_arguments`. */
+function flagSpecs(flag: FlagSpec): string[] {
+  const repeat = flag.type === "repeatable" ? "*" : "";
+  const value = takesValue(flag) ? `:${escapeSpec(valueName(flag))}:${action(flag)}` : "";
+  const text = `[${escapeSpec(flag.summary)}]${value}`;
+  const long = quote(`${repeat}--${flag.name}${takesValue(flag) ? "=" : ""}${text}`);
+  return flag.alias === undefined
+    ? [long]
+    : [long, quote(`${repeat}-${flag.alias}${takesValue(flag) ? "+" : ""}${text}`)];
+}
+
+function argSpec(arg: ArgSpec): string {
+  const many = arg.count === "some" || arg.count === "any" ? "*" : "";
+  return quote(`${many}:${escapeSpec(arg.name)}:${action(arg)}`);
+}
+
+function action({ choices, complete }: Pick<FlagSpec, "choices" | "complete">): string {
+  if (choices !== undefined) return `(${choices.join(" ")})`;
+  return complete === undefined ? " " : complete === "directory" ? "_files -/" : "_files";
+}
+
+function escapeSpec(text: string): string {
+  return text.replace(/[[\]:\\]/g, "\\$&");
+}

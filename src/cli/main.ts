@@ -1,0 +1,21 @@
+/** The process around a program: its arguments, its signals, its end. */
+
+import { EXIT, KvError } from "../errors.ts";
+import type { Program } from "./command.ts";
+import { run } from "./runner.ts";
+
+/**
+ * Runs `program` with the arguments of this process and ends the process.
+ *
+ * The first SIGINT or SIGTERM asks the verb to end, so that locks and temporary files go; the second ends at once.
+ */
+export async function main(program: Program): Promise<never> {
+  const controller = new AbortController();
+  const stop = (signal: string): void => {
+    if (controller.signal.aborted) process.exit(EXIT.interrupted);
+    controller.abort(new KvError("INTERRUPTED", `interrupted by ${signal}`));
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  process.exit(await run(program, { argv: process.argv.slice(2), env: process.env, signal: controller.signal }));
+}

@@ -1,0 +1,177 @@
+/**
+ * The only file that writes to stdout and stderr. stdout carries the answer and nothing else; everything for people goes
+ * to stderr, hints and progress only where it is a terminal.
+ */
+
+import * as tty from "node:tty";
+import { KvError, toKvError } from "../errors.ts";
+import { writeFully } from "../fd.ts";
+
+/** How much of the answer is gathered before it is written: one write(2) a line makes a long list slow. */
+const GATHER = 64 * 1024;
+
+/** The reader of stdout is gone. Not an error: the program ends as git does, silently and as if by SIGPIPE. */
+export class OutputClosed extends Error {
+  static readonly exit = 141;
+}
+
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly debug: boolean;
+  readonly noColor: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Descriptors, 1 and 2 by default. */
+  readonly stdout?: number;
+  readonly stderr?: number;
+}
+
+export class Output {
+  /** Answers are JSON, one object a line. */
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly debug: boolean;
+  readonly answersTerminal: boolean;
+  readonly notesTerminal: boolean;
+  /** Whether stderr takes colours. */
+  readonly color: boolean;
+  readonly #stdout: number;
+  readonly #stderr: number;
+  #gathered: Buffer[] = [];
+  #size = 0;
+  /** Columns of the progress line that stands on the terminal now. */
+  #progress = 0;
+
+  constructor(options: OutputOptions) {
+    this.json = options.json;
+    this.quiet = options.quiet;
+    this.debug = options.debug;
+    this.#stdout = options.stdout ?? 1;
+    this.#stderr = options.stderr ?? 2;
+    this.answersTerminal = tty.isatty(this.#stdout);
+    this.notesTerminal = tty.isatty(this.#stderr);
+    const plain = options.noColor || (options.env.NO_COLOR ?? "") !== "" || options.env.TERM === "dumb";
+    this.color = this.notesTerminal && !plain;
+  }
+
+  /**
+   * Bytes or text of the answer, exactly as they are. Gathered; written at 64 KiB, at {@link flush} and at the end.
+   * The bytes must not change until then.
+   *
+   * @throws OutputClosed
+   */
+  answer(data: Uint8Array | string): void {
+    const bytes =
+      typeof data === "string" ? Buffer.from(data, "utf8") : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    this.#gathered.push(bytes);
+    this.#size += bytes.length;
+    if (this.#size >= GATHER) this.flush();
+  }
+
+  /** One line of the answer. */
+  line(text: string): void {
+    this.answer(`${text}\n`);
+  }
+
+  /** One object of the answer as a line of JSON. */
+  record(value: object): void {
+    this.answer(`${JSON.stringify(value)}\n`);
+  }
+
+  /** Writes what is gathered: after each event of a stream that someone follows. */
+  flush(): void {
+    if (this.#size === 0) return;
+    const bytes = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered, this.#size);
+    this.#gathered = [];
+    this.#size = 0;
+    this.#clearProgress();
+    try {
+      writeFully(this.#stdout, bytes);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EPIPE") throw new OutputClosed();
+      const { code, message } = toKvError(error);
+      throw new KvError(code, `cannot write the answer: ${message}`, { cause: error });
+    }
+  }
+
+  /** Tells what was done, on stderr, unless --quiet. */
+  note(text: string): void {
+    if (!this.quiet) this.#say(`${text}\n`);
+  }
+
+  /** A way out or a next step, on stderr, where a person reads it. */
+  hint(text: string): void {
+    if (!this.quiet && this.notesTerminal) this.#say(`${this.#paint("hint:", 33)} ${text}\n`);
+  }
+
+  /** Something that may be wrong though the work goes on. */
+  warn(text: string): void {
+    if (!this.quiet) this.#say(`${this.#paint("warning:", 33)} ${text}\n`);
+  }
+
+  /** For --debug. */
+  detail(text: string): void {
+    if (this.debug) this.#say(`${this.#paint("debug:", 90)} ${text}\n`);
+  }
+
+  /** Replaces the progress line, on a terminal; "" takes it away. */
+  progress(text: string): void {
+    if (this.quiet || !this.notesTerminal) return;
+    this.#clearProgress();
+    // A line longer than the terminal would wrap, and could not be taken back.
+    const shown = text.replace(/[\x00-\x1f\x7f]/g, " ").slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1));
+    this.#writeError(shown);
+    this.#progress = shown.length;
+  }
+
+  /** Reports the error that ends the program: a JSON object on stdout with --json, else `error:` and `hint:` on stderr. */
+  fail(error: KvError): void {
+    if (this.json) {
+      const { code, exit, message, hint } = error;
+      this.record({ error: { code, exit, message, ...(hint === undefined ? {} : { hint }) } });
+    } else {
+      const hint = error.hint === undefined ? "" : `${this.#paint("hint:", 33)} ${printable(error.hint)}\n`;
+      this.#say(`${this.#paint("error:", 31)} ${printable(error.message)}\n${hint}`);
+    }
+    if (this.debug) this.#say(`${stackOf(error)}\n`);
+  }
+
+  #say(text: string): void {
+    // What was answered before comes before it, also where both go to one terminal.
+    this.flush();
+    this.#clearProgress();
+    this.#writeError(text);
+  }
+
+  #clearProgress(): void {
+    if (this.#progress === 0) return;
+    this.#progress = 0;
+    this.#writeError("\r\x1b[K");
+  }
+
+  #paint(text: string, color: number): string {
+    return this.color ? `\x1b[1;${color}m${text}\x1b[0m` : text;
+  }
+
+  #writeError(text: string): void {
+    try {
+      writeFully(this.#stderr, Buffer.from(text, "utf8"));
+    } catch {
+      // Nobody reads stderr, or its disk is full: there is nowhere left to say so, and the work itself may be fine.
+    }
+  }
+}
+
+/** Control characters of foreign text made visible, so that a peer's message cannot drive the terminal. */
+export function printable(text: string): string {
+  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
+}
+
+/** The stack of an error and of its causes. */
+function stackOf(error: Error): string {
+  const stacks: string[] = [];
+  for (let each: unknown = error; each instanceof Error && stacks.length < 10; each = each.cause) {
+    stacks.push(each.stack ?? each.message);
+  }
+  return stacks.join("\ncaused by: ");
+}

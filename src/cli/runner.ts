@@ -1,0 +1,120 @@
+/** Runs a program: finds the command, loads its verb, runs it, reports its error. The result is the exit status. */
+
+import * as path from "node:path";
+import { systemClock } from "../clock.ts";
+import { EXIT, KvError, toKvError } from "../errors.ts";
+import type { Program } from "./command.ts";
+import { type Context, type Environment, Flags } from "./context.ts";
+import { bindArgs, dispatch, type Request } from "./dispatch.ts";
+import type { Parsed } from "./flags.ts";
+import { Output, OutputClosed } from "./output.ts";
+import { Stdin } from "./stdin.ts";
+
+/** The process as the runner sees it. */
+export interface Host {
+  /** Arguments without the executable. */
+  readonly argv: readonly string[];
+  readonly env: Environment;
+  /** Aborted when the program is told to end. */
+  readonly signal: AbortSignal;
+}
+
+/** Never throws. */
+export async function run(program: Program, host: Host): Promise<number> {
+  const out = new Output(outputOptions(host));
+  try {
+    const status = await obey(program, dispatch(program, host.argv), host, out);
+    out.progress("");
+    out.flush();
+    return status;
+  } catch (thrown) {
+    return report(thrown, host, out);
+  }
+}
+
+/**
+ * How to write is needed before the arguments are understood, as their errors are written too. No value of a flag begins
+ * with two dashes, so the words are found by looking.
+ */
+function outputOptions(host: Host) {
+  const end = host.argv.indexOf("--");
+  const flags = new Set(end < 0 ? host.argv : host.argv.slice(0, end));
+  return {
+    json: flags.has("--json"),
+    quiet: flags.has("--quiet") || flags.has("-q"),
+    debug: flags.has("--debug"),
+    noColor: flags.has("--no-color"),
+    env: host.env,
+  };
+}
+
+async function obey(program: Program, request: Request, host: Host, out: Output): Promise<number> {
+  switch (request.kind) {
+    case "nothing": {
+      const { overview } = await import("./usage.ts");
+      if (out.json) throw new KvError("USAGE", "no command is given");
+      out.note(overview(program));
+      return EXIT.usage;
+    }
+    case "help": {
+      const usage = await import("./usage.ts");
+      const { command } = request;
+      out.line(command === undefined ? usage.overview(program) : usage.commandHelp(program, command));
+      return EXIT.ok;
+    }
+    case "version": {
+      const { showVersion } = await import("./version.ts");
+      showVersion(program, out);
+      return EXIT.ok;
+    }
+    case "run":
+      return runVerb(program, request, host, out);
+  }
+}
+
+async function runVerb(program: Program, request: Request & { kind: "run" }, host: Host, out: Output): Promise<number> {
+  const { command, parsed, known } = request;
+  const context: Context = {
+    flags: new Flags(known.specs, parsed.flags),
+    args: bindArgs(program, command, parsed.args),
+    out,
+    stdin: new Stdin(),
+    env: host.env,
+    cwd: enterDirectory(parsed),
+    clock: systemClock,
+    signal: host.signal,
+  };
+  const verb = await command.load();
+  return (await verb.run(context)) ?? EXIT.ok;
+}
+
+/** Each `-C` counts from the one before, as in git. The process moves there: a relative path means the same everywhere. */
+function enterDirectory(parsed: Parsed): string {
+  const steps = parsed.flags.get("cwd") as readonly string[] | undefined;
+  if (steps === undefined) return process.cwd();
+  const target = path.resolve(...steps);
+  try {
+    process.chdir(target);
+  } catch (error) {
+    throw new KvError("IO", `cannot change to '${target}': ${(error as NodeJS.ErrnoException).code}`, { cause: error });
+  }
+  return target;
+}
+
+function report(thrown: unknown, host: Host, out: Output): number {
+  if (thrown instanceof OutputClosed) return OutputClosed.exit;
+  // What fails because we are told to end is not worth an error of its own.
+  const error = host.signal.aborted ? interruption(host.signal, thrown) : toKvError(thrown);
+  try {
+    out.fail(error);
+    out.flush();
+  } catch (second) {
+    if (second instanceof OutputClosed) return OutputClosed.exit;
+  }
+  return error.exit;
+}
+
+function interruption(signal: AbortSignal, cause: unknown): KvError {
+  if (signal.reason instanceof KvError) return signal.reason;
+  return new KvError("INTERRUPTED", "interrupted", { cause });
+}

@@ -1,0 +1,33 @@
+/**
+ * Every command of git-kv with its arguments and flags. A verb is the module `src/commands/<name>.ts` (a space in the
+ * name is a dash) that exports `run(context)`; it is loaded only when it runs.
+ */
+
+import { builtins } from "../cli/builtins.ts";
+import type { Command, FlagSpec, Program } from "../cli/command.ts";
+import { COMMON_FLAGS } from "../cli/globals.ts";
+
+const GLOBALS: readonly FlagSpec[] = [
+  { name: "ns", type: "string", value: "NAME", summary: "The namespace (default: kv.namespace, else main)" },
+  {
+    name: "repo",
+    type: "string",
+    value: "URL|PATH",
+    complete: "directory",
+    summary: "The repository, where it is not the one around here; a URL is used without a clone",
+  },
+  ...COMMON_FLAGS,
+];
+
+const TOPICS = ["Start", "Read and write", "Remote", "Other"] as const;
+
+const COMMANDS: readonly Command[] = [];
+
+export const PROGRAM: Program = {
+  name: "git-kv",
+  title: "git kv",
+  summary: "An auditable, versioned key-value store with Git as its database.",
+  topics: TOPICS,
+  globals: GLOBALS,
+  commands: [...COMMANDS, ...builtins("Other", () => PROGRAM)],
+};

@@ -1,0 +1,26 @@
+/**
+ * Writing to a file descriptor to the last byte. `process.stdout` loses what a pipe has not taken when the process
+ * exits; a loop over write(2) does not.
+ */
+
+import * as fs from "node:fs";
+
+const NAP = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Writes all of `bytes` to `fd`, waiting while a non-blocking descriptor is full.
+ *
+ * @throws the system's error, EPIPE where nobody reads any more
+ */
+export function writeFully(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += fs.writeSync(fd, bytes, at, bytes.length - at);
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      // Whoever gave us the descriptor made it non-blocking (a terminal shared with node does that).
+      if (code === "EAGAIN") Atomics.wait(NAP, 0, 0, 1);
+      else if (code !== "EINTR") throw error;
+    }
+  }
+}
