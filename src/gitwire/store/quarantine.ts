@@ -39,6 +39,20 @@ export class Quarantine {
     return new Quarantine(objectsDir, dir);
   }
 
+  /**
+   * The quarantine at `dir`, which was synced before its process died; undefined where it is gone. Migrating goes on where it
+   * was broken off. Throws CORRUPT where `dir` is no quarantine of `objectsDir`.
+   */
+  static reopen(objectsDir: string, dir: string): Quarantine | undefined {
+    if (path.dirname(dir) !== objectsDir || !path.basename(dir).startsWith(PREFIX)) {
+      throw new KvError("CORRUPT", `'${dir}' is no quarantine of '${objectsDir}'`);
+    }
+    if (!fs.existsSync(dir)) return undefined;
+    const quarantine = new Quarantine(objectsDir, dir);
+    quarantine.#state = "synced";
+    return quarantine;
+  }
+
   /** The objects in it alone. */
   objects(format: ObjectFormat): ObjectStore {
     this.#objects ??= new ObjectStore(this.dir, format);
