@@ -9,7 +9,7 @@ import { KvError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import { commandLineEntries } from "./config/command-line.ts";
 import { type FileEntry, parseConfigEntries } from "./config/config-file.ts";
-import { canonicalName, parseConfigName } from "./config/config-name.ts";
+import { canonicalName, splitName } from "./config/config-name.ts";
 import { expandPath, homeFolder, parseBool, parseInteger } from "./config/config-value.ts";
 import { asksForRemoteUrls, conditionHolds, type IncludeContext, includedFile } from "./config/include.ts";
 import { matchUrlEntries } from "./config/url-match.ts";
@@ -97,7 +97,7 @@ export class GitConfig {
 
   /** Section names in lower case, each once, in order of first appearance. */
   sections(): string[] {
-    return [...new Set(this.#entries.map((entry) => parseConfigName(entry.name).section))];
+    return [...new Set(this.#entries.flatMap((entry) => splitName(entry.name)?.section ?? []))];
   }
 
   /** Subsections of `section`, each once, in order of first appearance (the remotes, for "remote"). */
@@ -106,7 +106,7 @@ export class GitConfig {
     const prefix = `${section.toLowerCase()}.`;
     for (const { name } of this.#entries) {
       if (!name.startsWith(prefix)) continue;
-      const { subsection } = parseConfigName(name);
+      const subsection = splitName(name)?.subsection;
       if (subsection !== undefined) found.add(subsection);
     }
     return [...found];

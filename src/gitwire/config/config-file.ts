@@ -15,7 +15,7 @@ import { KvError } from "../../errors.ts";
 
 /** One variable as written. `value` is undefined where there is no `=` (which means true). */
 export interface FileEntry {
-  /** Canonical `section.variable` or `section.Subsection.variable`. */
+  /** Canonical `section.variable` or `section.Subsection.variable`; git takes a `variable` before any section too. */
   readonly name: string;
   readonly value: string | undefined;
   /** 1-based line of the variable's name. */
@@ -25,10 +25,21 @@ export interface FileEntry {
 /** A piece of the file, [begin, end) in bytes; pieces follow each other without gaps. */
 export type ConfigPart =
   | { readonly kind: "space" | "comment"; readonly begin: number; readonly end: number }
-  | { readonly kind: "section"; readonly begin: number; readonly end: number; readonly section: string }
+  | {
+      readonly kind: "section";
+      readonly begin: number;
+      readonly end: number;
+      /** `section` or `section.Subsection`. */
+      readonly section: string;
+      /** Written in the old form `[section.subsection]`, whose case does not count. */
+      readonly folded: boolean;
+    }
   | { readonly kind: "entry"; readonly begin: number; readonly end: number; readonly entry: FileEntry };
 
-type Draft = { kind: "space" | "comment" } | { kind: "section"; section: string } | { kind: "entry"; entry: FileEntry };
+type Draft =
+  | { kind: "space" | "comment" }
+  | { kind: "section"; section: string; folded: boolean }
+  | { kind: "entry"; entry: FileEntry };
 
 /**
  * Takes a file apart. `text` is its bytes as a byte string (latin1); names and values come back as text (UTF-8).
@@ -82,7 +93,8 @@ class Parser {
       } else if (c === "[") {
         const begin = this.#pos - 1;
         this.#section = this.#sectionName(line);
-        this.#start({ kind: "section", section: this.#section }, begin);
+        const folded = this.#text[this.#pos - 2] !== '"';
+        this.#start({ kind: "section", section: decode(this.#section), folded }, begin);
       } else {
         const begin = this.#pos - 1;
         this.#start({ kind: "entry", entry: this.#entry(c, line) }, begin);
@@ -156,7 +168,7 @@ class Parser {
   }
 
   #entry(first: string, line: number): FileEntry {
-    if (!/[A-Za-z]/.test(first) || this.#section === "") throw this.#bad(line);
+    if (!/[A-Za-z]/.test(first)) throw this.#bad(line);
     let name = first;
     let c = this.#next();
     while (!this.#atEnd && isNameChar(c)) {
@@ -169,7 +181,8 @@ class Parser {
       if (c !== "=") throw this.#bad(line);
       value = decode(this.#value(line));
     }
-    return { name: decode(`${this.#section}.${name.toLowerCase()}`), value, line };
+    const stem = this.#section === "" ? "" : `${this.#section}.`;
+    return { name: decode(stem + name.toLowerCase()), value, line };
   }
 
   #value(line: number): string {

@@ -30,3 +30,12 @@ export function canonicalName(name: string): string {
   const { section, subsection, variable } = parseConfigName(name);
   return subsection === undefined ? `${section}.${variable}` : `${section}.${subsection}.${variable}`;
 }
+
+/** Takes apart a name that comes from a file, where a section's name may hold dots; undefined where it has no section. */
+export function splitName(name: string): ConfigName | undefined {
+  const first = name.indexOf(".");
+  const last = name.lastIndexOf(".");
+  if (first < 0) return undefined;
+  const subsection = first === last ? undefined : name.slice(first + 1, last);
+  return { section: name.slice(0, first), subsection, variable: name.slice(last + 1) };
+}

@@ -5,7 +5,7 @@
  * and the pattern's path must be the URL's or a folder above it. The longer host wins, then the longer path, then the user.
  */
 
-import { parseConfigName } from "./config-name.ts";
+import { splitName } from "./config-name.ts";
 
 interface NormalUrl {
   readonly scheme: string;
@@ -30,8 +30,9 @@ export function matchUrlEntries<T extends { readonly name: string }>(
   let best: Rank = [0, 0, 0];
   for (const entry of entries) {
     if (!entry.name.startsWith(`${section}.`) || !entry.name.endsWith(`.${key}`)) continue;
-    const { subsection, variable } = parseConfigName(entry.name);
-    if (variable !== key) continue;
+    const name = splitName(entry.name);
+    if (name?.variable !== key) continue;
+    const { subsection } = name;
     const rank = subsection === undefined ? ([0, 0, 0] as const) : rankOf(subsection, wanted, section === "credential");
     if (rank === undefined || compareRanks(rank, best) < 0) continue;
     best = rank;
