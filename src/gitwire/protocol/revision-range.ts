@@ -128,3 +128,23 @@ class RangeWalk {
     this.#flags = flags;
   }
 }
+
+/** True where the commit `ancestor` can be reached from `tip` (which also reaches itself). */
+export async function isReachable(graph: CommitGraph, ancestor: number, tip: number): Promise<boolean> {
+  if ((await revisionRange(graph, [ancestor], [tip])).length === 0) return true;
+  // Dates may have misled the walk; a refusal must not rest on them.
+  const seen = new Set([tip]);
+  const stack = [tip];
+  const slice = new TimeSlice();
+  for (let commit = stack.pop(); commit !== undefined; commit = stack.pop()) {
+    if (commit === ancestor) return true;
+    if (!graph.load(commit)) continue;
+    for (const parent of graph.parents(commit)) {
+      if (seen.has(parent)) continue;
+      seen.add(parent);
+      stack.push(parent);
+    }
+    if (slice.isOver()) await slice.pause();
+  }
+  return false;
+}

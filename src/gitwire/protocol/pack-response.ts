@@ -1,0 +1,67 @@
+/** What fetches of every version share: the pack and the words that go with it, and the refusals. */
+
+import { KvError } from "../../errors.ts";
+import type { Oid } from "../object/oid.ts";
+import type { ByteSink } from "./byte-stream.ts";
+import type { CommitGraph } from "./commit-graph.ts";
+import type { DepthRequest } from "./fetch-request.ts";
+import { listObjects } from "./object-list.ts";
+import { type PackStatistics, packObjects } from "./pack-objects.ts";
+import { pktLine } from "./pkt-line.ts";
+import type { RemoteRef } from "./ref-advertisement.ts";
+import type { SidebandWriter } from "./sideband-writer.ts";
+import type { UploadPackHost } from "./upload-pack-host.ts";
+
+export interface PackRequest {
+  readonly wants: readonly Oid[];
+  readonly haves: readonly Oid[];
+  /** Refs whose tags are added where what they point at is sent; none without include-tag. */
+  readonly tags: readonly RemoteRef[];
+  readonly thin: boolean;
+  readonly ofsDelta: boolean;
+  readonly progress: boolean;
+}
+
+/** Sends the pack and ends the conversation. Rejects where it breaks off; the client has been told then. */
+export async function respondWithPack(
+  host: UploadPackHost,
+  graph: CommitGraph,
+  writer: SidebandWriter,
+  request: PackRequest,
+): Promise<void> {
+  try {
+    const say = (text: string): void => {
+      if (request.progress) writer.progress(text);
+    };
+    const tags = request.tags.flatMap(({ oid, peeled }) => (peeled === undefined ? [] : [{ oid, peeled }]));
+    const list = await listObjects(host.objects, graph, { wants: request.wants, haves: request.haves, tags });
+    say(`Enumerating objects: ${list.objects.size}, done.\n`);
+    const statistics: PackStatistics = { objects: list.objects.size, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
+    for await (const chunk of packObjects(host.objects, list, request, statistics)) await writer.write(chunk);
+    const { objects, deltas, reused, reusedDeltas } = statistics;
+    say(`Total ${objects} (delta ${deltas}), reused ${reused} (delta ${reusedDeltas}), pack-reused 0\n`);
+    await writer.end();
+  } catch (error) {
+    await writer.fatal("aborting due to possible repository corruption on the remote side.");
+    throw error;
+  }
+}
+
+/** Only whole histories are given out: the capabilities for less are not advertised, so no client should ask. */
+export function refuseDepth({ shallow, deepen, deepenSince, deepenNot, filter }: DepthRequest): void {
+  if (shallow.length > 0 || deepen !== undefined || deepenSince !== undefined || deepenNot.length > 0) {
+    throw new KvError("PROTOCOL", "upload-pack: this server does not support shallow clients");
+  }
+  if (filter !== undefined) throw new KvError("PROTOCOL", "upload-pack: this server does not support filters");
+}
+
+/** Git's words for a wanted object that may not be had. */
+export function notOurRef(oid: Oid): KvError {
+  return new KvError("PROTOCOL", `upload-pack: not our ref ${oid}`);
+}
+
+/** Tells the client why its request is not served, as far as that concerns it. Never throws: it may be gone. */
+export async function sayError(output: ByteSink, error: unknown): Promise<void> {
+  if (!(error instanceof KvError) || (error.code !== "PROTOCOL" && error.code !== "LIMIT_EXCEEDED")) return;
+  await output.write(pktLine(`ERR ${error.message.slice(0, 900)}\n`)).catch(() => {});
+}
