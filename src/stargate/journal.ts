@@ -85,6 +85,7 @@ CREATE TABLE entry (
   UNIQUE (kind, ns, txn)
 );
 CREATE INDEX entry_open ON entry (id) WHERE done = 0;
+CREATE INDEX entry_oid ON entry (oid);
 CREATE INDEX entry_unmirrored ON entry (kind, ns, seq) WHERE mirrored_at IS NULL;
 PRAGMA user_version = ${SCHEMA_VERSION};
 `;
@@ -144,6 +145,11 @@ export class Journal {
   /** The entry of a transaction, or undefined. */
   find(kind: EntryKind, ns: string, txn: string): JournalEntry | undefined {
     return this.#entries("WHERE kind = ? AND ns = ? AND txn = ?", kind, ns, txn)[0];
+  }
+
+  /** True where the ledger commit `oid` was accepted in `ns`, and has moved the refs. */
+  isAccepted(ns: string, oid: Oid): boolean {
+    return this.#entries("WHERE oid = ? AND kind = 'txn' AND ns = ?", oid, ns).some(({ done }) => done);
   }
 
   /** The newest entries, newest first. */

@@ -1,0 +1,34 @@
+/** What an admission check is given, and what it may answer. One check a file in this folder; admission.ts has their order. */
+
+import type { KvError } from "../../errors.ts";
+import type { ObjectSource } from "../../gitwire/object/object.ts";
+import type { Oid } from "../../gitwire/object/oid.ts";
+import type { LedgerCommit } from "../../kv/attestation.ts";
+import type { NamespacePolicy } from "../../kv/policy.ts";
+import type { NamespaceState } from "../../kv/state.ts";
+import type { Expectation } from "../expectation.ts";
+
+/** A transaction that asks to be let in. */
+export interface Admission {
+  /** The new objects and the repository's. */
+  readonly objects: ObjectSource;
+  readonly ns: string;
+  /** The state now; undefined where the namespace does not exist yet. */
+  readonly base: NamespaceState | undefined;
+  /** The new ledger and kv-index commits. */
+  readonly ledger: Oid;
+  readonly index: Oid;
+  /** The ledger commit, read and found well-formed. */
+  readonly commit: LedgerCommit;
+  /** Commit of the policy in force; undefined where there is none. */
+  readonly policy: Oid | undefined;
+  /** What that policy says of the namespace. */
+  readonly rules: NamespacePolicy;
+  readonly expectations: readonly Expectation[];
+  /** The ledger commit that a KV-Txn of this namespace already stands for, or undefined. */
+  seen(txn: string): Oid | undefined;
+}
+
+/** A check's answer: null lets the transaction pass. A check may also throw what it would return. */
+export type Rejection = KvError;
+export type Check = (admission: Admission) => Rejection | null | Promise<Rejection | null>;

@@ -1,0 +1,170 @@
+/**
+ * Decides about a push to a Stargate: it is the host of the receive-pack session, whatever door the push came through. The
+ * pushes of a namespace take turns; reading is never held up.
+ */
+
+import { KvError } from "../errors.ts";
+import { readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
+import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/receive-pack-host.ts";
+import type { RefResult } from "../gitwire/protocol/report-status.ts";
+import { parseLedgerCommit } from "../kv/attestation.ts";
+import { POLICY_REF } from "../kv/namespace.ts";
+import { namespacePolicy } from "../kv/policy.ts";
+import { readState } from "../kv/state.ts";
+import { accept } from "./accept.ts";
+import { admit } from "./admission.ts";
+import { checkExpectations, parseExpectations } from "./expectation.ts";
+import type { Gate } from "./gate.ts";
+import { isInLedger } from "./ledger-history.ts";
+import { acceptPolicy } from "./policy-push.ts";
+import { classifyPush, type PushKind } from "./push-kind.ts";
+import { acceptAll, asRejection, rejectAll } from "./rejection.ts";
+import { allows, type Identity } from "./tokens.ts";
+
+/** Takes the pushes of ordinary refs. */
+export interface OrdinaryHost {
+  preflight(push: PushIntent): Promise<readonly RefResult[] | undefined>;
+  apply(push: Push): Promise<readonly RefResult[]>;
+}
+
+type Transaction = Extract<PushKind, { kind: "transaction" }>;
+
+/** The host for one push by `who`. */
+export function pushHost(gate: Gate, who: Identity, ordinary: OrdinaryHost): ReceivePackHost {
+  return new PushHost(gate, who, ordinary);
+}
+
+class PushHost implements ReceivePackHost {
+  readonly #gate: Gate;
+  readonly #who: Identity;
+  readonly #ordinary: OrdinaryHost;
+  readonly #started: number;
+
+  constructor(gate: Gate, who: Identity, ordinary: OrdinaryHost) {
+    this.#gate = gate;
+    this.#who = who;
+    this.#ordinary = ordinary;
+    this.#started = gate.clock.now();
+  }
+
+  refs(): Iterable<{ name: string; oid: Oid }> {
+    const { repo } = this.#gate;
+    const hidden = [...repo.config.getAll("transfer.hideRefs"), ...repo.config.getAll("receive.hideRefs")];
+    const refs = repo.refs.snapshot();
+    return hidden.length === 0 ? refs : refs.filter(({ name }) => !isHidden(name, hidden));
+  }
+
+  async preflight(push: PushIntent): Promise<readonly RefResult[] | undefined> {
+    return this.#answer(push, async () => {
+      this.#gate.requireSound();
+      const kind = classifyPush(push.commands, this.#gate.repo.format);
+      this.#authorize(kind);
+      if (kind.kind === "ordinary") return this.#ordinary.preflight(push);
+      return kind.kind === "transaction" ? this.#preflightTransaction(kind, push) : undefined;
+    });
+  }
+
+  async apply(push: Push): Promise<readonly RefResult[]> {
+    const results = await this.#answer(push, async () => {
+      const kind = classifyPush(push.commands, this.#gate.repo.format);
+      this.#authorize(kind);
+      if (kind.kind === "ordinary") return this.#ordinary.apply(push);
+      const name = kind.kind === "transaction" ? kind.ns : POLICY_REF;
+      return this.#gate.mutexes.run(name, () =>
+        kind.kind === "transaction" ? this.#applyTransaction(kind, push) : this.#applyPolicy(kind.command, push),
+      );
+    });
+    return results ?? [];
+  }
+
+  #authorize(kind: PushKind): void {
+    const needed = kind.kind === "policy" ? "admin" : "write";
+    if (allows(this.#who.scope, needed)) return;
+    throw new KvError("FORBIDDEN", `'${this.#who.name}' may ${this.#who.scope}, this push needs ${needed}`);
+  }
+
+  /** What can be said without objects: is it built on the tip, or known already? */
+  #preflightTransaction(kind: Transaction, push: PushIntent): readonly RefResult[] | undefined {
+    const { repo } = this.#gate;
+    const expectations = parseExpectations(push.pushOptions, repo.format);
+    if (this.#atTips(kind)) {
+      if (expectations.length > 0) {
+        checkExpectations(repo.objects, readState(repo.objects, repo.refs, kind.ns), expectations);
+      }
+      return undefined;
+    }
+    if (isInLedger(this.#gate, kind.ns, kind.ledger.newOid)) return acceptAll(push.commands);
+    throw this.#conflict(kind);
+  }
+
+  #atTips({ ledger, index }: Transaction): boolean {
+    return this.#tip(ledger.ref) === ledger.oldOid && this.#tip(index.ref) === index.oldOid;
+  }
+
+  #tip(ref: string): Oid {
+    return this.#gate.repo.refs.resolve(ref) ?? this.#gate.repo.format.zeroOid;
+  }
+
+  #conflict({ ledger, index }: Transaction): KvError {
+    const moved = this.#tip(ledger.ref) === ledger.oldOid ? index : ledger;
+    const actual = this.#tip(moved.ref);
+    const say = (oid: Oid): string => (oid === this.#gate.repo.format.zeroOid ? "absent" : `at ${oid}`);
+    return new KvError("CAS_CONFLICT", `${moved.ref} is ${say(actual)}, expected ${say(moved.oldOid)}`, {
+      data: { ref: moved.ref, expected: moved.oldOid, actual },
+    });
+  }
+
+  async #applyTransaction(kind: Transaction, push: Push): Promise<readonly RefResult[]> {
+    const gate = this.#gate;
+    const { objects } = push;
+    const { ns, ledger, index } = kind;
+    // Another push may have had its turn since the preflight.
+    if (!this.#atTips(kind)) {
+      if (isInLedger(gate, ns, ledger.newOid)) return acceptAll(push.commands);
+      throw this.#conflict(kind);
+    }
+    const inForce = gate.policy();
+    const commit = parseLedgerCommit(objects.format, ledger.newOid, readAs(objects, ledger.newOid, "commit"));
+    await admit({
+      objects,
+      ns,
+      base: readState(gate.repo.objects, gate.repo.refs, ns),
+      ledger: ledger.newOid,
+      index: index.newOid,
+      commit,
+      policy: inForce?.oid,
+      rules: namespacePolicy(inForce?.policy, ns),
+      expectations: parseExpectations(push.pushOptions, objects.format),
+      seen: (txn) => gate.journal.find("txn", ns, txn)?.oid,
+    });
+    const { txn, seq } = commit;
+    const updates = [ledger, index];
+    await accept(gate, { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name }, push);
+    const ms = gate.clock.now() - this.#started;
+    gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, ms });
+    return acceptAll(push.commands);
+  }
+
+  async #applyPolicy(command: PushIntent["commands"][number], push: Push): Promise<readonly RefResult[]> {
+    await acceptPolicy(this.#gate, command, push, this.#who);
+    return acceptAll(push.commands);
+  }
+
+  /** Runs `decide`; a refusal becomes the answer. */
+  async #answer(
+    push: PushIntent,
+    decide: () => Promise<readonly RefResult[] | undefined>,
+  ): Promise<readonly RefResult[] | undefined> {
+    try {
+      return await decide();
+    } catch (thrown) {
+      const error = asRejection(thrown);
+      const { code, message } = error;
+      const refs = push.commands.slice(0, 8).map(({ ref }) => ref);
+      this.#gate.log("info", "push", { result: "rejected", code, message, refs, who: this.#who.name });
+      return rejectAll(push.commands, error, push.progress);
+    }
+  }
+}

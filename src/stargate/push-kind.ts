@@ -1,0 +1,81 @@
+/**
+ * What a push is, by the refs it names (docs/stargate.md, "Which refs"): a transaction of one namespace, a change of the policy,
+ * or a push of ordinary refs. Everything else is refused before a byte of its pack is read.
+ */
+
+import { KvError } from "../errors.ts";
+import type { ObjectFormat } from "../gitwire/object/oid.ts";
+import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
+import { classifyRef, type KvRef } from "../kv/namespace.ts";
+
+/** A push that may go on. */
+export type PushKind =
+  | { readonly kind: "transaction"; readonly ns: string; readonly ledger: PushCommand; readonly index: PushCommand }
+  | { readonly kind: "policy"; readonly command: PushCommand }
+  | { readonly kind: "ordinary"; readonly commands: readonly PushCommand[] };
+
+interface KvCommand {
+  readonly command: PushCommand;
+  readonly is: KvRef;
+}
+
+/** Says what kind of push `commands` (at least one) are. Throws REF_FORBIDDEN. */
+export function classifyPush(commands: readonly PushCommand[], format: ObjectFormat): PushKind {
+  const kv: KvCommand[] = [];
+  for (const command of commands) {
+    const is = classifyRef(command.ref);
+    if (is !== undefined) kv.push({ command, is });
+    else if (/^refs\/pull(?:\/|$)/i.test(command.ref)) throw forbidden(`${command.ref} belongs to the host`);
+  }
+  if (kv.length === 0) return { kind: "ordinary", commands };
+  if (kv.length < commands.length) {
+    throw forbidden(
+      "refs of git-kv and other refs cannot be moved in one push",
+      "push them apart: two authorities cannot be atomic",
+    );
+  }
+  for (const { command, is } of kv) checkAllowed(command, is, format);
+  const [first] = kv;
+  if (kv.length === 1 && first!.is.kind === "policy") return { kind: "policy", command: first!.command };
+  return transaction(kv);
+}
+
+function checkAllowed({ ref, newOid }: PushCommand, is: KvRef, format: ObjectFormat): void {
+  if (newOid === format.zeroOid) throw forbidden(`${ref} cannot be deleted`);
+  switch (is.kind) {
+    case "ledger":
+    case "index":
+    case "policy":
+      return;
+    case "mirror":
+      throw forbidden(`${ref} is a watermark, which only a Stargate writes`);
+    case "chunks":
+      throw forbidden(`${ref} cannot be pushed: chunked values are not taken yet`);
+    case "epoch":
+    case "archive":
+      throw forbidden(`${ref} moves only when a new epoch begins`);
+    case "reserved":
+      throw forbidden(`${ref} has no meaning in git-kv's format`, "names under refs/kv are git-kv's own");
+  }
+}
+
+function transaction(kv: readonly KvCommand[]): PushKind {
+  const { is } = kv[0]!;
+  if (kv.some(({ is: other }) => other.kind === "policy")) {
+    throw forbidden("refs/kv-policy is pushed alone");
+  }
+  const ns = is.kind === "ledger" || is.kind === "index" ? is.ns : "";
+  if (kv.some(({ is: other }) => !("ns" in other) || other.ns !== ns)) {
+    throw forbidden("a transaction moves the refs of one namespace", "push each namespace apart");
+  }
+  const ledger = kv.find(({ is: other }) => other.kind === "ledger")?.command;
+  const index = kv.find(({ is: other }) => other.kind === "index")?.command;
+  if (ledger === undefined || index === undefined) {
+    throw forbidden(`a transaction moves refs/kv/${ns} and refs/kv-index/${ns} together`);
+  }
+  return { kind: "transaction", ns, ledger, index };
+}
+
+function forbidden(message: string, hint?: string): KvError {
+  return new KvError("REF_FORBIDDEN", message, hint === undefined ? {} : { hint });
+}
