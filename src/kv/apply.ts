@@ -8,9 +8,10 @@ import { compare } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { collectGarbage } from "../memory.ts";
 import { indexFileName } from "./index-file.ts";
 import { type IndexFile, type IndexState, updateIndex } from "./index-tree.ts";
-import { keyDigits, keyText } from "./key.ts";
+import { keyDigits, keyName, keyText } from "./key.ts";
 import { findInTrie, type TrieChange, type TrieKind, trieFileName, updateTrie } from "./ledger-trie.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
@@ -24,6 +25,7 @@ import {
   parseIndexRecord,
   parseMetadata,
   type Tombstone,
+  type ValueType,
 } from "./record.ts";
 
 /** The state operations are applied to: nothing, in the first transaction of a namespace. */
@@ -64,15 +66,18 @@ export function applyOperations(
   const resolver = new Resolver(writer, source, base, now);
   const index = updateIndex(writer, base.index, sorted, (op, existing) => resolver.resolve(op, existing));
   resolver.finish();
+  collectGarbage(operations.length);
   const { changes } = resolver;
-  const files = changes.map((change) => ({ change, digits: keyDigits(change.key) }));
-  const update = (kind: TrieKind, root: Oid | undefined): Oid | undefined =>
-    updateTrie(
+  const update = (kind: TrieKind, root: Oid | undefined): Oid | undefined => {
+    const updated = updateTrie(
       writer,
       kind,
       root,
-      files.flatMap(({ change, digits }) => trieChanges(kind, change, digits)),
+      changes.flatMap((change) => trieChanges(kind, change)),
     );
+    collectGarbage(operations.length);
+    return updated;
+  };
   return { data: update("data", base.data), meta: update("meta", base.meta), index, changes };
 }
 
@@ -86,14 +91,19 @@ function sortByKey(operations: readonly Operation[]): readonly Operation[] {
   return sorted;
 }
 
-function trieChanges(kind: TrieKind, change: KeyChange, digits: string): TrieChange[] {
-  const { name, data, before } = change;
-  if (kind === "meta") return [{ digits, name: trieFileName("meta", name), oid: data?.meta }];
-  const fileName = (type: "inline" | "chunked"): string => trieFileName(type === "inline" ? "data" : "manifest", name);
-  const changes: TrieChange[] = [];
-  if (before !== undefined && before !== data?.type) changes.push({ digits, name: fileName(before), oid: undefined });
-  if (data !== undefined) changes.push({ digits, name: fileName(data.type), oid: data.oid });
-  return changes;
+function trieChanges(kind: TrieKind, change: KeyChange): TrieChange | TrieChange[] {
+  const { key, value, before } = change;
+  const digits = keyDigits(key);
+  const name = keyName(key, digits);
+  if (kind === "meta") return { digits, name: trieFileName("meta", name), oid: change.meta };
+  const set = value && { digits, name: valueFileName(name, value.type), oid: value.oid };
+  if (before === undefined || before === value?.type) return set ?? [];
+  const removed = { digits, name: valueFileName(name, before), oid: undefined };
+  return set === undefined ? removed : [removed, set];
+}
+
+function valueFileName(name: string, type: ValueType): string {
+  return trieFileName(type === "inline" ? "data" : "manifest", name);
 }
 
 /** Decides each key's new revision from its old one. */
@@ -150,11 +160,11 @@ class Resolver {
       ...(expires !== undefined && { expires }),
       ...(labels !== undefined && Object.keys(labels).length > 0 && { labels }),
     };
-    const meta = this.#writer.blob(encodeMetadata(op.key, fields));
-    const oid = this.#writer.blob(encodePointer(op.key, { type, oid: value.oid, size, ctype, rev }));
+    const meta = this.#writer.record("meta", encodeMetadata(op.key, fields));
+    const oid = this.#writer.record("ref", encodePointer(op.key, { type, oid: value.oid, size, ctype, rev }));
     const before = record?.kind === "live" ? record.type : undefined;
-    this.changes.push({ key: op.key, name: op.name, kind: "set", rev, data: { type, oid: value.oid, meta }, before });
-    return { fileName: indexFileName(op.name, { kind: "live", expires }), oid };
+    this.changes.push({ key: op.key, kind: "set", rev, value, meta, before });
+    return { fileName: indexFileName(keyName(op.key), { kind: "live", expires }), oid };
   }
 
   #del(op: DelOperation, record: Pointer | Tombstone | undefined): IndexFile | undefined {
@@ -163,9 +173,9 @@ class Resolver {
       return undefined;
     }
     const rev = record.rev + 1;
-    const oid = this.#writer.blob(encodeTombstone(op.key, rev, this.#base.ledger));
-    this.changes.push({ key: op.key, name: op.name, kind: "del", rev, before: record.type });
-    return { fileName: indexFileName(op.name, { kind: "deleted" }), oid };
+    const oid = this.#writer.record("del", encodeTombstone(op.key, rev, this.#base.ledger));
+    this.changes.push({ key: op.key, kind: "del", rev, value: undefined, meta: undefined, before: record.type });
+    return { fileName: indexFileName(keyName(op.key), { kind: "deleted" }), oid };
   }
 
   /** Whether a set would change nothing: then it makes no revision. */
@@ -184,7 +194,7 @@ class Resolver {
 
   #labels(op: SetOperation): Labels | undefined {
     const { meta } = this.#base;
-    const names = [trieFileName("meta", op.name)];
+    const names = [trieFileName("meta", keyName(op.key))];
     const file = meta === undefined ? undefined : findInTrie(this.#source, meta, keyDigits(op.key), names);
     return file === undefined ? undefined : parseMetadata(this.#writer.readBlob(file.oid)).labels;
   }

@@ -24,7 +24,7 @@ import {
   parseLabelName,
   sharedLength,
 } from "./index-file.ts";
-import { type Key, parseName } from "./key.ts";
+import { type Key, keyName, parseName } from "./key.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import { parseIndexRecord } from "./record.ts";
 
@@ -45,8 +45,6 @@ export interface IndexState extends IndexFile {
 /** One key to look at and perhaps change. */
 export interface IndexOp {
   readonly key: Key;
-  /** keyName(key). */
-  readonly name: string;
 }
 
 /** Decides a key's new file from what is there; undefined leaves it as it is. */
@@ -99,7 +97,7 @@ class IndexUpdate<T extends IndexOp> {
 
   /** What a leaf holds of each op's key; undefined where the leaf might overflow, or is empty and no base for a delta. */
   #existing(data: Buffer, ops: readonly T[]): (IndexState | undefined)[] | undefined {
-    const existing = ops.map((op) => findIndexFile(this.#writer, data, op.name));
+    const existing = ops.map((op) => findIndexFile(this.#writer, data, keyName(op.key)));
     const added = existing.filter((state) => state === undefined).length;
     const held = countEntries(this.#writer, data);
     return held === 0 || held + added > LEAF_KEYS ? undefined : existing;
@@ -124,7 +122,7 @@ class IndexUpdate<T extends IndexOp> {
     for (const group of groupByNextByte(prefix, ops)) {
       const first = group[0]!;
       const item = items.get(first.key.charCodeAt(prefix.length));
-      if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, first.name), edits);
+      if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, keyName(first.key)), edits);
       else if (item?.mode === MODE.tree) this.#directory(prefix, item, group, edits);
       else this.#mergeItem(prefix, item, item === undefined ? [] : [this.#keyFile(item)], group, edits);
     }

@@ -24,8 +24,6 @@ export interface StoredValue {
 
 interface Target {
   readonly key: Key;
-  /** keyName(key). */
-  readonly name: string;
 }
 
 /** Sets a key. */
@@ -57,11 +55,11 @@ export type Operation = SetOperation | DelOperation | CheckOperation;
 /** What became of one key. */
 export interface KeyChange {
   readonly key: Key;
-  readonly name: string;
   readonly kind: "set" | "del";
   readonly rev: number;
-  /** The value's and the metadata's blobs of a set. */
-  readonly data?: { readonly type: ValueType; readonly oid: Oid; readonly meta: Oid };
+  /** The value of a set, and the blob of its metadata. */
+  readonly value: StoredValue | undefined;
+  readonly meta: Oid | undefined;
   /** How the value was stored before, where it was live. */
   readonly before: ValueType | undefined;
 }

@@ -33,7 +33,6 @@ export class KvModel {
     return {
       kind: "set",
       key: bytes,
-      name: keyName(bytes),
       value: {
         type: "inline",
         oid: this.objects.write("blob", data),
@@ -48,7 +47,7 @@ export class KvModel {
 
   del(key: string, ignoreMissing = false): Operation {
     const bytes = utf8ToByteString(key);
-    return { kind: "del", key: bytes, name: keyName(bytes), ignoreMissing };
+    return { kind: "del", key: bytes, ignoreMissing };
   }
 
   plan(operations: readonly Operation[], message?: string): Plan {

@@ -1,0 +1,210 @@
+/**
+ * Batches: operations as JSON lines, all in one transaction or none.
+ *
+ *   {"op":"set","key":K, "value":STRING-OR-JSON | "value_b64":B | "file":PATH, "ctype":T, "ttl":D | "expires":T, "labels":{}, "if":C}
+ *   {"op":"del","key":K, "if":C}
+ *   {"op":"check","key":K, "if":C}
+ *   C = {"absent":true} | {"blob":OID} | {"rev":N}
+ *
+ * Every bad line is found before anything is done with the good ones.
+ */
+
+import { KvError } from "../errors.ts";
+import { isOid, type ObjectFormat } from "../gitwire/object/oid.ts";
+import { LIMITS } from "../limits.ts";
+import { parseExpiry } from "../time.ts";
+import { type Key, parseKey } from "./key.ts";
+import { parseMediaType } from "./media-type.ts";
+import type { Condition } from "./operation.ts";
+import type { Labels } from "./record.ts";
+
+/** Where a set's value comes from. */
+export type ValueInput =
+  | { readonly kind: "bytes"; readonly data: Buffer }
+  | { readonly kind: "file"; readonly path: string };
+
+/** What a set says besides its value. */
+export interface SetOptions {
+  readonly ctype: string | undefined;
+  /** Unix seconds. */
+  readonly expires: number | undefined;
+  readonly labels: Labels | undefined;
+}
+
+/** One line of a batch, checked. */
+export type BatchLine =
+  | {
+      readonly op: "set";
+      readonly key: Key;
+      readonly value: ValueInput;
+      readonly options: SetOptions;
+      readonly condition: Condition | undefined;
+    }
+  | { readonly op: "del"; readonly key: Key; readonly condition: Condition | undefined }
+  | { readonly op: "check"; readonly key: Key; readonly condition: Condition };
+
+/** What reading a line depends on. */
+export interface BatchContext {
+  readonly format: ObjectFormat;
+  /** Unix seconds. */
+  readonly now: number;
+  /** Checks a file a line names and returns its absolute path; throws a KvError where it cannot be read. */
+  readonly file: (path: string) => string;
+}
+
+/** A line that cannot be used. */
+interface BadLine {
+  readonly line: number;
+  readonly message: string;
+}
+
+/** Most bad lines an error names. */
+const NAMED_LINES = 20;
+
+/** Reads a batch line by line and hands each good one on; `finish` throws INPUT_INVALID naming every bad line. */
+export class BatchReader {
+  readonly #context: BatchContext;
+  readonly #use: (line: BatchLine) => void;
+  readonly #bad: BadLine[] = [];
+  readonly #seen = new Map<Key, number>();
+  #number = 0;
+
+  /** `use` takes a good line; a KvError it throws makes the line a bad one. */
+  constructor(context: BatchContext, use: (line: BatchLine) => void) {
+    this.#context = context;
+    this.#use = use;
+  }
+
+  /** Takes the next line of the batch, without its newline; blank lines are skipped. */
+  add(text: string): void {
+    this.#number++;
+    if (text.trim() === "") return;
+    try {
+      const line = parseLine(text, this.#context);
+      const before = this.#seen.get(line.key);
+      if (before !== undefined) throw new KvError("INPUT_INVALID", `the key is on line ${before} already`);
+      this.#seen.set(line.key, this.#number);
+      this.#use(line);
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      this.#bad.push({ line: this.#number, message: error.message });
+    }
+  }
+
+  /** Ends the batch. Throws INPUT_INVALID where a line was bad. */
+  finish(): void {
+    if (this.#bad.length === 0) return;
+    const named = this.#bad.slice(0, NAMED_LINES).map(({ line, message }) => `line ${line}: ${message}`);
+    if (this.#bad.length > NAMED_LINES) named.push(`and ${this.#bad.length - NAMED_LINES} more bad lines`);
+    throw new KvError(
+      "INPUT_INVALID",
+      `the batch has ${this.#bad.length} bad line${this.#bad.length === 1 ? "" : "s"}\n${named.join("\n")}`,
+      {
+        hint: "nothing was written",
+        data: { lines: this.#bad.slice(0, 1000) },
+      },
+    );
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const bad = (message: string): KvError => new KvError("INPUT_INVALID", message);
+
+const KNOWN = {
+  set: new Set(["op", "key", "value", "value_b64", "file", "ctype", "ttl", "expires", "labels", "if"]),
+  del: new Set(["op", "key", "if"]),
+  check: new Set(["op", "key", "if"]),
+};
+
+function parseLine(text: string, context: BatchContext): BatchLine {
+  const fields = parseObject(text);
+  const { op, key: keyField } = fields;
+  if (op !== "set" && op !== "del" && op !== "check")
+    throw bad(`"op" is ${JSON.stringify(op) ?? "missing"}, not "set", "del" or "check"`);
+  const unknown = Object.keys(fields).find((name) => !KNOWN[op].has(name));
+  if (unknown !== undefined) throw bad(`"${op}" has no field ${JSON.stringify(unknown)}`);
+  if (typeof keyField !== "string") throw bad(`"key" is ${keyField === undefined ? "missing" : "not a string"}`);
+  const key = parseKey(keyField);
+  const condition = fields.if === undefined ? undefined : parseCondition(fields.if, context.format);
+  if (op === "del") return { op, key, condition };
+  if (op === "check") {
+    if (condition === undefined) throw bad('"check" needs an "if"');
+    return { op, key, condition };
+  }
+  return { op, key, value: parseValue(fields, context), options: parseOptions(fields, context), condition };
+}
+
+function parseObject(text: string): Fields {
+  if (text.length > LIMITS.batchLine) throw bad(`the line is longer than ${LIMITS.batchLine} characters`);
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw bad("not valid JSON");
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw bad("not a JSON object");
+  return parsed as Fields;
+}
+
+function parseValue(fields: Fields, context: BatchContext): ValueInput {
+  const given = (["value", "value_b64", "file"] as const).filter((name) => fields[name] !== undefined);
+  if (given.length !== 1) throw bad('"set" needs exactly one of "value", "value_b64" and "file"');
+  const value = fields[given[0]!];
+  if (given[0] === "value")
+    return { kind: "bytes", data: Buffer.from(typeof value === "string" ? value : JSON.stringify(value)) };
+  if (typeof value !== "string") throw bad(`"${given[0]}" is not a string`);
+  return given[0] === "file"
+    ? { kind: "file", path: context.file(value) }
+    : { kind: "bytes", data: decodeBase64(value) };
+}
+
+function decodeBase64(text: string): Buffer {
+  const data = Buffer.from(text, "base64");
+  // Buffer skips what it does not know; only the canonical spelling (padding optional) is taken.
+  if (data.toString("base64").replace(/=+$/, "") !== text.replace(/=+$/, "")) throw bad('"value_b64" is not base64');
+  return data;
+}
+
+function parseOptions(fields: Fields, context: BatchContext): SetOptions {
+  const text = (name: string): string | undefined => {
+    const value = fields[name];
+    if (value !== undefined && typeof value !== "string") throw bad(`"${name}" is not a string`);
+    return value as string | undefined;
+  };
+  const ctype = text("ctype");
+  const ttl = text("ttl");
+  const expires = typeof fields.expires === "number" ? `@${fields.expires}` : text("expires");
+  return {
+    ctype: ctype === undefined ? undefined : parseMediaType(ctype),
+    expires: parseExpiry(ttl, expires, context.now),
+    labels: fields.labels === undefined ? undefined : parseLabels(fields.labels),
+  };
+}
+
+/** Labels where `value` is a map of strings. Throws INPUT_INVALID. */
+export function parseLabels(value: unknown): Labels {
+  const entries =
+    typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : undefined;
+  if (entries === undefined || entries.some(([, v]) => typeof v !== "string"))
+    throw bad('"labels" is not a map of strings');
+  if (
+    entries.length > 64 ||
+    entries.some(([k, v]) => k.length === 0 || k.length > 255 || (v as string).length > 1024)
+  ) {
+    throw bad('"labels" are at most 64, names 1 to 255 long, values at most 1,024');
+  }
+  return Object.fromEntries(entries) as Labels;
+}
+
+function parseCondition(value: unknown, format: ObjectFormat): Condition {
+  const fields = typeof value === "object" && value !== null ? (value as Fields) : {};
+  const names = Object.keys(fields);
+  if (names.length === 1) {
+    if (fields.absent === true) return { kind: "absent" };
+    if (typeof fields.blob === "string" && isOid(format, fields.blob)) return { kind: "blob", oid: fields.blob };
+    if (Number.isSafeInteger(fields.rev) && (fields.rev as number) >= 0)
+      return { kind: "rev", rev: fields.rev as number };
+  }
+  throw bad('"if" is one of {"absent":true}, {"blob":OID} and {"rev":N}');
+}

@@ -1,0 +1,84 @@
+/**
+ * The attestation check (docs/formats/data-format.md, section 7): do the commits of a transaction say what they are built on
+ * and what they hold? It reads two commits and compares ids, so it costs the same whatever the store holds and whatever the
+ * transaction changes.
+ */
+
+import { type Code, KvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { type IndexCommit, type LedgerCommit, parseIndexCommit, parseLedgerCommit } from "./attestation.ts";
+import { parseEpoch } from "./namespace.ts";
+import type { NamespaceState } from "./state.ts";
+
+/** What is claimed, and what it is checked against. */
+export interface Claim {
+  readonly ns: string;
+  /** The current state; undefined where the namespace does not exist yet. */
+  readonly base: NamespaceState | undefined;
+  /** The new ledger and kv-index commits. */
+  readonly ledger: Oid;
+  readonly index: Oid;
+  /** The commit at refs/kv-policy; undefined where there is no policy. */
+  readonly policy: Oid | undefined;
+}
+
+/** The commits of a transaction whose attestation holds. */
+export interface Attested {
+  readonly ledger: LedgerCommit;
+  readonly index: IndexCommit;
+}
+
+/**
+ * Checks a claim. Throws NOT_LINEAR, NOT_FAST_FORWARD, ATTESTATION_MISSING, ATTESTATION_MISMATCH or POLICY_STALE with what
+ * does not agree.
+ */
+export function checkAttestation(objects: ObjectSource, claim: Claim): Attested {
+  const { base, ns } = claim;
+  const ledger = parseLedgerCommit(objects.format, claim.ledger, readAs(objects, claim.ledger, "commit"));
+  const index = parseIndexCommit(objects.format, claim.index, readAs(objects, claim.index, "commit"));
+  demand("NOT_FAST_FORWARD", ledger.parent === base?.ledger.oid, "the ledger commit does not follow the current tip");
+  demand("NOT_FAST_FORWARD", index.parent === base?.index, "the kv-index commit does not follow the current tip");
+  agree("KV-NS", ledger.ns, ns);
+  agree("KV-NS of the kv-index", index.ns, ns);
+  agree("KV-Txn of the kv-index", index.txn, ledger.txn);
+  agree("KV-Seq", ledger.seq, (base?.ledger.seq ?? 0) + 1);
+  agree("KV-Seq of the kv-index", index.seq, ledger.seq);
+  agree("Base-Tree", ledger.baseTree, base?.ledger.tree);
+  agree("KV-Index-Tree", ledger.indexTree, index.tree);
+  agree("KV-Ledger-Tree", index.ledgerTree, ledger.tree);
+  agree("KV-Chunks-Tree", ledger.chunksTree, undefined);
+  if (base === undefined) checkFirstEpoch(ledger.epoch);
+  else agree("Epoch", ledger.epoch, base.ledger.epoch);
+  demand(
+    "ATTESTATION_MISMATCH",
+    ledger.parentEpoch === undefined,
+    "Parent-Epoch belongs to the first commit of a later epoch only",
+  );
+  if (ledger.policy !== claim.policy) {
+    throw new KvError(
+      "POLICY_STALE",
+      `the transaction was made under policy ${ledger.policy ?? "-"}, in force is ${claim.policy ?? "-"}`,
+      {
+        hint: "fetch, then write again",
+      },
+    );
+  }
+  return { ledger, index };
+}
+
+function checkFirstEpoch(label: string): void {
+  try {
+    parseEpoch(label);
+  } catch (cause) {
+    throw new KvError("ATTESTATION_MISMATCH", `Epoch is '${label}', which is no epoch label`, { cause });
+  }
+}
+
+function demand(code: Code, holds: boolean, message: string): void {
+  if (!holds) throw new KvError(code, message);
+}
+
+function agree(what: string, says: string | number | undefined, is: string | number | undefined): void {
+  if (says !== is) throw new KvError("ATTESTATION_MISMATCH", `${what} says ${says ?? "-"}, not ${is ?? "-"}`);
+}

@@ -1,0 +1,43 @@
+/** Local mode: the refs of this repository are the ledger, and moving them accepts a transaction. */
+
+import type { ObjectSource } from "../gitwire/object/object.ts";
+import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
+import type { Repository } from "../gitwire/repo.ts";
+import type { RefMove } from "./transaction.ts";
+import type { Acceptor, Proposal } from "./write.ts";
+
+/** The ref changes of a transaction's moves. */
+export function refChanges(repo: Repository, moves: readonly RefMove[]): RefChange[] {
+  return moves.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid: oldOid ?? repo.format.zeroOid, newOid }));
+}
+
+/** Accepts into `repo`: objects durably, then all refs in one atomic step, both under the refs' locks. */
+export function localAcceptor(repo: Repository): Acceptor {
+  return {
+    accept: async (proposal) => storeTransaction(repo, proposal),
+    refresh: async () => undefined,
+  };
+}
+
+/** Stores a transaction and moves the refs to it. Throws CAS_CONFLICT with nothing stored where one has moved. */
+export async function storeTransaction(repo: Repository, { plan, pack }: Proposal): Promise<void> {
+  const transaction = repo.refs.begin(refChanges(repo, plan.moves), { objects: withCommits(repo.objects, plan.moves) });
+  await transaction.prepare();
+  try {
+    repo.objects.writePack(pack, { fsync: true });
+  } catch (error) {
+    transaction.abort();
+    throw error;
+  }
+  transaction.commit();
+}
+
+/** The store as it will be once the pack is in it: refs may only move to what exists. */
+function withCommits(objects: ObjectSource, moves: readonly RefMove[]): ObjectSource {
+  const coming = new Set(moves.map(({ newOid }) => newOid));
+  return {
+    format: objects.format,
+    has: (oid) => coming.has(oid) || objects.has(oid),
+    read: (oid) => (coming.has(oid) ? { kind: "commit", data: Buffer.alloc(0) } : objects.read(oid)),
+  };
+}

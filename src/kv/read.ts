@@ -1,0 +1,56 @@
+/** Reads one key of a state. */
+
+import { KvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { formatTime } from "../time.ts";
+import { type Key, keyDigits, keyName, keyText } from "./key.ts";
+import { dataFileNames, findInTrie, trieFileName } from "./ledger-trie.ts";
+import { type Metadata, parseMetadata } from "./record.ts";
+import type { NamespaceState } from "./state.ts";
+
+/** A value and what is known of it. */
+export interface Value {
+  readonly data: Buffer;
+  /** The blob that holds it. */
+  readonly oid: Oid;
+  readonly meta: Metadata;
+}
+
+/** How to read. */
+export interface ReadOptions {
+  /** Unix seconds now. */
+  readonly now: number;
+  /** Returns a value that has expired as if it had not. */
+  readonly allowExpired: boolean;
+}
+
+/** The value of `key`. Throws KEY_NOT_FOUND, KEY_EXPIRED, or CORRUPT where value and metadata do not fit. */
+export function readValue(objects: ObjectSource, state: NamespaceState, key: Key, options: ReadOptions): Value {
+  const digits = keyDigits(key);
+  const [inline, manifest] = dataFileNames(key, digits);
+  const metaName = trieFileName("meta", keyName(key, digits));
+  const metaFile = state.meta === undefined ? undefined : findInTrie(objects, state.meta, digits, [metaName]);
+  if (metaFile === undefined) throw notFound(key);
+  const meta = parseMetadata(readAs(objects, metaFile.oid, "blob"));
+  if (meta.expires !== undefined && meta.expires <= options.now && !options.allowExpired) {
+    throw new KvError(
+      "KEY_EXPIRED",
+      `not found: ${JSON.stringify(keyText(key))} (it expired at ${formatTime(meta.expires)})`,
+      {
+        hint: "--allow-expired reads it all the same",
+      },
+    );
+  }
+  const file = state.data === undefined ? undefined : findInTrie(objects, state.data, digits, [inline, manifest]);
+  if (file === undefined) throw new KvError("CORRUPT", `${JSON.stringify(keyText(key))} has metadata and no value`);
+  if (file.name !== inline) throw new KvError("UNSUPPORTED", `the value of ${JSON.stringify(keyText(key))} is chunked`);
+  const data = readAs(objects, file.oid, "blob");
+  if (data.length !== meta.size)
+    throw new KvError("CORRUPT", `the value of ${JSON.stringify(keyText(key))} has a wrong size`);
+  return { data, oid: file.oid, meta };
+}
+
+function notFound(key: Key): KvError {
+  return new KvError("KEY_NOT_FOUND", `not found: ${JSON.stringify(keyText(key))}`);
+}

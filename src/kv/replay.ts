@@ -1,0 +1,200 @@
+/**
+ * The replay check (docs/formats/data-format.md, section 7): finds out what a transaction changed by comparing its ledger tree
+ * with the one before, applies just that to the old state with the writer's own code, and demands the same three trees.
+ * Costs time proportional to the keys changed.
+ */
+
+import { utf8ToByteString } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import type { ObjectSink, ObjectSource } from "../gitwire/object/object.ts";
+import { readAs } from "../gitwire/object/object.ts";
+import { hashObject, type Oid } from "../gitwire/object/oid.ts";
+import { MODE, parseTree } from "../gitwire/object/tree.ts";
+import { applyOperations } from "./apply.ts";
+import type { EtagHasher } from "./etag.ts";
+import { type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
+import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
+import { NodeWriter } from "./node-writer.ts";
+import type { KeyChange, Operation } from "./operation.ts";
+import { type Metadata, parseMetadata } from "./record.ts";
+import { kvJson, type NamespaceState } from "./state.ts";
+import { diffTries } from "./trie-diff.ts";
+
+/** What a replay is held to. */
+export interface ReplayLimits {
+  /** Most keys a transaction may change. */
+  readonly maxKeys: number;
+  /** Largest inline value in bytes. */
+  readonly maxInline: number;
+}
+
+/** One key's files that changed. */
+interface ChangedKey {
+  data?: { fileName: string; after: Oid | undefined };
+  meta?: { before: Oid | undefined; after: Oid | undefined };
+}
+
+/**
+ * Replays the transaction that led from `base` to `next` and returns what it changed, in key order.
+ * Throws KEY_INVALID, TXN_TOO_LARGE, VALUE_TOO_LARGE, REPLAY_MISMATCH, or what reading a damaged object throws.
+ */
+export function replayTransaction(
+  objects: ObjectSource,
+  base: NamespaceState | undefined,
+  next: NamespaceState,
+  etagOf: EtagHasher,
+  limits: ReplayLimits,
+): readonly KeyChange[] {
+  checkRoot(objects, next);
+  const changed = changedKeys(objects, base, next, limits.maxKeys);
+  const operations = [...changed].map(([name, change]) =>
+    new KeyReplay(objects, next, etagOf, limits, name, change).operation(),
+  );
+  const writer = new NodeWriter(objects, hashingSink(objects));
+  const from = {
+    data: base?.data,
+    meta: base?.meta,
+    index: base?.ledger.indexTree ?? objects.format.emptyTree,
+    ledger: base?.ledger.oid,
+  };
+  const applied = applyOperations(writer, objects, from, operations);
+  const same = (what: string, is: Oid | number | undefined, says: Oid | number | undefined): void => {
+    if (is !== says) throw mismatch(`${what} is ${says ?? "absent"}, replayed it is ${is ?? "absent"}`);
+  };
+  const sets = applied.changes.filter(({ kind }) => kind === "set").length;
+  same("Keys-Set", sets, next.ledger.keysSet);
+  same("Keys-Del", applied.changes.length - sets, next.ledger.keysDel);
+  same("data/", applied.data, next.data);
+  same("meta/", applied.meta, next.meta);
+  same("the kv-index tree", applied.index, next.ledger.indexTree);
+  return applied.changes;
+}
+
+const mismatch = (text: string): KvError => new KvError("REPLAY_MISMATCH", text);
+
+/** A sink that only names objects. */
+function hashingSink(objects: ObjectSource): ObjectSink {
+  const { format } = objects;
+  return {
+    format,
+    write: (kind, data) => hashObject(format, kind, data),
+    writeDelta: (kind, data) => hashObject(format, kind, data),
+  };
+}
+
+/** The root holds kv.json as the format has it, data/ and meta/, nothing else. */
+function checkRoot(objects: ObjectSource, next: NamespaceState): void {
+  const { format } = objects;
+  const expected = hashObject(format, "blob", Buffer.from(kvJson(format, next.ns)));
+  for (const { name, mode, oid } of parseTree(format, readAs(objects, next.ledger.tree, "tree"))) {
+    const trie = (name === "data" || name === "meta") && mode === MODE.tree;
+    if (name === "kv.json" && mode === MODE.file && oid !== expected)
+      throw mismatch("kv.json is not the one of this namespace");
+    if (!trie && !(name === "kv.json" && mode === MODE.file)) {
+      throw new KvError("KEY_INVALID", `${JSON.stringify(name)} is no key's own path`);
+    }
+  }
+}
+
+function changedKeys(
+  objects: ObjectSource,
+  base: NamespaceState | undefined,
+  next: NamespaceState,
+  maxKeys: number,
+): Map<string, ChangedKey> {
+  const changed = new Map<string, ChangedKey>();
+  const of = (name: string): ChangedKey => {
+    const known = changed.get(name);
+    if (known !== undefined) return known;
+    const made: ChangedKey = {};
+    changed.set(name, made);
+    return made;
+  };
+  // An inline value that becomes a chunked one changes two files.
+  for (const { fileName, after } of diffTries(objects, "data", base?.data, next.data, 2 * maxKeys)) {
+    const key = of(trieKeyName("data", fileName)!);
+    if (key.data === undefined || after !== undefined) key.data = { fileName, after };
+  }
+  for (const { fileName, before, after } of diffTries(objects, "meta", base?.meta, next.meta, maxKeys)) {
+    const name = trieKeyName("meta", fileName);
+    if (name === undefined) throw mismatch(`meta/ held ${JSON.stringify(fileName)}, which no key is called`);
+    of(name).meta = { before, after };
+  }
+  if (changed.size > maxKeys)
+    throw new KvError("TXN_TOO_LARGE", `the transaction changes ${changed.size} keys, at most ${maxKeys} are allowed`);
+  return changed;
+}
+
+/** Reads one key's change back into the operation that made it. */
+class KeyReplay {
+  readonly #objects: ObjectSource;
+  readonly #next: NamespaceState;
+  readonly #etagOf: EtagHasher;
+  readonly #limits: ReplayLimits;
+  readonly #name: string;
+  readonly #change: ChangedKey;
+
+  constructor(
+    objects: ObjectSource,
+    next: NamespaceState,
+    etagOf: EtagHasher,
+    limits: ReplayLimits,
+    name: string,
+    change: ChangedKey,
+  ) {
+    this.#objects = objects;
+    this.#next = next;
+    this.#etagOf = etagOf;
+    this.#limits = limits;
+    this.#name = name;
+    this.#change = change;
+  }
+
+  operation(): Operation {
+    const { meta, data } = this.#change;
+    if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
+    const record = parseMetadata(readAs(this.#objects, (meta.after ?? meta.before)!, "blob"));
+    const key = this.#key(record);
+    if (meta.after === undefined) {
+      if (data === undefined || data.after !== undefined)
+        throw mismatch(`${keyText(key)} lost its metadata, not its value`);
+      return { kind: "del", key, ignoreMissing: false };
+    }
+    const oid = data === undefined ? this.#unchangedValue(key) : data.after;
+    if (oid === undefined) throw mismatch(`${keyText(key)} lost its value, not its metadata`);
+    this.#checkValue(key, record, oid);
+    const { type, size, etag, ctype, expires, labels } = record;
+    return { kind: "set", key, value: { type, oid, size, etag, ctype }, expires, labels };
+  }
+
+  /** The key, by its name and by its record: both must say the same. */
+  #key(record: Metadata): Key {
+    const named = parseName(this.#name);
+    const key = named?.kind === "key" ? named.key : utf8ToByteString(record.key);
+    if (keyText(key) !== record.key || keyName(key) !== this.#name) {
+      throw mismatch(`the metadata at ${this.#name} speaks of the key ${JSON.stringify(record.key)}`);
+    }
+    return key;
+  }
+
+  #unchangedValue(key: Key): Oid | undefined {
+    const { data } = this.#next;
+    return data === undefined ? undefined : findInTrie(this.#objects, data, keyDigits(key), [this.#name])?.oid;
+  }
+
+  #checkValue(key: Key, record: Metadata, oid: Oid): void {
+    const chunked = this.#change.data?.fileName === trieFileName("manifest", this.#name);
+    if (record.type !== "inline" || chunked)
+      throw new KvError("UNSUPPORTED", `${keyText(key)} is chunked, which is not taken yet`);
+    const value = readAs(this.#objects, oid, "blob");
+    if (value.length > this.#limits.maxInline) {
+      throw new KvError(
+        "VALUE_TOO_LARGE",
+        `the value of ${keyText(key)} has ${value.length} bytes, at most ${this.#limits.maxInline} are allowed`,
+      );
+    }
+    if (record.size !== value.length)
+      throw mismatch(`${keyText(key)} has ${value.length} bytes, its metadata says ${record.size}`);
+    if (record.etag !== this.#etagOf(value)) throw mismatch(`the etag of ${keyText(key)} is not the one of its value`);
+  }
+}

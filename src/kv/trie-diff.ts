@@ -1,0 +1,162 @@
+/**
+ * What changed between two of the ledger's tries, in time proportional to the change: equal subtrees are skipped by their ids.
+ * The newer trie may come from anybody: every path in what changed must be a key's own path, and the number of changes is
+ * limited.
+ */
+
+import { KvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { findEntry, MODE, TreeCursor } from "../gitwire/object/tree.ts";
+import { hasSubtree } from "../gitwire/pack/tree-edit.ts";
+import { nameDigits } from "./key.ts";
+import { type TrieKind, trieKeyName } from "./ledger-trie.ts";
+
+/** A file that is not the same on both sides. */
+export interface FileChange {
+  readonly fileName: string;
+  readonly before: Oid | undefined;
+  readonly after: Oid | undefined;
+}
+
+/** Levels of a trie: one for each hex digit of SHA-256, and the files. */
+const DEPTH = 65;
+
+/**
+ * Files that differ between the tries `before` and `after`, in no particular order.
+ * Throws KEY_INVALID for a path in `after` that is no key's own path, TXN_TOO_LARGE past `limit` changes.
+ */
+export function diffTries(
+  source: ObjectSource,
+  kind: TrieKind,
+  before: Oid | undefined,
+  after: Oid | undefined,
+  limit: number,
+): FileChange[] {
+  const diff = new TrieDiff(source, kind, limit);
+  diff.nodes(before, after, "");
+  return diff.changes;
+}
+
+class TrieDiff {
+  readonly changes: FileChange[] = [];
+  readonly #source: ObjectSource;
+  readonly #kind: TrieKind;
+  readonly #limit: number;
+
+  constructor(source: ObjectSource, kind: TrieKind, limit: number) {
+    this.#source = source;
+    this.#kind = kind;
+    this.#limit = limit;
+  }
+
+  nodes(before: Oid | undefined, after: Oid | undefined, path: string): void {
+    if (before === after) return;
+    const left = this.#read(before);
+    const right = this.#read(after);
+    const { format } = this.#source;
+    const branches = [left, right].filter((data) => data !== undefined && hasSubtree(format, data)).length;
+    if (branches === 2) this.#branches(left!, right!, path);
+    else if (branches === 0) this.#leaves(left, right, path);
+    else this.#compare(this.#collect(before, path), this.#collect(after, path));
+  }
+
+  #read(oid: Oid | undefined): Buffer | undefined {
+    return oid === undefined ? undefined : readAs(this.#source, oid, "tree");
+  }
+
+  #branches(left: Buffer, right: Buffer, path: string): void {
+    const { format } = this.#source;
+    for (const [digit, after] of this.#children(right, path))
+      this.nodes(findEntry(format, left, digit)?.oid, after, path + digit);
+    for (const [digit, before] of this.#children(left, path)) {
+      if (findEntry(format, right, digit) === undefined) this.nodes(before, undefined, path + digit);
+    }
+  }
+
+  #children(data: Buffer, path: string): Map<string, Oid> {
+    const children = new Map<string, Oid>();
+    const cursor = new TreeCursor(this.#source.format, data);
+    while (cursor.next()) {
+      const name = cursor.name();
+      if (!cursor.isTree() || !/^[0-9a-f]$/.test(name) || path.length + 1 >= DEPTH || children.has(name)) {
+        throw this.#notAKey(path, name);
+      }
+      children.set(name, cursor.oid());
+    }
+    return children;
+  }
+
+  /** Two sorted lists of files, walked side by side; equal runs cost a comparison of bytes. */
+  #leaves(left: Buffer | undefined, right: Buffer | undefined, path: string): void {
+    const { format } = this.#source;
+    const before = new TreeCursor(format, left ?? Buffer.alloc(0));
+    const after = new TreeCursor(format, right ?? Buffer.alloc(0));
+    let more = before.next();
+    let moreAfter = after.next();
+    while (more || moreAfter) {
+      const order = !more ? 1 : !moreAfter ? -1 : compareNames(before, after);
+      if (order < 0) this.#add(before.name(), before.oid(), undefined);
+      else this.#file(after, order > 0 ? undefined : before, path);
+      if (order <= 0) more = before.next();
+      if (order >= 0) moreAfter = after.next();
+    }
+  }
+
+  #file(after: TreeCursor, before: TreeCursor | undefined, path: string): void {
+    const sameOid =
+      before !== undefined &&
+      after.data.compare(before.data, before.oidStart, before.end, after.oidStart, after.end) === 0;
+    if (sameOid && after.mode === before.mode) return;
+    this.#checkPath(after, path);
+    this.#add(after.name(), before?.oid(), after.oid());
+  }
+
+  #checkPath(cursor: TreeCursor, path: string): void {
+    const fileName = cursor.name();
+    const name = trieKeyName(this.#kind, fileName);
+    const digits = name === undefined || cursor.mode !== MODE.file ? undefined : nameDigits(name);
+    if (digits === undefined || !digits.startsWith(path)) throw this.#notAKey(path, fileName);
+  }
+
+  #add(fileName: string, before: Oid | undefined, after: Oid | undefined): void {
+    if (this.changes.length >= this.#limit) {
+      throw new KvError("TXN_TOO_LARGE", `the transaction changes more than ${this.#limit} keys`);
+    }
+    this.changes.push({ fileName, before, after });
+  }
+
+  /** All files below a node, whatever its shape: a split or a fold touches at most a few hundred. */
+  #collect(oid: Oid | undefined, path: string, files = new Map<string, Oid>()): Map<string, Oid> {
+    const data = this.#read(oid);
+    if (data === undefined) return files;
+    if (hasSubtree(this.#source.format, data)) {
+      for (const [digit, child] of this.#children(data, path)) this.#collect(child, path + digit, files);
+      return files;
+    }
+    const cursor = new TreeCursor(this.#source.format, data);
+    while (cursor.next()) {
+      this.#checkPath(cursor, path);
+      if (files.has(cursor.name()) || files.size > this.#limit + MAX_FOLD) throw this.#notAKey(path, cursor.name());
+      files.set(cursor.name(), cursor.oid());
+    }
+    return files;
+  }
+
+  #compare(before: ReadonlyMap<string, Oid>, after: ReadonlyMap<string, Oid>): void {
+    for (const [name, oid] of after) if (before.get(name) !== oid) this.#add(name, before.get(name), oid);
+    for (const [name, oid] of before) if (!after.has(name)) this.#add(name, oid, undefined);
+  }
+
+  #notAKey(path: string, name: string): KvError {
+    const directory = [...path].map((digit) => `${digit}/`).join("");
+    return new KvError("KEY_INVALID", `${JSON.stringify(`${this.#kind}/${directory}${name}`)} is no key's own path`);
+  }
+}
+
+/** Files a fold or split may move that did not change themselves. */
+const MAX_FOLD = 256;
+
+function compareNames(a: TreeCursor, b: TreeCursor): number {
+  return a.data.compare(b.data, b.nameStart, b.nameEnd, a.nameStart, a.nameEnd);
+}

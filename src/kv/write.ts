@@ -1,0 +1,158 @@
+/**
+ * Writes a transaction: plans it on the newest state known, offers it to whoever decides, and plans again where the state
+ * has moved meanwhile. set, del, mset, cas and init all come through here.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { KvError, toKvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import type { FinishedPack, PackBuilder } from "../gitwire/pack/pack-builder.ts";
+import { LIMITS } from "../limits.ts";
+import { FIRST_EPOCH } from "./namespace.ts";
+import type { KeyChange, Operation } from "./operation.ts";
+import type { NamespaceState } from "./state.ts";
+import { type Plan, planTransaction } from "./transaction.ts";
+import { newUlid } from "./ulid.ts";
+import type { Workspace } from "./workspace.ts";
+
+export type PlannedTransaction = Extract<Plan, { readonly kind: "planned" }>;
+
+/** What a writer wants done. The values of `operations` are in `builder` already. */
+export interface WriteRequest {
+  readonly builder: PackBuilder;
+  readonly operations: readonly Operation[];
+  readonly message: string | undefined;
+  /** Tree the ledger must be at; the write is then tried once. */
+  readonly expectTree: Oid | undefined;
+  /** "required": the namespace must exist; "create": it is made; "either". */
+  readonly namespace: "required" | "create" | "either";
+  /** Label of the first epoch, where the namespace is made. */
+  readonly epoch?: string;
+}
+
+/** What came of it. */
+export type WriteOutcome =
+  | { readonly kind: "unchanged"; readonly state: NamespaceState }
+  | {
+      readonly kind: "committed";
+      readonly ledger: Oid;
+      readonly tree: Oid;
+      readonly seq: number;
+      readonly txn: string;
+      readonly changes: readonly KeyChange[];
+    };
+
+/** A planned transaction with its objects. */
+export interface Proposal {
+  readonly plan: PlannedTransaction;
+  readonly pack: FinishedPack;
+  readonly expectTree: Oid | undefined;
+}
+
+/** Whoever decides whether a transaction is accepted: the local refs, or a Stargate. */
+export interface Acceptor {
+  /** Accepts the proposal and stores it here. Throws CAS_CONFLICT where the state has moved, other codes where it is refused. */
+  accept(proposal: Proposal): Promise<void>;
+  /**
+   * Learns the newest state after a conflict or a lost connection. Returns the ledger commit of the transaction `txn` where
+   * it turns out to be accepted already.
+   */
+  refresh(txn: string, since: NamespaceState | undefined): Promise<Oid | undefined>;
+}
+
+/** Writes. Throws CAS_CONFLICT (a condition does not hold, or too many retries), NS_NOT_FOUND and what the acceptor throws. */
+export async function writeTransaction(
+  workspace: Workspace,
+  acceptor: Acceptor,
+  request: WriteRequest,
+): Promise<WriteOutcome> {
+  const writer = new TransactionWriter(workspace, acceptor, request);
+  return writer.run();
+}
+
+class TransactionWriter {
+  readonly #workspace: Workspace;
+  readonly #acceptor: Acceptor;
+  readonly #request: WriteRequest;
+  readonly #txn: string;
+
+  constructor(workspace: Workspace, acceptor: Acceptor, request: WriteRequest) {
+    this.#workspace = workspace;
+    this.#acceptor = acceptor;
+    this.#request = request;
+    this.#txn = newUlid(workspace.around.clock);
+  }
+
+  async run(): Promise<WriteOutcome> {
+    const { builder } = this.#request;
+    const values = builder.mark();
+    for (let attempt = 1; ; attempt++) {
+      this.#workspace.around.signal.throwIfAborted();
+      const base = this.#workspace.state();
+      this.#demand(base);
+      const plan = this.#plan(base);
+      if (plan.kind === "unchanged") return { kind: "unchanged", state: plan.base };
+      try {
+        await this.#acceptor.accept({ plan, pack: builder.finish(), expectTree: this.#request.expectTree });
+        return committed(plan);
+      } catch (thrown) {
+        const known = await this.#recover(toKvError(thrown), attempt, base);
+        if (known !== undefined) return committed({ ...plan, ledger: known });
+      }
+      builder.rewind(values);
+    }
+  }
+
+  #plan(base: NamespaceState | undefined): Plan {
+    const { operations, message, epoch, builder } = this.#request;
+    const { ns, repo } = this.#workspace;
+    return planTransaction(repo.objects, builder, {
+      base,
+      ns,
+      epoch: epoch ?? FIRST_EPOCH,
+      policy: this.#workspace.policy(),
+      txn: this.#txn,
+      operations,
+      message,
+      author: this.#workspace.ident("author"),
+      committer: this.#workspace.ident("committer"),
+    });
+  }
+
+  #demand(base: NamespaceState | undefined): void {
+    const { namespace, expectTree } = this.#request;
+    const { ns } = this.#workspace;
+    if (base === undefined && namespace === "required")
+      throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
+    if (base !== undefined && namespace === "create")
+      throw new KvError("CAS_CONFLICT", `namespace '${ns}' exists already`, { hint: "use it" });
+    if (expectTree === undefined || base?.ledger.tree === expectTree) return;
+    throw new KvError(
+      "CAS_CONFLICT",
+      `the ledger is at tree ${base?.ledger.tree ?? "(none)"}, expected ${expectTree}`,
+      {
+        data: { expected: expectTree, actual: base?.ledger.tree },
+      },
+    );
+  }
+
+  /** Decides whether a failed try is tried again; returns the commit where the lost transaction is found in the ledger. */
+  async #recover(error: KvError, attempt: number, base: NamespaceState | undefined): Promise<Oid | undefined> {
+    const lost = error.data?.unknownOutcome === true;
+    const stale = error.code === "CAS_CONFLICT" || error.code === "POLICY_STALE";
+    if (!lost && !stale) throw error;
+    const known = await this.#acceptor.refresh(this.#txn, base);
+    if (known !== undefined) return known;
+    if (error.code === "CAS_CONFLICT" && this.#request.expectTree !== undefined) throw error;
+    if (attempt >= LIMITS.conflictRetries) throw error;
+    const { random } = this.#workspace.around.clock;
+    const most = Math.min(1000, 5 * 2 ** attempt);
+    await sleep((random(1)[0]! / 256) * most, undefined, { signal: this.#workspace.around.signal });
+    return undefined;
+  }
+}
+
+function committed(plan: PlannedTransaction): WriteOutcome {
+  const { ledger, tree, seq, txn, changes } = plan;
+  return { kind: "committed", ledger, tree, seq, txn, changes };
+}
