@@ -135,19 +135,20 @@ export function commitLinks(
   data: Buffer,
 ): { readonly tree: Oid; readonly parents: readonly Oid[] } {
   const size = format.hexSize;
+  // Slicing past the end throws, unlike a subarray: the commit may be cut short anywhere.
+  const textAt = (at: number, length: number): string => data.subarray(at, at + length).latin1Slice();
   const oidAt = (label: string, at: number): Oid => {
-    const oid = data.latin1Slice(at + label.length, at + label.length + size);
+    const oid = textAt(at + label.length, size);
     if (!isOid(format, oid) || data[at + label.length + size] !== 0x0a) {
       throw new KvError("BAD_OBJECT", `malformed commit: bad ${label.trim()} id`);
     }
     return oid;
   };
-  if (data.latin1Slice(0, 5) !== "tree ")
-    throw new KvError("BAD_OBJECT", "malformed commit: no tree line where it belongs");
+  if (textAt(0, 5) !== "tree ") throw new KvError("BAD_OBJECT", "malformed commit: no tree line where it belongs");
   const tree = oidAt("tree ", 0);
   const parents: Oid[] = [];
   let at = 5 + size + 1;
-  while (data.latin1Slice(at, at + 7) === "parent ") {
+  while (textAt(at, 7) === "parent ") {
     parents.push(oidAt("parent ", at));
     at += 7 + size + 1;
   }
