@@ -4,10 +4,12 @@
  * everything enters the repository through this check.
  */
 
+import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
+import { withRoom } from "../pack/grow.ts";
 import { visitLinks } from "./object-links.ts";
 
 /** What the check needs to know of a repository with a push in quarantine. */
@@ -30,7 +32,7 @@ export interface Disconnection {
 }
 
 const KINDS: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
-const KIND_NUMBER = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
+const NUMBERS = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
 
 /**
  * The first thing found that keeps `tips` from being complete, or undefined where they are. Every link's kind is checked
@@ -40,38 +42,95 @@ export async function findDisconnection(
   view: ConnectivityView,
   tips: readonly Oid[],
 ): Promise<Disconnection | undefined> {
-  const { format } = view.objects;
-  const seen = new OidTable(format);
-  // One number a pending object: its number in `seen` times eight, plus the kind its links say it has.
-  const pending: number[] = [];
+  const walk = new ConnectivityWalk(view);
+  for (const tip of tips) walk.start(tip);
   const slice = new TimeSlice();
-  for (const tip of tips) {
-    const before = seen.size;
-    if (seen.add(tip) === before) pending.push(before * 8);
-  }
-  const visit = (kind: ObjectKind, bytes: Buffer, at: number): void => {
-    const before = seen.size;
-    if (seen.addRaw(bytes, at) === before) pending.push(before * 8 + KIND_NUMBER[kind]);
-  };
-  for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
-    const oid = seen.oid(Math.floor(item / 8));
-    const expected = KINDS[item % 8];
-    const newKind = view.newKind(oid);
-    const found = newKind ?? view.oldKind(oid);
-    if (found === undefined || (expected !== undefined && found !== expected)) return { oid, expected, found };
-    // A blob leads nowhere: that it is here is all there is to know.
-    if (newKind !== undefined && newKind !== "blob") {
-      const object = view.objects.read(oid);
-      if (object === undefined) return { oid, expected, found: undefined };
-      visitLinks(format, object, visit);
-    }
+  for (;;) {
+    const step = walk.step();
+    if (step !== undefined) return step === "done" ? undefined : step;
     if (slice.isOver()) await slice.pause();
   }
-  return undefined;
 }
 
-/** One line about a disconnection, for a log or the progress text. */
+class ConnectivityWalk {
+  readonly #view: ConnectivityView;
+  readonly #seen: OidTable;
+  /** Kind each seen object is known or said to have, as a number of NUMBERS; 0 for a tip not yet looked at. */
+  #kinds = new Uint8Array(64);
+  readonly #pending: number[] = [];
+  #conflict: Disconnection | undefined;
+
+  constructor(view: ConnectivityView) {
+    this.#view = view;
+    this.#seen = new OidTable(view.objects.format);
+  }
+
+  start(tip: Oid): void {
+    const before = this.#seen.size;
+    const index = this.#seen.add(tip);
+    if (index === before) this.#push(index, 0);
+  }
+
+  /** Looks at one object: what is wrong, "done" where there is none left, or undefined to go on. */
+  step(): Disconnection | "done" | undefined {
+    const index = this.#pending.pop();
+    if (index === undefined) return "done";
+    const oid = this.#seen.oid(index);
+    const expected = KINDS[this.#kinds[index]!];
+    const newKind = this.#view.newKind(oid);
+    const found = newKind ?? this.#view.oldKind(oid);
+    if (found === undefined || (expected !== undefined && found !== expected)) return { oid, expected, found };
+    this.#kinds[index] = NUMBERS[found];
+    // A blob leads nowhere: that it is here is all there is to know.
+    if (newKind === undefined || newKind === "blob") return undefined;
+    const object = this.#view.objects.read(oid);
+    if (object === undefined) return { oid, expected, found: undefined };
+    visitLinks(this.#view.objects.format, object, (kind, bytes, at) => this.#link(kind, bytes, at));
+    return this.#conflict;
+  }
+
+  #link(kind: ObjectKind, bytes: Buffer, at: number): void {
+    const before = this.#seen.size;
+    const index = this.#seen.addRaw(bytes, at);
+    if (index === before) {
+      this.#push(index, NUMBERS[kind]);
+      return;
+    }
+    const known = KINDS[this.#kinds[index]!];
+    if (known === undefined) this.#kinds[index] = NUMBERS[kind];
+    else if (known !== kind) this.#conflict ??= { oid: this.#seen.oid(index), expected: kind, found: known };
+  }
+
+  #push(index: number, kind: number): void {
+    this.#kinds = withRoom(this.#kinds, index);
+    this.#kinds[index] = kind;
+    this.#pending.push(index);
+  }
+}
+
+/** One line about a disconnection, for a message. */
 export function describeDisconnection({ oid, expected, found }: Disconnection): string {
-  if (found === undefined) return `missing ${expected ?? "object"} ${oid}`;
-  return `${oid} is a ${found}, not a ${expected}`;
+  return found === undefined ? `missing ${expected ?? "object"} ${oid}` : `${oid} is a ${found}, not a ${expected}`;
+}
+
+/** Those of `tips` that are not connected, each with what is wrong with it in one line. */
+export async function unconnectedTips(view: ConnectivityView, tips: readonly Oid[]): Promise<Map<Oid, string>> {
+  const reasons = new Map<Oid, string>();
+  if ((await problemOf(view, tips)) === undefined) return reasons;
+  // Which of them it is matters only now.
+  for (const tip of tips) {
+    const problem = await problemOf(view, [tip]);
+    if (problem !== undefined) reasons.set(tip, problem);
+  }
+  return reasons;
+}
+
+async function problemOf(view: ConnectivityView, tips: readonly Oid[]): Promise<string | undefined> {
+  try {
+    const gap = await findDisconnection(view, tips);
+    return gap === undefined ? undefined : describeDisconnection(gap);
+  } catch (error) {
+    if (error instanceof KvError && error.code === "BAD_OBJECT") return error.message;
+    throw error;
+  }
 }

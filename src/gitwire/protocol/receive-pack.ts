@@ -7,9 +7,9 @@
  * them into the repository. A refusal is a report (`unpack ok`, `ng <ref> <reason>`) wherever the client can read one.
  */
 
-import { KvError, toKvError } from "../../errors.ts";
+import { toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
-import type { ObjectFormat, Oid } from "../object/oid.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
 import { Pack } from "../pack/pack-reader.ts";
 import { isValidRefName } from "../refs/ref-name.ts";
@@ -17,7 +17,7 @@ import type { ObjectStore } from "../store/object-store.ts";
 import { Quarantine } from "../store/quarantine.ts";
 import type { ByteSink, ByteSource, Duplex } from "./byte-stream.ts";
 import { agentToken, type Capabilities, capabilities, capabilityValue } from "./capabilities.ts";
-import { describeDisconnection, findDisconnection } from "./connectivity.ts";
+import { unconnectedTips } from "./connectivity.ts";
 import { PktReader, pktLine } from "./pkt-line.ts";
 import { type PushCommand, type PushLimits, type PushRequest, readPushRequest, sendsPack } from "./receive-commands.ts";
 import type { Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
@@ -242,34 +242,19 @@ class ReceiveSession {
     pack: Pack | undefined,
   ): Promise<void> {
     const { repo } = this.#options;
-    const view = {
-      objects,
-      newKind: (oid: Oid) => {
-        const offset = pack?.find(oid) ?? -1;
-        return offset < 0 ? undefined : pack?.kind(offset);
-      },
-      oldKind: (oid: Oid) => repo.objects.kind(oid),
+    const newKind = (oid: Oid): ObjectKind | undefined => {
+      const offset = pack?.find(oid) ?? -1;
+      return offset < 0 ? undefined : pack?.kind(offset);
     };
     const tips = commands.filter(({ newOid }) => newOid !== repo.format.zeroOid);
-    const all = tips.map(({ newOid }) => newOid);
-    if (!(await isConnected(all))) {
-      // Which of them it is matters only now.
-      for (const { ref, newOid } of tips) {
-        if (tips.length === 1 || !(await isConnected([newOid]))) this.#refused.set(ref, "missing necessary objects");
-      }
+    const reasons = await unconnectedTips(
+      { objects, newKind, oldKind: (oid) => repo.objects.kind(oid) },
+      tips.map(({ newOid }) => newOid),
+    );
+    for (const { ref, newOid } of tips) {
+      if (reasons.has(newOid)) this.#refused.set(ref, "missing necessary objects");
     }
-    const reply = this.#reply;
-    async function isConnected(oids: readonly Oid[]): Promise<boolean> {
-      try {
-        const gap = await findDisconnection(view, oids);
-        if (gap !== undefined && oids.length === 1) reply.progress(`error: ${describeDisconnection(gap)}\n`);
-        return gap === undefined;
-      } catch (error) {
-        if (!(error instanceof KvError) || error.code !== "BAD_OBJECT") throw error;
-        if (oids.length === 1) reply.progress(`error: ${error.message}\n`);
-        return false;
-      }
-    }
+    for (const reason of reasons.values()) this.#reply.progress(`error: ${reason}\n`);
   }
 
   /** One result for every command, in the order of the commands. */
@@ -278,7 +263,8 @@ class ReceiveSession {
     return this.#request.commands.map(({ ref }): RefResult => {
       const refusal = this.#refused.get(ref);
       if (refusal !== undefined) return { ref, status: "ng", reason: refusal };
-      return byRef.get(ref) ?? { ref, status: "ng", reason: "atomic push failure" };
+      const reason = this.#isAtomic() ? "atomic push failure" : "internal error";
+      return byRef.get(ref) ?? { ref, status: "ng", reason };
     });
   }
 }

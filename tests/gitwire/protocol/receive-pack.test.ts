@@ -1,0 +1,347 @@
+import { expect, test } from "bun:test";
+import * as fs from "node:fs";
+import { KvError } from "../../../src/errors.ts";
+import { hashObject, type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
+import { capabilities, capabilityValue } from "../../../src/gitwire/protocol/capabilities.ts";
+import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
+import { encodePushRequest } from "../../../src/gitwire/protocol/receive-commands.ts";
+import type { Push, ReceivePackHost } from "../../../src/gitwire/protocol/receive-pack-host.ts";
+import { readGreeting } from "../../../src/gitwire/protocol/ref-advertisement.ts";
+import { readReport } from "../../../src/gitwire/protocol/report-status.ts";
+import { repositoryHost } from "../../../src/gitwire/protocol/repository-host.ts";
+import { openRepository, type Repository } from "../../../src/gitwire/repo.ts";
+import { LIMITS } from "../../../src/limits.ts";
+import { fsck, git } from "../../support/git.ts";
+import { handPack, packOf } from "../../support/hand-pack.ts";
+import { random } from "../../support/random.ts";
+import { push, serveReceivePack } from "../../support/sessions.ts";
+import { tempDir } from "../../support/temp.ts";
+
+const ZERO = SHA1.zeroOid;
+
+interface Setup {
+  readonly repo: Repository;
+  readonly server: string;
+  readonly client: string;
+  readonly first: Oid;
+  readonly second: Oid;
+  /** What the server lacks of `second`. */
+  readonly pack: Buffer;
+}
+
+/** A bare server with one commit on main, and a client one commit ahead. */
+function setup(): Setup {
+  const dir = tempDir("receive");
+  const [server, client] = [`${dir}/server.git`, `${dir}/client`];
+  git(dir, "init", "-q", "--bare", "-b", "main", server);
+  git(dir, "init", "-q", "-b", "main", client);
+  fs.writeFileSync(`${client}/a`, "one\n");
+  git(client, "add", ".");
+  git(client, "commit", "-q", "-m", "one");
+  git(client, "push", "-q", server, "main");
+  fs.mkdirSync(`${client}/sub`);
+  fs.writeFileSync(`${client}/sub/b`, "two\n");
+  git(client, "add", ".");
+  git(client, "commit", "-q", "-m", "two");
+  const [first, second] = [git(client, "rev-parse", "HEAD^"), git(client, "rev-parse", "HEAD")];
+  return { repo: openRepository(server), server, client, first, second, pack: packOf(client, [second, `^${first}`]) };
+}
+
+/** Everything in the server's object folder, to see that nothing was left. */
+function objectFiles(server: string): string[] {
+  return (fs.readdirSync(`${server}/objects`, { recursive: true }) as string[]).sort();
+}
+
+const ng = (ref: string, reason: string) => ({ ref, status: "ng", reason }) as const;
+const ok = (ref: string) => ({ ref, status: "ok" }) as const;
+
+test("advertises what git itself advertises", async () => {
+  const { repo, server, client } = setup();
+  git(client, "tag", "-a", "-m", "t", "v1", "HEAD^");
+  git(client, "push", "-q", server, "v1", "HEAD^:refs/kv/main");
+  for (const version of [0, 1] as const) {
+    const { output } = await serveReceivePack(repo, Buffer.alloc(0), { advertise: "only", stateless: false, version });
+    const ours = await readGreeting(new PktReader(bytesSource(output)));
+    if (ours.kind !== "refs") throw new Error("no refs");
+    expect(ours.version).toBe(version);
+    expect(ours.refs.map(({ name, oid }) => `${oid} ${name}`)).toEqual(
+      git(server, "for-each-ref", "--format=%(objectname) %(refname)").split("\n"),
+    );
+    const names =
+      "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format agent";
+    expect([...ours.capabilities.keys()]).toEqual(names.split(" "));
+    expect(capabilityValue(ours.capabilities, "object-format")).toBe("sha1");
+  }
+  const http = await serveReceivePack(repo, Buffer.alloc(0), { advertise: "only" });
+  expect(http.output.toString()).toStartWith("001f# service=git-receive-pack\n0000");
+});
+
+test("takes a push, makes it last, and says so", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const commands = [
+    { ref: "refs/heads/main", oldOid: first, newOid: second },
+    { ref: "refs/kv/main", oldOid: ZERO, newOid: second },
+  ];
+  const { report, progress } = await push(repo, commands, pack, { atomic: true });
+  expect(report).toEqual({ unpack: "ok", refs: [ok("refs/heads/main"), ok("refs/kv/main")] });
+  expect(progress).toBe("");
+  expect(git(server, "rev-parse", "main", "refs/kv/main")).toBe(`${second}\n${second}`);
+  expect(fsck(server)).toBe("");
+  expect(objectFiles(server).filter((name) => name.startsWith("tmp"))).toEqual([]);
+});
+
+test("a pack that is cut or damaged anywhere changes nothing", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const before = objectFiles(server);
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  const rnd = random("damaged pack");
+  const damaged: Buffer[] = [];
+  for (let length = 0; length < pack.length; length += 7) damaged.push(pack.subarray(0, length));
+  for (let at = 0; at < pack.length; at += 5) {
+    const bytes = Buffer.from(pack);
+    bytes[at] = bytes[at]! ^ (1 << rnd.int(8));
+    damaged.push(bytes);
+  }
+  const more = Buffer.from(pack);
+  more.writeUInt32BE(more.readUInt32BE(8) + 1, 8);
+  damaged.push(more);
+  for (const bytes of damaged) {
+    const { report } = await push(repo, commands, bytes);
+    expect(report.unpack).toMatch(/^(BAD_PACK|LIMIT_EXCEEDED): /);
+    expect(report.refs).toEqual([ng("refs/heads/main", "unpacker error")]);
+  }
+  expect(objectFiles(server)).toEqual(before);
+  expect(git(server, "rev-parse", "main")).toBe(first);
+  // And the server is none the worse for it.
+  expect((await push(repo, commands, pack)).report.refs).toEqual([ok("refs/heads/main")]);
+});
+
+test("a tip whose objects are not all there is refused, the others are not", async () => {
+  const { repo, server, client, first, second } = setup();
+  const before = objectFiles(server);
+  const blob = git(client, "rev-parse", `${second}:sub/b`);
+  const without = packOf(client, [second, `^${first}`, `^${blob}`]);
+  const commands = [
+    { ref: "refs/heads/main", oldOid: first, newOid: second },
+    { ref: "refs/heads/copy", oldOid: ZERO, newOid: first },
+  ];
+  const atomic = await push(repo, commands, without, { atomic: true });
+  expect(atomic.report).toEqual({
+    unpack: "ok",
+    refs: [ng("refs/heads/main", "missing necessary objects"), ng("refs/heads/copy", "atomic push failure")],
+  });
+  expect(atomic.progress).toContain(`missing blob ${blob}`);
+  expect(objectFiles(server)).toEqual(before);
+  const { report } = await push(repo, commands, without);
+  expect(report.refs).toEqual([ng("refs/heads/main", "missing necessary objects"), ok("refs/heads/copy")]);
+  expect(git(server, "rev-parse", "main", "copy")).toBe(`${first}\n${first}`);
+  const nowhere = [{ ref: "refs/heads/new", oldOid: ZERO, newOid: "1".repeat(40) }];
+  expect((await push(repo, nowhere, handPack([]))).report.refs).toEqual([
+    ng("refs/heads/new", "missing necessary objects"),
+  ]);
+});
+
+test("an object of the wrong kind or shape is refused where it is linked", async () => {
+  const { repo, server, client, first } = setup();
+  const before = objectFiles(server);
+  const person = "A <a@b> 1 +0000";
+  const commit = (tree: Oid, parents: readonly Oid[] = []): Buffer =>
+    Buffer.from(
+      `tree ${tree}\n${parents.map((p) => `parent ${p}\n`).join("")}author ${person}\ncommitter ${person}\n\nx\n`,
+    );
+  const entry = (mode: string, oid: Oid): Buffer =>
+    Buffer.concat([Buffer.from(`${mode} x\0`), Buffer.from(oid, "hex")]);
+  const blob = git(client, "rev-parse", `${first}:a`);
+  const tree = git(client, "rev-parse", `${first}^{tree}`);
+  const bad: [string, (readonly ["commit" | "tree" | "blob" | "tag", Buffer])[]][] = [
+    ["a blob as tree", [["commit", commit(blob)]]],
+    ["a tree as parent", [["commit", commit(tree, [tree])]]],
+    [
+      "a tree as blob",
+      [
+        ["commit", commit(hashObject(SHA1, "tree", entry("100644", tree)))],
+        ["tree", entry("100644", tree)],
+      ],
+    ],
+    [
+      "a blob as subtree",
+      [
+        ["commit", commit(hashObject(SHA1, "tree", entry("40000", blob)))],
+        ["tree", entry("40000", blob)],
+      ],
+    ],
+    ["a missing parent", [["commit", commit(tree, ["1".repeat(40)])]]],
+    ["no commit at all", [["commit", Buffer.from("tree")]]],
+    ["half a commit", [["commit", Buffer.from(`tree ${tree}\nparent ${first}`)]]],
+    ["an empty commit", [["commit", Buffer.alloc(0)]]],
+    [
+      "a torn tree",
+      [
+        ["commit", commit(hashObject(SHA1, "tree", Buffer.from("40000 x\0abc")))],
+        ["tree", Buffer.from("40000 x\0abc")],
+      ],
+    ],
+    ["a tag on nothing", [["tag", Buffer.from(`object ${"1".repeat(40)}\ntype commit\ntag x\n`)]]],
+    ["a tag that lies", [["tag", Buffer.from(`object ${blob}\ntype commit\ntag x\n`)]]],
+    ["a torn tag", [["tag", Buffer.from("object")]]],
+  ];
+  for (const [name, objects] of bad) {
+    const [kind, data] = objects[0]!;
+    const commands = [{ ref: "refs/heads/bad", oldOid: ZERO, newOid: hashObject(SHA1, kind, data) }];
+    const { report, progress } = await push(repo, commands, handPack(objects));
+    expect([name, report.refs]).toEqual([name, [ng("refs/heads/bad", "missing necessary objects")]]);
+    expect(progress).toStartWith("error: ");
+  }
+  expect(objectFiles(server)).toEqual(before);
+});
+
+test("a stale old value moves nothing, in git's words", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const before = objectFiles(server);
+  const stale = [{ ref: "refs/heads/main", oldOid: second, newOid: second }];
+  const lone = await push(repo, stale, pack);
+  expect(lone.report.refs).toEqual([ng("refs/heads/main", "failed to update ref")]);
+  expect(lone.progress).toBe(`error: cannot lock ref 'refs/heads/main': is at ${first} but expected ${second}\n`);
+  const created = await push(repo, [{ ref: "refs/heads/main", oldOid: ZERO, newOid: second }], pack);
+  expect(created.progress).toBe("error: cannot lock ref 'refs/heads/main': reference already exists\n");
+  const gone = await push(repo, [{ ref: "refs/heads/x", oldOid: first, newOid: second }], pack);
+  expect(gone.progress).toBe("error: cannot lock ref 'refs/heads/x': unable to resolve reference 'refs/heads/x'\n");
+  const both = [...stale, { ref: "refs/kv/main", oldOid: ZERO, newOid: second }];
+  const together = await push(repo, both, pack, { atomic: true });
+  expect(together.report.refs).toEqual([
+    ng("refs/heads/main", "atomic transaction failed"),
+    ng("refs/kv/main", "atomic transaction failed"),
+  ]);
+  expect(objectFiles(server)).toEqual(before);
+  expect((await push(repo, both, pack)).report.refs).toEqual([
+    ng("refs/heads/main", "failed to update ref"),
+    ok("refs/kv/main"),
+  ]);
+  expect(fsck(server)).toBe("");
+});
+
+test("odd ref names and a ref named twice", async () => {
+  const { repo, first } = setup();
+  const create = (ref: string) => ({ ref, oldOid: ZERO, newOid: first });
+  const names = ["HEAD", "refs/heads/a..b", "refs/heads/x.lock", "main", "refs/../evil", "refs/heads/a b"];
+  for (const name of names) {
+    const { report, progress } = await push(repo, [create(name)], handPack([]));
+    // A name with a space reads as a shorter name in a report, so only the session's own words tell.
+    expect(report.refs[0]?.status).toBe("ng");
+    expect(progress).toBe(`error: refusing to update funny ref '${name}' remotely\n`);
+  }
+  const twice = await push(repo, [create("refs/heads/x"), create("refs/heads/x")], handPack([]));
+  expect(twice.report.refs.map(({ status }) => status)).toEqual(["ng", "ng"]);
+  expect(repo.refs.resolve("refs/heads/x")).toBeUndefined();
+});
+
+test("without sidebands and with the older report", async () => {
+  const { repo, first, second, pack } = setup();
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  const request = encodePushRequest({ commands, capabilities: capabilities(["report-status"]), pushOptions: [] });
+  const { output } = await serveReceivePack(repo, Buffer.concat([request, pack]));
+  expect(await readReport(new PktReader(bytesSource(output)))).toEqual({ unpack: "ok", refs: [ok("refs/heads/main")] });
+  const silent = encodePushRequest({
+    commands: [{ ref: "refs/heads/main", oldOid: second, newOid: ZERO }],
+    capabilities: capabilities(["delete-refs"]),
+    pushOptions: [],
+  });
+  expect((await serveReceivePack(repo, silent)).output.length).toBe(0);
+});
+
+test("nothing to push, and requests that make no sense", async () => {
+  const { repo, first } = setup();
+  for (const input of ["", "0000"]) {
+    expect(await serveReceivePack(repo, Buffer.from(input))).toEqual({ output: Buffer.alloc(0), error: undefined });
+  }
+  const bad = await serveReceivePack(repo, Buffer.from("GET / HTTP/1.1\r\n\r\n"));
+  expect(bad.error).toBeInstanceOf(KvError);
+  expect(bad.output.toString()).toMatch(/^[0-9a-f]{4}ERR bad packet length/);
+  const many = Array.from({ length: 5 }, (_, i) => ({ ref: `refs/heads/${i}`, oldOid: ZERO, newOid: first }));
+  const request = encodePushRequest({ commands: many, capabilities: capabilities(), pushOptions: [] });
+  const limited = await serveReceivePack(repo, request, { limits: { ...LIMITS, refsPerPush: 4 } });
+  expect(limited.output.toString()).toContain("a push moves at most 4 refs");
+});
+
+test("limits on the pack", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const before = objectFiles(server);
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  for (const limits of [{ packBytes: 100 }, { packObjects: 2 }, { objectBytes: 20 }]) {
+    const { report } = await push(repo, commands, pack, { limits: { ...LIMITS, ...limits } });
+    expect(report.unpack).toStartWith("LIMIT_EXCEEDED: ");
+  }
+  expect(objectFiles(server)).toEqual(before);
+});
+
+/** A host that refuses or fails as told, over the ordinary one. */
+function hostThat(repo: Repository, overrides: Partial<ReceivePackHost>): ReceivePackHost {
+  const usual = repositoryHost(repo);
+  return { refs: () => usual.refs(), apply: (given) => usual.apply(given), ...overrides };
+}
+
+test("a host sees the push with its objects, and its words get through", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const before = objectFiles(server);
+  const commands = [{ ref: "refs/kv/main", oldOid: ZERO, newOid: second }];
+  let seen: Push | undefined;
+  const host = hostThat(repo, {
+    apply: async (given) => {
+      seen = given;
+      given.progress("looking...\n");
+      expect(given.objects.read(second)?.kind).toBe("commit");
+      expect(given.objects.read(first)?.kind).toBe("commit");
+      expect(repo.objects.has(second)).toBe(false);
+      throw new KvError("CAS_CONFLICT", "the tip moved");
+    },
+  });
+  const { report, progress } = await push(repo, commands, pack, { host, pushOptions: ["expect-tree=1", "ü"] });
+  expect(report).toEqual({ unpack: "ok", refs: [ng("refs/kv/main", "CAS_CONFLICT: the tip moved")] });
+  expect(progress).toBe("looking...\nhint: read the new state and try again\n");
+  expect(seen).toMatchObject({ commands, atomic: false, pushOptions: ["expect-tree=1", "ü"], agent: "test/1" });
+  expect(objectFiles(server)).toEqual(before);
+});
+
+test("a host that refuses beforehand never sees the pack, and needs none to be whole", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const before = objectFiles(server);
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  const host = hostThat(repo, {
+    preflight: async (intent) => intent.commands.map(({ ref }) => ng(ref, "NOT_LEADER: ask the other one")),
+    apply: async () => {
+      throw new Error("apply was called");
+    },
+  });
+  for (const bytes of [pack, pack.subarray(0, 50), Buffer.alloc(0)]) {
+    const { report } = await push(repo, commands, bytes, { host });
+    expect(report.refs).toEqual([ng("refs/heads/main", "NOT_LEADER: ask the other one")]);
+  }
+  expect(objectFiles(server)).toEqual(before);
+});
+
+test("a bug in a host is no refusal: the client learns that the outcome is unknown", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const before = objectFiles(server);
+  const host = hostThat(repo, {
+    apply: async () => {
+      throw new TypeError("secret detail");
+    },
+  });
+  const request = encodePushRequest({
+    commands: [{ ref: "refs/heads/main", oldOid: first, newOid: second }],
+    capabilities: capabilities(["report-status"], ["side-band-64k"]),
+    pushOptions: [],
+  });
+  const { output, error } = await serveReceivePack(repo, Buffer.concat([request, pack]), { host });
+  expect(error).toBeInstanceOf(TypeError);
+  expect(output.toString()).toBe("0014\x03internal error\n");
+  expect(objectFiles(server)).toEqual(before);
+});
+
+test("a host that forgets a command gets it refused", async () => {
+  const { repo, first } = setup();
+  const host = hostThat(repo, { apply: async () => [] });
+  const { report } = await push(repo, [{ ref: "refs/heads/x", oldOid: ZERO, newOid: first }], handPack([]), { host });
+  expect(report.refs[0]?.status).toBe("ng");
+});
