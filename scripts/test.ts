@@ -25,3 +25,5 @@ const failed = count("fail");
 const unnamed = status !== 0 && failed === 0 ? Math.max(1, count("error")) : 0;
 console.log(`${count("pass")} passed, ${failed + unnamed} failed`);
 process.exit(status);
+
+export {};

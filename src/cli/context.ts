@@ -2,9 +2,9 @@
 
 import type { Clock } from "../clock.ts";
 import { assert } from "../errors.ts";
-import type { FlagSpec } from "./command.ts";
 import type { FlagValue } from "./flags.ts";
 import type { Output } from "./output.ts";
+import type { FlagSpec } from "./spec.ts";
 import type { Stdin } from "./stdin.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;

@@ -3,15 +3,15 @@
  *
  *   --flag  --no-flag        switch          --  ends the flags
  *   --flag=V  --flag V       value           -   is an argument
- *   -f  -fV  -f V  -qf V     short forms     -5  is an argument, as no flag is a digit
+ *   -f  -fV  -f V  -qf V     short forms     -5  is an argument, unless it is a flag of the table
  *
  * Nothing is guessed: an unknown flag, a value where none belongs, a missing value and a second, different value are
  * errors, because a mistyped condition that is dropped would silently overwrite.
  */
 
 import { KvError } from "../errors.ts";
-import type { FlagSpec } from "./command.ts";
 import { nearest } from "./nearest.ts";
+import type { FlagSpec } from "./spec.ts";
 
 /** What was given for each flag: a switch, a value, or the values of a repeatable flag. */
 export type FlagValue = boolean | string | readonly string[];
@@ -45,6 +45,10 @@ export class FlagSet {
 
   find(name: string): FlagSpec | undefined {
     return this.#byName.get(name);
+  }
+
+  hasLetter(letter: string): boolean {
+    return this.#byLetter.has(letter);
   }
 
   letter(letter: string): FlagSpec {
@@ -86,15 +90,16 @@ export function parseFlags(
       return argv.length;
     }
     if (token.startsWith("--")) at += long(token.slice(2), argv[at + 1], known, into);
-    else if (isShort(token)) at += short(token, argv[at + 1], known, into);
+    else if (isShort(token, known)) at += short(token, argv[at + 1], known, into);
     else if (untilWord) return at;
     else into.args.push(token);
   }
   return at;
 }
 
-function isShort(token: string): boolean {
-  return token.length > 1 && token[0] === "-" && !/^-[0-9.]/.test(token);
+function isShort(token: string, known: FlagSet): boolean {
+  if (token.length < 2 || token[0] !== "-") return false;
+  return !/[0-9.]/.test(token[1]!) || known.hasLetter(token[1]!);
 }
 
 /** Takes `--<body>`; the result is how many of the following arguments it used. */
@@ -109,7 +114,7 @@ function long(body: string, next: string | undefined, known: FlagSet, into: Pars
     return 0;
   }
   const spec = known.named(name);
-  if (spec.type !== "boolean") return putValue(spec, `--${name}`, value, next, into);
+  if (spec.type !== "boolean") return putValue(spec, `--${name}`, value, next, known, into);
   if (value !== undefined) throw new KvError("USAGE", `flag --${name} takes no value`);
   put(spec, true, into);
   return 0;
@@ -121,7 +126,7 @@ function short(token: string, next: string | undefined, known: FlagSet, into: Pa
     const spec = known.letter(token[i]!);
     if (spec.type !== "boolean") {
       const rest = token.slice(i + 1);
-      return putValue(spec, `-${token[i]}`, rest === "" ? undefined : rest.replace(/^=/, ""), next, into);
+      return putValue(spec, `-${token[i]}`, rest === "" ? undefined : rest.replace(/^=/, ""), next, known, into);
     }
     put(spec, true, into);
   }
@@ -133,13 +138,14 @@ function putValue(
   written: string,
   value: string | undefined,
   next: string | undefined,
+  known: FlagSet,
   into: Parsed,
 ): 0 | 1 {
   if (value !== undefined) {
     put(spec, value, into);
     return 0;
   }
-  if (next === undefined || next === "--" || isFlagLike(next)) {
+  if (next === undefined || isFlagLike(next, known)) {
     const long = `--${spec.name}=${valueName(spec)}`;
     throw new KvError("USAGE", `flag ${written} needs a value`, {
       hint: next === undefined ? `write ${long}` : `a value that begins with '-' is written ${long}`,
@@ -163,8 +169,8 @@ export function valueName(spec: FlagSpec): string {
   return spec.value ?? spec.choices?.join("|") ?? "VALUE";
 }
 
-function isFlagLike(token: string): boolean {
-  return token.startsWith("--") || isShort(token);
+function isFlagLike(token: string, known: FlagSet): boolean {
+  return token.startsWith("--") || isShort(token, known);
 }
 
 function put(spec: FlagSpec, value: boolean | string, into: Parsed): void {

@@ -1,6 +1,6 @@
 /** The flags every command of every program takes. */
 
-import type { FlagSpec } from "./command.ts";
+import type { FlagSpec } from "./spec.ts";
 
 export const COMMON_FLAGS: readonly FlagSpec[] = [
   { name: "json", type: "boolean", summary: "Answer in JSON, one object a line, errors too" },

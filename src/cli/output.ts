@@ -3,9 +3,8 @@
  * to stderr, hints and progress only where it is a terminal.
  */
 
-import * as tty from "node:tty";
 import { KvError, toKvError } from "../errors.ts";
-import { writeFully } from "../fd.ts";
+import { isTerminal, writeFully } from "../fd.ts";
 
 /** How much of the answer is gathered before it is written: one write(2) a line makes a long list slow. */
 const GATHER = 64 * 1024;
@@ -48,8 +47,8 @@ export class Output {
     this.debug = options.debug;
     this.#stdout = options.stdout ?? 1;
     this.#stderr = options.stderr ?? 2;
-    this.answersTerminal = tty.isatty(this.#stdout);
-    this.notesTerminal = tty.isatty(this.#stderr);
+    this.answersTerminal = isTerminal(this.#stdout);
+    this.notesTerminal = isTerminal(this.#stderr);
     const plain = options.noColor || (options.env.NO_COLOR ?? "") !== "" || options.env.TERM === "dumb";
     this.color = this.notesTerminal && !plain;
   }

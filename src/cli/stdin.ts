@@ -1,13 +1,13 @@
 /** Standard input. Read asynchronously, so that Ctrl-C is heard while nothing arrives. */
 
-import * as tty from "node:tty";
 import { KvError } from "../errors.ts";
+import { isTerminal } from "../fd.ts";
 
 export class Stdin {
   #reader: AsyncIterator<Uint8Array> | undefined;
 
   get isTerminal(): boolean {
-    return tty.isatty(0);
+    return isTerminal(0);
   }
 
   /**

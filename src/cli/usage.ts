@@ -1,7 +1,8 @@
 /** The text of help, made from the table. */
 
-import type { ArgSpec, Command, FlagSpec, Program } from "./command.ts";
+import type { Command, Program } from "./command.ts";
 import { valueName } from "./flags.ts";
+import type { ArgSpec, FlagSpec } from "./spec.ts";
 
 const WIDTH = 80;
 

@@ -4,8 +4,9 @@
  */
 
 import { builtins } from "../cli/builtins.ts";
-import type { Command, FlagSpec, Program } from "../cli/command.ts";
+import type { Command, Program } from "../cli/command.ts";
 import { COMMON_FLAGS } from "../cli/globals.ts";
+import type { FlagSpec } from "../cli/spec.ts";
 
 const GLOBALS: readonly FlagSpec[] = [
   { name: "ns", type: "string", value: "NAME", summary: "The namespace (default: kv.namespace, else main)" },

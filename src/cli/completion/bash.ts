@@ -1,6 +1,7 @@
 /** Completion for bash. Works with and without bash-completion, and as `git kv` through git's own completion. */
 
-import type { Command, FlagSpec, Program } from "../command.ts";
+import type { Command, Program } from "../command.ts";
+import type { FlagSpec } from "../spec.ts";
 import { gitWord, groups, identifier, nextWords, offered, ownFlags, quote, spellings, takesValue } from "./shape.ts";
 
 export function bash(program: Program): string {

@@ -1,6 +1,7 @@
 /** Completion for fish, for the executable and, where git runs it, for `git <word>`. */
 
-import type { Command, FlagSpec, Program } from "../command.ts";
+import type { Command, Program } from "../command.ts";
+import type { FlagSpec } from "../spec.ts";
 import { gitWord, groups, identifier, nextWords, offered, ownFlags, spellings, takesValue } from "./shape.ts";
 
 export function fish(program: Program): string {

@@ -1,6 +1,7 @@
 /** What the scripts of all shells need of the table. */
 
-import type { Command, FlagSpec, Program } from "../command.ts";
+import type { Command, Program } from "../command.ts";
+import type { FlagSpec } from "../spec.ts";
 
 /** Commands that are offered. */
 export function offered(program: Program): readonly Command[] {

@@ -1,7 +1,8 @@
 /** Completion for zsh, for the executable; zsh's completion of git finds `_git-kv` for `git kv` by its name. */
 
-import type { ArgSpec, Command, FlagSpec, Program } from "../command.ts";
+import type { Command, Program } from "../command.ts";
 import { valueName } from "../flags.ts";
+import type { ArgSpec, FlagSpec } from "../spec.ts";
 import { gitWord, groups, identifier, nextWords, offered, ownFlags, quote, takesValue } from "./shape.ts";
 
 export function zsh(program: Program): string {
