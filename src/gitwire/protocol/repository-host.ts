@@ -6,13 +6,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { type KvError, toKvError } from "../../errors.ts";
-import { isMissing } from "../disk.ts";
 import type { Oid } from "../object/oid.ts";
-import { readLooseRef } from "../refs/loose-refs.ts";
 import type { RefTransaction } from "../refs/ref-transaction.ts";
 import type { Repository } from "../repo.ts";
+import { checkedOutBranches } from "./checked-out.ts";
 import { CommitGraph } from "./commit-graph.ts";
-import { isHidden } from "./hidden-refs.ts";
+import { hiddenRefPatterns, isHidden } from "./hidden-refs.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { AdvertisedRef, Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
 import type { RefResult } from "./report-status.ts";
@@ -23,19 +22,26 @@ type Action = "ignore" | "warn" | "refuse" | "default";
 /** Hooks that may refuse a push. This host runs none, so a repository that has one takes no push through it. */
 const GUARDS = ["pre-receive", "update", "reference-transaction"];
 
+export interface RepositoryHostOptions {
+  /** The caller has seen to what the repository's hooks are there for, so that they keep no push out. */
+  readonly hooksSatisfied?: boolean;
+}
+
 /** The host of `repo`. */
-export function repositoryHost(repo: Repository): ReceivePackHost {
-  return new RepositoryHost(repo);
+export function repositoryHost(repo: Repository, options: RepositoryHostOptions = {}): ReceivePackHost {
+  return new RepositoryHost(repo, options.hooksSatisfied ?? false);
 }
 
 class RepositoryHost implements ReceivePackHost {
   readonly #repo: Repository;
   readonly #hidden: readonly string[];
+  readonly #hooksSatisfied: boolean;
   #checkedOut: ReadonlySet<string> | undefined;
 
-  constructor(repo: Repository) {
+  constructor(repo: Repository, hooksSatisfied: boolean) {
     this.#repo = repo;
-    this.#hidden = [...repo.config.getAll("transfer.hideRefs"), ...repo.config.getAll("receive.hideRefs")];
+    this.#hooksSatisfied = hooksSatisfied;
+    this.#hidden = hiddenRefPatterns(repo.config, "receive");
   }
 
   refs(): AdvertisedRef[] {
@@ -101,6 +107,10 @@ class RepositoryHost implements ReceivePackHost {
     const { ref } = command;
     const isDelete = command.newOid === this.#repo.format.zeroOid;
     if (isHidden(ref, this.#hidden)) return isDelete ? "deny deleting a hidden ref" : "deny updating a hidden ref";
+    if (!ref.includes("/", "refs/".length)) {
+      say(`error: refusing to create funny ref '${ref}' remotely\n`);
+      return "funny refname";
+    }
     const guard = this.#guard();
     if (guard !== undefined) {
       say(`error: the hook '${guard}' of this repository is not run by this server, so it takes no push\n`);
@@ -163,25 +173,14 @@ class RepositoryHost implements ReceivePackHost {
     return this.#repo.config.getBool(name) === true ? "refuse" : "ignore";
   }
 
-  /** Branches checked out in some worktree. */
   #checkedOutBranches(): ReadonlySet<string> {
-    if (this.#checkedOut !== undefined) return this.#checkedOut;
-    const { commonDir, format } = this.#repo;
-    const heads = listDir(path.join(commonDir, "worktrees")).map((name) =>
-      path.join(commonDir, "worktrees", name, "HEAD"),
-    );
-    if (this.#repo.config.getBool("core.bare") !== true) heads.push(path.join(commonDir, "HEAD"));
-    const branches = new Set<string>();
-    for (const file of heads) {
-      const head = readLooseRef(file, "HEAD", format);
-      if (head?.kind === "symbolic") branches.add(head.target);
-    }
-    this.#checkedOut = branches;
-    return branches;
+    this.#checkedOut ??= checkedOutBranches(this.#repo);
+    return this.#checkedOut;
   }
 
   /** A hook that could refuse a push, where there is one. */
   #guard(): string | undefined {
+    if (this.#hooksSatisfied) return undefined;
     const { config, gitDir, commonDir, worktree } = this.#repo;
     const configured = config.getPath("core.hooksPath");
     const hooks =
@@ -212,15 +211,6 @@ function lockError(error: KvError): string {
   if (isZero(actual)) return `cannot lock ref '${ref}': unable to resolve reference '${ref}'`;
   if (isZero(expected)) return `cannot lock ref '${ref}': reference already exists`;
   return `cannot lock ref '${ref}': is at ${actual} but expected ${expected}`;
-}
-
-function listDir(dir: string): string[] {
-  try {
-    return fs.readdirSync(dir);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
 }
 
 function isExecutable(file: string): boolean {

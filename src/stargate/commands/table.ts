@@ -3,10 +3,109 @@
 import { builtins } from "../../cli/builtins.ts";
 import type { Command, Program } from "../../cli/command.ts";
 import { COMMON_FLAGS } from "../../cli/globals.ts";
+import type { FlagSpec } from "../../cli/spec.ts";
 
 const TOPICS = ["Serve", "Operate", "Other"] as const;
 
-const COMMANDS: readonly Command[] = [];
+const REPO: FlagSpec = {
+  name: "repo",
+  type: "string",
+  value: "PATH",
+  complete: "directory",
+  summary: "The repository (default: STARGATE_REPO, else the one we are in)",
+};
+const REPOS: FlagSpec = {
+  name: "repo",
+  type: "repeatable",
+  value: "[NAME=]PATH",
+  complete: "directory",
+  summary: "A repository to serve, under its folder's name unless NAME is given; may be repeated",
+};
+const MIRROR_REMOTE: FlagSpec = {
+  name: "mirror-remote",
+  type: "string",
+  value: "NAME|URL",
+  summary: "The mirror: a remote of the repository's config, or an address",
+};
+
+const COMMANDS: readonly Command[] = [
+  {
+    name: "serve",
+    topic: "Serve",
+    summary: "Run the Stargate of one or more repositories",
+    flags: [
+      REPOS,
+      {
+        name: "listen",
+        type: "string",
+        value: "HOST:PORT",
+        summary: "Address of the HTTP listener (default 127.0.0.1:8418); port 0 takes a free one",
+      },
+      {
+        name: "socket",
+        type: "string",
+        value: "PATH",
+        complete: "file",
+        summary: "Path of the unix socket (default: stargate/socket in the repository)",
+      },
+      MIRROR_REMOTE,
+      {
+        name: "policy-path",
+        type: "string",
+        value: "FILE",
+        summary: "Path of the policy on the default branch (default .kv/policy.yaml)",
+      },
+    ],
+    details: `Prints one line for each listener on stderr when it is ready. SIGTERM finishes what is under way and exits 0.
+Flags win over STARGATE_LISTEN, STARGATE_SOCKET, STARGATE_MIRROR_REMOTE, STARGATE_POLICY_PATH and STARGATE_ANONYMOUS_READ, and
+these over stargate.yaml in the repository.`,
+    examples: ["serve --repo /srv/git/kv.git", "serve --repo org/kv.git=/srv/git/kv.git --listen 127.0.0.1:0"],
+    load: () => import("./serve.ts"),
+  },
+  {
+    name: "token add",
+    topic: "Operate",
+    summary: "Make an access token and print it, once",
+    flags: [
+      REPO,
+      {
+        name: "name",
+        type: "string",
+        value: "NAME",
+        summary: "What the token is called in the log and in 'token list'",
+      },
+      {
+        name: "scope",
+        type: "string",
+        value: "SCOPE",
+        choices: ["read", "write", "admin"],
+        summary: "What it allows (default write)",
+      },
+      {
+        name: "expires",
+        type: "string",
+        value: "TIME",
+        summary: "When it ends: a time, or a duration from now such as 90d (default: never)",
+      },
+    ],
+    load: async () => ({ run: (await import("./token.ts")).add }),
+  },
+  {
+    name: "token list",
+    topic: "Operate",
+    summary: "List the access tokens by name",
+    flags: [REPO],
+    load: async () => ({ run: (await import("./token.ts")).list }),
+  },
+  {
+    name: "token revoke",
+    topic: "Operate",
+    summary: "Take an access token back",
+    args: [{ name: "name", count: "one", summary: "The token's name" }],
+    flags: [REPO],
+    load: async () => ({ run: (await import("./token.ts")).revoke }),
+  },
+];
 
 export const PROGRAM: Program = {
   name: "git-kv-stargate",

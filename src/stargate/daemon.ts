@@ -1,0 +1,122 @@
+/** The daemon: gates, doors and mirrors of the repositories it serves, started and stopped together. */
+
+import type { Clock } from "../clock.ts";
+import { KvError } from "../errors.ts";
+import { openRepository } from "../gitwire/repo.ts";
+import { Gate, type Stage } from "./gate.ts";
+import { HttpDoor } from "./http-door.ts";
+import type { Log } from "./log.ts";
+import { storingHost } from "./ordinary-host.ts";
+import { Registry, type RepositorySpec } from "./registry.ts";
+import type { Served } from "./service.ts";
+import { loadSettings, parseListen, type SettingFlags, type Settings } from "./settings.ts";
+import { SocketDoor } from "./socket-door.ts";
+
+export interface DaemonOptions {
+  readonly repositories: readonly RepositorySpec[];
+  readonly flags: SettingFlags;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Something a person should know, though the work goes on. */
+  readonly warn: (text: string) => void;
+  /** The storage of a repository can no longer be trusted: end the process. */
+  readonly onFailure: (error: KvError) => void;
+  readonly onStage?: (stage: Stage) => void;
+}
+
+/** Milliseconds for what is under way when the daemon is told to stop. */
+const DRAIN = 60_000;
+
+/** Longest path of a unix socket, with the byte that ends it (unix(7), macOS being the shorter). */
+const SOCKET_PATH_MAX = process.platform === "darwin" ? 104 : 108;
+
+interface Unit {
+  readonly served: Served;
+  readonly settings: Settings;
+}
+
+export class Daemon {
+  /** One line for each listener: `http://127.0.0.1:8418`, `unix:/srv/kv.git/stargate/socket`. */
+  readonly listeners: string[] = [];
+  readonly registry = new Registry();
+  readonly #units: Unit[] = [];
+  readonly #http: HttpDoor[] = [];
+  readonly #sockets: SocketDoor[] = [];
+  readonly #options: DaemonOptions;
+
+  private constructor(options: DaemonOptions) {
+    this.#options = options;
+  }
+
+  /** Opens everything, or nothing. Throws LOCKED, CONFIG, NOT_A_REPOSITORY, IO ... */
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const daemon = new Daemon(options);
+    try {
+      for (const spec of options.repositories) await daemon.#open(spec);
+      await daemon.#listen();
+      return daemon;
+    } catch (error) {
+      await daemon.stop(0);
+      throw error;
+    }
+  }
+
+  /** Takes nothing new, finishes what is under way and lets go of everything. */
+  async stop(drain = DRAIN): Promise<void> {
+    await Promise.all([...this.#http, ...this.#sockets].map((door) => door.close(drain)));
+    for (const { served } of this.#units) served.gate.close();
+    this.#units.length = 0;
+  }
+
+  async #open({ name, dir }: RepositorySpec): Promise<void> {
+    const { flags, env, clock, log, onFailure, onStage } = this.#options;
+    const repo = openRepository(dir, env);
+    const settings = loadSettings(repo.gitDir, flags, env);
+    repo.close();
+    const gate = await Gate.open({
+      dir,
+      settings,
+      env,
+      clock,
+      log: (level, component, fields) => log(level, component, { repo: name, ...fields }),
+      role: "serve",
+      onFailure,
+      ...(onStage !== undefined && { onStage }),
+    });
+    try {
+      const served: Served = { name, gate, ordinary: storingHost(gate), mirror: undefined };
+      this.registry.add(served);
+      this.#units.push({ served, settings });
+    } catch (error) {
+      gate.close();
+      throw error;
+    }
+  }
+
+  async #listen(): Promise<void> {
+    const { registry } = this;
+    const { clock, log, flags, env } = this.#options;
+    const addresses = new Set(this.#units.map(({ settings }) => settings.listen));
+    for (const address of addresses) {
+      const door = new HttpDoor({ ...parseListen(address), registry, log, now: () => clock.now() });
+      this.#http.push(door);
+      this.listeners.push(door.url);
+    }
+    const named = (flags.socket ?? env.STARGATE_SOCKET) !== undefined;
+    for (const path of new Set(this.#units.map(({ settings }) => settings.socket))) {
+      if (Buffer.byteLength(path) >= SOCKET_PATH_MAX) this.#socketTooLong(path, named);
+      else {
+        this.#sockets.push(await SocketDoor.listen(path, registry, clock, log));
+        this.listeners.push(`unix:${path}`);
+      }
+    }
+  }
+
+  #socketTooLong(path: string, named: boolean): void {
+    const hint = "give a shorter one with --socket or in stargate.yaml";
+    const message = `the path of the socket is longer than the system allows: ${path}`;
+    if (named) throw new KvError("CONFIG", message, { hint });
+    this.#options.warn(`${message}; ${hint}, or there is no way in over SSH`);
+  }
+}

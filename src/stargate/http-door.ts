@@ -1,0 +1,195 @@
+/**
+ * The HTTP door: git's smart protocol (git: gitprotocol-http) and the status call.
+ *
+ *     GET  /<name>/info/refs?service=git-upload-pack | git-receive-pack
+ *     POST /<name>/git-upload-pack, /<name>/git-receive-pack
+ *     GET  /<name>/kv/status
+ *
+ * Who asks is known before anything of a body is used. Bodies stream in both directions.
+ */
+
+import { KvError, toKvError } from "../errors.ts";
+import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
+import { LIMITS } from "../limits.ts";
+import { authenticate } from "./http-auth.ts";
+import { bodySource, ResponseBody } from "./http-stream.ts";
+import type { Log } from "./log.ts";
+import type { Registry } from "./registry.ts";
+import { protocolVersion, type Served, serveSession } from "./service.ts";
+import { statusOf } from "./status.ts";
+import { allows, type Identity, type Scope } from "./tokens.ts";
+
+/** Seconds a connection may say nothing; Bun allows no more. */
+const IDLE_SECONDS = 255;
+
+export interface HttpDoorOptions {
+  readonly hostname: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly registry: Registry;
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+type Route =
+  | { readonly kind: "advertise"; readonly name: string }
+  | { readonly kind: "service"; readonly name: string; readonly service: Service }
+  | { readonly kind: "status"; readonly name: string };
+
+const NO_CACHE = {
+  "Cache-Control": "no-cache, max-age=0, must-revalidate",
+  Expires: "Fri, 01 Jan 1980 00:00:00 GMT",
+  Pragma: "no-cache",
+} as const;
+
+export class HttpDoor {
+  readonly #options: HttpDoorOptions;
+  readonly #server: Bun.Server<undefined>;
+  readonly #sessions = new Set<Promise<void>>();
+  #isClosing = false;
+
+  /** Listens. Throws IO where the address cannot be had. */
+  constructor(options: HttpDoorOptions) {
+    this.#options = options;
+    try {
+      this.#server = Bun.serve({
+        hostname: options.hostname,
+        port: options.port,
+        idleTimeout: IDLE_SECONDS,
+        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+        fetch: (request) => this.#handle(request),
+        error: (error) => text(500, `internal error: ${toKvError(error).code}`),
+      });
+    } catch (error) {
+      const { hostname, port } = options;
+      throw new KvError("IO", `cannot listen on ${hostname}:${port}: ${toKvError(error).message}`, { cause: error });
+    }
+  }
+
+  /** `http://127.0.0.1:8418` */
+  get url(): string {
+    const { hostname } = this.#options;
+    return `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.#server.port}`;
+  }
+
+  /** Takes nothing new and waits for what is under way, `most` milliseconds at the most. */
+  async close(most: number): Promise<void> {
+    this.#isClosing = true;
+    const stopped = this.#server.stop(false);
+    const drained = Promise.allSettled([...this.#sessions]);
+    await Promise.race([drained, Bun.sleep(most)]);
+    // What is left are connections that nothing happens on.
+    await Promise.race([stopped, Bun.sleep(50)]);
+    await this.#server.stop(true);
+  }
+
+  async #handle(request: Request): Promise<Response> {
+    if (this.#isClosing) return text(503, "the Stargate is shutting down", { Connection: "close", "Retry-After": "1" });
+    const url = new URL(request.url);
+    const route = routeOf(url.pathname);
+    const served = route === undefined ? undefined : this.#options.registry.byName(route.name);
+    if (route === undefined || served === undefined) return text(404, "no such repository");
+    if (route.kind === "status") return this.#status(request, served);
+    const service = route.kind === "service" ? route.service : serviceOf(url.searchParams.get("service"));
+    const method = route.kind === "service" ? "POST" : "GET";
+    if (request.method !== method) return text(405, `use ${method}`, { Allow: method });
+    if (service === undefined) return text(403, "only git's smart HTTP protocol is spoken here: give ?service=");
+    const who = this.#admit(request, served, service === "git-receive-pack" ? "write" : "read");
+    if (who instanceof Response) return who;
+    if (route.kind === "service") return this.#post(request, served, service, who);
+    return this.#serve(request, served, service, who, "only");
+  }
+
+  #post(request: Request, served: Served, service: Service, who: Identity): Response {
+    const type = request.headers.get("content-type");
+    const expected = `application/x-${service}-request`;
+    if (type !== expected) return text(415, `the content type is not ${expected}`);
+    const encoding = request.headers.get("content-encoding") ?? "identity";
+    if (!/^(?:identity|x-gzip|gzip)$/i.test(encoding)) return text(415, "only gzip is unpacked here");
+    return this.#serve(request, served, service, who, "skip");
+  }
+
+  /** Who asks, or the response that sends them away. */
+  #admit(request: Request, served: Served, needed: Scope): Identity | Response {
+    const { gate, name } = served;
+    const found = authenticate(request.headers.get("authorization"), gate.tokens, this.#options.now());
+    if (found.kind === "known") {
+      if (allows(found.who.scope, needed)) return found.who;
+      return text(403, `this token may ${found.who.scope}, ${needed} is needed`);
+    }
+    if (found.kind === "none" && needed === "read" && gate.settings.anonymousRead) {
+      return { name: "anonymous", scope: "read" };
+    }
+    const why = found.kind === "none" ? "a token is needed" : "the token is not known, or expired or revoked";
+    return text(401, `${why}: give it as the password`, {
+      "WWW-Authenticate": `Basic realm="${name}", charset="UTF-8"`,
+    });
+  }
+
+  #serve(request: Request, served: Served, service: Service, who: Identity, advertise: "only" | "skip"): Response {
+    const body = new ResponseBody();
+    const gzip = /gzip/i.test(request.headers.get("content-encoding") ?? "");
+    const most = service === "git-upload-pack" ? LIMITS.requestBody : Number.POSITIVE_INFINITY;
+    const input = bodySource(request.body, gzip, most);
+    const version = protocolVersion(request.headers.get("git-protocol"));
+    const session = serveSession(
+      served,
+      { input, output: body },
+      { service, version, stateless: true, advertise, who },
+    );
+    this.#track(
+      session.then(
+        () => body.end(),
+        (error: unknown) => this.#failed(served, service, who, toKvError(error), body),
+      ),
+    );
+    const kind = advertise === "only" ? "advertisement" : "result";
+    return new Response(body.stream, { headers: { ...NO_CACHE, "Content-Type": `application/x-${service}-${kind}` } });
+  }
+
+  #failed(served: Served, service: Service, who: Identity, error: KvError, body: ResponseBody): void {
+    const { code, message, stack } = error;
+    const level = code === "BUG" || code === "CORRUPT" ? "error" : "info";
+    const more = code === "BUG" ? { stack } : {};
+    this.#options.log(level, service, { repo: served.name, code, message, who: who.name, ...more });
+    // Where an error could be said it was; the body ends then, so that the client reads it.
+    if (code === "NETWORK") body.abort(error);
+    else body.end();
+  }
+
+  #track(session: Promise<void>): void {
+    this.#sessions.add(session);
+    session.finally(() => this.#sessions.delete(session));
+  }
+
+  #status(request: Request, served: Served): Response {
+    if (request.method !== "GET") return text(405, "use GET", { Allow: "GET" });
+    const who = this.#admit(request, served, "read");
+    if (who instanceof Response) return who;
+    return Response.json(statusOf(served, this.#options.now()), { headers: NO_CACHE });
+  }
+}
+
+function routeOf(pathname: string): Route | undefined {
+  let path: string;
+  try {
+    path = decodeURIComponent(pathname);
+  } catch {
+    return undefined;
+  }
+  const [, name, tail] = /^\/(.+?)\/(info\/refs|git-upload-pack|git-receive-pack|kv\/status)$/.exec(path) ?? [];
+  if (name === undefined || tail === undefined) return undefined;
+  if (tail === "info/refs") return { kind: "advertise", name };
+  return tail === "kv/status" ? { kind: "status", name } : { kind: "service", name, service: tail as Service };
+}
+
+function serviceOf(name: string | null): Service | undefined {
+  return name === "git-upload-pack" || name === "git-receive-pack" ? name : undefined;
+}
+
+function text(status: number, message: string, headers: Record<string, string> = {}): Response {
+  return new Response(`${message}\n`, {
+    status,
+    headers: { ...NO_CACHE, "Content-Type": "text/plain; charset=utf-8", ...headers },
+  });
+}

@@ -1,0 +1,108 @@
+/** The unix socket door: sshd's forced command and the stdio programs hand their bytes to the daemon here. */
+
+import * as fs from "node:fs";
+import * as net from "node:net";
+import * as path from "node:path";
+import { utf8 } from "../bytes.ts";
+import type { Clock } from "../clock.ts";
+import { KvError, toKvError } from "../errors.ts";
+import { pktLine } from "../gitwire/protocol/pkt-line.ts";
+import type { Log } from "./log.ts";
+import type { Registry } from "./registry.ts";
+import { protocolVersion, serveSession } from "./service.ts";
+import { readCall, type SocketCall } from "./socket-call.ts";
+import { socketSink, socketSource } from "./socket-stream.ts";
+import { statusOf } from "./status.ts";
+import { allows } from "./tokens.ts";
+
+export class SocketDoor {
+  readonly #path: string;
+  readonly #server: net.Server;
+  readonly #registry: Registry;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #sockets = new Set<net.Socket>();
+  readonly #sessions = new Set<Promise<void>>();
+
+  private constructor(socketPath: string, registry: Registry, clock: Clock, log: Log) {
+    this.#path = socketPath;
+    this.#registry = registry;
+    this.#clock = clock;
+    this.#log = log;
+    this.#server = net.createServer({ allowHalfOpen: true }, (socket) => this.#take(socket));
+  }
+
+  /** Listens at `socketPath`; a socket a dead process left there is replaced. Throws LOCKED where another one listens, IO. */
+  static async listen(socketPath: string, registry: Registry, clock: Clock, log: Log): Promise<SocketDoor> {
+    const door = new SocketDoor(socketPath, registry, clock, log);
+    fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o750 });
+    await removeStale(socketPath);
+    await new Promise<void>((resolve, reject) => {
+      door.#server.once("error", (error) => reject(toKvError(error)));
+      door.#server.listen(socketPath, resolve);
+    });
+    fs.chmodSync(socketPath, 0o660);
+    return door;
+  }
+
+  /** Takes nothing new and waits for what is under way, `most` milliseconds at the most. */
+  async close(most: number): Promise<void> {
+    this.#server.close();
+    await Promise.race([Promise.allSettled([...this.#sessions]), Bun.sleep(most)]);
+    for (const socket of this.#sockets) socket.destroy();
+    fs.rmSync(this.#path, { force: true });
+  }
+
+  #take(socket: net.Socket): void {
+    this.#sockets.add(socket);
+    socket.on("close", () => this.#sockets.delete(socket));
+    // Errors show at the next read or write; without a listener they would end the process.
+    socket.on("error", () => {});
+    const session = this.#serve(socket).catch((error: unknown) => {
+      const { code, message } = toKvError(error);
+      this.#log(code === "BUG" ? "error" : "info", "socket", { code, message });
+    });
+    this.#sessions.add(session);
+    session.finally(() => {
+      this.#sessions.delete(session);
+      socket.end();
+    });
+  }
+
+  async #serve(socket: net.Socket): Promise<void> {
+    const output = socketSink(socket);
+    const { call, rest } = await readCall(socketSource(socket));
+    const served = this.#registry.byNameOrPath(call.repo);
+    if (served === undefined) return output.write(pktLine("ERR no such repository\n"));
+    if (call.service === "status")
+      return output.write(utf8(`${JSON.stringify(statusOf(served, this.#clock.now()))}\n`));
+    const refusal = refuse(call);
+    if (refusal !== undefined) return output.write(pktLine(`ERR ${refusal}\n`));
+    const { service, user, scope, protocol } = call;
+    const who = { name: user, scope };
+    const version = protocolVersion(protocol);
+    await serveSession(served, { input: rest, output }, { service, version, stateless: false, advertise: "both", who });
+  }
+}
+
+function refuse({ service, scope, user }: SocketCall): string | undefined {
+  const needed = service === "git-receive-pack" ? "write" : "read";
+  return allows(scope, needed) ? undefined : `FORBIDDEN: '${user}' may ${scope}, ${needed} is needed`;
+}
+
+async function removeStale(socketPath: string): Promise<void> {
+  if (!fs.existsSync(socketPath)) return;
+  if (!fs.lstatSync(socketPath).isSocket()) throw new KvError("IO", `${socketPath} is there and is no socket`);
+  const isAlive = await new Promise<boolean>((resolve) => {
+    const socket = net.connect(socketPath, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+  if (isAlive)
+    throw new KvError("LOCKED", `another process listens on ${socketPath}`, {
+      hint: "stop it, or give another --socket",
+    });
+  fs.rmSync(socketPath, { force: true });
+}

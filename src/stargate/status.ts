@@ -1,0 +1,125 @@
+/** What `git-kv-stargate status` and `git kv stargate status` show of one repository. */
+
+import { commitLinks } from "../gitwire/object/commit.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { findEntry } from "../gitwire/object/tree.ts";
+import { namespacePolicy, policyText } from "../kv/policy.ts";
+import { stateAt } from "../kv/state.ts";
+import { AGENT } from "./agent.ts";
+import type { Gate } from "./gate.ts";
+import type { MirrorReport } from "./mirror-report.ts";
+import type { Served } from "./service.ts";
+
+/** One namespace. */
+export interface NamespaceStatus {
+  readonly ns: string;
+  readonly ledger: Oid;
+  readonly seq: number;
+  readonly epoch: string;
+  readonly requireSignedCommits: boolean;
+  readonly verify: string;
+  /** Transactions the mirror does not have, of those this Stargate accepted; absent without a mirror. */
+  readonly backlog?: number;
+  /** Age of the oldest of them in milliseconds. */
+  readonly lag?: number;
+}
+
+export interface PolicyStatus {
+  /** Commit at refs/kv-policy. */
+  readonly oid: Oid;
+  readonly pushUrl?: string;
+  /** `same`, or how the file on the default branch differs from what is in force. */
+  readonly drift: "same" | "differs" | "no file";
+  readonly error?: string;
+}
+
+export interface Status {
+  readonly name: string;
+  readonly agent: string;
+  readonly role: "leader";
+  readonly format: string;
+  /** Whether pushes are taken; else why not. */
+  readonly writable: boolean;
+  readonly error?: string;
+  readonly policy: PolicyStatus | null;
+  readonly namespaces: readonly NamespaceStatus[];
+  readonly mirror: MirrorReport | null;
+}
+
+/** Gathers the status of `served`; `now` in milliseconds since 1970. */
+export function statusOf(served: Served, now: number): Status {
+  const { gate, name, mirror } = served;
+  return {
+    name,
+    agent: AGENT,
+    role: "leader",
+    format: gate.repo.format.name,
+    writable: gate.failure === undefined,
+    ...(gate.failure !== undefined && { error: gate.failure.message }),
+    policy: policyStatus(gate) ?? null,
+    namespaces: gate.repo.refs.list("refs/kv/").map(({ name: ref, oid }) => {
+      return namespaceStatus(gate, ref.slice("refs/kv/".length), oid, mirror !== undefined, now);
+    }),
+    mirror: mirror?.report() ?? null,
+  };
+}
+
+function namespaceStatus(gate: Gate, ns: string, oid: Oid, hasMirror: boolean, now: number): NamespaceStatus {
+  const { ledger } = stateAt(gate.repo.objects, oid);
+  const rules = rulesOf(gate, ns);
+  const { count, oldest } = gate.journal.backlog(ns);
+  return {
+    ns,
+    ledger: oid,
+    seq: ledger.seq,
+    epoch: ledger.epoch,
+    requireSignedCommits: rules.requireSignedCommits,
+    verify: rules.verify.kind === "sample" ? `sample:${rules.verify.keys}` : rules.verify.kind,
+    ...(hasMirror && { backlog: count, lag: oldest === undefined ? 0 : Math.max(0, now - oldest) }),
+  };
+}
+
+function rulesOf(gate: Gate, ns: string): ReturnType<typeof namespacePolicy> {
+  try {
+    return namespacePolicy(gate.policy()?.policy, ns);
+  } catch {
+    // A policy that cannot be read stands in the status by itself.
+    return namespacePolicy(undefined, ns);
+  }
+}
+
+function policyStatus(gate: Gate): PolicyStatus | undefined {
+  const oid = gate.repo.refs.resolve("refs/kv-policy");
+  if (oid === undefined) return undefined;
+  try {
+    const inForce = gate.policy();
+    const written = writtenPolicy(gate);
+    const drift =
+      written === undefined ? "no file" : written === policyText(gate.repo.objects, oid) ? "same" : "differs";
+    const pushUrl = inForce?.policy.pushUrl;
+    return { oid, drift, ...(pushUrl !== undefined && { pushUrl }) };
+  } catch (error) {
+    return { oid, drift: "differs", error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** The policy file as it stands on the default branch. */
+export function writtenPolicy(gate: Gate): string | undefined {
+  const { refs, objects } = gate.repo;
+  const branch = refs.resolve("HEAD");
+  return branch === undefined ? undefined : fileAt(objects, branch, gate.settings.policyPath)?.toString("utf8");
+}
+
+/** Content of the file at `path` in the commit `oid`, or undefined. */
+export function fileAt(objects: ObjectSource, oid: Oid, path: string): Buffer | undefined {
+  let at = commitLinks(objects.format, readAs(objects, oid, "commit")).tree;
+  for (const name of path.split("/")) {
+    const object = objects.read(at);
+    const entry = object?.kind === "tree" ? findEntry(objects.format, object.data, name) : undefined;
+    if (entry === undefined) return undefined;
+    at = entry.oid;
+  }
+  const object = objects.read(at);
+  return object?.kind === "blob" ? object.data : undefined;
+}
