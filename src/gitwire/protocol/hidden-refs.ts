@@ -5,6 +5,14 @@
  *     pattern = ["!"] ["^"] prefix        "!" shows again what an earlier line hides; the last match counts
  */
 
+import type { GitConfig } from "../config.ts";
+
+/** The patterns for one service, in the order of the config files, which is what counts. */
+export function hiddenRefPatterns(config: GitConfig, section: "receive" | "uploadpack"): string[] {
+  const names = new Set(["transfer.hiderefs", `${section}.hiderefs`]);
+  return config.entries().flatMap(({ name, value }) => (names.has(name) && value !== undefined ? [value] : []));
+}
+
 /** True where `ref` is hidden by `patterns`, which come in the order of the config. */
 export function isHidden(ref: string, patterns: readonly string[]): boolean {
   for (let i = patterns.length - 1; i >= 0; i--) {

@@ -172,7 +172,7 @@ class ReceiveSession {
     const seen = new Set<string>();
     for (const { ref } of this.#request.commands) {
       if (!ref.startsWith("refs/") || !isValidRefName(ref)) {
-        this.#reply.progress(`error: refusing to update funny ref '${ref}' remotely\n`);
+        this.#reply.progress(`error: refusing to create funny ref '${ref}' remotely\n`);
         this.#refused.set(ref, "funny refname");
       } else if (seen.has(ref)) {
         this.#refused.set(ref, `multiple updates for ref '${ref}' not allowed`);

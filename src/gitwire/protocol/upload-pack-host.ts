@@ -4,7 +4,7 @@ import type { GitConfig } from "../config.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import type { RefStore } from "../refs/ref-store.ts";
 import type { ObjectStore } from "../store/object-store.ts";
-import { isHidden } from "./hidden-refs.ts";
+import { hiddenRefPatterns, isHidden } from "./hidden-refs.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
 
 /** HEAD of a repository whose branch has no commit yet. */
@@ -33,7 +33,7 @@ export interface ServedRepository {
 
 /** The ordinary repository: every ref, but for those its config hides. */
 export function repositoryUploadHost(repo: ServedRepository): UploadPackHost {
-  const hidden = [...repo.config.getAll("transfer.hideRefs"), ...repo.config.getAll("uploadpack.hideRefs")];
+  const hidden = hiddenRefPatterns(repo.config, "uploadpack");
   return {
     objects: repo.objects,
     refs: (prefixes = []) => visibleRefs(repo.refs, prefixes, hidden),

@@ -229,7 +229,7 @@ test("odd ref names and a ref named twice", async () => {
     const { report, progress } = await push(repo, [create(name)], handPack([]));
     // A name with a space reads as a shorter name in a report, so only the session's own words tell.
     expect(report.refs[0]?.status).toBe("ng");
-    expect(progress).toBe(`error: refusing to update funny ref '${name}' remotely\n`);
+    expect(progress).toBe(`error: refusing to create funny ref '${name}' remotely\n`);
   }
   const twice = await push(repo, [create("refs/heads/x"), create("refs/heads/x")], handPack([]));
   expect(twice.report.refs.map(({ status }) => status)).toEqual(["ng", "ng"]);
