@@ -23,6 +23,8 @@ export interface HttpBackendOptions {
   readonly login?: string;
   /** Answers instead of git where it returns a response. */
   readonly intercept?: (request: Request, url: URL) => Response | undefined | Promise<Response | undefined>;
+  /** Ends each connection after its answer. */
+  readonly closes?: boolean;
   readonly tls?: { readonly cert: string; readonly key: string };
 }
 
@@ -47,7 +49,9 @@ export function startHttpBackend(root: string, options: HttpBackendOptions = {})
           headers: { "WWW-Authenticate": 'Basic realm="test"', "Content-Type": "text/plain" },
         });
       }
-      return backend(root, request, url);
+      const response = await backend(root, request, url);
+      if (options.closes === true) response.headers.set("Connection", "close");
+      return response;
     },
   });
   const port = server.port!;

@@ -63,7 +63,7 @@ class NegotiationV0 {
     for (let lines = 0; lines < LIMITS.fetchLines; lines++) {
       const ack = await this.#readAck();
       if (ack.kind === "nak") return this.#pack();
-      this.#take(ack.oid, batches);
+      this.#take(ack, batches);
       if (ack.status === undefined) return this.#pack();
     }
     throw this.#confused("endless acknowledgements");
@@ -84,15 +84,16 @@ class NegotiationV0 {
     for (let lines = 0; lines < LIMITS.fetchLines; lines++) {
       const ack = await this.#readAck();
       if (ack.kind === "nak") return;
-      this.#take(ack.oid, batches);
+      this.#take(ack, batches);
       if (ack.status === "ready") this.#ready = true;
       if (ack.status === undefined) throw this.#confused("a last ACK before done");
     }
     throw this.#confused("endless acknowledgements");
   }
 
-  #take(oid: Oid, batches: HaveBatches): void {
-    if (batches.acknowledge(oid)) this.#common.push(oid);
+  /** A `ready` names the have it comes after, which need not be common. */
+  #take(ack: Acknowledgement & { readonly kind: "ack" }, batches: HaveBatches): void {
+    if (ack.status !== "ready" && batches.acknowledge(ack.oid)) this.#common.push(ack.oid);
   }
 
   async #readAck(): Promise<Acknowledgement> {

@@ -15,7 +15,7 @@ import { Quarantine } from "../store/quarantine.ts";
 import type { ByteSource } from "./byte-stream.ts";
 import { agentToken, type Capabilities, capabilities } from "./capabilities.ts";
 import { encodeCommandRequest } from "./command-request.ts";
-import { describeDisconnection, findDisconnection } from "./connectivity.ts";
+import { unconnectedTips } from "./connectivity.ts";
 import { negotiateV0 } from "./fetch-negotiation-v0.ts";
 import { negotiateV2 } from "./fetch-negotiation-v2.ts";
 import { checkFormat, ErrorLineReader, greetingOf } from "./greeting.ts";
@@ -151,8 +151,7 @@ async function storePack(
     while ((await source.read()) !== undefined);
     await checkConnected(indexed, wants, quarantine, objects);
     if (indexed === undefined) return undefined;
-    quarantine.migrate();
-    objects.refresh();
+    quarantine.migrate(objects);
     return indexed;
   } finally {
     quarantine.discard();
@@ -176,9 +175,9 @@ async function checkConnected(
       },
       oldKind: (oid: Oid) => objects.kind(oid),
     };
-    const gap = await findDisconnection(view, wants);
-    if (gap === undefined) return;
-    throw new KvError("BAD_PACK", `the server did not send all that was asked for: ${describeDisconnection(gap)}`);
+    const [problem] = (await unconnectedTips(view, wants)).values();
+    if (problem === undefined) return;
+    throw new KvError("BAD_PACK", `the server did not send all that was asked for: ${problem}`);
   } finally {
     pack?.close();
   }

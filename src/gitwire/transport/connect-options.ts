@@ -10,12 +10,14 @@ export interface ConnectOptions {
   readonly agent: string;
   /** Protocol version to ask for: `protocol.version`, else 2 (a push is always 0). The server may answer with a lower one. */
   readonly version?: 0 | 1 | 2;
-  /** `remote.<name>.uploadpack` or `.receivepack`: what to run on the other side of ssh. */
+  /** `remote.<name>.uploadpack` or `.receivepack`: what to run on the other side of ssh or for a local path. */
   readonly program?: string | undefined;
   /** `remote.<name>.proxy`. */
   readonly proxy?: string | undefined;
   /** Takes what ssh and the remote's git write to stderr; without it that goes to our stderr. */
   readonly onMessage?: (text: string) => void;
+  /** What a relative local path is relative to: the worktree's root. Default: the current folder. */
+  readonly cwd?: string;
   /** Breaks the connection off. */
   readonly signal?: AbortSignal;
 }

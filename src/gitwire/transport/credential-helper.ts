@@ -76,7 +76,7 @@ function helperCommand(value: string): string {
   return `git-credential-${value}`;
 }
 
-/** Runs the helper; one that fails has no answer, as with git. Its stderr is the user's. */
+/** Runs the helper. What it says counts even where it fails, as with git. Its stderr is the user's. */
 async function run(command: string, input: string, env: Environment): Promise<string> {
   const child = Bun.spawn(["/bin/sh", "-c", command], {
     stdin: Buffer.from(input),
@@ -85,7 +85,8 @@ async function run(command: string, input: string, env: Environment): Promise<st
     env: { ...env, PATH: helperPath(env) },
   });
   const output = await new Response(child.stdout).text();
-  return (await child.exited) === 0 ? output : "";
+  await child.exited;
+  return output;
 }
 
 /** Where git keeps its own helpers (`cache`, `libsecret`); git puts its folder first in PATH for them. */

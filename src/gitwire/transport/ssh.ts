@@ -4,13 +4,13 @@
  */
 
 import * as path from "node:path";
-import { asBuffer } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { GitConfig } from "../config.ts";
 import type { Service } from "../protocol/ref-advertisement.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { type Environment, shellCommand, shellQuote, withoutRepository } from "./environment.ts";
-import { type Connection, StreamTransport } from "./stream-transport.ts";
+import { startProcess } from "./process-connection.ts";
+import { StreamTransport } from "./stream-transport.ts";
 import type { SshUrl } from "./url.ts";
 
 type Variant = "auto" | "ssh" | "simple" | "plink" | "putty" | "tortoiseplink";
@@ -23,75 +23,15 @@ export async function connectSsh(
   options: ConnectOptions,
 ): Promise<StreamTransport> {
   const { command, variables } = await sshCommand(url, service, options);
-  const capture = options.onMessage !== undefined;
-  const child = spawnSsh(command, { ...withoutRepository(options.env), ...variables }, capture);
-  const stop = (): void => child.kill();
-  options.signal?.addEventListener("abort", stop, { once: true });
-  const words = capture ? readWords(child.stderr as ReadableStream<Uint8Array>, options.onMessage!) : undefined;
-  const input = (child.stdout as ReadableStream<Uint8Array>).getReader();
-  const connection: Connection = {
-    input: {
-      read: async () => {
-        const { done, value } = await input.read();
-        return done ? undefined : asBuffer(value);
-      },
-    },
-    output: {
-      write: async (bytes) => {
-        try {
-          child.stdin.write(bytes);
-          await child.stdin.flush();
-        } catch (cause) {
-          throw new KvError("NETWORK", `the connection to ${shownUrl} broke`, { cause });
-        }
-      },
-    },
-    explainSilence: async () => {
-      const status = await child.exited;
-      return silence(shownUrl, status, await words);
-    },
-    close: async (inOrder) => {
-      options.signal?.removeEventListener("abort", stop);
-      await Promise.resolve(child.stdin.end()).catch(() => {});
-      if (!inOrder) child.kill();
-      await input.cancel().catch(() => {});
-      child.unref();
-    },
-  };
+  const env = { ...withoutRepository(options.env), ...variables };
+  const connection = startProcess({ ...options, command, env, shownUrl, hints: HINTS });
   return new StreamTransport(shownUrl, service, connection);
 }
 
-function spawnSsh(command: string[], env: Environment, capture: boolean) {
-  try {
-    // lazy: bytes are read when they are asked for, else a server faster than us would fill our memory.
-    return Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: capture ? "pipe" : "inherit", env, lazy: true });
-  } catch (cause) {
-    throw new KvError("NETWORK", `cannot run '${command[0]}'`, {
-      cause,
-      hint: "install ssh, or name another program in core.sshCommand",
-    });
-  }
-}
-
-/** What ssh and the server's git say on stderr, handed on as it comes; the last of it is kept for an error message. */
-async function readWords(stream: ReadableStream<Uint8Array>, onMessage: (text: string) => void): Promise<string> {
-  const decoder = new TextDecoder();
-  let last = "";
-  for await (const chunk of stream) {
-    const text = decoder.decode(chunk, { stream: true });
-    onMessage(text);
-    last = (last + text).slice(-2_000);
-  }
-  return last.trim();
-}
-
-function silence(shownUrl: string, status: number, words: string | undefined): KvError {
-  const said = words === undefined || words === "" ? "" : `: ${words.split("\n").at(-1)!.trim()}`;
-  return new KvError("NETWORK", `cannot read from ${shownUrl} (ssh exited with ${status})${said}`, {
-    hint: "check that the host can be reached, that your key may log in and that the repository exists",
-    data: { status },
-  });
-}
+const HINTS = {
+  notStarted: "install ssh, or name another program in core.sshCommand",
+  silent: "check that the host can be reached, that your key may log in and that the repository exists",
+};
 
 /** The command line, and what it needs in its environment. */
 export async function sshCommand(

@@ -1,0 +1,225 @@
+import { afterAll, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { type FetchResult, fetchPack, lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
+import type { Transport } from "../../../src/gitwire/protocol/transport.ts";
+import { openRepository } from "../../../src/gitwire/repo.ts";
+import { connect } from "../../../src/gitwire/transport/connect.ts";
+import { AGENT, connectOptions } from "../../support/connect.ts";
+import { failureOf } from "../../support/failure.ts";
+import { fsck, git } from "../../support/git.ts";
+import { startHttpBackend } from "../../support/http-backend.ts";
+import { addCommit, addCommits, bareRepository, repositoryWith } from "../../support/push.ts";
+
+const { dir: SOURCE, commits: COMMITS } = repositoryWith(40);
+git(SOURCE, "tag", "-a", "-m", "a tag", "v1", COMMITS[20]!);
+git(SOURCE, "symbolic-ref", "refs/heads/alias", "refs/heads/main");
+const http = startHttpBackend(path.dirname(SOURCE));
+afterAll(() => {
+  http.stop();
+});
+
+/** Where a repository is and what serves it: real git over HTTP and over a pipe (as behind ssh), our own session by its path. */
+interface Way {
+  readonly address: string;
+  readonly program: string | undefined;
+}
+const WAYS: Readonly<Record<string, (dir: string) => Way>> = {
+  http: (dir) => ({ address: `${http.url}/${path.basename(dir)}`, program: undefined }),
+  pipe: (dir) => ({ address: dir, program: "git upload-pack" }),
+  local: (dir) => ({ address: dir, program: undefined }),
+};
+
+function open({ address, program }: Way, version: Version): Promise<Transport> {
+  return connect(address, "git-upload-pack", { ...connectOptions(), version, program });
+}
+const VERSIONS = [0, 1, 2] as const;
+type Version = (typeof VERSIONS)[number];
+
+/** Fetches what `ref` has into `into` and moves its own branch there, as a fetch does. */
+async function fetchInto(
+  into: string,
+  way: Way,
+  version: Version,
+  options: { ref?: string; includeTag?: boolean; progress?: (text: string) => void } = {},
+): Promise<FetchResult> {
+  const repo = openRepository(into);
+  const { ref = "refs/heads/main", ...rest } = options;
+  const transport = await open(way, version);
+  try {
+    const { refs } = await lsRefs(transport, [ref], { agent: AGENT });
+    const oid = refs.find(({ name }) => name === ref)!.oid;
+    const haves = repo.refs.list().map((own) => own.oid);
+    const result = await fetchPack(transport, { wants: [oid], haves, destination: repo, agent: AGENT, ...rest });
+    git(into, "update-ref", ref, oid);
+    return result;
+  } finally {
+    await transport.close();
+    repo.close();
+  }
+}
+
+for (const [name, way] of Object.entries(WAYS)) {
+  // v1 is v0 with one line before it: once is enough, and each way takes its time.
+  for (const version of VERSIONS.filter((each) => each !== 1 || name === "http")) {
+    test(`${name}, v${version}: refs, tags peeled and symbolic refs told`, async () => {
+      const transport = await open(way(SOURCE), version);
+      const all = await lsRefs(transport, [], { agent: AGENT });
+      await transport.close();
+      expect(all.refs.map(({ name, oid }) => `${oid} ${name}`)).toEqual([
+        `${COMMITS[39]} HEAD`,
+        `${COMMITS[39]} refs/heads/alias`,
+        `${COMMITS[39]} refs/heads/main`,
+        `${git(SOURCE, "rev-parse", "v1")} refs/tags/v1`,
+      ]);
+      expect(all.refs.find(({ name }) => name === "HEAD")?.symref).toBe("refs/heads/main");
+      expect(all.refs.find(({ name }) => name === "refs/tags/v1")?.peeled).toBe(COMMITS[20]!);
+    });
+
+    test(`${name}, v${version}: a clone, then a fetch of what is new only`, async () => {
+      const { dir } = repositoryWith(5);
+      const into = bareRepository();
+      expect((await fetchInto(into, way(dir), version)).objectCount).toBe(15);
+      expect(fsck(into)).toBe("");
+      const tip = addCommit(dir, "later", "later\n");
+      const second = await fetchInto(into, way(dir), version);
+      // A thin pack's base may be added to it.
+      expect(second.objectCount).toBeLessThanOrEqual(4);
+      expect(git(into, "rev-parse", "refs/heads/main")).toBe(tip);
+      expect(fsck(into)).toBe("");
+    });
+
+    test(`${name}, v${version}: histories that went apart meet at the newest common commit`, async () => {
+      const { dir, commits } = repositoryWith(6);
+      const into = bareRepository();
+      await fetchInto(into, way(dir), version);
+      addCommits(into, 60, "own", "refs/heads/own");
+      addCommits(into, 60, "mine");
+      git(dir, "update-ref", "refs/heads/main", commits[3]!);
+      const tip = addCommit(dir, "theirs", "theirs\n");
+      const result = await fetchInto(into, way(dir), version);
+      expect(result.objectCount).toBeLessThanOrEqual(4);
+      // Which common commits are named depends on how early the server has enough.
+      for (const oid of result.common) expect(commits).toContain(oid);
+      expect(git(into, "rev-parse", "refs/heads/main")).toBe(tip);
+      expect(fsck(into)).toBe("");
+    });
+
+    test(`${name}, v${version}: an empty repository`, async () => {
+      const transport = await open(way(bareRepository()), version);
+      const { refs, unbornHead } = await lsRefs(transport, [], { agent: AGENT });
+      await transport.close();
+      expect(refs).toEqual([]);
+      expect(unbornHead).toBe(version === 2 ? "refs/heads/main" : undefined);
+    });
+  }
+
+  test(`${name}: a sha256 repository; one of another format is refused`, async () => {
+    const { dir } = repositoryWith(3, "sha256");
+    const into = bareRepository("sha256");
+    for (const version of [0, 2] as const) await fetchInto(into, way(dir), version);
+    expect(fsck(into)).toBe("");
+    const error = await failureOf(fetchInto(bareRepository(), way(dir), 2));
+    expect([error.code, error.message]).toEqual(["UNSUPPORTED", expect.stringContaining("sha256")]);
+    expect(SHA256.name).toBe("sha256");
+  });
+
+  test(`${name}: an annotated tag comes along where it is asked for`, async () => {
+    for (const version of [0, 2] as const) {
+      const into = bareRepository();
+      await fetchInto(into, way(SOURCE), version, { includeTag: true });
+      expect(git(into, "cat-file", "-t", git(SOURCE, "rev-parse", "v1"))).toBe("tag");
+    }
+  });
+
+  test(`${name}: progress is handed on`, async () => {
+    let text = "";
+    await fetchInto(bareRepository(), way(SOURCE), 2, {
+      progress: (piece) => {
+        text += piece;
+      },
+    });
+    expect(text).toMatch(/objects: +(100%|120)/);
+  });
+
+  test(`${name}: an object the server does not have, or does not give, is refused`, async () => {
+    const into = bareRepository();
+    for (const version of [0, 2] as const) {
+      const repo = openRepository(into);
+      const transport = await open(way(SOURCE), version);
+      const order = { wants: ["1".repeat(40)], haves: [], destination: repo, agent: AGENT };
+      const error = await failureOf(fetchPack(transport, order));
+      await transport.close();
+      expect([version, error.code, error.message]).toEqual([
+        version,
+        "REMOTE_REJECTED",
+        expect.stringContaining("not our ref"),
+      ]);
+    }
+    expect(fs.readdirSync(path.join(into, "objects")).sort()).toEqual(["info", "pack"]);
+    expect(fs.readdirSync(path.join(into, "objects/pack"))).toEqual([]);
+  });
+}
+
+test("many fetches on one v2 connection", async () => {
+  // Set before: a running upload-pack of git does not see a ref move.
+  for (const [i, oid] of [COMMITS[5]!, COMMITS[10]!, COMMITS[39]!].entries()) {
+    git(SOURCE, "update-ref", `refs/wanted/${i}`, oid);
+  }
+  for (const way of [WAYS.pipe!(SOURCE), WAYS.local!(SOURCE)]) {
+    const into = bareRepository();
+    const repo = openRepository(into);
+    const transport = await open(way, 2);
+    for (const [i, oid] of [COMMITS[5]!, COMMITS[10]!, COMMITS[39]!].entries()) {
+      const { refs } = await lsRefs(transport, [`refs/wanted/${i}`], { agent: AGENT });
+      expect(refs.map((ref) => ref.oid)).toEqual([oid]);
+      const haves = repo.refs.list().map((own) => own.oid);
+      await fetchPack(transport, { wants: [oid], haves, destination: repo, agent: AGENT });
+      git(into, "update-ref", "refs/heads/main", oid);
+    }
+    await transport.close();
+    expect(fsck(into)).toBe("");
+  }
+});
+
+test("nothing wanted, nothing sent", async () => {
+  const repo = openRepository(bareRepository());
+  const transport = await connect(SOURCE, "git-upload-pack", connectOptions());
+  const result = await fetchPack(transport, { wants: [], haves: [], destination: repo, agent: AGENT });
+  await transport.close();
+  expect(result).toEqual({ objectCount: 0, byteLength: 0, common: [] });
+});
+
+test("a server that leaves objects out is found out, and nothing is kept", async () => {
+  const { dir } = repositoryWith(2);
+  // A program that serves a pack without the blobs, whatever is asked for.
+  const tip = git(dir, "rev-parse", "main");
+  const pack = path.join(dir, "incomplete.pack");
+  const list = git(dir, "rev-list", "--objects", "--filter=blob:none", "--no-object-names", "main");
+  const made = Bun.spawnSync(["git", "pack-objects", "--stdout"], { cwd: dir, stdin: Buffer.from(`${list}\n`) });
+  fs.writeFileSync(pack, made.stdout);
+  const script = path.join(dir, "liar");
+  const capabilities = "multi_ack_detailed ofs-delta object-format=sha1";
+  const line = `${tip} refs/heads/main\0${capabilities}\n`;
+  const advertisement = `${(line.length + 4).toString(16).padStart(4, "0")}${line}0000`;
+  fs.writeFileSync(path.join(dir, "advertisement"), advertisement);
+  fs.writeFileSync(script, `#!/bin/sh\ncat ${dir}/advertisement; sleep 0.1; printf '0008NAK\\n'; cat ${pack}\n`, {
+    mode: 0o755,
+  });
+  const into = bareRepository();
+  const error = await failureOf(fetchInto(into, { address: dir, program: script }, 0));
+  expect([error.code, error.message]).toEqual(["BAD_PACK", expect.stringContaining("missing blob")]);
+  expect(fs.readdirSync(path.join(into, "objects")).sort()).toEqual(["info", "pack"]);
+  expect(fs.readdirSync(path.join(into, "objects/pack"))).toEqual([]);
+});
+
+test("a connection that ends inside the pack leaves nothing behind", async () => {
+  const { dir } = repositoryWith(3);
+  const into = bareRepository();
+  const script = path.join(dir, "cut");
+  fs.writeFileSync(script, '#!/bin/sh\ngit upload-pack "$1" | dd bs=1 count=700 2>/dev/null\n', { mode: 0o755 });
+  const error = await failureOf(fetchInto(into, { address: dir, program: script }, 0));
+  expect(error.code).toBe("NETWORK");
+  expect(fs.readdirSync(path.join(into, "objects")).sort()).toEqual(["info", "pack"]);
+});

@@ -1,0 +1,91 @@
+import { afterAll, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
+import { connect } from "../../../src/gitwire/transport/connect.ts";
+import type { ConnectOptions } from "../../../src/gitwire/transport/connect-options.ts";
+import { AGENT, connectOptions } from "../../support/connect.ts";
+import { failureOf } from "../../support/failure.ts";
+import { startHttpBackend } from "../../support/http-backend.ts";
+import { repositoryWith } from "../../support/push.ts";
+
+const VECTORS = path.join(import.meta.dir, "../../vectors/tls");
+const CA = path.join(VECTORS, "ca.pem");
+const { dir } = repositoryWith(1);
+const server = startHttpBackend(path.dirname(dir), {
+  tls: tls("server.pem"),
+  intercept: (_, url) =>
+    url.pathname.startsWith("/down") ? Response.redirect(plain.url + url.search, 302) : undefined,
+});
+const plain = startHttpBackend(path.dirname(dir), {
+  intercept: (_, url) =>
+    url.pathname.startsWith("/up/")
+      ? Response.redirect(`${server.url}${url.pathname.slice(3)}${url.search}`, 302)
+      : undefined,
+});
+afterAll(() => {
+  server.stop();
+  plain.stop();
+});
+
+function tls(cert: string): { cert: string; key: string } {
+  return {
+    cert: fs.readFileSync(path.join(VECTORS, cert), "utf8"),
+    key: fs.readFileSync(path.join(VECTORS, "server.key"), "utf8"),
+  };
+}
+
+async function list(base: string, options: ConnectOptions): Promise<number> {
+  const transport = await connect(`${base}/${path.basename(dir)}`, "git-upload-pack", options);
+  try {
+    return (await lsRefs(transport, [], { agent: AGENT })).refs.length;
+  } finally {
+    await transport.close();
+  }
+}
+
+test("a certificate of an unknown authority is refused, with a way out", async () => {
+  const error = await failureOf(list(server.url, connectOptions()));
+  expect(error.code).toBe("NETWORK");
+  expect(error.message).toContain("its certificate is not trusted");
+  expect(error.hint).toContain("http.sslCAInfo");
+  expect(server.requests).toHaveLength(0);
+});
+
+test("http.sslCAInfo, GIT_SSL_CAINFO and http.sslVerify", async () => {
+  expect(await list(server.url, connectOptions([["http.sslCAInfo", CA]]))).toBe(2);
+  expect(await list(server.url, connectOptions([[`http.${server.url}.sslCAInfo`, CA]]))).toBe(2);
+  expect(await list(server.url, connectOptions([], { GIT_SSL_CAINFO: CA }))).toBe(2);
+  expect(await list(server.url, connectOptions([["http.sslVerify", "false"]]))).toBe(2);
+  expect(await list(server.url, connectOptions([], { GIT_SSL_NO_VERIFY: "1" }))).toBe(2);
+  await failureOf(list(server.url, connectOptions([["http.https://other.example.sslVerify", "false"]])));
+});
+
+test("a name the certificate does not have is refused", async () => {
+  const elsewhere = startHttpBackend(path.dirname(dir), { tls: tls("elsewhere.pem") });
+  const error = await failureOf(list(elsewhere.url, connectOptions([["http.sslCAInfo", CA]])));
+  elsewhere.stop();
+  expect([error.code, error.message]).toEqual(["NETWORK", expect.stringContaining("its certificate is not trusted")]);
+  expect(elsewhere.requests).toHaveLength(0);
+});
+
+test("a certificate file that is not there, and pinning, are errors", async () => {
+  const missing = await failureOf(list(server.url, connectOptions([["http.sslCAInfo", "/nonexistent.pem"]])));
+  expect([missing.code, missing.message]).toEqual(["CONFIG", expect.stringContaining("/nonexistent.pem")]);
+  const pinned = await failureOf(list(server.url, connectOptions([["http.pinnedPubkey", "sha256//x"]])));
+  expect(pinned.code).toBe("UNSUPPORTED");
+});
+
+test("a redirect may lead up to https, not down from it", async () => {
+  const options = connectOptions([["http.sslCAInfo", CA]]);
+  expect(await list(`${plain.url}/up`, options)).toBe(2);
+  plain.requests.length = 0;
+  const error = await failureOf(list(`${server.url}/down`, options));
+  expect(error.code).toBe("NETWORK");
+  expect(plain.requests).toHaveLength(0);
+});
+
+test("https to a port that speaks no TLS", async () => {
+  const error = await failureOf(list(`https://127.0.0.1:${plain.port}`, connectOptions()));
+  expect([error.code, error.message]).toEqual(["NETWORK", expect.stringContaining("TLS")]);
+});
