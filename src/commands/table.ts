@@ -22,7 +22,213 @@ const GLOBALS: readonly FlagSpec[] = [
 
 const TOPICS = ["Start", "Read and write", "Remote", "Other"] as const;
 
-const COMMANDS: readonly Command[] = [];
+const MESSAGE: FlagSpec = {
+  name: "message",
+  alias: "m",
+  type: "string",
+  value: "MSG",
+  summary: "Subject and body of the commit, instead of the usual subject",
+};
+const EXPECT_TREE: FlagSpec = {
+  name: "expect-tree",
+  type: "string",
+  value: "OID",
+  summary: "Write only if the ledger is at this tree (exit 2 otherwise)",
+};
+const EXPECT_BLOB: FlagSpec = {
+  name: "expect-blob",
+  type: "string",
+  value: "OID",
+  summary: "Write only if the key's value is this blob; 0 = the key is not there (exit 2 otherwise)",
+};
+const WAIT: FlagSpec = { name: "wait", type: "boolean", summary: "Return when the mirror shows the commit" };
+const READ_FROM: FlagSpec = {
+  name: "read-from",
+  type: "string",
+  value: "COPY",
+  choices: ["local", "mirror", "github", "stargate"],
+  summary: "Which copy to read (default: kv.readFrom, else local)",
+};
+const IGNORE_MISSING: FlagSpec = {
+  name: "ignore-missing",
+  type: "boolean",
+  summary: "Leave keys out that are not there, instead of exit 6",
+};
+
+const SET_FLAGS: readonly FlagSpec[] = [
+  { name: "file", type: "string", value: "PATH", complete: "file", summary: "Take the value from a file" },
+  { name: "ctype", type: "string", value: "TYPE", summary: "Media type (default: text and JSON are recognised)" },
+  { name: "ttl", type: "string", value: "DURATION", summary: "Let the key expire after 90s, 15m, 2h, 30d ..." },
+  {
+    name: "expires",
+    type: "string",
+    value: "TIME",
+    summary: "Let the key expire at an RFC 3339 time, a date or @unix",
+  },
+  { name: "label", type: "repeatable", value: "NAME=VALUE", summary: "A label of your own" },
+  MESSAGE,
+  EXPECT_TREE,
+  EXPECT_BLOB,
+];
+
+const START: readonly Command[] = [
+  {
+    name: "init",
+    topic: "Start",
+    summary: "Make a namespace here, and a repository where there is none",
+    flags: [{ name: "epoch", type: "string", value: "LABEL", summary: "Label of the first epoch (default: e1)" }],
+    examples: ["git kv init", "git kv init --ns staging"],
+    load: () => import("./init.ts"),
+  },
+  {
+    name: "clone",
+    topic: "Start",
+    summary: "Clone a repository with its namespaces, ready to write through its Stargate",
+    args: [
+      { name: "url", count: "one", summary: "Where to clone from" },
+      {
+        name: "dir",
+        count: "optional",
+        complete: "directory",
+        summary: "Folder to make (default: the URL's last part)",
+      },
+    ],
+    flags: [{ name: "no-setup", type: "boolean", summary: "Do not set up writing through the Stargate" }],
+    load: () => import("./clone.ts"),
+  },
+  {
+    name: "remote setup",
+    topic: "Start",
+    summary: "Make this clone write through the Stargate that its policy names",
+    flags: [
+      { name: "remote", type: "string", value: "NAME", summary: "The remote (default: kv.remote, else origin)" },
+      { name: "undo", type: "boolean", summary: "Take the set-up back" },
+    ],
+    load: () => import("./remote-setup.ts"),
+  },
+];
+
+const KEYS: readonly Command[] = [
+  {
+    name: "get",
+    topic: "Read and write",
+    summary: "Print the value of a key",
+    args: [{ name: "key", count: "some", summary: "The key; several need --json" }],
+    flags: [
+      { name: "raw", type: "boolean", summary: "Never add a newline, not even on a terminal" },
+      {
+        name: "output",
+        alias: "o",
+        type: "string",
+        value: "FILE",
+        complete: "file",
+        summary: "Write the value to a file",
+      },
+      READ_FROM,
+      { name: "allow-expired", type: "boolean", summary: "Read a key that has expired" },
+    ],
+    details: "Exit 6 where the key is not there, 7 where it has expired.",
+    examples: ["git kv get cfg:theme", "git kv get cfg:theme --read-from stargate"],
+    load: () => import("./get.ts"),
+  },
+  {
+    name: "set",
+    topic: "Read and write",
+    summary: "Set a key",
+    args: [
+      { name: "key", count: "one", summary: "The key" },
+      { name: "value", count: "optional", summary: "The value; - takes it from standard input" },
+    ],
+    flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "Write only if the key is not there" }, WAIT],
+    details: "Prints the commit. A value that is there already makes no commit.",
+    examples: ["git kv set cfg:theme dark", "git kv set cfg:logo --file logo.svg", "date | git kv set job:last -"],
+    load: () => import("./set.ts"),
+  },
+  {
+    name: "del",
+    topic: "Read and write",
+    summary: "Delete keys",
+    args: [{ name: "key", count: "some", summary: "The keys" }],
+    flags: [IGNORE_MISSING, MESSAGE, EXPECT_TREE, EXPECT_BLOB, WAIT],
+    load: () => import("./del.ts"),
+  },
+  {
+    name: "mset",
+    topic: "Read and write",
+    summary: "Apply a batch of operations in one transaction",
+    flags: [
+      { name: "file", type: "string", value: "BATCH", complete: "file", summary: "JSON lines; - reads standard input" },
+      IGNORE_MISSING,
+      MESSAGE,
+      EXPECT_TREE,
+      WAIT,
+    ],
+    details:
+      'Lines are {"op":"set","key":K,"value":V}, {"op":"del","key":K} and {"op":"check","key":K,"if":C}; a set takes "value", ' +
+      '"value_b64" or "file", and "ctype", "ttl", "expires" and "labels"; every line takes "if": {"absent":true}, {"blob":OID} ' +
+      'or {"rev":N}. Every bad line is named before anything is written.',
+    examples: ["git kv mset --file batch.jsonl"],
+    load: () => import("./mset.ts"),
+  },
+  {
+    name: "cas set",
+    topic: "Read and write",
+    summary: "Set a key if neither it nor the ledger has changed",
+    args: [
+      { name: "key", count: "one", summary: "The key" },
+      { name: "value", count: "optional", summary: "The value; - takes it from standard input" },
+    ],
+    flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "The same as --expect-blob 0" }, WAIT],
+    load: () => import("./cas-set.ts"),
+  },
+  {
+    name: "list",
+    topic: "Read and write",
+    summary: "List keys in byte order",
+    flags: [
+      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      { name: "after", type: "string", value: "KEY", summary: "Only keys that sort after KEY" },
+      { name: "limit", type: "string", value: "N", summary: "At most N keys" },
+      { name: "long", alias: "l", type: "boolean", summary: "Size, type, revision and expiry before each key" },
+      { name: "deleted", type: "boolean", summary: "Deleted keys instead of live ones" },
+      { name: "expired", type: "boolean", summary: "Expired keys instead of live ones" },
+      { name: "count", type: "boolean", summary: "Only their number" },
+      { name: "nul", alias: "0", type: "boolean", summary: "End each key with NUL instead of a newline" },
+      READ_FROM,
+    ],
+    examples: ["git kv list --prefix cfg:", "git kv list --after user:0999 --limit 100"],
+    load: () => import("./list.ts"),
+  },
+];
+
+const REMOTE: readonly Command[] = [
+  {
+    name: "fetch",
+    topic: "Remote",
+    summary: "Bring the newest state here",
+    flags: [{ ...READ_FROM, choices: ["mirror", "github", "stargate"], summary: "Where from (default: mirror)" }],
+    load: () => import("./fetch.ts"),
+  },
+  {
+    name: "wait",
+    topic: "Remote",
+    summary: "Wait until the mirror shows a commit",
+    flags: [
+      { name: "oid", type: "string", value: "HASH", summary: "The ledger commit" },
+      {
+        name: "visible-on",
+        type: "string",
+        value: "COPY",
+        choices: ["mirror", "github"],
+        summary: "Where (default: mirror)",
+      },
+      { name: "timeout", type: "string", value: "DURATION", summary: "How long to wait (default: 60s); then exit 10" },
+    ],
+    load: () => import("./wait.ts"),
+  },
+];
+
+const COMMANDS: readonly Command[] = [...START, ...KEYS, ...REMOTE];
 
 export const PROGRAM: Program = {
   name: "git-kv",

@@ -1,0 +1,70 @@
+/** Flags that writing verbs share: conditions, options of a value, and how an outcome is shown. */
+
+import type { Context, Flags } from "../cli/context.ts";
+import { KvError } from "../errors.ts";
+import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
+import { parseLabels, type SetOptions } from "../kv/batch.ts";
+import { parseMediaType } from "../kv/media-type.ts";
+import type { Condition } from "../kv/operation.ts";
+import type { Workspace } from "../kv/workspace.ts";
+import type { WriteOutcome } from "../kv/write.ts";
+import { parseExpiry } from "../time.ts";
+
+/** An object id given as the value of `--<flag>`. Throws INPUT_INVALID. */
+export function oidFlag(format: ObjectFormat, flag: string, text: string): Oid {
+  if (isOid(format, text)) return text;
+  throw new KvError("INPUT_INVALID", `--${flag}: '${text}' is not an object id of ${format.hexSize} hex digits`);
+}
+
+/** The tree of `--expect-tree`. */
+export function expectedTree(format: ObjectFormat, flags: Flags): Oid | undefined {
+  const text = flags.value("expect-tree");
+  return text === undefined ? undefined : oidFlag(format, "expect-tree", text);
+}
+
+/** The condition of `--expect-blob` and `--if-absent`. */
+export function keyCondition(format: ObjectFormat, flags: Flags, ifAbsent = false): Condition | undefined {
+  const blob = flags.value("expect-blob");
+  if (ifAbsent && blob !== undefined) throw new KvError("USAGE", "--if-absent and --expect-blob do not go together");
+  if (ifAbsent || blob === "0" || blob === format.zeroOid) return { kind: "absent" };
+  return blob === undefined ? undefined : { kind: "blob", oid: oidFlag(format, "expect-blob", blob) };
+}
+
+/** What a set says besides its value. */
+export function setOptions(flags: Flags, now: number): SetOptions {
+  const ctype = flags.value("ctype");
+  const labels = flags.values("label").map((text): [string, string] => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new KvError("INPUT_INVALID", `--label: '${text}' is not NAME=VALUE`);
+    return [text.slice(0, at), text.slice(at + 1)];
+  });
+  return {
+    ctype: ctype === undefined ? undefined : parseMediaType(ctype),
+    expires: parseExpiry(flags.value("ttl"), flags.value("expires"), now),
+    labels: labels.length === 0 ? undefined : parseLabels(Object.fromEntries(labels)),
+  };
+}
+
+/** Shows what came of a write, and waits for the mirror where `--wait` asks for it. */
+export async function showOutcome(context: Context, workspace: Workspace, outcome: WriteOutcome): Promise<void> {
+  const { out } = context;
+  if (outcome.kind === "unchanged") {
+    const { oid, tree, seq } = outcome.state.ledger;
+    if (out.json) out.record({ oid, seq, tree, unchanged: true });
+    else out.line(oid);
+    out.note("unchanged: no commit was made");
+    return;
+  }
+  const { ledger, txn, seq, tree, changes } = outcome;
+  const rev = changes.length === 1 ? { rev: changes[0]!.rev } : {};
+  const set = changes.filter(({ kind }) => kind === "set").length;
+  if (out.json) out.record({ oid: ledger, txn, seq, ...rev, tree, set, del: changes.length - set });
+  else out.line(ledger);
+  if (!context.flags.on("wait")) return;
+  out.flush();
+  const { waitForMirror } = await import("../kv/wait.ts");
+  await waitForMirror(workspace, ledger, WAIT_TIMEOUT);
+}
+
+/** How long `--wait` waits, in milliseconds. */
+const WAIT_TIMEOUT = 60_000;

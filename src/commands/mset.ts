@@ -1,0 +1,61 @@
+/** `git kv mset`: a batch of operations in one transaction. */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Context } from "../cli/context.ts";
+import { KvError } from "../errors.ts";
+import { BatchReader } from "../kv/batch.ts";
+import { commit } from "../kv/commit.ts";
+import { LIMITS } from "../limits.ts";
+import { type ByteReader, readLines } from "../lines.ts";
+import { expectedTree, showOutcome } from "./conditions.ts";
+import { openWorkspace } from "./open.ts";
+import { readable } from "./set.ts";
+
+export async function run(context: Context): Promise<void> {
+  const { flags, cwd } = context;
+  const name = flags.value("file");
+  if (name === undefined)
+    throw new KvError("USAGE", "mset needs --file BATCH.jsonl", { hint: "--file - reads standard input" });
+  const input = openBatch(context, name);
+  const workspace = openWorkspace(context);
+  const { format } = workspace.repo;
+  const base = name === "-" ? cwd : path.dirname(path.resolve(cwd, name));
+  const options = {
+    message: flags.value("message"),
+    expectTree: expectedTree(format, flags),
+    ignoreMissing: flags.on("ignore-missing"),
+    bytes: input.size,
+  };
+  const outcome = await commit(workspace, options, async (use) => {
+    const reader = new BatchReader(
+      { format, now: workspace.now(), file: (file) => readable(path.resolve(base, file), file) },
+      use,
+    );
+    await readLines(input.read, LIMITS.batchLine, (line) => reader.add(line));
+    reader.finish();
+  });
+  await showOutcome(context, workspace, outcome);
+}
+
+interface BatchInput {
+  readonly read: ByteReader;
+  /** Bytes, or a guess. */
+  readonly size: number;
+}
+
+const CHUNK = 256 * 1024;
+
+function openBatch({ stdin, cwd }: Context, name: string): BatchInput {
+  if (name === "-") return { read: () => stdin.read(), size: CHUNK };
+  const file = readable(path.resolve(cwd, name), name);
+  const descriptor = fs.openSync(file, "r");
+  const buffer = Buffer.allocUnsafe(CHUNK);
+  const read = (): Buffer | undefined => {
+    const length = fs.readSync(descriptor, buffer, 0, CHUNK, null);
+    if (length > 0) return buffer.subarray(0, length);
+    fs.closeSync(descriptor);
+    return undefined;
+  };
+  return { read, size: fs.statSync(file).size };
+}

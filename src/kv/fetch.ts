@@ -1,0 +1,103 @@
+/**
+ * Brings the newest state here: from the mirror into the tracking refs, or from the Stargate into the accepted refs
+ * (docs/formats/data-format.md, section 2). A lagging mirror moves the tracking refs only.
+ */
+
+import { KvError } from "../errors.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
+import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
+import { namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
+import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
+import { type NamespaceState, readState, stateAt } from "./state.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** Refs a clone tracks, as refspecs for `remote.<name>.fetch`. Chunks and archives are fetched when something needs them. */
+export function trackingRefspecs(remote: string): readonly string[] {
+  const root = trackingRoot(remote);
+  const groups = ["kv", "kv-index", "kv-epoch", "kv-mirror"].map((group) => `+refs/${group}/*:${root}${group}/*`);
+  return [...groups, `+${POLICY_REF}:${root}kv-policy`];
+}
+
+/** One tracking ref that moved. */
+export interface MovedRef {
+  readonly ref: string;
+  readonly from: Oid | undefined;
+  readonly to: Oid;
+}
+
+/** Fetches from the mirror into the tracking refs, all in one step. Throws NETWORK and so on, with no ref moved. */
+export async function fetchMirror(workspace: Workspace): Promise<readonly MovedRef[]> {
+  const { repo, around, remote } = workspace;
+  const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], (all) => [
+    ...tracked(remote, all).values(),
+  ]);
+  const moved: MovedRef[] = [];
+  for (const [ref, to] of tracked(remote, refs)) {
+    const from = repo.refs.resolve(ref);
+    if (from !== to) moved.push({ ref, from, to });
+  }
+  await moveRefs(workspace, moved);
+  return moved;
+}
+
+/** Tracking ref and value of each remote ref that is tracked. */
+function tracked(remote: string, refs: RemoteRefMap): Map<string, Oid> {
+  const mapped = mapRefs(trackingRefspecs(remote).map(parseRefspec), refs.keys());
+  return new Map(mapped.map(({ src, dst }) => [dst, refs.get(src)!]));
+}
+
+async function moveRefs(workspace: Workspace, moved: readonly MovedRef[]): Promise<void> {
+  const { repo } = workspace;
+  if (moved.length === 0) return;
+  const changes = moved.map(
+    ({ ref, from, to }): RefChange => ({ name: ref, oldOid: from ?? repo.format.zeroOid, newOid: to }),
+  );
+  const transaction = repo.refs.begin(changes);
+  await transaction.prepare();
+  transaction.commit();
+}
+
+/**
+ * Learns the state the Stargate has accepted and moves the accepted refs to it. Returns that state, or undefined where the
+ * Stargate does not have the namespace. Throws NOT_FAST_FORWARD where the ledger here is no part of the Stargate's.
+ */
+export async function fetchAccepted(workspace: Workspace): Promise<NamespaceState | undefined> {
+  const { repo, around, ns } = workspace;
+  const names = namespaceRefs(ns);
+  const wanted = [names.ledger, names.index, POLICY_REF];
+  const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, (all) =>
+    wanted.flatMap((ref) => all.get(ref) ?? []),
+  );
+  const ledger = refs.get(names.ledger);
+  const state = ledger === undefined ? undefined : stateAt(repo.objects, ledger, refs.get(names.index));
+  const own = readState(repo.objects, repo.refs, ns);
+  if (own !== undefined) demandContains(repo.objects, state, own);
+  const moved = wanted.flatMap((ref): MovedRef[] => {
+    const to = refs.get(ref);
+    const from = repo.refs.resolve(ref);
+    return to === undefined || to === from ? [] : [{ ref, from, to }];
+  });
+  await moveRefs(workspace, moved);
+  return state;
+}
+
+function demandContains(objects: ObjectSource, state: NamespaceState | undefined, own: NamespaceState): void {
+  if (state !== undefined && ledgerContains(objects, state, own.ledger.oid, own.ledger.seq)) return;
+  const theirs = state === undefined ? "has no such namespace" : `is at seq ${state.ledger.seq}`;
+  throw new KvError(
+    "NOT_FAST_FORWARD",
+    `the ledger of '${own.ns}' here (seq ${own.ledger.seq}) is not part of the Stargate's, which ${theirs}`,
+    {
+      hint: `move it out of the way: git update-ref -d ${namespaceRefs(own.ns).ledger}, and the same for kv-index`,
+    },
+  );
+}
+
+/** Whether the ledger commit `oid`, number `seq`, is in the history of `state`. Costs the commits after it. */
+export function ledgerContains(objects: ObjectSource, state: NamespaceState, oid: Oid, seq: number): boolean {
+  let { ledger } = state;
+  while (ledger.seq > seq && ledger.parent !== undefined) ledger = stateAt(objects, ledger.parent).ledger;
+  return ledger.oid === oid;
+}

@@ -1,0 +1,79 @@
+/** Connections of a workspace: to the remote it reads from and to the Stargate it writes to. */
+
+import { AGENT } from "../agent.ts";
+import { KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
+import type { Transport } from "../gitwire/protocol/transport.ts";
+import type { Repository } from "../gitwire/repo.ts";
+import { connect } from "../gitwire/transport/connect.ts";
+import { findRemote } from "../gitwire/transport/remote.ts";
+import type { Surroundings, Workspace } from "./workspace.ts";
+
+/** Refs of the other side by name. */
+export type RemoteRefMap = ReadonlyMap<string, Oid>;
+
+/** The address reads go to. Throws CONFIG where the remote is not configured. */
+export function fetchUrl(workspace: Workspace): string {
+  return configured(workspace).urls[0]!;
+}
+
+/** The address writes go to: the Stargate. Throws CONFIG where the remote is not configured. */
+export function pushUrl(workspace: Workspace): string {
+  return configured(workspace).pushUrls[0]!;
+}
+
+function configured(workspace: Workspace): ReturnType<typeof findRemote> {
+  const remote = findRemote(workspace.repo.config, workspace.remote);
+  if (remote.configured) return remote;
+  throw new KvError("CONFIG", `there is no remote '${workspace.remote}' in this repository`, {
+    hint: `git remote add ${workspace.remote} URL, or clone with 'git kv clone URL'`,
+  });
+}
+
+/** Runs `use` over one connection and closes it whatever happens. */
+export async function withConnection<T>(
+  repo: Repository,
+  around: Surroundings,
+  url: string,
+  service: Service,
+  use: (transport: Transport) => Promise<T>,
+): Promise<T> {
+  const { env, signal, progress } = around;
+  const transport = await connect(url, service, {
+    config: repo.config,
+    env,
+    agent: AGENT,
+    onMessage: progress,
+    signal,
+  });
+  try {
+    return await use(transport);
+  } finally {
+    await transport.close();
+  }
+}
+
+/**
+ * Lists the refs at `url` under `prefixes`, lets `choose` say which values are wanted, and fetches those and what they need
+ * into the repository. Returns the refs. The local refs are the caller's to move.
+ */
+export async function fetchObjects(
+  repo: Repository,
+  around: Surroundings,
+  url: string,
+  prefixes: readonly string[],
+  choose: (refs: RemoteRefMap) => readonly Oid[] = (refs) => [...refs.values()],
+): Promise<RemoteRefMap> {
+  return withConnection(repo, around, url, "git-upload-pack", async (transport) => {
+    const found = await lsRefs(transport, prefixes, { agent: AGENT });
+    const refs: RemoteRefMap = new Map(found.refs.map(({ name, oid }) => [name, oid]));
+    const wants = choose(refs).filter((oid) => !repo.objects.has(oid));
+    if (wants.length > 0) {
+      const haves = repo.refs.list().map(({ oid }) => oid);
+      await fetchPack(transport, { wants, haves, destination: repo, agent: AGENT, progress: around.progress });
+    }
+    return refs;
+  });
+}

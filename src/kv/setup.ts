@@ -1,0 +1,85 @@
+/** Sets a clone up: writes go to the Stargate its policy names, reads come from the remote. */
+
+import { AGENT } from "../agent.ts";
+import { KvError } from "../errors.ts";
+import { addConfig, replaceConfig, unsetConfig } from "../gitwire/config/config-edit.ts";
+import { commitLinks } from "../gitwire/object/commit.ts";
+import { readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { findEntry } from "../gitwire/object/tree.ts";
+import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import type { Repository } from "../gitwire/repo.ts";
+import { trackingRefspecs } from "./fetch.ts";
+import { POLICY_REF, trackingRoot } from "./namespace.ts";
+import { POLICY_FILE, POLICY_PATH, type Policy, parsePolicy } from "./policy.ts";
+import { fetchObjects, fetchUrl, withConnection } from "./remote-session.ts";
+import type { Workspace } from "./workspace.ts";
+
+/**
+ * The policy of the project: the file on the remote's default branch, where people write it, else the one in force.
+ * Throws CONFIG where there is none.
+ */
+export async function findPolicy(workspace: Workspace): Promise<Policy> {
+  const { repo, around } = workspace;
+  const url = fetchUrl(workspace);
+  const refs = await fetchObjects(repo, around, url, ["HEAD", POLICY_REF], (all) => [...all.values()]);
+  const candidates: [commit: Oid | undefined, path: string][] = [
+    [refs.get("HEAD"), POLICY_PATH],
+    [refs.get(POLICY_REF), POLICY_FILE],
+  ];
+  for (const [commit, path] of candidates) {
+    const text = commit === undefined ? undefined : readFile(repo, commit, path);
+    if (text !== undefined) return parsePolicy(text, path);
+  }
+  throw new KvError("CONFIG", `there is no ${POLICY_PATH} on the default branch of '${workspace.remote}'`, {
+    hint: "'git-kv-stargate init' makes one",
+  });
+}
+
+function readFile(repo: Repository, commit: Oid, path: string): string | undefined {
+  let oid = commitLinks(repo.format, readAs(repo.objects, commit, "commit")).tree;
+  const names = path.split("/");
+  for (const [i, name] of names.entries()) {
+    const entry = findEntry(repo.format, readAs(repo.objects, oid, "tree"), name);
+    if (entry === undefined) return undefined;
+    if (i === names.length - 1) return readAs(repo.objects, entry.oid, "blob").toString();
+    oid = entry.oid;
+  }
+  return undefined;
+}
+
+/** Checks that the Stargate at `url` answers and lets us in. Throws NETWORK, UNAUTHENTICATED and so on. */
+export async function checkStargate(workspace: Workspace, url: string): Promise<void> {
+  const { repo, around } = workspace;
+  await withConnection(repo, around, url, "git-upload-pack", (transport) =>
+    lsRefs(transport, ["refs/kv"], { agent: AGENT }),
+  );
+}
+
+/** Writes push URL and refspecs into the repository's config. Running it again changes nothing. */
+export function configureRemote(workspace: Workspace, pushUrl: string): void {
+  const { repo, remote } = workspace;
+  replaceConfig(repo.configFile, `remote.${remote}.pushurl`, pushUrl);
+  const present = new Set(repo.config.getAll(`remote.${remote}.fetch`));
+  for (const refspec of trackingRefspecs(remote)) {
+    if (!present.has(refspec)) addConfig(repo.configFile, `remote.${remote}.fetch`, refspec);
+  }
+  repo.reloadConfig();
+}
+
+/** Takes back what {@link configureRemote} wrote, and the tracking refs. */
+export async function unconfigureRemote(workspace: Workspace): Promise<void> {
+  const { repo, remote } = workspace;
+  const ours = new Set(trackingRefspecs(remote));
+  unsetConfig(repo.configFile, `remote.${remote}.pushurl`);
+  unsetConfig(repo.configFile, `remote.${remote}.fetch`, { match: (refspec) => ours.has(refspec) });
+  const stale = repo.refs.list(trackingRoot(remote));
+  if (stale.length > 0) {
+    const transaction = repo.refs.begin(
+      stale.map(({ name, oid }) => ({ name, oldOid: oid, newOid: repo.format.zeroOid })),
+    );
+    await transaction.prepare();
+    transaction.commit();
+  }
+  repo.reloadConfig();
+}

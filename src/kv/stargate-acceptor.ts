@@ -1,0 +1,101 @@
+/** Accepts transactions through a Stargate: one push decides, and what it accepted is then stored here. */
+
+import { AGENT } from "../agent.ts";
+import { isCode, KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
+import { fetchAccepted } from "./fetch.ts";
+import { storeTransaction } from "./local-acceptor.ts";
+import { pushUrl, withConnection } from "./remote-session.ts";
+import { type NamespaceState, readState, stateAt } from "./state.ts";
+import type { Workspace } from "./workspace.ts";
+import type { Acceptor, Proposal } from "./write.ts";
+
+/** An acceptor that pushes to the workspace's push URL. */
+export function stargateAcceptor(workspace: Workspace): Acceptor {
+  return {
+    accept: async (proposal) => {
+      await push(workspace, proposal);
+      await keep(workspace, proposal);
+    },
+    refresh: async (txn, since) => {
+      const state = await fetchAccepted(workspace);
+      return state === undefined ? undefined : findTransaction(workspace, state, txn, since?.ledger.seq ?? 0);
+    },
+  };
+}
+
+async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal): Promise<void> {
+  const { repo, around } = workspace;
+  const { zeroOid } = repo.format;
+  const url = pushUrl(workspace);
+  const result = await withConnection(repo, around, url, "git-receive-pack", (transport) =>
+    sendPack(transport, {
+      commands: plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? zeroOid, newOid })),
+      pack,
+      format: repo.format,
+      atomic: true,
+      pushOptions: expectTree === undefined ? [] : [`expect-tree=${expectTree}`],
+      useAdvertisement: false,
+      agent: AGENT,
+      progress: around.progress,
+    }),
+  );
+  throwRefusal(result, url);
+}
+
+const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
+/** What git's own servers say of a ref that is not where the push expected it. */
+const STALE =
+  /fetch first|non-fast-forward|stale info|incorrect old value|already exists|failed to (?:lock|update ref)/;
+
+/** Throws what the server's report means; all refs of a transaction share one answer. */
+function throwRefusal({ unpack, refs }: PushResult, url: string): void {
+  if (unpack !== "ok")
+    throw (
+      coded(unpack) ??
+      new KvError("REMOTE_REJECTED", `the server did not take the objects: ${unpack}`, { data: { url } })
+    );
+  for (const [ref, outcome] of refs) {
+    if (outcome.ok) continue;
+    const stale = STALE.test(outcome.reason)
+      ? new KvError("CAS_CONFLICT", `${ref} has moved: ${outcome.reason}`)
+      : undefined;
+    throw (
+      coded(outcome.reason) ??
+      stale ??
+      new KvError("REMOTE_REJECTED", `${ref} was rejected: ${outcome.reason}`, { data: { url } })
+    );
+  }
+}
+
+function coded(reason: string): KvError | undefined {
+  const match = CODED.exec(reason);
+  return match !== null && isCode(match[1]!) ? new KvError(match[1]!, match[2]!) : undefined;
+}
+
+/**
+ * Keeps an accepted transaction here. The Stargate has it, so a failure is repaired by the next fetch and must not look like
+ * a refusal. The accepted refs may be behind the base, which can have come from the mirror, or ahead of the transaction,
+ * when another process was faster: they move forward only.
+ */
+async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promise<void> {
+  try {
+    const own = readState(repo.objects, repo.refs, ns);
+    if (own !== undefined && own.ledger.seq >= proposal.plan.seq) return;
+    const moves = proposal.plan.moves.map((move) => ({ ...move, oldOid: repo.refs.resolve(move.ref) }));
+    await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves } });
+  } catch (error) {
+    around.progress(`the transaction is accepted, but could not be kept here: ${(error as Error).message}`);
+  }
+}
+
+/** The ledger commit of `txn` among those after `seq`. */
+function findTransaction(workspace: Workspace, state: NamespaceState, txn: string, seq: number): Oid | undefined {
+  let { ledger } = state;
+  for (;;) {
+    if (ledger.txn === txn) return ledger.oid;
+    if (ledger.seq <= seq || ledger.parent === undefined) return undefined;
+    ledger = stateAt(workspace.repo.objects, ledger.parent).ledger;
+  }
+}
