@@ -7,7 +7,11 @@ import { parseDuration, parseTime } from "./quantity.ts";
 export function parseExpiry(ttl: string | undefined, expires: string | undefined, now: number): number | undefined {
   if (ttl !== undefined && expires !== undefined) throw new KvError("INPUT_INVALID", "both ttl and expires are given");
   if (ttl !== undefined) return Math.ceil(now + parseDuration(ttl));
-  return expires === undefined ? undefined : parseTime(expires);
+  if (expires === undefined) return undefined;
+  if (/^\d+\s?[a-z]+$/i.test(expires.trim())) {
+    throw new KvError("INPUT_INVALID", `'${expires}' is a duration, not a time to expire at`, { hint: "give it as ttl" });
+  }
+  return parseTime(expires, now);
 }
 
 /** A time as RFC 3339 in UTC, whole seconds. */
