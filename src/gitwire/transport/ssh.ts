@@ -45,15 +45,16 @@ export async function sshCommand(
   const run = (args: string[]): string[] =>
     configured === undefined ? [program, ...args] : shellCommand(configured, args);
   const version = options.version ?? 0;
+  const protocol = version > 0 ? { GIT_PROTOCOL: `version=${version}` } : {};
   let variant = sshVariant(program, configured !== undefined, config, env);
   if (variant === "auto") {
     const probe = run(["-G", ...sshOptions("ssh", url, version), url.destination]);
-    variant = (await succeeds(probe, withoutRepository(env))) ? "ssh" : "simple";
+    variant = (await succeeds(probe, { ...withoutRepository(env), ...protocol })) ? "ssh" : "simple";
   }
   const remote = `${options.program ?? service} ${shellQuote(url.path)}`;
   return {
     command: run([...sshOptions(variant, url, version), url.destination, remote]),
-    variables: variant === "ssh" && version > 0 ? { GIT_PROTOCOL: `version=${version}` } : {},
+    variables: variant === "ssh" ? protocol : {},
   };
 }
 
