@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 BUN := scripts/bun
 DEPS := node_modules/.installed
-SOURCES := $(shell find src bin -type f) build.ts package.json bun.lock tsconfig.json
+SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build lint test demo bench clean

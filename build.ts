@@ -1,10 +1,10 @@
 /**
  * Compiles the executables into dist/: `bun build.ts [git-kv|git-kv-stargate]...`, all without arguments.
- * Why it is built this way, with measurements: docs/design/ (the page on start-up).
  */
 
 import { spawnSync } from "node:child_process";
 import * as path from "node:path";
+import { compileOptions } from "./scripts/compile.ts";
 
 const ROOT = import.meta.dir;
 const PROGRAMS = ["git-kv", "git-kv-stargate"];
@@ -19,23 +19,8 @@ function sourceCommit(): string {
 }
 
 async function build(program: string, commit: string): Promise<void> {
-  const result = await Bun.build({
-    entrypoints: [path.join(ROOT, "bin", `${program}.ts`)],
-    target: "bun",
-    format: "esm",
-    splitting: true,
-    bytecode: true,
-    // Short identifiers have broken compiled programs, and save nothing once there is bytecode.
-    minify: { syntax: true, whitespace: true, identifiers: false },
-    define: { GIT_KV_COMMIT: JSON.stringify(commit) },
-    compile: {
-      outfile: path.join(ROOT, "dist", program),
-      // The `.env` or `bunfig.toml` of a repository must not steer a git tool.
-      autoloadDotenv: false,
-      autoloadBunfig: false,
-    },
-    throw: false,
-  });
+  const entry = path.join(ROOT, "bin", `${program}.ts`);
+  const result = await Bun.build(compileOptions(entry, path.join(ROOT, "dist", program), commit));
   if (!result.success) {
     for (const log of result.logs) console.error(log);
     process.exit(1);

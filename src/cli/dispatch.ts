@@ -22,7 +22,7 @@ export type Request =
  */
 export function dispatch(program: Program, argv: readonly string[]): Request {
   const parsed: Parsed = { flags: new Map(), args: [] };
-  const globals = new FlagSet(program.globals);
+  const globals = new FlagSet([program.globals], "the flags of a command go after its name");
   const { words, next } = readWords(program, argv, globals, parsed);
   const command = program.commands.find(({ name }) => name === words.join(" "));
   if (command === undefined) {
@@ -31,7 +31,7 @@ export function dispatch(program: Program, argv: readonly string[]): Request {
     if (words.length === 0 && next === argv.length) return { kind: "nothing" };
     throw unknownCommand(program, [...words, ...argv.slice(next, next + 1)]);
   }
-  const known = new FlagSet(program.globals, command.flags ?? []);
+  const known = new FlagSet([program.globals, command.flags ?? []]);
   if (asksHelp(argv, next)) return { kind: "help", command };
   parseFlags(argv, next, known, parsed);
   if (parsed.flags.get("help") === true) return { kind: "help", command };
@@ -70,16 +70,20 @@ export function unknownCommand(program: Program, words: readonly string[]): KvEr
   if (group.length > 0) {
     const rest = group.map((each) => each.name.slice(each.name.indexOf(" ") + 1));
     const near = words[1] === undefined ? undefined : nearest(words[1], rest);
-    return new KvError("USAGE", words[1] === undefined ? `'${name}' needs a word more` : `unknown command '${name}'`, {
-      hint:
-        near === undefined
-          ? `there is: ${group.map((each) => each.name).join(", ")}`
-          : `did you mean '${words[0]} ${near}'?`,
-    });
+    return new KvError(
+      "USAGE",
+      words[1] === undefined ? `'${name}' needs one word more` : `unknown command '${name}'`,
+      {
+        hint:
+          near === undefined
+            ? `there is: ${group.map((each) => each.name).join(", ")}`
+            : `did you mean '${words[0]} ${near}'?`,
+      },
+    );
   }
   const near = nearest(
     words[0] ?? "",
-    new Set(program.commands.flatMap((each) => (each.hidden ? [] : [each.name, each.name.split(" ")[0]!]))),
+    new Set(program.commands.flatMap((each) => (each.hidden ? [] : [each.name.split(" ")[0]!]))),
   );
   return new KvError("USAGE", `unknown command '${words[0] ?? ""}'`, {
     hint: near === undefined ? `'${program.title} help' lists the commands` : `did you mean '${near}'?`,

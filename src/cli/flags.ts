@@ -26,9 +26,12 @@ export interface Parsed {
 export class FlagSet {
   readonly specs: readonly FlagSpec[];
   readonly #byName = new Map<string, FlagSpec>();
+  readonly #advice: string;
   readonly #byLetter = new Map<string, FlagSpec>();
 
-  constructor(...groups: readonly (readonly FlagSpec[])[]) {
+  /** `advice` is the hint about an unknown flag that resembles no known one. */
+  constructor(groups: readonly (readonly FlagSpec[])[], advice = "'--' goes before arguments that begin with '-'") {
+    this.#advice = advice;
     this.specs = groups.flat();
     for (const spec of this.specs) {
       this.#byName.set(spec.name, spec);
@@ -37,10 +40,9 @@ export class FlagSet {
   }
 
   named(name: string): FlagSpec {
-    const spec = this.#byName.get(name) ?? this.#byLetter.get(name);
+    const spec = this.#byName.get(name);
     if (spec !== undefined) return spec;
-    const positive = name.startsWith("no-") ? name.slice(3) : undefined;
-    throw unknownFlag(name.length === 1 ? `-${name}` : `--${name}`, this.#suggest(positive ?? name));
+    throw this.#unknown(`--${name}`, nearest(name.replace(/^no-/, ""), this.#byName.keys()));
   }
 
   find(name: string): FlagSpec | undefined {
@@ -53,19 +55,15 @@ export class FlagSet {
 
   letter(letter: string): FlagSpec {
     const spec = this.#byLetter.get(letter);
-    if (spec === undefined) throw unknownFlag(`-${letter}`, undefined);
+    if (spec === undefined) throw this.#unknown(`-${letter}`, undefined);
     return spec;
   }
 
-  #suggest(name: string): string | undefined {
-    return nearest(name, this.#byName.keys());
+  #unknown(written: string, near: string | undefined): KvError {
+    return new KvError("USAGE", `unknown flag ${written}`, {
+      hint: near === undefined ? this.#advice : `did you mean --${near}?`,
+    });
   }
-}
-
-function unknownFlag(written: string, near: string | undefined): KvError {
-  return new KvError("USAGE", `unknown flag ${written}`, {
-    hint: near === undefined ? "'--' goes before arguments that begin with '-'" : `did you mean --${near}?`,
-  });
 }
 
 /**

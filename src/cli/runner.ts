@@ -3,6 +3,7 @@
 import * as path from "node:path";
 import { systemClock } from "../clock.ts";
 import { EXIT, KvError, toKvError } from "../errors.ts";
+import { trace, tracing } from "../trace.ts";
 import type { Program } from "./command.ts";
 import { type Context, type Environment, Flags } from "./context.ts";
 import { bindArgs, dispatch, type Request } from "./dispatch.ts";
@@ -84,8 +85,12 @@ async function runVerb(program: Program, request: Request & { kind: "run" }, hos
     clock: systemClock,
     signal: host.signal,
   };
+  const started = performance.now();
   const verb = await command.load();
-  return (await verb.run(context)) ?? EXIT.ok;
+  const status = (await verb.run(context)) ?? EXIT.ok;
+  if (tracing("perf"))
+    trace("perf", `${command.name}: exit ${status} after ${(performance.now() - started).toFixed(3)} ms`);
+  return status;
 }
 
 /** Each `-C` counts from the one before, as in git. The process moves there: a relative path means the same everywhere. */

@@ -88,7 +88,8 @@ function argSpec(arg: ArgSpec): string {
 
 function action({ choices, complete }: Pick<FlagSpec, "choices" | "complete">): string {
   if (choices !== undefined) return `(${choices.join(" ")})`;
-  return complete === undefined ? " " : complete === "directory" ? "_files -/" : "_files";
+  // An action of one space would show a message, which keeps zsh from inserting a flag that is typed in this place.
+  return complete === undefined ? "()" : complete === "directory" ? "_files -/" : "_files";
 }
 
 function escapeSpec(text: string): string {

@@ -1,0 +1,22 @@
+/** How an entry point becomes an executable. The reasons, with measurements, are in docs/design/start-up.md. */
+
+/** Options of Bun.build that compile `entry` to `outfile`. */
+export function compileOptions(entry: string, outfile: string, commit: string): Bun.BuildConfig {
+  return {
+    entrypoints: [entry],
+    target: "bun",
+    format: "esm",
+    splitting: true,
+    bytecode: true,
+    // Short identifiers have broken compiled programs, and save nothing once there is bytecode.
+    minify: { syntax: true, whitespace: true, identifiers: false },
+    define: { GIT_KV_COMMIT: JSON.stringify(commit) },
+    compile: {
+      outfile,
+      // The `.env` or `bunfig.toml` of a repository must not steer a git tool.
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+    },
+    throw: false,
+  };
+}
