@@ -16,7 +16,7 @@ import { decodeEntryHeader, entryKind, kindType } from "./pack-entry.ts";
 import type { PackLimits } from "./pack-scan.ts";
 import { inflateAt } from "./zlib.ts";
 
-/** Bytes of bases held along the path that is walked. */
+/** Bytes of bases held along the path that is walked, unless told otherwise. */
 const HELD_BYTES = 256 * 1024 * 1024;
 const PAGE_BYTES = 4_096;
 
@@ -35,6 +35,7 @@ export class DeltaResolver {
   readonly #list: EntryList;
   readonly #fd: number;
   readonly #limits: PackLimits;
+  readonly #heldMax: number;
   readonly #slice = new TimeSlice();
   readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
   /** Where the entries in the file end. */
@@ -44,11 +45,12 @@ export class DeltaResolver {
   #resolved = 0;
 
   /** The entries of `list` are in the file `fd` up to `end`. */
-  constructor(list: EntryList, fd: number, end: number, limits: PackLimits) {
+  constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number = HELD_BYTES) {
     this.#list = list;
     this.#fd = fd;
     this.#end = end;
     this.#limits = limits;
+    this.#heldMax = heldMax;
   }
 
   /** Deltas without an object yet. */
@@ -90,7 +92,7 @@ export class DeltaResolver {
       if (child !== undefined) {
         stack.push(child);
         this.#held += child.data!.length;
-        if (this.#held > HELD_BYTES) this.#drop(stack);
+        if (this.#held > this.#heldMax) this.#drop(stack);
       }
       if (this.#slice.isOver()) await this.#slice.pause();
     }
@@ -142,7 +144,7 @@ export class DeltaResolver {
   /** Drops the bases that are needed last, those nearest to the root, until half the budget is free. */
   #drop(stack: readonly Frame[]): void {
     for (const frame of stack.slice(0, -1)) {
-      if (this.#held <= HELD_BYTES / 2) return;
+      if (this.#held <= this.#heldMax / 2) return;
       if (frame.data === undefined) continue;
       this.#held -= frame.data.length;
       frame.data = undefined;

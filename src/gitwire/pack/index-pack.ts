@@ -29,6 +29,8 @@ export interface IndexPackOptions {
   readonly bases: ObjectSource | undefined;
   /** Limits other than those of limits.ts. */
   readonly limits?: Partial<PackLimits>;
+  /** Bytes of delta bases kept in memory meanwhile. Default 256 MiB. */
+  readonly heldBytes?: number;
   /** Whether the files are on disk when this resolves; a quarantine does that later, all at once. Default false. */
   readonly fsync?: boolean;
 }
@@ -60,7 +62,7 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     if (list.count === 0) return undefined;
     let end = input.position - options.format.rawSize;
     const received = list.count;
-    if (list.deltaCount > 0) end = await resolveDeltas(temp.fd, list, end, options.bases, limits);
+    if (list.deltaCount > 0) end = await resolveDeltas(temp.fd, list, end, limits, options);
     if (list.count > received) checksum = await rehash(temp.fd, list, end);
     writeAll(temp.fd, checksum, end);
     const paths = install(temp, list, checksum, options);
@@ -81,10 +83,10 @@ async function resolveDeltas(
   fd: number,
   list: EntryList,
   end: number,
-  bases: ObjectSource | undefined,
   limits: PackLimits,
+  { bases, heldBytes }: IndexPackOptions,
 ): Promise<number> {
-  const resolver = new DeltaResolver(list, fd, end, limits);
+  const resolver = new DeltaResolver(list, fd, end, limits, heldBytes);
   await resolver.resolveFrom(0, list.count);
   let position = end;
   for (let ref = 0; ref < list.refBases.size && resolver.unresolved > 0; ref++) {

@@ -135,7 +135,7 @@ export class PackIndex {
   startingWith(prefix: string, limit: number): Oid[] {
     const found: Oid[] = [];
     // The first id not below the prefix padded with zeros, by bisection.
-    const least = rawOid(prefix.padEnd(this.format.hexSize, "0")).toString("hex");
+    const least = prefix.padEnd(this.format.hexSize, "0");
     let low = 0;
     let high = this.count;
     while (low < high) {

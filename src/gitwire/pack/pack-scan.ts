@@ -116,9 +116,12 @@ async function inflateWhole(input: PackInput, list: EntryList, header: EntryHead
     const consumed = inEntry(list, () => inflateInto(input.buffer, start, input.end, output, header.size));
     if (consumed !== TRUNCATED) return consumed;
     if (tried > maxStream(header.size)) throw endless(list);
-    // Tried again only on twice as much, so that small pieces cannot make this slow.
-    do await moreOfEntry(input, list);
-    while (input.available - header.length < Math.min(tried * 2, maxStream(header.size) + 1));
+    // Tried again only on twice as much, so that small pieces cannot make this slow; at the end of the input on what is there.
+    let hasMore = true;
+    do {
+      hasMore = await input.more();
+      if (!hasMore && input.available - header.length === tried) throw endsWithin(list);
+    } while (hasMore && input.available - header.length < Math.min(tried * 2, maxStream(header.size) + 1));
   }
 }
 
@@ -169,7 +172,11 @@ function addEntry(
 }
 
 async function moreOfEntry(input: PackInput, list: EntryList): Promise<void> {
-  if (!(await input.more())) throw new KvError("BAD_PACK", `the pack ends within object ${list.count + 1}`);
+  if (!(await input.more())) throw endsWithin(list);
+}
+
+function endsWithin(list: EntryList): KvError {
+  return new KvError("BAD_PACK", `the pack ends within object ${list.count + 1}`);
 }
 
 function endless(list: EntryList): KvError {

@@ -1,0 +1,168 @@
+import { describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { hashObject, type Oid, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
+import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
+import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { Quarantine, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
+import { fsck, git } from "../../support/git.ts";
+import { tempDir } from "../../support/temp.ts";
+import { listDir } from "../pack/fixtures.ts";
+import { failEveryCall, withFault } from "./faults.ts";
+
+function makeObjects(format = SHA1): { repo: string; dir: string; store: ObjectStore } {
+  const repo = tempDir("quarantine");
+  git(repo, "init", "-q", "--bare", `--object-format=${format.name}`, ".");
+  const dir = path.join(repo, "objects");
+  return { repo, dir, store: new ObjectStore(dir, format) };
+}
+
+/** Brings one pack of these blobs into the quarantine. */
+async function receive(quarantine: Quarantine, store: ObjectStore, ...texts: string[]): Promise<Oid[]> {
+  const builder = new PackBuilder(store.format);
+  const oids = texts.map((text) => builder.write("blob", Buffer.from(text)));
+  const chunks = builder.finish().chunks()[Symbol.iterator]();
+  const source = { read: async () => chunks.next().value as Buffer | undefined };
+  await indexPack(source, { format: store.format, dir: quarantine.packDir, bases: store });
+  return oids;
+}
+
+const quarantines = (dir: string): string[] => listDir(dir).filter((name) => name.startsWith("tmp_objdir"));
+
+for (const format of [SHA1, SHA256]) {
+  test(`objects are seen through the quarantine only, until it is migrated, ${format.name}`, async () => {
+    const { repo, dir, store } = makeObjects(format);
+    const old = store.writeLoose("blob", Buffer.from("old"));
+    const quarantine = Quarantine.create(dir);
+    expect(path.basename(quarantine.dir)).toMatch(/^tmp_objdir-incoming-[a-z0-9]{6}$/);
+    const [a, b] = await receive(quarantine, store, "new a", "new b");
+    const [c] = await receive(quarantine, store, "a second pack");
+    quarantine.objects(format).writeLoose("blob", Buffer.from("loose in quarantine"), { fsync: false });
+    const loose = hashObject(format, "blob", Buffer.from("loose in quarantine"));
+    const view = quarantine.source(store);
+    for (const oid of [old, a!, b!, c!, loose]) expect([view.has(oid), view.read(oid)?.kind]).toEqual([true, "blob"]);
+    for (const oid of [a!, b!, c!, loose]) expect([store.has(oid), store.read(oid)]).toEqual([false, undefined]);
+    expect(git(repo, "count-objects", "-v")).toContain("in-pack: 0");
+
+    quarantine.migrate(store);
+    expect(quarantines(dir)).toEqual([]);
+    for (const oid of [old, a!, b!, c!, loose]) {
+      expect(store.read(oid)?.kind).toBe("blob");
+      expect(view.read(oid)?.kind).toBe("blob");
+      expect(view.has(oid)).toBe(true);
+      expect(git(repo, "cat-file", "-t", oid)).toBe("blob");
+    }
+    expect(
+      fsck(repo)
+        .replace(/notice: .*/g, "")
+        .trim(),
+    ).toBe("");
+    quarantine.discard();
+    expect(store.has(a!)).toBe(true);
+  });
+}
+
+test("discarded, nothing has happened", async () => {
+  const { dir, store } = makeObjects();
+  const before = listDir(dir);
+  const quarantine = Quarantine.create(dir);
+  const [oid] = await receive(quarantine, store, "refused");
+  const view = quarantine.source(store);
+  expect(view.has(oid!)).toBe(true);
+  quarantine.discard();
+  quarantine.discard();
+  expect(listDir(dir)).toEqual(before);
+  expect([view.has(oid!), store.has(oid!)]).toEqual([false, false]);
+  expect(() => quarantine.migrate()).toThrow("discarded");
+});
+
+test("a store that is not told finds what was migrated", async () => {
+  const { dir, store } = makeObjects();
+  const quarantine = Quarantine.create(dir);
+  const [oid] = await receive(quarantine, store, "found by looking again");
+  expect(store.has(oid!)).toBe(false);
+  quarantine.sync();
+  quarantine.sync();
+  quarantine.migrate();
+  expect(store.has(oid!)).toBe(true);
+});
+
+test("temporary files stay behind", async () => {
+  const { dir, store } = makeObjects();
+  const quarantine = Quarantine.create(dir);
+  await receive(quarantine, store, "x");
+  fs.writeFileSync(path.join(quarantine.packDir, "tmp_pack_left"), "half a pack");
+  quarantine.migrate(store);
+  expect(listDir(path.join(dir, "pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
+});
+
+describe("failures", () => {
+  test("whichever call fails while migrating, no pack is seen without its bytes", async () => {
+    const { repo, dir, store } = makeObjects();
+    let quarantine = Quarantine.create(dir);
+    let oids = await receive(quarantine, store, "one", "two");
+    const calls = await failEveryCall(
+      () => quarantine.migrate(store),
+      async () => {
+        // What is in place is complete: an index only beside its pack.
+        for (const name of listDir(path.join(dir, "pack"))) {
+          if (!name.endsWith(".idx")) continue;
+          git(repo, "verify-pack", path.join(dir, "pack", name));
+        }
+        quarantine.discard();
+        expect(quarantines(dir)).toEqual([]);
+        store.close();
+        fs.rmSync(path.join(dir, "pack"), { recursive: true, force: true });
+        quarantine = Quarantine.create(dir);
+        oids = await receive(quarantine, store, "one", "two");
+      },
+    );
+    expect(calls).toBeGreaterThan(5);
+    for (const oid of oids) expect(store.has(oid)).toBe(true);
+  });
+
+  test("a failed sync is final", async () => {
+    const { dir, store } = makeObjects();
+    const quarantine = Quarantine.create(dir);
+    await receive(quarantine, store, "x");
+    await expect(withFault(1, () => quarantine.sync())).rejects.toThrow("ENOSPC");
+    expect(() => quarantine.migrate()).toThrow("could not be brought to disk");
+    quarantine.discard();
+    expect(quarantines(dir)).toEqual([]);
+  });
+
+  test("whichever call fails while a pack is received, the quarantine holds no part of it", async () => {
+    const { dir, store } = makeObjects();
+    const quarantine = Quarantine.create(dir);
+    const calls = await failEveryCall(
+      () => receive(quarantine, store, "some", "objects"),
+      () => expect(listDir(quarantine.packDir)).toEqual([]),
+    );
+    expect(calls).toBeGreaterThan(5);
+    expect(listDir(quarantine.packDir).length).toBe(2);
+  });
+});
+
+test("sweeping removes what a crash left, and nothing that is in use", async () => {
+  const { dir, store } = makeObjects();
+  const stale = Quarantine.create(dir);
+  await receive(stale, store, "left behind");
+  const live = Quarantine.create(dir);
+  await receive(live, store, "in use");
+  fs.mkdirSync(path.join(dir, "not-a-quarantine"));
+  const hourAgo = new Date(Date.now() - 3_600_000);
+  const age = (file: string): void => {
+    for (const name of fs.statSync(file).isDirectory() ? listDir(file) : []) age(path.join(file, name));
+    fs.utimesSync(file, hourAgo, hourAgo);
+  };
+  age(stale.dir);
+  // Old itself, but a file in it is being written.
+  fs.utimesSync(live.dir, hourAgo, hourAgo);
+  expect(sweepQuarantines(dir, 7_200_000)).toBe(0);
+  expect(sweepQuarantines(dir, 600_000)).toBe(1);
+  expect(quarantines(dir)).toEqual([path.basename(live.dir)]);
+  expect(sweepQuarantines(dir, 600_000, Date.now() + 700_000)).toBe(1);
+  expect(listDir(dir)).toContain("not-a-quarantine");
+  expect(sweepQuarantines(path.join(dir, "nowhere"), 0)).toBe(0);
+});
