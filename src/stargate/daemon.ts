@@ -6,6 +6,7 @@ import { openRepository } from "../gitwire/repo.ts";
 import { Gate, type Stage } from "./gate.ts";
 import { HttpDoor } from "./http-door.ts";
 import type { Log } from "./log.ts";
+import { MirrorLink } from "./mirror/mirror-link.ts";
 import { storingHost } from "./ordinary-host.ts";
 import { Registry, type RepositorySpec } from "./registry.ts";
 import type { Served } from "./service.ts";
@@ -34,6 +35,7 @@ const SOCKET_PATH_MAX = process.platform === "darwin" ? 104 : 108;
 interface Unit {
   readonly served: Served;
   readonly settings: Settings;
+  readonly link: MirrorLink | undefined;
 }
 
 export class Daemon {
@@ -55,6 +57,7 @@ export class Daemon {
     try {
       for (const spec of options.repositories) await daemon.#open(spec);
       await daemon.#listen();
+      for (const { link } of daemon.#units) link?.start();
       return daemon;
     } catch (error) {
       await daemon.stop(0);
@@ -65,7 +68,10 @@ export class Daemon {
   /** Takes nothing new, finishes what is under way and lets go of everything. */
   async stop(drain = DRAIN): Promise<void> {
     await Promise.all([...this.#http, ...this.#sockets].map((door) => door.close(drain)));
-    for (const { served } of this.#units) served.gate.close();
+    for (const { served, link } of this.#units) {
+      await link?.stop();
+      served.gate.close();
+    }
     this.#units.length = 0;
   }
 
@@ -85,9 +91,10 @@ export class Daemon {
       ...(onStage !== undefined && { onStage }),
     });
     try {
-      const served: Served = { name, gate, ordinary: storingHost(gate), mirror: undefined };
+      const link = MirrorLink.of(gate, env);
+      const served: Served = { name, gate, ordinary: link?.relay ?? storingHost(gate), mirror: link };
       this.registry.add(served);
-      this.#units.push({ served, settings });
+      this.#units.push({ served, settings, link });
     } catch (error) {
       gate.close();
       throw error;

@@ -1,0 +1,91 @@
+/** Everything between a gate and its mirror: the worker that pushes, the relay for branches, the look at the mirror's branches. */
+
+import { toKvError } from "../../errors.ts";
+import type { Gate } from "../gate.ts";
+import type { MirrorReport } from "../mirror-report.ts";
+import { HOST_PACE } from "../settings.ts";
+import { refreshBranches } from "./branch-copies.ts";
+import { MirrorRemote } from "./mirror-remote.ts";
+import { MirrorWorker, type WorkerTimers } from "./mirror-worker.ts";
+import { Relay } from "./relay.ts";
+
+/** The remote `init` writes into the repository's config; it is the mirror where no other is named. */
+export const MIRROR_REMOTE = "mirror";
+
+export class MirrorLink {
+  readonly relay: Relay;
+  readonly worker: MirrorWorker;
+  readonly remote: MirrorRemote;
+  readonly #gate: Gate;
+  readonly #stop = new AbortController();
+  readonly #timers: WorkerTimers;
+  #isStale = Promise.withResolvers<void>();
+  #refreshing: Promise<void> | undefined;
+
+  private constructor(gate: Gate, remote: MirrorRemote, timers: WorkerTimers) {
+    this.#gate = gate;
+    this.#timers = timers;
+    this.remote = remote;
+    const pace = gate.settings.mirrorPace ?? (remote.isLocal ? { burst: 1, interval: 0 } : HOST_PACE);
+    this.worker = new MirrorWorker(gate, remote, pace, timers);
+    this.relay = new Relay(gate, remote, () => this.#isStale.resolve());
+    gate.onAccepted = () => this.worker.wake();
+  }
+
+  /** The link of `gate`, or undefined where no mirror is set up. */
+  static of(
+    gate: Gate,
+    env: Readonly<Record<string, string | undefined>>,
+    timers: WorkerTimers = systemTimers,
+  ): MirrorLink | undefined {
+    const configured = gate.repo.config.get(`remote.${MIRROR_REMOTE}.url`) === undefined ? undefined : MIRROR_REMOTE;
+    const name = gate.settings.mirrorRemote ?? configured;
+    return name === undefined ? undefined : new MirrorLink(gate, new MirrorRemote(gate.repo, name, env), timers);
+  }
+
+  /** Starts the worker, and looks at the mirror's branches now and then. */
+  start(): void {
+    this.worker.start();
+    this.#refreshing = this.#refresh();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    this.#isStale.resolve();
+    await Promise.all([this.worker.stop(), this.#refreshing]);
+  }
+
+  report(): MirrorReport {
+    return this.worker.report();
+  }
+
+  async #refresh(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      this.#isStale = Promise.withResolvers<void>();
+      try {
+        await refreshBranches(this.#gate, this.remote, signal);
+      } catch (error) {
+        const { code, message } = toKvError(error);
+        if (!signal.aborted) this.#gate.log("warn", "mirror", { code, message, doing: "look at branches" });
+      }
+      await Promise.race([this.#isStale.promise, this.#timers.sleep(this.#gate.settings.mirrorRefresh, signal)]);
+    }
+  }
+}
+
+const systemTimers: WorkerTimers = {
+  now: () => Date.now(),
+  random: () => Math.random(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      if (signal.aborted) return resolve();
+      const end = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      signal.addEventListener("abort", end, { once: true });
+    }),
+};
