@@ -2,9 +2,9 @@
  * The objects of a pack to be sent: everything reachable from what is wanted but not from what the other side has (git:
  * `rev-list --objects wants --not haves`).
  *
- * Where the other side has something, the trees of each commit are compared with those of its parents, side by side, so
- * the work is that of the change and not that of the tree (git marks all of the old tree instead: a million keys make
- * some 8,000 trees). Where it has nothing, every tree is read once.
+ * The trees of each commit are compared with those of its parents, side by side, so the work is that of the change and
+ * not that of the tree (git marks all of the other side's tree instead: a million keys make some 8,000 trees). It also
+ * tells, for every tree, which older one it was made from.
  */
 
 import { KvError } from "../../errors.ts";
@@ -13,6 +13,7 @@ import type { ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
+import { compareTrees } from "../object/tree-difference.ts";
 import type { CommitGraph } from "./commit-graph.ts";
 import { tagTarget } from "./object-links.ts";
 import { revisionRange } from "./revision-range.ts";
@@ -79,13 +80,12 @@ class ListBuilder implements ObjectList {
     for (const oid of wants) this.#addWant(oid, commits, others);
     const range = await revisionRange(this.#graph, commits, old);
     for (const commit of range) this.objects.add(this.#graph.oid(commit));
-    this.#addTags(tags);
-    if (haves.length === 0) await this.#addAllTrees(range);
-    else await this.#addChangedTrees(range, old);
+    await this.#addTreesOf(range, old);
     for (const { oid, kind } of others) {
       if (kind === "tree") await this.#addTree(oid);
       else this.#add(oid);
     }
+    this.#addTags(tags);
   }
 
   /** Adds the tags on the way from a wanted object; what they lead to is a commit to start from or another object. */
@@ -132,28 +132,22 @@ class ListBuilder implements ObjectList {
     }
   }
 
-  async #addAllTrees(range: readonly number[]): Promise<void> {
-    for (const commit of range) await this.#addTree(this.#graph.tree(commit));
-  }
-
   /** Adds a tree and everything in it that is neither known nor added yet. */
   async #addTree(root: Oid): Promise<void> {
-    const { format } = this.#source;
     const stack = [root];
     for (let oid = stack.pop(); oid !== undefined; oid = stack.pop()) {
       if (!this.#add(oid)) continue;
-      const cursor = new TreeCursor(format, this.#readTree(oid));
+      const cursor = new TreeCursor(this.#source.format, this.#readTree(oid));
       while (cursor.next()) {
-        if (cursor.mode === MODE.gitlink) continue;
+        if (cursor.mode === MODE.gitlink || this.#isHandled(cursor)) continue;
         if (cursor.isTree()) stack.push(cursor.oid());
-        else if (this.#known.indexOfRaw(cursor.data, cursor.oidStart) < 0)
-          this.objects.addRaw(cursor.data, cursor.oidStart);
+        else this.objects.addRaw(cursor.data, cursor.oidStart);
       }
       if (this.#slice.isOver()) await this.#slice.pause();
     }
   }
 
-  async #addChangedTrees(range: readonly number[], old: readonly number[]): Promise<void> {
+  async #addTreesOf(range: readonly number[], old: readonly number[]): Promise<void> {
     const roots = [...new Set(old.slice(0, ROOT_BASELINES).map((commit) => this.#graph.tree(commit)))];
     for (const oid of roots) this.#known.add(oid);
     for (const commit of parentsFirst(this.#graph, range)) {
@@ -163,50 +157,76 @@ class ListBuilder implements ObjectList {
     }
   }
 
-  /** Adds what the tree `root` holds and none of the trees `before` hold in the same place. */
+  /**
+   * Adds what the tree `root` holds and none of the trees `before` hold in the same place. What is gone from its old place
+   * becomes known before anything else is added, so what only moved is not sent again.
+   */
   async #addDifference(root: Oid, before: readonly Oid[]): Promise<void> {
-    const stack: TreePair[] = [{ tree: root, before }];
-    for (let pair = stack.pop(); pair !== undefined; pair = stack.pop()) {
+    const pending: PendingDifference = { pairs: [{ tree: root, before }], blobs: [], trees: [] };
+    for (let pair = pending.pairs.pop(); pair !== undefined; pair = pending.pairs.pop()) {
       if (pair.before.includes(pair.tree) || !this.#add(pair.tree, pair.before[0])) continue;
-      this.#compare(pair, stack);
+      const [only, ...others] = pair.before;
+      if (only !== undefined && others.length === 0) this.#compareWithOne(pair.tree, only, pending);
+      else this.#compareWithAll(pair, pending);
       if (this.#slice.isOver()) await this.#slice.pause();
     }
+    for (const { oid, likely } of pending.blobs) this.#add(oid, likely);
+    for (const oid of pending.trees) await this.#addTree(oid);
   }
 
-  #compare({ tree, before }: TreePair, stack: TreePair[]): void {
-    const { format } = this.#source;
+  #compareWithOne(tree: Oid, before: Oid, pending: PendingDifference): void {
+    compareTrees(this.#source.format, this.#readTree(before), this.#readTree(tree), {
+      added: (entry, old) => {
+        if (entry.mode === MODE.gitlink || this.#isHandled(entry)) return;
+        const likely = old === undefined || old.mode === MODE.gitlink ? undefined : old.oid();
+        if (!entry.isTree()) pending.blobs.push({ oid: entry.oid(), likely });
+        else if (likely === undefined) pending.trees.push(entry.oid());
+        else pending.pairs.push({ tree: entry.oid(), before: [likely] });
+      },
+      removed: (entry) => this.#setKnown(entry),
+    });
+  }
+
+  #compareWithAll({ tree, before }: TreePair, pending: PendingDifference): void {
     const old = this.#oldEntries(before);
-    const cursor = new TreeCursor(format, this.#readTree(tree));
+    const cursor = new TreeCursor(this.#source.format, this.#readTree(tree));
     while (cursor.next()) {
-      if (cursor.mode === MODE.gitlink || this.#known.indexOfRaw(cursor.data, cursor.oidStart) >= 0) continue;
-      const same = old.get(cursor.name()) ?? [];
-      if (cursor.isTree()) {
-        stack.push({ tree: cursor.oid(), before: same.filter(({ mode }) => mode === MODE.tree).map(({ oid }) => oid) });
-      } else {
-        this.#add(cursor.oid(), same.find(({ mode }) => mode !== MODE.tree)?.oid);
-      }
+      if (cursor.mode === MODE.gitlink || this.#isHandled(cursor)) continue;
+      const isTree = cursor.isTree();
+      const same = (old.get(cursor.name()) ?? []).filter((entry) => entry.isTree === isTree).map(({ oid }) => oid);
+      if (!isTree) pending.blobs.push({ oid: cursor.oid(), likely: same[0] });
+      else if (same.length === 0) pending.trees.push(cursor.oid());
+      else pending.pairs.push({ tree: cursor.oid(), before: same });
     }
   }
 
-  /**
-   * The entries of old trees by name. All of them are the receiver's, or were added with a commit before, so they become
-   * known: that also finds what only moved between directories that were both touched.
-   */
-  #oldEntries(before: readonly Oid[]): Map<string, { mode: number; oid: Oid }[]> {
-    const entries = new Map<string, { mode: number; oid: Oid }[]>();
+  /** The entries of several old trees by name; all of them become known. */
+  #oldEntries(before: readonly Oid[]): Map<string, { isTree: boolean; oid: Oid }[]> {
+    const entries = new Map<string, { isTree: boolean; oid: Oid }[]>();
     for (const tree of before) {
       const cursor = new TreeCursor(this.#source.format, this.#readTree(tree));
       while (cursor.next()) {
         if (cursor.mode === MODE.gitlink) continue;
-        this.#known.addRaw(cursor.data, cursor.oidStart);
+        this.#setKnown(cursor);
         const name = cursor.name();
-        const entry = { mode: cursor.mode, oid: cursor.oid() };
+        const entry = { isTree: cursor.isTree(), oid: cursor.oid() };
         const same = entries.get(name);
         if (same === undefined) entries.set(name, [entry]);
         else same.push(entry);
       }
     }
     return entries;
+  }
+
+  /** An entry of an old tree: the receiver has it, or it was added with a commit before. */
+  #setKnown(entry: TreeCursor): void {
+    if (entry.mode === MODE.gitlink || this.objects.indexOfRaw(entry.data, entry.oidStart) >= 0) return;
+    this.#known.addRaw(entry.data, entry.oidStart);
+  }
+
+  #isHandled(entry: TreeCursor): boolean {
+    const { data, oidStart } = entry;
+    return this.objects.indexOfRaw(data, oidStart) >= 0 || this.#known.indexOfRaw(data, oidStart) >= 0;
   }
 
   /** Adds an object; false where it was added before, or is known. */
@@ -230,6 +250,13 @@ class ListBuilder implements ObjectList {
     if (kind !== "tree") throw new KvError("CORRUPT", `${oid} is a ${kind}, not a tree`);
     return data;
   }
+}
+
+/** What is still to be done for one commit. */
+interface PendingDifference {
+  readonly pairs: TreePair[];
+  readonly blobs: { readonly oid: Oid; readonly likely: Oid | undefined }[];
+  readonly trees: Oid[];
 }
 
 /** The commits of `range`, none before one of its parents. */

@@ -1,0 +1,102 @@
+import { expect, test } from "bun:test";
+import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { encodeTree, MODE, parseTree, sortEntries, type TreeEntry } from "../../../src/gitwire/object/tree.ts";
+import { compareTrees } from "../../../src/gitwire/object/tree-difference.ts";
+import { type Random, random } from "../../support/random.ts";
+import { codeOf } from "../../support/streams.ts";
+
+/** Entries with names that are each other's beginnings, files and trees of one name included. */
+function randomEntries(rnd: Random, format: typeof SHA1): TreeEntry[] {
+  const entries = new Map<string, TreeEntry>();
+  for (let n = rnd.int(rnd.pick([3, 20, 80])); n > 0; n--) {
+    const name =
+      rnd.pick(["a", "ab", "a.b", "a-", "a0", "b", "\xff", "\xc3\xa9", "z"]) + rnd.pick(["", "", `${rnd.int(30)}`]);
+    const mode = rnd.pick([MODE.tree, MODE.file, MODE.executable, MODE.gitlink]);
+    entries.set(name, {
+      name,
+      mode,
+      oid: rnd.pick([rnd.bytes(format.rawSize), Buffer.alloc(format.rawSize, 7)]).toString("hex"),
+    });
+  }
+  return sortEntries([...entries.values()]);
+}
+
+function edit(entries: readonly TreeEntry[], rnd: Random, format: typeof SHA1): TreeEntry[] {
+  const edited = entries.filter(() => rnd.int(12) > 0);
+  for (let n = rnd.int(3); n > 0 && edited.length > 0; n--) {
+    const at = rnd.int(edited.length);
+    edited[at] = { ...edited[at]!, oid: rnd.bytes(format.rawSize).toString("hex") };
+  }
+  const names = new Set(edited.map(({ name }) => name));
+  if (rnd.int(2) === 0)
+    edited.push(
+      ...randomEntries(rnd, format)
+        .filter(({ name }) => !names.has(name))
+        .slice(0, 3),
+    );
+  return sortEntries(edited);
+}
+
+const text = ({ mode, name, oid }: TreeEntry): string => `${mode.toString(8)} ${name} ${oid}`;
+
+test("finds what a comparison entry by entry finds", () => {
+  const rnd = random("tree difference");
+  for (let round = 0; round < 1_500; round++) {
+    const format = rnd.pick([SHA1, SHA256]);
+    const before = randomEntries(rnd, format);
+    const after = rnd.int(5) === 0 ? randomEntries(rnd, format) : edit(before, rnd, format);
+    const added: string[] = [];
+    const removed: string[] = [];
+    compareTrees(format, encodeTree(format, before), encodeTree(format, after), {
+      added: (entry, old) => added.push(`${text(entry.entry())} < ${old === undefined ? "" : text(old.entry())}`),
+      removed: (entry) => removed.push(text(entry.entry())),
+    });
+    const [was, is] = [new Set(before.map(text)), new Set(after.map(text))];
+    const sort = (entry: TreeEntry): boolean => entry.mode === MODE.tree;
+    const expected = after
+      .filter((entry) => !was.has(text(entry)))
+      .map((entry) => {
+        const old = before.find((other) => other.name === entry.name && sort(other) === sort(entry));
+        return `${text(entry)} < ${old === undefined ? "" : text(old)}`;
+      });
+    expect(added).toEqual(expected);
+    expect(removed).toEqual(before.map(text).filter((line) => !is.has(line)));
+  }
+});
+
+test("trees in no order: nothing new is passed over", () => {
+  const rnd = random("unsorted trees");
+  for (let round = 0; round < 500; round++) {
+    const [before, after] = [rnd.shuffle(randomEntries(rnd, SHA1)), rnd.shuffle(randomEntries(rnd, SHA1))];
+    const added = new Set<string>();
+    compareTrees(SHA1, encodeTree(SHA1, before), encodeTree(SHA1, after), {
+      added: (entry) => added.add(text(entry.entry())),
+      removed: () => {},
+    });
+    const was = new Set(before.map(text));
+    for (const entry of after) if (!was.has(text(entry))) expect(added).toContain(text(entry));
+  }
+});
+
+test("a torn tree is malformed, on either side", async () => {
+  const rnd = random("torn trees");
+  const tree = encodeTree(
+    SHA1,
+    sortEntries(
+      Array.from({ length: 5 }, (_, i) => ({ mode: MODE.file, name: `f${i}`, oid: rnd.bytes(20).toString("hex") })),
+    ),
+  );
+  const other = encodeTree(SHA1, sortEntries([{ mode: MODE.file, name: "f2", oid: rnd.bytes(20).toString("hex") }]));
+  const nothing = { added: () => {}, removed: () => {} };
+  for (let length = 1; length < tree.length; length++) {
+    const torn = tree.subarray(0, length);
+    const isWhole = (await codeOf(() => parseTree(SHA1, torn))) === "no error";
+    for (const [before, after] of [
+      [torn, other],
+      [other, torn],
+    ] as const) {
+      const code = await codeOf(() => compareTrees(SHA1, before, after, nothing));
+      expect(code).toBe(isWhole ? "no error" : "BAD_OBJECT");
+    }
+  }
+});
