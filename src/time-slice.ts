@@ -29,3 +29,21 @@ export class TimeSlice {
     this.#end = performance.now() + SLICE;
   }
 }
+
+/** Runs `work` to its end, pausing at its yields where it has run long enough. */
+export async function inSlices<T>(work: Generator<void, T>): Promise<T> {
+  const slice = new TimeSlice();
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+    if (slice.isOver()) await slice.pause();
+  }
+}
+
+/** Runs `work` to its end without a pause. */
+export function atOnce<T>(work: Generator<void, T>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done === true) return step.value;
+  }
+}

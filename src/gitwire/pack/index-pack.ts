@@ -9,7 +9,7 @@
 import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
-import { TimeSlice } from "../../time-slice.ts";
+import { inSlices, TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import { newHasher, type ObjectFormat, type Oid } from "../object/oid.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
@@ -65,7 +65,7 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     if (list.deltaCount > 0) end = await resolveDeltas(temp.fd, list, end, limits, options);
     if (list.count > received) checksum = await rehash(temp.fd, list, end);
     writeAll(temp.fd, checksum, end);
-    const paths = install(temp, list, checksum, options);
+    const paths = await inSlices(install(temp, list, checksum, options));
     const byteLength = end + options.format.rawSize;
     return { ...paths, checksum: checksum.toString("hex"), objectCount: list.count, byteLength, rest: input.rest() };
   } finally {
@@ -73,7 +73,12 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
   }
 }
 
-function install(temp: TempFile, list: EntryList, checksum: Buffer, options: IndexPackOptions): PackPaths {
+function install(
+  temp: TempFile,
+  list: EntryList,
+  checksum: Buffer,
+  options: IndexPackOptions,
+): Generator<void, PackPaths> {
   const { dir, format, fsync = false } = options;
   return installPack(dir, format, temp, list.indexed(), checksum, { fsync });
 }

@@ -24,14 +24,20 @@ export interface IndexedObjects {
 const LARGE = 2 ** 31;
 const FLUSH_BYTES = 1024 * 1024;
 
-/** Writes the index to the open file `fd`. `largeFrom` moves the start of the 64-bit table (tests). */
-export function writePackIndex(
+/** Objects between two yields. */
+const STEP = 256;
+
+/**
+ * Writes the index to the open file `fd`, yielding now and then so that others may run. `largeFrom` moves the start of the
+ * 64-bit table (tests).
+ */
+export function* writePackIndex(
   fd: number,
   format: ObjectFormat,
   objects: IndexedObjects,
   packChecksum: Buffer,
   largeFrom: number = LARGE,
-): void {
+): Generator<void, void> {
   const { count, ids, offsets, crcs } = objects;
   const { rawSize } = format;
   const order = sortById(format, ids, count);
@@ -39,21 +45,38 @@ export function writePackIndex(
   out.uint32(0xff74_4f63);
   out.uint32(2);
   writeFanout(out, format, ids, count);
-  for (let i = 0; i < count; i++) out.bytes(ids, order[i]! * rawSize, rawSize);
-  for (let i = 0; i < count; i++) out.uint32(crcs[order[i]!]!);
-  let large = 0;
   for (let i = 0; i < count; i++) {
+    if (i % STEP === 0) yield;
+    out.bytes(ids, order[i]! * rawSize, rawSize);
+  }
+  for (let i = 0; i < count; i++) {
+    if (i % STEP === 0) yield;
+    out.uint32(crcs[order[i]!]!);
+  }
+  yield* writeOffsets(out, order, offsets, largeFrom);
+  out.bytes(packChecksum, 0, rawSize);
+  out.finish();
+}
+
+function* writeOffsets(
+  out: HashedFile,
+  order: Uint32Array,
+  offsets: Float64Array,
+  largeFrom: number,
+): Generator<void, void> {
+  let large = 0;
+  for (let i = 0; i < order.length; i++) {
+    if (i % STEP === 0) yield;
     const offset = offsets[order[i]!]!;
     out.uint32(offset < largeFrom ? offset : LARGE + large++);
   }
-  for (let i = 0; i < count && large > 0; i++) {
+  for (let i = 0; i < order.length && large > 0; i++) {
+    if (i % STEP === 0) yield;
     const offset = offsets[order[i]!]!;
     if (offset < largeFrom) continue;
     out.uint32(Math.floor(offset / 2 ** 32));
     out.uint32(offset % 2 ** 32);
   }
-  out.bytes(packChecksum, 0, rawSize);
-  out.finish();
 }
 
 function writeFanout(out: HashedFile, format: ObjectFormat, ids: Buffer, count: number): void {

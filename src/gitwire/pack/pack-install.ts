@@ -6,6 +6,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
+import { atOnce } from "../../time-slice.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import { newHasher, type ObjectFormat, type Oid } from "../object/oid.ts";
 import { withRoom } from "./grow.ts";
@@ -23,23 +24,23 @@ export interface PackPaths {
 
 /**
  * Indexes the complete pack in `temp` and gives both their names in `dir`. `fsync`: both are on disk, and so are their
- * names, when this returns. On an error nothing is left.
+ * names, when this ends. On an error nothing is left. Yields now and then so that others may run.
  */
-export function installPack(
+export function* installPack(
   dir: string,
   format: ObjectFormat,
   temp: TempFile,
   objects: IndexedObjects,
   checksum: Buffer,
   options: { fsync: boolean },
-): PackPaths {
+): Generator<void, PackPaths> {
   const name = path.join(dir, `pack-${checksum.toString("hex")}`);
   const paths = { packPath: `${name}.pack`, idxPath: `${name}.idx` };
   // The same pack may be there already: then it is replaced by itself, and stays whatever happens.
   const isNew = !fs.existsSync(paths.packPath);
   const index = createTemp(dir, "tmp_idx_");
   try {
-    writePackIndex(index.fd, format, objects, checksum);
+    yield* writePackIndex(index.fd, format, objects, checksum);
     temp.commit(paths.packPath, options);
     index.commit(paths.idxPath, options);
   } catch (error) {
@@ -67,7 +68,7 @@ export function storeFinishedPack(
   const temp = createTemp(dir, "tmp_pack_");
   try {
     const stored = pack.thin ? writeCompleted(temp.fd, pack, source) : writeWhole(temp.fd, pack);
-    return installPack(dir, pack.format, temp, stored.objects, stored.checksum, options);
+    return atOnce(installPack(dir, pack.format, temp, stored.objects, stored.checksum, options));
   } catch (error) {
     temp.discard();
     throw error;

@@ -208,6 +208,18 @@ describe("deltas in any order", () => {
     }
   });
 
+  test("bases beyond the memory for them are dropped and made again, which counts as work", async () => {
+    // 0 has 1 and 4 below it, 1 has 2 and 3: on the way back from 1's family 0 is needed again.
+    const entries = [whole(0), delta(1, 0), delta(2, 1), delta(3, 1), delta(5, 4), delta(4, 0)];
+    const sizes = [1, 2, 3, 4, 5].map((i) => texts[i]!.length).reduce((sum, size) => sum + size);
+    const limits = { packInflatedBytes: sizes };
+    const pack = handPack(SHA1, [...entries, delta(7, 5), delta(6, 5), delta(8, 6), delta(9, 6)]);
+    const all = { packInflatedBytes: [1, 2, 3, 4, 5, 6, 7, 8, 9].reduce((sum, i) => sum + texts[i]!.length, 0) };
+    expect(await refusal(handPack(SHA1, entries), { limits })).toBe("accepted");
+    expect(await refusal(pack, { limits: all })).toBe("accepted");
+    expect(await refusal(pack, { limits: all, heldBytes: 1 })).toBe("LIMIT_EXCEEDED");
+  });
+
   test("bases from outside: one for many, one below another, one that only looks missing", async () => {
     // 1 and 2 are deltas of 0 and 3 of 2; 5 is a delta of 4, which is a delta of 0 and stands after it.
     const entries = [delta(5, 4), delta(1, 0), delta(3, 2), delta(2, 0), delta(4, 0)];

@@ -10,6 +10,7 @@ import { ENTRY } from "../../../src/gitwire/pack/pack-entry.ts";
 import { writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
 import { Pack } from "../../../src/gitwire/pack/pack-reader.ts";
 import { inflateAt } from "../../../src/gitwire/pack/zlib.ts";
+import { atOnce } from "../../../src/time-slice.ts";
 import { git } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -43,7 +44,7 @@ function store(format: ObjectFormat, entries: readonly HandEntry[], ids: readonl
   fs.writeFileSync(`${name}.pack`, bytes);
   const fd = fs.openSync(`${name}.idx`, "w");
   const raw = Buffer.from(ids.join(""), "hex");
-  writePackIndex(fd, format, { count: ids.length, ids: raw, offsets, crcs }, bytes.subarray(-format.rawSize));
+  atOnce(writePackIndex(fd, format, { count: ids.length, ids: raw, offsets, crcs }, bytes.subarray(-format.rawSize)));
   fs.closeSync(fd);
   return new Pack(`${name}.pack`, format);
 }
@@ -205,7 +206,7 @@ describe("long chains and large objects", () => {
       offsets: Float64Array.from(places),
       crcs: Uint32Array.from(crcs),
     };
-    writePackIndex(idx, SHA1, table, checksum);
+    atOnce(writePackIndex(idx, SHA1, table, checksum));
     fs.closeSync(idx);
     const pack = new Pack(`${name}.pack`, SHA1);
     ids.forEach((id, i) => {

@@ -1,0 +1,35 @@
+import { expect, test } from "bun:test";
+import { atOnce, inSlices, TimeSlice } from "../src/time-slice.ts";
+
+test("a slice is over after its time, and begins again after a pause", async () => {
+  const slice = new TimeSlice();
+  const asks = (): boolean => {
+    for (let i = 0; i < 64; i++) if (slice.isOver()) return true;
+    return false;
+  };
+  expect(asks()).toBe(false);
+  const end = performance.now() + 15;
+  while (performance.now() < end);
+  expect(asks()).toBe(true);
+  let others = 0;
+  setImmediate(() => others++);
+  await slice.pause();
+  expect(others).toBe(1);
+  expect(asks()).toBe(false);
+});
+
+function* work(): Generator<void, string> {
+  const end = performance.now() + 40;
+  while (performance.now() < end) yield;
+  return "done";
+}
+
+test("work in slices lets others run, work at once does not", async () => {
+  let others = 0;
+  const timer = setInterval(() => others++, 1);
+  expect(atOnce(work())).toBe("done");
+  expect(others).toBe(0);
+  expect(await inSlices(work())).toBe("done");
+  expect(others).toBeGreaterThan(0);
+  clearInterval(timer);
+});
