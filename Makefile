@@ -26,7 +26,7 @@ dist/%: $(SOURCES) $(DEPS)
 
 lint: $(DEPS) ## types, formatting and lint rules, import law
 	@$(BUN) node_modules/.bin/tsc -p .
-	@$(BUN) node_modules/.bin/biome ci --error-on-warnings .
+	@[ -t 1 ] || colors=--colors=off; $(BUN) node_modules/.bin/biome ci --error-on-warnings $$colors .
 	@$(BUN) test tests/import-law.test.ts
 
 test: build ## run every test; the last line is `N passed, N failed`

@@ -66,7 +66,7 @@ const LAYERS: readonly (readonly [layer: string, pattern: RegExp, below: readonl
 const FLOORS: readonly RegExp[] = [
   /^src\/gitwire\/(object\/|disk\.ts|ident\.ts)/,
   /^src\/gitwire\/pack\//,
-  /^src\/gitwire\/(store\/|refs\/|config\/|config\.ts|repo\/|repo\.ts)/,
+  /^src\/gitwire\/((store|refs|config|repo)\/|[a-z-]+\.ts$)/,
   /^src\/gitwire\/protocol\//,
   /^src\/gitwire\/transport\//,
 ];

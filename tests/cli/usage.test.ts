@@ -66,7 +66,7 @@ describe("tables of the programs", () => {
           const given = flags.flatMap((flag) => flag[key] ?? []);
           expect([command.name, new Set(given).size]).toEqual([command.name, given.length]);
         }
-        for (const flag of flags) expect(flag.summary).toMatch(/^[A-Z].*[^.]$/);
+        for (const flag of flags) expect(flag.summary).toMatch(/^[A-Z].*([^.]|\.\.\.)$/);
         const counts = (command.args ?? []).map(({ count }) => count);
         expect(counts.slice(0, -1).filter((count) => count === "some" || count === "any")).toEqual([]);
       }
