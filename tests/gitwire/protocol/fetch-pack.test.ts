@@ -1,8 +1,11 @@
 import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { KvError } from "../../../src/errors.ts";
 import { SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { type FetchResult, fetchPack, lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
+import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
 import type { Transport } from "../../../src/gitwire/protocol/transport.ts";
 import { openRepository } from "../../../src/gitwire/repo.ts";
 import { connect } from "../../../src/gitwire/transport/connect.ts";
@@ -222,4 +225,62 @@ test("a connection that ends inside the pack leaves nothing behind", async () =>
   const error = await failureOf(fetchInto(into, { address: dir, program: script }, 0));
   expect(error.code).toBe("NETWORK");
   expect(fs.readdirSync(path.join(into, "objects")).sort()).toEqual(["info", "pack"]);
+});
+
+/** A stateless server that says the same whatever it is asked; `asked` gets the request. */
+function played(greeting: Buffer, answer: Buffer, asked: Buffer[] = []): Transport {
+  return {
+    url: "http://host.invalid/x",
+    service: "git-upload-pack",
+    stateless: true,
+    greeting: async () => new PktReader(bytesSource(greeting)),
+    request: (body) => {
+      asked.push(Buffer.concat([...body.chunks()]));
+      return { reader: new PktReader(bytesSource(answer)), isSent: () => true };
+    },
+    close: async () => {},
+  };
+}
+
+function uploadPack(dir: string, input: Buffer, ...args: string[]): Buffer {
+  const env = { ...process.env, GIT_PROTOCOL: "version=2" };
+  const run = Bun.spawnSync(["git", "upload-pack", "--stateless-rpc", ...args, dir], { stdin: input, env });
+  expect(run.exitCode).toBe(0);
+  return Buffer.from(run.stdout);
+}
+
+test("an answer cut at any byte, or with any byte flipped, is refused and leaves nothing behind", async () => {
+  const { dir, commits } = repositoryWith(1);
+  const into = bareRepository();
+  const repo = openRepository(into);
+  const order = { wants: [commits[0]!], haves: [], destination: repo, agent: AGENT };
+  const greeting = uploadPack(dir, Buffer.alloc(0), "--advertise-refs");
+  const asked: Buffer[] = [];
+  await failureOf(fetchPack(played(greeting, Buffer.alloc(0), asked), order));
+  const answer = uploadPack(dir, asked[0]!);
+  const variants: Buffer[] = [];
+  for (let end = 0; end < answer.length; end++) variants.push(answer.subarray(0, end));
+  for (let at = 0; at < answer.length; at++) {
+    const bytes = Buffer.from(answer);
+    bytes[at]! ^= 1 << (at % 8);
+    variants.push(bytes);
+  }
+  const packs = path.join(into, "objects/pack");
+  let taken = 0;
+  for (const bytes of variants) {
+    const outcome = await fetchPack(played(greeting, bytes), order).catch((error: unknown) => error);
+    if (outcome instanceof KvError) {
+      expect(outcome.code).not.toBe("BUG");
+    } else {
+      // A flip that makes no difference: in the words of progress, or one kind of end for another.
+      taken++;
+      expect(outcome).toMatchObject({ objectCount: 3 });
+      expect(git(into, "cat-file", "-t", commits[0]!)).toBe("commit");
+      repo.close();
+      for (const name of fs.readdirSync(packs)) fs.rmSync(path.join(packs, name));
+    }
+    expect(fs.readdirSync(packs)).toEqual([]);
+  }
+  expect(fs.readdirSync(path.join(into, "objects")).sort()).toEqual(["info", "pack"]);
+  expect(taken).toBeLessThan(variants.length / 10);
 });

@@ -1,7 +1,10 @@
 import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { KvError } from "../../../src/errors.ts";
 import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
+import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
 import {
   type PushOrder,
   type PushResult,
@@ -289,4 +292,57 @@ test("a ref the report does not name was not done", async () => {
     pack,
   });
   expect(result.refs).toEqual(new Map([[MAIN, { ok: false, reason: "the server did not report on it" }]]));
+});
+
+/** Pushes to a server that answers a single POST with these bytes. */
+async function pushAnswered(answer: Buffer): Promise<PushResult | KvError> {
+  const transport: Transport = {
+    url: "http://host.invalid/x",
+    service: "git-receive-pack",
+    stateless: true,
+    greeting: () => Promise.reject(new Error("not asked for")),
+    request: () => ({ reader: new PktReader(bytesSource(answer)), isSent: () => true }),
+    close: async () => {},
+  };
+  const order: PushOrder = {
+    commands: [{ ref: MAIN, oldOid: "1".repeat(40), newOid: ZERO }],
+    pack: undefined,
+    format: SHA1,
+    atomic: true,
+    pushOptions: [],
+    useAdvertisement: false,
+    agent: AGENT,
+  };
+  try {
+    return await sendPack(transport, order);
+  } catch (error) {
+    if (error instanceof KvError) return error;
+    throw error;
+  }
+}
+
+const ANSWER = Buffer.from(
+  `${line("\u0002hello\n")}${line(`\u0001${line("unpack ok\n")}${line(`ok ${MAIN}\n`)}0000`)}0000`,
+  "latin1",
+);
+
+test("an answer cut at any byte before the end of its report leaves the outcome open", async () => {
+  for (let end = 0; end <= ANSWER.length; end++) {
+    const result = await pushAnswered(ANSWER.subarray(0, end));
+    // The last flush, behind the report, may be missing.
+    if (end >= ANSWER.length - 4) expect([end, (result as PushResult).refs.get(MAIN)]).toEqual([end, { ok: true }]);
+    else expect([end, (result as KvError).data?.unknownOutcome]).toEqual([end, true]);
+  }
+});
+
+test("an answer with any byte flipped is an error or a report, never a success of something else", async () => {
+  for (let at = 0; at < ANSWER.length; at++) {
+    for (const bit of [1, 2, 0x10, 0x80]) {
+      const bytes = Buffer.from(ANSWER);
+      bytes[at]! ^= bit;
+      const result = await pushAnswered(bytes);
+      if (result instanceof KvError) expect(result.code).not.toBe("BUG");
+      else expect([...result.refs.keys()]).toEqual([MAIN]);
+    }
+  }
 });
