@@ -83,11 +83,14 @@ export function isMissing(error: unknown): boolean {
   return code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR";
 }
 
-/** Removes `file` where it is there; every error is swallowed, for clean-up only. */
-export function tryUnlink(disk: Disk, file: string): void {
+/** Removes `file`, for clean-up only: true when it is gone, false where it could not be removed. */
+export function tryUnlink(disk: Disk, file: string): boolean {
   try {
     disk.unlink(file);
-  } catch {}
+    return true;
+  } catch (error) {
+    return isMissing(error);
+  }
 }
 
 /** Removes the empty folders from `dir` upwards, `stop` and everything above it excepted. */

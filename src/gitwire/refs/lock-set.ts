@@ -29,6 +29,9 @@ export interface LockSetOptions {
   readonly identity?: ProcessIdentity;
 }
 
+/** Tokens of this process's sets that were released and left files behind. */
+const abandoned = new Set<string>();
+
 interface LockRecord {
   readonly token: string;
   readonly owner: ProcessIdentity;
@@ -36,9 +39,18 @@ interface LockRecord {
 }
 
 const RECORD_NAME = /^git-kv-[0-9a-f]{16}(?:\.break)?\.lock$/;
+/** Milliseconds after which an incomplete record is no longer being written. */
+const TORN_AFTER = 60_000;
+/** Dead processes that died breaking each other's locks, one inside the other. */
+const MOST_CLAIMS = 10;
 const MAGIC = "git-kv lock 1 ";
 /** Errors of link(2) on file systems without hard links. */
 const NO_LINKS = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EXDEV", "EMLINK", "EINVAL"]);
+
+/** True when a set of this process could not remove its files; {@link LockSet.sweep} tries again. */
+export function hasAbandonedLocks(): boolean {
+  return abandoned.size > 0;
+}
 
 export class LockSet {
   readonly #disk: Disk;
@@ -92,11 +104,15 @@ export class LockSet {
     this.#grownFolders.clear();
   }
 
-  /** Removes all locks and what was staged and not published. Never throws. */
+  /**
+   * Removes all locks and what was staged and not published. Never throws: what the disk refuses to remove is cleared away
+   * by whoever meets it, as if we were dead.
+   */
   release(): void {
-    for (const file of this.#temps) tryUnlink(this.#disk, file);
-    for (const lock of this.#held.reverse()) tryUnlink(this.#disk, lock);
-    if (this.#record !== undefined) tryUnlink(this.#disk, this.#recordPath(this.#token));
+    if (this.#record === undefined) return;
+    const stuck = [...this.#temps, ...this.#held.reverse()].filter((file) => !tryUnlink(this.#disk, file));
+    // The record goes last, and stays where a lock does: it leads to it.
+    if (stuck.length > 0 || !tryUnlink(this.#disk, this.#recordPath(this.#token))) abandoned.add(this.#token);
     this.#temps = [];
     this.#held = [];
     this.#record = undefined;
@@ -113,11 +129,18 @@ export class LockSet {
       if (!RECORD_NAME.test(name)) continue;
       const file = path.join(this.#home, name);
       const record = readRecord(file);
+      if (record === undefined) this.#dropTornRecord(file);
       if (record === undefined || record.token === this.#token || !this.#isDead(record, alone)) continue;
       this.#writeRecord([]);
       if (this.#recover(record, file, alone)) swept++;
     }
     return swept;
+  }
+
+  /** A record that was never written to its end has no locks yet; it only lies in the way. */
+  #dropTornRecord(file: string): void {
+    const stat = fs.statSync(file, { throwIfNoEntry: false });
+    if (stat !== undefined && Date.now() - stat.mtimeMs > TORN_AFTER) tryUnlink(this.#disk, file);
   }
 
   #recordPath(token: string): string {
@@ -182,17 +205,23 @@ export class LockSet {
   }
 
   #isDead(record: LockRecord, alone: boolean): boolean {
+    if (abandoned.has(record.token)) return true;
     const state = liveness(record.owner);
     return state === "dead" || (alone && state === "unknown");
   }
 
-  /** Removes the locks of a dead record, `seen` (where we met it) among them. False where somebody else is at it. */
-  #recover(record: LockRecord, seen: string, alone: boolean): boolean {
+  /**
+   * Removes the locks of a dead record, `seen` (where we met it) among them; true when `seen` is gone. False where somebody
+   * else is at it. A claim may be of a dead process in its turn, and so on.
+   */
+  #recover(record: LockRecord, seen: string, alone: boolean, depth = 0): boolean {
     const claim = path.join(this.#home, `git-kv-${record.token}.break.lock`);
     if (this.#link(claim) !== "held") {
       const other = readRecord(claim);
-      if (other === undefined || !this.#isDead(other, alone)) return false;
-      return this.#recover(other, claim, alone);
+      if (other === undefined || other.token === this.#token || depth > MOST_CLAIMS || !this.#isDead(other, alone)) {
+        return false;
+      }
+      return this.#recover(other, claim, alone, depth + 1);
     }
     const locks = record.paths.map((relative) => path.resolve(this.#home, relative));
     for (const lock of [...locks, seen]) {
@@ -201,7 +230,8 @@ export class LockSet {
     }
     tryUnlink(this.#disk, this.#recordPath(record.token));
     tryUnlink(this.#disk, claim);
-    return true;
+    abandoned.delete(record.token);
+    return readRecord(seen)?.token !== record.token;
   }
 }
 

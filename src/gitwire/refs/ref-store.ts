@@ -10,7 +10,7 @@ import { LIMITS } from "../../limits.ts";
 import { type Disk, systemDisk } from "../disk.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
-import { LockSet } from "./lock-set.ts";
+import { hasAbandonedLocks, LockSet } from "./lock-set.ts";
 import { listLooseRefs, type RawRef, readLooseRef } from "./loose-refs.ts";
 import { PackedCache } from "./packed-cache.ts";
 import type { PackedRefs } from "./packed-refs.ts";
@@ -175,9 +175,9 @@ export class RefStore {
     }
   }
 
-  /** As {@link recover}, once in the life of this store. */
-  recoverOnce(): void {
-    if (!this.#swept) this.recover();
+  /** As {@link recover}, once in the life of this store and whenever locks of our own got stuck. */
+  recoverIfNeeded(): void {
+    if (!this.#swept || hasAbandonedLocks()) this.recover();
   }
 
   newLocks(): LockSet {

@@ -85,7 +85,7 @@ export class RefTransaction {
   async prepare(): Promise<void> {
     assert(this.#state === "new", "prepare() is called once");
     try {
-      this.#store.recoverOnce();
+      this.#store.recoverIfNeeded();
       const targets = this.#changes.map((change) => this.#store.follow(change.name).name);
       await this.#locks.acquire(this.#lockFiles(targets));
       const names = new NameSpace(targets);

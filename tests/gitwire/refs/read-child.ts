@@ -1,0 +1,18 @@
+/** Lists refs until the deadline and counts how often refs/kv/a and refs/kv/b differ. Arguments: repository, deadline. */
+
+import * as path from "node:path";
+import { SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { RefStore } from "../../../src/gitwire/refs/ref-store.ts";
+import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+
+const [dir, deadline] = process.argv.slice(2) as [string, string];
+const objects = new ObjectStore(path.join(dir, "objects"), SHA1);
+const refs = new RefStore({ gitDir: dir, commonDir: dir, format: SHA1, objects: () => objects });
+let reads = 0;
+let torn = 0;
+while (Date.now() < Number(deadline)) {
+  const [a, b] = refs.snapshot(["refs/kv/"]);
+  if (a === undefined || b === undefined || a.oid !== b.oid) torn++;
+  reads++;
+}
+console.log(`${reads} reads, ${torn} torn`);
