@@ -2,6 +2,7 @@
  * How a repository's Stargate is set up: flags over the environment (`STARGATE_*`) over `stargate.yaml` in the repository.
  */
 
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
 import { readFileIfThere } from "../gitwire/disk.ts";
@@ -54,6 +55,11 @@ const DEFAULT_REFRESH = 60_000;
 /** The folder of the Stargate's own files. */
 export function stargateDir(gitDir: string): string {
   return path.join(gitDir, "stargate");
+}
+
+/** True where `init` has made the repository at `gitDir` a Stargate's. */
+export function isStargateRepository(gitDir: string): boolean {
+  return fs.existsSync(path.join(gitDir, SETTINGS_FILE));
 }
 
 /** Reads the settings of the repository at `gitDir`. Throws CONFIG with every problem of the file, each with its line. */

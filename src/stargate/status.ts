@@ -37,7 +37,7 @@ export interface PolicyStatus {
 export interface Status {
   readonly name: string;
   readonly agent: string;
-  readonly role: "leader";
+  readonly role: "leader" | "stopped";
   readonly format: string;
   /** Whether pushes are taken; else why not. */
   readonly writable: boolean;

@@ -3,7 +3,7 @@
 import { builtins } from "../../cli/builtins.ts";
 import type { Command, Program } from "../../cli/command.ts";
 import { COMMON_FLAGS } from "../../cli/globals.ts";
-import type { FlagSpec } from "../../cli/spec.ts";
+import type { ArgSpec, FlagSpec } from "../../cli/spec.ts";
 
 const TOPICS = ["Serve", "Operate", "Other"] as const;
 
@@ -28,7 +28,42 @@ const MIRROR_REMOTE: FlagSpec = {
   summary: "The mirror: a remote of the repository's config, or an address",
 };
 
+const DIR: ArgSpec = { name: "dir", count: "one", summary: "The repository", complete: "directory" };
+
 const COMMANDS: readonly Command[] = [
+  {
+    name: "init",
+    topic: "Serve",
+    summary: "Set a Stargate up: repository, hooks, settings, mirror and a first policy",
+    flags: [
+      {
+        name: "repo",
+        type: "string",
+        value: "PATH",
+        complete: "directory",
+        summary: "Where the bare repository is, or is to be",
+      },
+      { name: "mirror-remote", type: "string", value: "URL", summary: "Address of the mirror" },
+      { name: "push-url", type: "string", value: "URL", summary: "The Stargate's own address, for the policy" },
+      {
+        name: "admin-key",
+        type: "string",
+        value: "FILE",
+        complete: "file",
+        summary: "SSH public key of the first admin; signatures are required then",
+      },
+      { name: "ns", type: "string", value: "NAME", summary: "Namespace of the first policy (default main)" },
+      {
+        name: "object-format",
+        type: "string",
+        value: "FORMAT",
+        choices: ["sha1", "sha256"],
+        summary: "Of a new repository (default sha1)",
+      },
+    ],
+    details: "May be run again: what is there stays, and what is missing is added.",
+    load: () => import("./init.ts"),
+  },
   {
     name: "serve",
     topic: "Serve",
@@ -61,6 +96,58 @@ Flags win over STARGATE_LISTEN, STARGATE_SOCKET, STARGATE_MIRROR_REMOTE, STARGAT
 these over stargate.yaml in the repository.`,
     examples: ["serve --repo /srv/git/kv.git", "serve --repo org/kv.git=/srv/git/kv.git --listen 127.0.0.1:0"],
     load: () => import("./serve.ts"),
+  },
+  {
+    name: "shell",
+    topic: "Serve",
+    summary: "Serve one SSH session (sshd's forced command)",
+    flags: [
+      REPOS,
+      { name: "user", type: "string", value: "NAME", summary: "Who has logged in, for the log (default: the account)" },
+      {
+        name: "scope",
+        type: "string",
+        value: "SCOPE",
+        choices: ["read", "write", "admin"],
+        summary: "What they may do (default write)",
+      },
+    ],
+    details:
+      "Runs what SSH_ORIGINAL_COMMAND asks for: git-upload-pack, git-receive-pack or 'git-kv-stargate status' on one repository of --repo or STARGATE_REPO.",
+    examples: ["shell --repo /srv/git/kv.git --user alice"],
+    load: () => import("./shell.ts"),
+  },
+  {
+    name: "receive-pack",
+    topic: "Serve",
+    summary: "Take a push on standard input and output",
+    args: [DIR],
+    load: async () => ({ run: (await import("./pack-service.ts")).receivePack }),
+  },
+  {
+    name: "upload-pack",
+    topic: "Serve",
+    summary: "Serve a fetch on standard input and output",
+    args: [DIR],
+    load: async () => ({ run: (await import("./pack-service.ts")).uploadPack }),
+  },
+  {
+    name: "hook",
+    topic: "Serve",
+    summary: "What the hooks of the repository run",
+    hidden: true,
+    args: [
+      { name: "hook", count: "one", choices: ["pre-receive", "update"], summary: "Which hook" },
+      { name: "args", count: "any", summary: "What git gives the hook" },
+    ],
+    load: () => import("./hook.ts"),
+  },
+  {
+    name: "status",
+    topic: "Operate",
+    summary: "Show tips, policy and mirror of a Stargate",
+    flags: [REPO],
+    load: () => import("./status.ts"),
   },
   {
     name: "token add",

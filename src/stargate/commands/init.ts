@@ -1,0 +1,59 @@
+/** `git-kv-stargate init`: sets a Stargate up. */
+
+import * as path from "node:path";
+import type { Context } from "../../cli/context.ts";
+import { KvError } from "../../errors.ts";
+import { objectFormat } from "../../gitwire/object/oid.ts";
+import { parseUrl } from "../../gitwire/transport/url.ts";
+import { parseNamespace } from "../../kv/namespace.ts";
+import { type InitReport, initialize, readAdminKey } from "../initialize.ts";
+
+export async function run(context: Context): Promise<void> {
+  const { flags, out, cwd, env, clock } = context;
+  const repo = flags.value("repo") ?? env.STARGATE_REPO;
+  if (repo === undefined || repo === "") {
+    throw new KvError("USAGE", "--repo is missing", {
+      hint: "say where the bare repository is to be: --repo /srv/git/kv.git",
+    });
+  }
+  const keyFile = flags.value("admin-key");
+  const report = await initialize({
+    dir: path.resolve(cwd, repo),
+    mirrorUrl: mirrorUrl(flags.value("mirror-remote"), cwd),
+    pushUrl: flags.value("push-url"),
+    adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
+    ns: parseNamespace(flags.value("ns") ?? "main"),
+    format: objectFormat(flags.value("object-format") ?? "sha1"),
+    env,
+    clock,
+  });
+  if (out.json) out.record(report);
+  else tell(context, report);
+}
+
+function mirrorUrl(text: string | undefined, cwd: string): string | undefined {
+  if (text === undefined) return undefined;
+  // The daemon runs elsewhere: a relative path would mean another place to it.
+  return parseUrl(text).kind === "local" && !text.includes("://") && !text.startsWith("~")
+    ? path.resolve(cwd, text)
+    : text;
+}
+
+function tell({ out }: Context, report: InitReport): void {
+  const { gitDir, isNew, policy, signaturesRequired, mirror, mirrorError } = report;
+  out.line(`${isNew ? "initialized" : "already a repository, set up"}: ${gitDir}`);
+  out.line(policy === "written" ? "policy: a first one was written" : "policy: the one on the default branch");
+  if (mirror !== undefined) out.line(`mirror: ${mirror}${mirrorError === undefined ? "" : " (not reached)"}`);
+  if (mirrorError !== undefined)
+    out.warn(`the mirror could not be brought up to date, 'serve' goes on trying: ${mirrorError}`);
+  if (signaturesRequired) {
+    out.warn(
+      "the policy requires signed transactions; this version cannot verify signatures and refuses all transactions under it",
+    );
+  } else {
+    out.warn("signatures are not required: a token alone lets a writer in");
+  }
+  out.hint(
+    `make a token with 'git-kv-stargate token add --repo ${gitDir} --name NAME', then 'git-kv-stargate serve --repo ${gitDir}'`,
+  );
+}

@@ -1,0 +1,75 @@
+/** `git-kv-stargate status`: how a repository's Stargate stands. */
+
+import type { Context } from "../../cli/context.ts";
+import { KvError } from "../../errors.ts";
+import type { Repository } from "../../gitwire/repo.ts";
+import { type Status, statusOf } from "../status.ts";
+import { oneRepository } from "./common.ts";
+import { callDaemon, withGate } from "./stdio.ts";
+
+export async function run(context: Context): Promise<void> {
+  await printStatus(context, oneRepository(context), context.out.json);
+}
+
+/** Prints the status of `repo`, as a line of JSON or for people. */
+export async function printStatus(context: Context, repo: Repository, json: boolean): Promise<void> {
+  const { out } = context;
+  const status = (await askDaemon(context, repo)) ?? (await offline(context, repo));
+  if (json) out.record(status);
+  else for (const line of describe(status)) out.line(line);
+}
+
+async function askDaemon({ env }: Context, repo: Repository): Promise<Status | undefined> {
+  const chunks: Buffer[] = [];
+  const call = { service: "status", repo: repo.gitDir, protocol: "", user: "local", scope: "read" } as const;
+  const duplex = {
+    input: { read: async () => undefined },
+    output: { write: async (bytes: Uint8Array) => void chunks.push(Buffer.from(bytes)) },
+  };
+  if (!(await callDaemon(repo, env, call, duplex))) return undefined;
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString("utf8")) as Status;
+  } catch (cause) {
+    throw new KvError("PROTOCOL", "the daemon gave no status", { cause });
+  }
+}
+
+/** No daemon runs: what the files say. */
+function offline(context: Context, repo: Repository): Promise<Status> {
+  return withGate(context, repo, "status", async (served) => ({
+    ...statusOf(served, context.clock.now()),
+    role: "stopped",
+  }));
+}
+
+function describe({ name, role, policy, namespaces, mirror, writable, error }: Status): string[] {
+  const lines = [
+    `${name}: ${role === "leader" ? "serving" : "no daemon runs"}${writable ? "" : `, takes no pushes: ${error}`}`,
+  ];
+  if (policy === null) lines.push("policy: none");
+  else
+    lines.push(
+      `policy: ${policy.oid.slice(0, 12)} in force, ${DRIFT[policy.drift]}${policy.error === undefined ? "" : ` (${policy.error})`}`,
+    );
+  for (const { ns, seq, ledger, verify, requireSignedCommits, backlog, lag } of namespaces) {
+    const behind =
+      backlog === undefined
+        ? ""
+        : `, mirror ${backlog === 0 ? "up to date" : `${backlog} behind (${Math.ceil((lag ?? 0) / 1000)} s)`}`;
+    const signed = requireSignedCommits
+      ? "signatures required"
+      : "signatures not required: the token alone lets a writer in";
+    lines.push(`namespace ${ns}: seq ${seq}, ledger ${ledger.slice(0, 12)}, verify ${verify}, ${signed}${behind}`);
+  }
+  if (mirror !== null) {
+    lines.push(`mirror ${mirror.remote}: ${mirror.state}${mirror.error === undefined ? "" : `: ${mirror.error}`}`);
+    if (mirror.nextTry !== undefined) lines.push(`next try: ${new Date(mirror.nextTry).toISOString()}`);
+  }
+  return lines;
+}
+
+const DRIFT = {
+  same: "the same as on the default branch",
+  differs: "differs from the file on the default branch",
+  "no file": "no file on the default branch",
+} as const;

@@ -1,0 +1,235 @@
+/**
+ * Sets a Stargate up: repository, config, settings, hooks, what the mirror has, a first policy (docs/stargate.md). Every step looks
+ * at what is there first, so that it may be run again.
+ */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Clock } from "../clock.ts";
+import { KvError, toKvError } from "../errors.ts";
+import { replaceConfig } from "../gitwire/config/config-edit.ts";
+import { readFileIfThere, systemDisk } from "../gitwire/disk.ts";
+import { identFor } from "../gitwire/ident.ts";
+import { commitLinks, encodeCommit } from "../gitwire/object/commit.ts";
+import { readAs } from "../gitwire/object/object.ts";
+import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { encodeTree, findEntry, MODE, parseTree, sortEntries } from "../gitwire/object/tree.ts";
+import { initRepository, openRepository, type Repository } from "../gitwire/repo.ts";
+import { POLICY_REF } from "../kv/namespace.ts";
+import { POLICY_FILE, parsePolicy } from "../kv/policy.ts";
+import { newUlid } from "../kv/ulid.ts";
+import { Gate } from "./gate.ts";
+import { installHooks, ownProgram } from "./hooks.ts";
+import { silentLog } from "./log.ts";
+import { refreshBranches } from "./mirror/branch-copies.ts";
+import { MIRROR_REMOTE, MirrorLink } from "./mirror/mirror-link.ts";
+import { restoreKvRefs } from "./mirror/restore.ts";
+import { type PolicyChoices, stargatePolicy } from "./policy-scaffold.ts";
+import { loadSettings, SETTINGS_FILE } from "./settings.ts";
+import { fileAt } from "./status.ts";
+
+export interface InitOptions extends PolicyChoices {
+  /** Absolute. */
+  readonly dir: string;
+  readonly mirrorUrl: string | undefined;
+  readonly format: ObjectFormat;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+}
+
+/** What was done, and what a person should know. */
+export interface InitReport {
+  readonly gitDir: string;
+  /** Whether the repository was made now. */
+  readonly isNew: boolean;
+  /** Where the policy on the default branch comes from. */
+  readonly policy: "written" | "found";
+  /** Whether the namespace asks for signed transactions. */
+  readonly signaturesRequired: boolean;
+  /** The mirror's address; undefined without a mirror. */
+  readonly mirror: string | undefined;
+  /** Why the mirror could not be brought up to date; the daemon goes on trying. */
+  readonly mirrorError: string | undefined;
+}
+
+const SETTINGS_TEXT = `# Settings of this repository's Stargate (docs/stargate.md). Flags and STARGATE_* variables win over it.
+# listen: 127.0.0.1:8418
+# anonymous_read: false
+# mirror:
+#   remote: mirror          # a remote of this repository's git config, or an address
+#   burst: 5                # pushes that may follow each other at once ...
+#   interval: 10s           # ... and how long until one more is allowed
+`;
+
+/** Sets up. Throws LOCKED where a daemon serves the repository, CONFIG for a policy that is not valid, and so on. */
+export async function initialize(options: InitOptions): Promise<InitReport> {
+  const { dir, env } = options;
+  const isNew = !fs.existsSync(path.join(dir, "HEAD"));
+  const repo = isNew ? initRepository(dir, { bare: true, format: options.format }, env) : openRepository(dir, env);
+  const { gitDir } = repo;
+  if (!repo.bare) {
+    throw new KvError("UNSUPPORTED", `${dir} is no bare repository`, {
+      hint: "a Stargate serves a bare repository of its own",
+    });
+  }
+  if (options.mirrorUrl !== undefined) replaceConfig(repo.configFile, `remote.${MIRROR_REMOTE}.url`, options.mirrorUrl);
+  repo.close();
+  const settingsFile = path.join(gitDir, SETTINGS_FILE);
+  if (!fs.existsSync(settingsFile)) systemDisk.create(settingsFile, Buffer.from(SETTINGS_TEXT), true);
+  installHooks(gitDir, ownProgram());
+  systemDisk.syncDir(gitDir);
+  const gate = await Gate.open({
+    dir: gitDir,
+    settings: loadSettings(gitDir, {}, env),
+    env,
+    clock: options.clock,
+    log: silentLog,
+    role: "init",
+  });
+  try {
+    return { gitDir, isNew, ...(await fill(gate, options)) };
+  } finally {
+    gate.close();
+  }
+}
+
+async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, "gitDir" | "isNew">> {
+  const link = MirrorLink.of(gate, options.env);
+  let mirrorError: string | undefined;
+  const withMirror = async (act: (link: MirrorLink) => Promise<void>): Promise<void> => {
+    if (link === undefined || mirrorError !== undefined) return;
+    try {
+      await act(link);
+    } catch (error) {
+      mirrorError = toKvError(error).message;
+    }
+  };
+  await withMirror(async ({ remote }) => {
+    await adoptHead(gate.repo, await refreshBranches(gate, remote));
+    await restoreKvRefs(gate, remote);
+  });
+  const policy = await ensurePolicyFile(gate, options, link !== undefined);
+  await ensurePolicyRef(gate);
+  await withMirror(({ worker }) => worker.syncOnce());
+  return {
+    policy,
+    signaturesRequired: signaturesRequired(gate, options.ns),
+    mirror: link?.remote.url,
+    mirrorError,
+  };
+}
+
+/** The mirror's default branch becomes ours, while ours has no commit. */
+async function adoptHead(repo: Repository, branch: string | undefined): Promise<void> {
+  const head = repo.refs.head();
+  if (branch === undefined || head.kind !== "branch" || head.oid !== undefined || head.ref === branch) return;
+  if (branch.startsWith("refs/heads/")) await repo.refs.setSymbolic("HEAD", branch);
+}
+
+/** Commits a first policy file to the default branch where it has none. */
+async function ensurePolicyFile(gate: Gate, options: InitOptions, hasMirror: boolean): Promise<"written" | "found"> {
+  const { repo, settings } = gate;
+  const head = repo.refs.head();
+  const tip = head.oid;
+  const found = tip === undefined ? undefined : fileAt(repo.objects, tip, settings.policyPath);
+  if (found !== undefined) {
+    parsePolicy(found.toString("utf8"), settings.policyPath);
+    return "found";
+  }
+  if (head.kind !== "branch") throw new KvError("UNSUPPORTED", "HEAD of the repository is not on a branch");
+  const text = stargatePolicy(options);
+  parsePolicy(text, settings.policyPath);
+  const root = tip === undefined ? undefined : commitLinks(repo.format, readAs(repo.objects, tip, "commit")).tree;
+  const blob = repo.objects.writeLoose("blob", Buffer.from(text));
+  const tree = withFile(repo, root, settings.policyPath.split("/"), blob);
+  const oid = writeCommit(gate, options, tree, tip, "Add the first git-kv policy\n");
+  await repo.refs.update([{ name: head.ref, oldOid: tip ?? repo.format.zeroOid, newOid: oid }]);
+  if (hasMirror) journalRef(gate, options.clock, { ref: head.ref, oldOid: tip ?? repo.format.zeroOid, newOid: oid });
+  return "written";
+}
+
+/** The mirror gets the branch with the worker's first round. */
+function journalRef(gate: Gate, clock: Clock, update: { ref: string; oldOid: Oid; newOid: Oid }): void {
+  const { newOid: oid } = update;
+  const acceptedAt = clock.now();
+  const row = {
+    kind: "ref",
+    ns: "",
+    txn: newUlid(clock),
+    seq: 0,
+    oid,
+    updates: [update],
+    who: "init",
+    acceptedAt,
+  } as const;
+  gate.journal.finish(gate.journal.append({ ...row, quarantine: undefined }));
+}
+
+/** Begins the chain of refs/kv-policy from the file on the default branch, where there is none yet. */
+async function ensurePolicyRef(gate: Gate): Promise<void> {
+  const { repo, settings, clock } = gate;
+  if (repo.refs.resolve(POLICY_REF) !== undefined) return;
+  const tip = repo.refs.resolve("HEAD");
+  const text = tip === undefined ? undefined : fileAt(repo.objects, tip, settings.policyPath);
+  if (text === undefined) throw new KvError("CONFIG", `there is no ${settings.policyPath} on the default branch`);
+  const blob = repo.objects.writeLoose("blob", text);
+  const tree = repo.objects.writeLoose(
+    "tree",
+    encodeTree(repo.format, [{ mode: MODE.file, name: POLICY_FILE, oid: blob }]),
+  );
+  const oid = writeCommit(gate, { env: {}, clock }, tree, undefined, "Begin the policy of this Stargate\n");
+  const { zeroOid } = repo.format;
+  await repo.refs.update([{ name: POLICY_REF, oldOid: zeroOid, newOid: oid }]);
+}
+
+function writeCommit(
+  gate: Gate,
+  { env, clock }: Pick<InitOptions, "env" | "clock">,
+  tree: Oid,
+  parent: Oid | undefined,
+  message: string,
+): Oid {
+  const { config, objects } = gate.repo;
+  const author = identFor("author", config, env, clock);
+  const committer = identFor("committer", config, env, clock);
+  return objects.writeLoose(
+    "commit",
+    encodeCommit({ tree, parents: parent === undefined ? [] : [parent], author, committer, message }),
+  );
+}
+
+/** The tree `root` with the blob at `path`; all that is new is written. */
+function withFile(repo: Repository, root: Oid | undefined, path: readonly string[], blob: Oid): Oid {
+  const [name, ...rest] = path;
+  const { format, objects } = repo;
+  const data = root === undefined ? Buffer.alloc(0) : readAs(objects, root, "tree");
+  const below = findEntry(format, data, name!);
+  const subtree = below?.mode === MODE.tree ? below.oid : undefined;
+  const entry =
+    rest.length === 0
+      ? { mode: MODE.file, name: name!, oid: blob }
+      : { mode: MODE.tree, name: name!, oid: withFile(repo, subtree, rest, blob) };
+  const others = parseTree(format, data).filter((other) => other.name !== name);
+  return objects.writeLoose("tree", encodeTree(format, sortEntries([...others, entry])));
+}
+
+function signaturesRequired(gate: Gate, ns: string): boolean {
+  const named = gate.policy()?.policy.file.namespaces;
+  return (named?.[ns] ?? named?.["*"])?.require_signed_commits ?? false;
+}
+
+/** The admin's public key in `file`. Throws INPUT_INVALID, IO. */
+export function readAdminKey(file: string): string {
+  const text = readFileIfThere(file)?.toString("utf8").trim();
+  if (text === undefined) throw new KvError("INPUT_INVALID", `there is no file '${file}'`);
+  if (/PRIVATE KEY/.test(text)) {
+    throw new KvError("INPUT_INVALID", `'${file}' is a private key`, {
+      hint: "give the public one, which ends in .pub",
+    });
+  }
+  const [line] = text.split("\n");
+  if (line === undefined || !/^(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+/.test(line)) {
+    throw new KvError("INPUT_INVALID", `'${file}' holds no SSH public key`);
+  }
+  return line.trim();
+}
