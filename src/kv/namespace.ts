@@ -9,8 +9,8 @@ const EPOCH = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 /** Label of a namespace's first epoch. */
 export const FIRST_EPOCH = "e1";
 
-/** Where the policy in force is. */
-export const POLICY_REF = "refs/kv-policy";
+/** Where the policy in force is. Git takes no push to a ref of one level below refs/ ("funny refname"). */
+export const POLICY_REF = "refs/kv-policy/current";
 
 /** The refs of a namespace that a transaction moves. */
 export interface NamespaceRefs {

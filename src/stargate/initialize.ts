@@ -165,7 +165,7 @@ function journalRef(gate: Gate, clock: Clock, update: { ref: string; oldOid: Oid
   gate.journal.finish(gate.journal.append({ ...row, quarantine: undefined }));
 }
 
-/** Begins the chain of refs/kv-policy from the file on the default branch, where there is none yet. */
+/** Begins the chain of refs/kv-policy/current from the file on the default branch, where there is none yet. */
 async function ensurePolicyRef(gate: Gate): Promise<void> {
   const { repo, settings, clock } = gate;
   if (repo.refs.resolve(POLICY_REF) !== undefined) return;

@@ -19,7 +19,7 @@ export interface JournalUpdate {
   readonly newOid: Oid;
 }
 
-/** `txn`: a namespace's transaction. `policy`: refs/kv-policy. `ref`: an ordinary ref the mirror has not got yet. */
+/** `txn`: a namespace's transaction. `policy`: refs/kv-policy/current. `ref`: an ordinary ref the mirror has not got yet. */
 export type EntryKind = "txn" | "policy" | "ref";
 
 /** What is about to be done. */

@@ -1,5 +1,5 @@
 /**
- * A push to refs/kv-policy: the next links of the chain (docs/formats/data-format.md, section 2). Every new commit holds one valid
+ * A push to refs/kv-policy/current: the next links of the chain (docs/formats/data-format.md, section 2). Every new commit holds one valid
  * `policy.yaml` and is the work of an admin of the policy before it.
  */
 

@@ -6,7 +6,7 @@
 import { KvError } from "../errors.ts";
 import type { ObjectFormat } from "../gitwire/object/oid.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
-import { classifyRef, type KvRef } from "../kv/namespace.ts";
+import { classifyRef, type KvRef, POLICY_REF } from "../kv/namespace.ts";
 
 /** A push that may go on. */
 export type PushKind =
@@ -62,7 +62,7 @@ function checkAllowed({ ref, newOid }: PushCommand, is: KvRef, format: ObjectFor
 function transaction(kv: readonly KvCommand[]): PushKind {
   const { is } = kv[0]!;
   if (kv.some(({ is: other }) => other.kind === "policy")) {
-    throw forbidden("refs/kv-policy is pushed alone");
+    throw forbidden(`${POLICY_REF} is pushed alone`);
   }
   const ns = is.kind === "ledger" || is.kind === "index" ? is.ns : "";
   if (kv.some(({ is: other }) => !("ns" in other) || other.ns !== ns)) {

@@ -4,6 +4,7 @@ import { commitLinks } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { findEntry } from "../gitwire/object/tree.ts";
+import { POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, policyText } from "../kv/policy.ts";
 import { stateAt } from "../kv/state.ts";
 import { AGENT } from "./agent.ts";
@@ -26,7 +27,7 @@ export interface NamespaceStatus {
 }
 
 export interface PolicyStatus {
-  /** Commit at refs/kv-policy. */
+  /** The policy commit in force. */
   readonly oid: Oid;
   readonly pushUrl?: string;
   /** `same`, or how the file on the default branch differs from what is in force. */
@@ -90,7 +91,7 @@ function rulesOf(gate: Gate, ns: string): ReturnType<typeof namespacePolicy> {
 }
 
 function policyStatus(gate: Gate): PolicyStatus | undefined {
-  const oid = gate.repo.refs.resolve("refs/kv-policy");
+  const oid = gate.repo.refs.resolve(POLICY_REF);
   if (oid === undefined) return undefined;
   try {
     const inForce = gate.policy();

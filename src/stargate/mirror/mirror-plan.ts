@@ -5,7 +5,7 @@
 
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { PushCommand } from "../../gitwire/protocol/receive-commands.ts";
-import { classifyRef } from "../../kv/namespace.ts";
+import { classifyRef, POLICY_REF } from "../../kv/namespace.ts";
 
 export interface MirrorPlanInput {
   /** Our kv refs, as they are at one moment. */
@@ -47,7 +47,7 @@ export async function planMirror(input: MirrorPlanInput): Promise<MirrorPlan> {
       continue;
     }
     commands.push(...moves);
-    if (ns === "") policy = wanted.get("refs/kv-policy");
+    if (ns === "") policy = wanted.get(POLICY_REF);
     else ledgers.set(ns, wanted.get(`refs/kv/${ns}`)!);
   }
   return { commands, diverged, ledgers, policy };
