@@ -5,6 +5,7 @@ import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, sortEntries, type TreeEntry } from "../gitwire/object/tree.ts";
 import { DeltaBuilder } from "../gitwire/pack/delta.ts";
 import { editTree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import type { RecordParts } from "./record.ts";
 
 /** A tree that may not be written yet: a parent may still decide to fold it away. */
 export interface TreeDraft {
@@ -14,6 +15,13 @@ export interface TreeDraft {
   readonly made?: { readonly base: Oid; readonly delta: Buffer };
 }
 
+/** A record that others of its kind are deltas of. */
+interface Template {
+  readonly oid: Oid;
+  readonly parts: RecordParts;
+  readonly size: number;
+}
+
 /** Where a transaction's trees come from and go to. */
 export class NodeWriter {
   readonly format: ObjectFormat;
@@ -21,8 +29,7 @@ export class NodeWriter {
   readonly #sink: ObjectSink;
   /** Trees written here that later steps of the same transaction read again (few, small). */
   readonly #fresh = new Map<Oid, Buffer>();
-  readonly #templates = new Map<string, { readonly oid: Oid; readonly data: Buffer }>();
-  readonly #scratch = Buffer.allocUnsafe(4096);
+  readonly #templates = new Map<string, Template>();
 
   constructor(source: ObjectSource, sink: ObjectSink) {
     this.format = source.format;
@@ -45,18 +52,16 @@ export class NodeWriter {
   }
 
   /**
-   * Writes one of many records that differ in the middle only: the first of a kind whole, each further one as a delta that
-   * copies the first one's head and tail. Of a million records that takes a third of the bytes and half of the time.
+   * Writes one of many records of a kind: the first whole, each further one as a delta that copies from the first what both
+   * share. Of a million records that takes a third of the bytes, and half of the time of compressing each.
    */
-  record(kind: string, text: string): Oid {
-    const length = this.#scratch.write(text);
-    const data = length < this.#scratch.length - 3 ? this.#scratch.subarray(0, length) : Buffer.from(text);
+  record(kind: string, parts: RecordParts): Oid {
+    const data = Buffer.from(parts.join(""));
     const template = this.#templates.get(kind);
-    const delta = template === undefined ? undefined : affixDelta(template.data, data);
-    if (delta !== undefined && delta.length < data.length)
-      return this.#sink.writeDelta("blob", data, template!.oid, delta);
+    const delta = template === undefined ? undefined : partsDelta(template, parts, data);
+    if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
     const oid = this.#sink.write("blob", data);
-    if (template === undefined) this.#templates.set(kind, { oid, data: Buffer.from(data) });
+    if (template === undefined) this.#templates.set(kind, { oid, parts, size: data.length });
     return oid;
   }
 
@@ -87,17 +92,23 @@ export class NodeWriter {
   }
 }
 
-/** `data` as a delta that copies what it has in common with `base` at both ends and inserts the rest; undefined if that is little. */
-function affixDelta(base: Buffer, data: Buffer): Buffer | undefined {
-  const most = Math.min(base.length, data.length);
-  let head = 0;
-  while (head < most && base[head] === data[head]) head++;
-  let tail = 0;
-  while (tail < most - head && base[base.length - 1 - tail] === data[data.length - 1 - tail]) tail++;
-  if (head + tail < 16 || (base.length === data.length && head === base.length)) return undefined;
+/** Pieces shorter than this are inserted: a copy takes about four bytes. */
+const SHORTEST_COPY = 6;
+
+/** `data` as a delta against a template that has equal pieces in equal places; undefined where that saves nothing. */
+function partsDelta(template: Template, parts: RecordParts, data: Buffer): Buffer | undefined {
   const delta = new DeltaBuilder();
-  if (head > 0) delta.copy(0, head);
-  if (head < data.length - tail) delta.insert(data, head, data.length - tail);
-  if (tail > 0) delta.copy(base.length - tail, tail);
-  return delta.finish(base.length, data.length);
+  let from = 0;
+  let at = 0;
+  for (const [i, part] of parts.entries()) {
+    const same = template.parts[i];
+    const size = Buffer.byteLength(part);
+    if (part === same && size >= SHORTEST_COPY) delta.copy(from, size);
+    else delta.insert(data, at, at + size);
+    from += same === undefined ? 0 : Buffer.byteLength(same);
+    at += size;
+  }
+  const bytes = delta.finish(template.size, data.length);
+  const identical = data.length === template.size && parts.every((part, i) => part === template.parts[i]);
+  return identical || bytes.length >= data.length ? undefined : bytes;
 }

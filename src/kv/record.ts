@@ -62,26 +62,34 @@ function quoteLabels(labels: Labels): string {
   return `{${names.map((name) => `${quote(name)}:${quote(labels[name])}`).join(",")}}`;
 }
 
-/** The bytes of a metadata record, as text. */
-export function encodeMetadata(key: Key, meta: Omit<Metadata, "key">): string {
-  let json = `{"v":1,"key":${quote(keyText(key))},"type":"${meta.type}","size":${meta.size},"etag":"${meta.etag}"`;
-  json += `,"ctype":${quote(meta.ctype)},"rev":${meta.rev}`;
-  if (meta.base !== undefined) json += `,"base":"${meta.base}"`;
-  if (meta.expires !== undefined) json += `,"expires":${meta.expires}`;
-  if (meta.labels !== undefined) json += `,"labels":${quoteLabels(meta.labels)}`;
-  return `${json}}`;
+/** The text of a record in pieces: what records of one kind share stands apart from what is a record's own. */
+export type RecordParts = readonly string[];
+
+/** A metadata record. */
+export function encodeMetadata(key: Key, meta: Omit<Metadata, "key">): RecordParts {
+  const { type, size, etag, ctype, rev, base, expires, labels } = meta;
+  const digits = etag.slice(ETAG_PREFIX.length);
+  let tail = `","ctype":${quote(ctype)},"rev":${rev}`;
+  if (base !== undefined) tail += `,"base":"${base}"`;
+  if (expires !== undefined) tail += `,"expires":${expires}`;
+  if (labels !== undefined) tail += `,"labels":${quoteLabels(labels)}`;
+  const middle = `,"type":"${type}","size":`;
+  return ['{"v":1,"key":', quote(keyText(key)), middle, String(size), `,"etag":"${ETAG_PREFIX}`, digits, `${tail}}`];
 }
 
-/** The bytes of a pointer record, as text. */
-export function encodePointer(key: Key, pointer: Omit<Pointer, "key" | "kind">): string {
-  const head = `{"v":1,"key":${quote(keyText(key))},"type":"${pointer.type}","oid":"${pointer.oid}","size":${pointer.size}`;
-  return `${head},"ctype":${quote(pointer.ctype)},"rev":${pointer.rev}}`;
+const ETAG_PREFIX = "blake3:";
+
+/** A pointer record. */
+export function encodePointer(key: Key, pointer: Omit<Pointer, "key" | "kind">): RecordParts {
+  const { type, oid, size, ctype, rev } = pointer;
+  const tail = `,"ctype":${quote(ctype)},"rev":${rev}}`;
+  return ['{"v":1,"key":', quote(keyText(key)), `,"type":"${type}","oid":"`, oid, '","size":', String(size), tail];
 }
 
-/** The bytes of a tombstone, as text. */
-export function encodeTombstone(key: Key, rev: number, base: Oid | undefined): string {
+/** A tombstone. */
+export function encodeTombstone(key: Key, rev: number, base: Oid | undefined): RecordParts {
   const tail = base === undefined ? "}" : `,"base":"${base}"}`;
-  return `{"v":1,"key":${quote(keyText(key))},"type":"deleted","rev":${rev}${tail}`;
+  return ['{"v":1,"key":', quote(keyText(key)), `,"type":"deleted","rev":${rev}${tail}`];
 }
 
 type Fields = Readonly<Record<string, unknown>>;
