@@ -1,6 +1,6 @@
 /** The real git clones and fetches from our upload-pack. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import type { Oid } from "../../../src/gitwire/object/oid.ts";
 import { fsck, git, gitInput, tryGit } from "../../support/git.ts";
@@ -9,6 +9,9 @@ import { randomHistory } from "../../support/history.ts";
 import { random } from "../../support/random.ts";
 import { newServer, reach } from "../../support/served.ts";
 import { tempDir } from "../../support/temp.ts";
+
+// Many processes of git and bun, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 const VERSIONS = [0, 2] as const;
 const PROGRAM = `--upload-pack=${UPLOAD_PACK}`;

@@ -1,6 +1,6 @@
 /** What goes into a pack, held against `git rev-list --objects`. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
@@ -13,6 +13,9 @@ import { git, gitInput, tryGit } from "../../support/git.ts";
 import { randomHistory } from "../../support/history.ts";
 import { type Random, random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+
+// Many processes of git and bun, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 function newRepository(format = "sha1"): string {
   const dir = tempDir("list");

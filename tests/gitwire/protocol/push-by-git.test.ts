@@ -1,10 +1,13 @@
 /** The real git pushes to our receive-pack, and beside it to its own: what it prints and what it leaves must agree. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { fsck, git, gitInput, tryGit } from "../../support/git.ts";
 import { RECEIVE_PACK } from "../../support/git-server.ts";
 import { tempDir } from "../../support/temp.ts";
+
+// Many processes of git and bun, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 interface Pair {
   readonly client: string;
