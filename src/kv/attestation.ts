@@ -83,8 +83,15 @@ export function formatIndexTrailers(t: IndexTrailers): string {
   ]);
 }
 
-/** A line that only a trailer block of ours may hold; git matches trailer keys whatever their case. */
-export const RESERVED_LINE = /^[ \t]*(?:kv-[a-z-]*|base-tree|epoch|parent-epoch|keys-set|keys-del)[ \t]*:/im;
+/**
+ * A line that only a trailer block of ours may hold; git matches trailer keys whatever their case. Lines end where git ends
+ * them: a key, and with it a subject, may hold U+2028.
+ */
+export const RESERVED_LINE =
+  /(?:^|[\r\n])[ \t]*(?:kv-[a-z0-9-]*|base-tree|epoch|parent-epoch|keys-set|keys-del)[ \t]*:/i;
+
+/** What the subject of a kv-index commit begins with; git takes no trailer from a subject. */
+export const INDEX_SUBJECT = "kv-index: ";
 
 const LEDGER_KEYS = [
   "KV-NS",
@@ -114,8 +121,12 @@ class TrailerReader {
     if (trailers === undefined || !trailers.some(({ key }) => key.startsWith("KV-"))) {
       throw new KvError("ATTESTATION_MISSING", `the ${what} commit has no trailer block`);
     }
-    const block = formatTrailers(trailers);
-    if (RESERVED_LINE.test(commit.message.slice(0, -block.length))) {
+    const text = commit.message.slice(0, -formatTrailers(trailers).length);
+    // git ends a message at a NUL and takes a first paragraph that is blank for none: people would not see the trailers.
+    if (text.startsWith("\n") || text.includes("\0"))
+      throw this.#mismatch("has no subject, or a NUL byte in its message");
+    const isIndex = keys === INDEX_KEYS && text.startsWith(INDEX_SUBJECT);
+    if (RESERVED_LINE.test(isIndex ? text.slice(INDEX_SUBJECT.length) : text)) {
       throw this.#mismatch("has a trailer outside its trailer block");
     }
     const present = trailers.map(({ key }) => key).join(" ");

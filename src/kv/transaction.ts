@@ -10,7 +10,7 @@ import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/ob
 import type { Oid } from "../gitwire/object/oid.ts";
 import { createDelta } from "../gitwire/pack/delta-search.ts";
 import { type Applied, applyOperations } from "./apply.ts";
-import { formatIndexTrailers, formatLedgerTrailers, RESERVED_LINE } from "./attestation.ts";
+import { formatIndexTrailers, formatLedgerTrailers, INDEX_SUBJECT, RESERVED_LINE } from "./attestation.ts";
 import { keyText } from "./key.ts";
 import { namespaceRefs } from "./namespace.ts";
 import { NodeWriter } from "./node-writer.ts";
@@ -123,7 +123,7 @@ function writeCommits(
     parents: parents(index),
     author,
     committer,
-    message: `kv-index: ${text.split("\n", 1)[0]}\n\n${formatIndexTrailers({ ns, txn, seq, ledgerTree: tree })}`,
+    message: `${INDEX_SUBJECT}${text.split("\n", 1)[0]}\n\n${formatIndexTrailers({ ns, txn, seq, ledgerTree: tree })}`,
   });
   const ledgerOid = writeCommit(source, sink, ledgerCommit, base?.ledger.oid);
   const indexOid = writeCommit(source, sink, indexCommit, index);
