@@ -1,4 +1,4 @@
-/** How an entry point becomes an executable. The reasons, with measurements, are in docs/design/start-up.md. */
+/** How an entry point becomes an executable. The reasons, with measurements, are in docs/design/011-start-up.md. */
 
 /** Options of Bun.build that compile `entry` to `outfile`. */
 export function compileOptions(entry: string, outfile: string, commit: string): Bun.BuildConfig {

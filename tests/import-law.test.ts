@@ -1,4 +1,4 @@
-/** The import law (CONTRIBUTING.md): arrows only point down, one door per package, one file that writes. */
+/** The import law: arrows only point down, one door per package, one file that writes. */
 
 import { describe, expect, test } from "bun:test";
 import * as fs from "node:fs";

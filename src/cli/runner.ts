@@ -87,9 +87,12 @@ async function runVerb(program: Program, request: Request & { kind: "run" }, hos
   };
   const started = performance.now();
   const verb = await command.load();
+  const loaded = performance.now();
   const status = (await verb.run(context)) ?? EXIT.ok;
-  if (tracing("perf"))
-    trace("perf", `${command.name}: exit ${status} after ${(performance.now() - started).toFixed(3)} ms`);
+  if (tracing("perf")) {
+    const [load, work] = [loaded - started, performance.now() - loaded].map((ms) => ms.toFixed(3));
+    trace("perf", `${command.name}: exit ${status}; start ${started.toFixed(3)} ms, load ${load} ms, run ${work} ms`);
+  }
   return status;
 }
 

@@ -58,7 +58,7 @@ describe("tables of the programs", () => {
       expect(new Set(names).size).toBe(names.length);
       for (const command of program.commands) {
         expect(program.topics).toContain(command.topic);
-        expect(command.name).toMatch(/^[a-z]+( [a-z]+)?$/);
+        expect(command.name).toMatch(/^[a-z-]+( [a-z-]+)?$/);
         expect(names).not.toContain(command.name.includes(" ") ? command.name.split(" ")[0]! : "");
         expect(command.summary).toMatch(/^[A-Z].*[^.]$/);
         const flags = [...program.globals, ...(command.flags ?? [])];

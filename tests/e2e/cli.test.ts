@@ -95,7 +95,7 @@ describe("answers", () => {
     const env = { ...process.env, GIT_KV_TRACE: file };
     expect(gitKv(["version"], { env })).toMatchObject({ status: 0, stderr: "" });
     expect(fs.readFileSync(file, "utf8")).toMatch(
-      /^\d\d:\d\d:\d\d\.\d{6} git-kv +perf: version: exit 0 after \d+\.\d+ ms\n$/,
+      /^\d\d:\d\d:\d\d\.\d{6} git-kv +perf: version: exit 0; start [\d.]+ ms, load [\d.]+ ms, run [\d.]+ ms\n$/,
     );
     expect(gitKv(["version"], { env: { ...process.env, GIT_KV_TRACE: "1" } }).stderr).toContain("git-kv     perf: ");
     expect(gitKv(["version"], { env: { ...process.env, GIT_KV_TRACE: "0" } }).stderr).toBe("");
