@@ -6,8 +6,8 @@
 import { TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
+import { tagTarget } from "../object/tag.ts";
 import type { CommitGraph } from "./commit-graph.ts";
-import { tagTarget } from "./object-links.ts";
 
 export class CommonCommits {
   readonly #source: ObjectSource;

@@ -7,9 +7,9 @@
 
 import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
+import { tagTarget } from "../object/tag.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommitQueue } from "./commit-queue.ts";
-import { tagTarget } from "./object-links.ts";
 
 interface Mark {
   /** The server has it. */

@@ -12,10 +12,10 @@ import { TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
+import { tagTarget } from "../object/tag.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
 import { compareTrees } from "../object/tree-difference.ts";
 import type { CommitGraph } from "./commit-graph.ts";
-import { tagTarget } from "./object-links.ts";
 import { revisionRange } from "./revision-range.ts";
 
 /** What goes into a pack, in the order it is written. */

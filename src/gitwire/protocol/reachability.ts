@@ -7,10 +7,10 @@ import { TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
+import { tagTarget } from "../object/tag.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
 import type { CommitGraph } from "./commit-graph.ts";
 import { CommitQueue } from "./commit-queue.ts";
-import { tagTarget } from "./object-links.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
 
 /**
