@@ -9,6 +9,7 @@ import { RefStore } from "./refs/ref-store.ts";
 import type { ReflogPolicy } from "./refs/reflog.ts";
 import { reflogIdent } from "./repo/committer.ts";
 import {
+  absoluteEnv,
   type Env,
   followGitFile,
   layoutOf,
@@ -105,7 +106,8 @@ export class Repository {
  * The repository `cwd` is in, or the one GIT_DIR names. Throws NOT_A_REPOSITORY (also where safe.directory forbids it),
  * UNSUPPORTED, CONFIG.
  */
-export function discoverRepository(cwd: string, env: Env): Repository {
+export function discoverRepository(cwd: string, environment: Env): Repository {
+  const env = absoluteEnv(environment, cwd);
   if (env.GIT_DIR) return named(path.resolve(cwd, env.GIT_DIR), cwd, env);
   const found = searchUpwards(cwd, env);
   const dir = found.origin.kind === "dot-git" ? found.origin.worktree : found.gitDir;

@@ -50,11 +50,11 @@ function countStars(pattern: string, at: number): number {
 /** `**` is special only where slashes or the ends of the pattern stand on both sides. */
 function translateStars(pattern: string, at: number, stars: number): [source: string, used: number] {
   const before = pattern[at - 1];
-  const after = pattern[at + stars];
-  const isWhole = (before === undefined || before === "/") && (after === undefined || after === "/");
-  if (stars !== 2 || !isWhole) return ["[^/]*", stars];
-  if (after === "/") return ["(?:.*/)?", 3];
-  return [".*", 2];
+  const after = pattern.startsWith("\\/", at + stars) ? "\\/" : pattern[at + stars];
+  const isWhole = (before === undefined || before === "/") && (after === undefined || after.endsWith("/"));
+  if (stars < 2 || !isWhole) return ["[^/]*", stars];
+  if (after === "/") return ["(?:.*/)?", stars + 1];
+  return [".*", stars];
 }
 
 const CLASSES: Readonly<Record<string, string>> = {

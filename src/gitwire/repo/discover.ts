@@ -39,17 +39,27 @@ export type Origin =
   | { readonly kind: "dot-git"; readonly worktree: string }
   | { readonly kind: "bare" };
 
-/** The layout of the repository with the git folder `gitDir`. Throws UNSUPPORTED, CONFIG. */
+/** The environment with the folders it names made absolute; relative ones count from `cwd`. */
+export function absoluteEnv(env: Env, cwd: string): Env {
+  const relative = ["GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"].filter((name) => {
+    const value = env[name];
+    return value !== undefined && value !== "" && !path.isAbsolute(value);
+  });
+  if (relative.length === 0) return env;
+  return { ...env, ...Object.fromEntries(relative.map((name) => [name, path.resolve(cwd, env[name]!)])) };
+}
+
+/** The layout of the repository with the git folder `gitDir`; `env` names absolute folders. Throws UNSUPPORTED, CONFIG. */
 export function layoutOf(gitDir: string, origin: Origin, env: Env): RepositoryLayout {
   const commonDir = commonDirOf(gitDir, env);
   const format = readRepositoryFormat(path.join(commonDir, "config"));
-  const isLinked = commonDir !== gitDir && fs.existsSync(path.join(gitDir, "commondir"));
+  const isLinked = Boolean(env.GIT_COMMON_DIR) || fs.existsSync(path.join(gitDir, "commondir"));
   const configured = isLinked ? worktreeSettings(gitDir) : format;
   const worktree = worktreeOf(gitDir, origin, configured, env);
   return {
     gitDir,
     commonDir,
-    objectsDir: path.resolve(env.GIT_OBJECT_DIRECTORY || path.join(commonDir, "objects")),
+    objectsDir: env.GIT_OBJECT_DIRECTORY || path.join(commonDir, "objects"),
     alternates: splitPathList(env.GIT_ALTERNATE_OBJECT_DIRECTORIES),
     worktree,
     bare: worktree === undefined && (configured.bare ?? origin.kind === "bare"),
@@ -69,7 +79,7 @@ function worktreeOf(
   configured: Pick<RepositoryFormat, "bare" | "worktree">,
   env: Env,
 ): string | undefined {
-  if (env.GIT_WORK_TREE) return path.resolve(origin.kind === "named" ? origin.cwd : ".", env.GIT_WORK_TREE);
+  if (env.GIT_WORK_TREE) return env.GIT_WORK_TREE;
   if (configured.bare === true) return undefined;
   if (configured.worktree !== undefined && origin.kind !== "bare") return path.resolve(gitDir, configured.worktree);
   if (origin.kind === "dot-git") return origin.worktree;
@@ -77,7 +87,7 @@ function worktreeOf(
 }
 
 function commonDirOf(gitDir: string, env: Env): string {
-  if (env.GIT_COMMON_DIR) return path.resolve(env.GIT_COMMON_DIR);
+  if (env.GIT_COMMON_DIR) return env.GIT_COMMON_DIR;
   const written = readFileIfThere(path.join(gitDir, "commondir"))
     ?.toString()
     .replace(/[\r\n]+$/, "");

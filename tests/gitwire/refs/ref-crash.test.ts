@@ -9,7 +9,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import type { RefChange } from "../../../src/gitwire/refs/ref-transaction.ts";
-import { git } from "../../support/git.ts";
+import { git, gitInput } from "../../support/git.ts";
 import {
   complaints,
   type Fault,
@@ -121,7 +121,7 @@ for (const fault of ["once", "killed", "torn"] as const) {
       const state = Bun.deepEquals(left, before) ? "old" : "new";
       expect({ n, refs: left }).toEqual({ n, refs: state === "old" ? before : after });
       seen.add(state);
-      const readByGit = n % 4 === 0 || done;
+      const readByGit = n % 8 === 0 || done;
       if (readByGit) expect(gitValues(dir)).toEqual(left);
       if (fault === "torn") ageRecords(dir);
       if (fault === "once") expect({ n, left: leftovers(dir).length <= 2 }).toEqual({ n, left: true });
@@ -129,9 +129,9 @@ for (const fault of ["once", "killed", "torn"] as const) {
       await store.update(changes.map(({ name }) => ({ name, newOid: C2 })));
       expect({ n, left: leftovers(dir) }).toEqual({ n, left: [] });
       if (readByGit) {
-        for (const { name } of changes) git(dir, "update-ref", name, C1);
+        gitInput(dir, changes.map(({ name }) => `update ${name} ${C1}\n`).join(""), "update-ref", "--stdin");
         git(dir, "pack-refs", "--all");
-        expect(complaints(dir)).toBe("");
+        if (done) expect(complaints(dir)).toBe("");
       }
       store.close();
     }

@@ -1,0 +1,321 @@
+/** Finding, opening and making repositories; git is the oracle. */
+
+import { expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { KvError } from "../../src/errors.ts";
+import { GitConfig } from "../../src/gitwire/config.ts";
+import { SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+import { checkOwner } from "../../src/gitwire/repo/safe-directory.ts";
+import { discoverRepository, initRepository, openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { fsck, git, tryGit } from "../support/git.ts";
+import { tempDir } from "../support/temp.ts";
+
+type Env = Record<string, string>;
+
+const BASE: Env = Object.fromEntries(
+  Object.entries(process.env).filter(
+    (pair): pair is [string, string] => !/^GIT_DIR|^GIT_WORK_TREE/.test(pair[0]) && pair[1] !== undefined,
+  ),
+);
+
+function code(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    return (error as KvError).code;
+  }
+  return "none";
+}
+
+interface Parts {
+  readonly gitDir: string;
+  readonly commonDir: string;
+  readonly objects: string;
+  readonly bare: string;
+  readonly worktree: string;
+}
+
+/** What git says of the place; undefined where it finds no repository. */
+function oracle(cwd: string, env: Env = {}): Parts | undefined {
+  const ask = (...args: string[]) => {
+    const run = tryGit(cwd, ["rev-parse", "--path-format=absolute", ...args], { env });
+    return run.status === 0 ? run.stdout.toString().trim() : "";
+  };
+  const [gitDir = "", commonDir = "", objects = "", bare = ""] = ask(
+    "--absolute-git-dir",
+    "--git-common-dir",
+    "--git-path",
+    "objects",
+    "--is-bare-repository",
+  ).split("\n");
+  if (gitDir === "") return undefined;
+  return { gitDir, commonDir, objects, bare, worktree: ask("--show-toplevel") };
+}
+
+function parts(repository: Repository): Parts {
+  const { gitDir, commonDir, objectsDir, bare, worktree = "" } = repository;
+  const real = (file: string) => (file === "" ? "" : fs.realpathSync(file));
+  return {
+    gitDir: real(gitDir),
+    commonDir: real(commonDir),
+    objects: real(objectsDir),
+    bare: String(bare),
+    worktree: real(worktree),
+  };
+}
+
+/** Discovers from `cwd` both ways and compares. */
+function same(cwd: string, env: Env = {}): Parts {
+  const expected = oracle(cwd, env);
+  const found = parts(discoverRepository(cwd, { ...BASE, ...env }));
+  expect({ cwd, env, ...found }).toEqual({ cwd, env, ...expected! });
+  return found;
+}
+
+function none(cwd: string, env: Env = {}): void {
+  expect(oracle(cwd, env)).toBeUndefined();
+  expect(code(() => discoverRepository(cwd, { ...BASE, ...env }))).toBe("NOT_A_REPOSITORY");
+}
+
+function setUp(): { root: string; repo: string; bare: string } {
+  const root = fs.realpathSync(tempDir("repo"));
+  const repo = path.join(root, "repo");
+  git(root, "init", "-q", "repo");
+  git(root, "init", "-q", "--bare", "bare.git");
+  git(repo, "commit", "-q", "--allow-empty", "-m", "one");
+  fs.mkdirSync(path.join(repo, "a/b"), { recursive: true });
+  fs.mkdirSync(path.join(root, "nothing/deep"), { recursive: true });
+  return { root, repo, bare: path.join(root, "bare.git") };
+}
+
+test("a repository is found from where git finds it", () => {
+  const { root, repo, bare } = setUp();
+  same(repo);
+  same(path.join(repo, "a/b"));
+  same(path.join(repo, ".git"));
+  same(path.join(repo, ".git/refs/heads"));
+  same(bare);
+  same(path.join(bare, "refs"));
+  none(path.join(root, "nothing/deep"));
+  fs.symlinkSync(repo, path.join(root, "nothing/link"));
+  expect(parts(discoverRepository(path.join(root, "nothing/link"), BASE)).gitDir).toBe(path.join(repo, ".git"));
+});
+
+test("GIT_DIR, GIT_WORK_TREE, GIT_COMMON_DIR, GIT_OBJECT_DIRECTORY, GIT_CEILING_DIRECTORIES", () => {
+  const { root, repo, bare } = setUp();
+  const nothing = path.join(root, "nothing");
+  same(nothing, { GIT_DIR: path.join(repo, ".git") });
+  same(nothing, { GIT_DIR: "../bare.git" });
+  same(nothing, { GIT_DIR: bare, GIT_WORK_TREE: path.join(repo, "a") });
+  same(repo, { GIT_WORK_TREE: "a" });
+  same(repo, { GIT_OBJECT_DIRECTORY: path.join(bare, "objects") });
+  same(repo, { GIT_DIR: ".git", GIT_COMMON_DIR: bare });
+  none(nothing, { GIT_DIR: path.join(root, "missing") });
+  none(repo, { GIT_DIR: nothing });
+  const deep = path.join(repo, "a/b");
+  none(deep, { GIT_CEILING_DIRECTORIES: `/x:${path.join(repo, "a")}` });
+  none(deep, { GIT_CEILING_DIRECTORIES: repo });
+  same(deep, { GIT_CEILING_DIRECTORIES: root });
+  same(deep, { GIT_CEILING_DIRECTORIES: deep });
+  same(repo, { GIT_CEILING_DIRECTORIES: repo });
+});
+
+test("worktrees, .git files, separate git folders, core.worktree, core.bare", () => {
+  const { root, repo } = setUp();
+  const linked = path.join(root, "linked");
+  git(repo, "worktree", "add", "-q", linked);
+  fs.mkdirSync(path.join(linked, "sub"));
+  const found = same(path.join(linked, "sub"));
+  expect(found.commonDir).toBe(path.join(repo, ".git"));
+  expect(found.gitDir).toBe(path.join(repo, ".git/worktrees/linked"));
+  expect(discoverRepository(linked, BASE).refs.head()).toMatchObject({ kind: "branch", ref: "refs/heads/linked" });
+  same(linked, { GIT_DIR: path.join(linked, ".git") });
+
+  git(root, "init", "-q", `--separate-git-dir=${path.join(root, "elsewhere")}`, "separate");
+  same(path.join(root, "separate"));
+  fs.writeFileSync(path.join(root, "separate/.git"), "gitdir: ../elsewhere\n");
+  same(path.join(root, "separate"));
+  for (const content of ["nonsense\n", "gitdir: ../missing\n", "gitdir:../elsewhere\n", "", "gitdir: \n"]) {
+    fs.writeFileSync(path.join(root, "separate/.git"), content);
+    none(path.join(root, "separate"));
+  }
+
+  git(repo, "config", "core.worktree", "../../linked");
+  same(path.join(repo, ".git"), { GIT_DIR: path.join(repo, ".git") });
+  same(repo, { GIT_DIR: path.join(repo, ".git") });
+  git(repo, "config", "--unset", "core.worktree");
+  git(repo, "config", "core.bare", "true");
+  same(repo);
+  same(linked);
+  same(root, { GIT_DIR: path.join(repo, ".git") });
+});
+
+test("a folder named .git that is none is passed over, a damaged HEAD hides the repository", () => {
+  const { repo } = setUp();
+  fs.mkdirSync(path.join(repo, "a/.git"));
+  same(path.join(repo, "a/b"));
+  fs.writeFileSync(path.join(repo, ".git/HEAD"), "nonsense\n");
+  none(repo);
+  fs.writeFileSync(path.join(repo, ".git/HEAD"), "ref: refs/heads/other\n");
+  same(repo);
+});
+
+test.each([
+  ["core.repositoryformatversion", "2"],
+  ["extensions.unheardof", "1"],
+  ["extensions.objectformat", "md5"],
+  ["extensions.refstorage", "reftable"],
+])("%s = %s is not used", (name, value) => {
+  const dir = tempDir("format");
+  git(dir, "init", "-q", "--bare");
+  git(dir, "config", "core.repositoryformatversion", "1");
+  git(dir, "config", name, value);
+  expect(tryGit(dir, ["rev-parse", "--git-dir"]).status).not.toBe(0);
+  expect(code(() => discoverRepository(dir, BASE))).toBe("UNSUPPORTED");
+  expect(code(() => openRepository(dir))).toBe("UNSUPPORTED");
+});
+
+test.each([
+  ["1", { noop: "1", "noop-v1": "1", preciousobjects: "true", partialclone: "origin", worktreeconfig: "true" }],
+  ["0", { unheardof: "1" }],
+])("format version %s with extensions %j is used", (version, extensions) => {
+  const dir = tempDir("format");
+  git(dir, "init", "-q", "--bare");
+  git(dir, "config", "core.repositoryformatversion", version);
+  for (const [name, value] of Object.entries(extensions)) git(dir, "config", `extensions.${name}`, value);
+  same(fs.realpathSync(dir));
+});
+
+test("openRepository takes a worktree, a git folder, or either without .git, and no hint from the environment", () => {
+  const { root, repo, bare } = setUp();
+  const env = { ...BASE, GIT_DIR: bare, GIT_OBJECT_DIRECTORY: path.join(bare, "objects") };
+  expect(openRepository(repo, env)).toMatchObject({ gitDir: path.join(repo, ".git"), worktree: repo, bare: false });
+  expect(openRepository(repo, env).objectsDir).toBe(path.join(repo, ".git/objects"));
+  expect(openRepository(path.join(repo, ".git"), BASE)).toMatchObject({ gitDir: path.join(repo, ".git"), bare: false });
+  expect(openRepository(path.join(root, "bare"), BASE)).toMatchObject({
+    gitDir: bare,
+    bare: true,
+    worktree: undefined,
+  });
+  expect(code(() => openRepository(path.join(repo, "a"), BASE))).toBe("NOT_A_REPOSITORY");
+  expect(code(() => openRepository(path.join(root, "missing"), BASE))).toBe("NOT_A_REPOSITORY");
+});
+
+for (const format of [SHA1, SHA256]) {
+  for (const bare of [false, true]) {
+    test(`init ${format.name}${bare ? " --bare" : ""}: git finds nothing wrong, and the same files as its own`, () => {
+      const root = tempDir("init");
+      const mine = path.join(root, "deep/mine");
+      const theirs = path.join(root, "theirs");
+      const repository = initRepository(mine, { bare, format, defaultBranch: "trunk" });
+      expect(repository).toMatchObject({ bare, worktree: bare ? undefined : mine });
+      expect(repository.format.name).toBe(format.name);
+      expect(repository.refs.head()).toEqual({ kind: "branch", ref: "refs/heads/trunk", oid: undefined });
+      expect(fsck(mine)).toMatch(/^(notice: .*)?$/s);
+      git(root, "init", "-q", "-b", "trunk", `--object-format=${format.name}`, ...(bare ? ["--bare"] : []), "theirs");
+      const files = (dir: string) =>
+        (fs.readdirSync(dir, { recursive: true }) as string[]).filter((name) => !name.endsWith(".sample")).sort();
+      expect(files(mine)).toEqual(files(theirs));
+      const prefix = bare ? "" : ".git/";
+      for (const file of ["config", "HEAD", "description"]) {
+        const read = (dir: string) => fs.readFileSync(path.join(dir, prefix + file), "utf8");
+        expect(read(mine)).toBe(read(theirs));
+      }
+      if (!bare) {
+        expect(git(mine, "status", "--porcelain")).toBe("");
+        git(mine, "commit", "-q", "--allow-empty", "-m", "one");
+        expect(repository.refs.head()).toMatchObject({ oid: git(mine, "rev-parse", "HEAD") });
+        expect(repository.objects.read(git(mine, "rev-parse", "HEAD"))?.kind).toBe("commit");
+        expect(fsck(mine)).toBe("");
+      }
+      // Again: nothing is overwritten.
+      fs.appendFileSync(repository.configFile, "[x]\n\ty = 1\n");
+      expect(initRepository(mine, { bare, format }).config.get("x.y")).toBe("1");
+      expect(git(mine, "symbolic-ref", "HEAD")).toBe("refs/heads/trunk");
+    });
+  }
+}
+
+test("init refuses a branch name that is none", () => {
+  expect(code(() => initRepository(tempDir("init"), { defaultBranch: "a..b" }))).toBe("REF_INVALID");
+});
+
+test("reflogs follow core.logAllRefUpdates and name the committer of the environment and the config", async () => {
+  const { repo } = setUp();
+  git(repo, "config", "user.name", "Con Fig");
+  const commit = git(repo, "commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "two");
+  const env = { ...BASE, GIT_COMMITTER_NAME: "", GIT_COMMITTER_EMAIL: "env@example.com" };
+  const repository = openRepository(repo, env);
+  await repository.refs.update([{ name: "HEAD", newOid: commit }], { message: "kv: why" });
+  expect(git(repo, "log", "-g", "-1", "--format=%gn <%ge> %gs %H", "HEAD")).toBe(
+    `Con Fig <env@example.com> kv: why ${commit}`,
+  );
+  expect(git(repo, "log", "-g", "-1", "--format=%gs", git(repo, "symbolic-ref", "HEAD"))).toBe("kv: why");
+  const bare = initRepository(path.join(repo, "b.git"), { bare: true });
+  fs.writeFileSync(path.join(bare.objectsDir, "info/alternates"), `${repo}/.git/objects\n`);
+  await bare.refs.update([{ name: "refs/heads/main", newOid: commit }]);
+  expect(fs.existsSync(path.join(bare.gitDir, "logs"))).toBe(false);
+});
+
+test("objects are found in GIT_ALTERNATE_OBJECT_DIRECTORIES, as in a receive hook", () => {
+  const { repo, bare } = setUp();
+  const commit = git(repo, "rev-parse", "HEAD");
+  const alternates = `/nowhere:"${path.join(repo, ".git/objects")}"`;
+  expect(discoverRepository(bare, BASE).objects.has(commit)).toBe(false);
+  expect(discoverRepository(bare, { ...BASE, GIT_ALTERNATE_OBJECT_DIRECTORIES: alternates }).objects.has(commit)).toBe(
+    true,
+  );
+});
+
+test("close can be followed by more work", () => {
+  const { repo } = setUp();
+  git(repo, "pack-refs", "--all");
+  const repository = openRepository(repo, BASE);
+  const head = repository.refs.resolve("HEAD");
+  repository.close();
+  repository.close();
+  expect(repository.refs.resolve("HEAD")).toBe(head as string);
+  repository.close();
+});
+
+test("safe.directory: somebody else's repository is used only when allowed, the last word counting", () => {
+  const dir = fs.realpathSync(tempDir("owner"));
+  const foreign = path.join(dir, "foreign");
+  fs.mkdirSync(foreign);
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) fs.chownSync(foreign, 12345, 12345);
+  const file = path.join(dir, "config");
+  const attempt = (values: readonly string[], extra: Env = {}) =>
+    code(() => {
+      fs.writeFileSync(file, values.map((value) => `[safe]\n\tdirectory = ${value}\n`).join(""));
+      const env = { ...BASE, HOME: path.dirname(dir), GIT_CONFIG_GLOBAL: file, ...extra };
+      // "/" belongs to root: somebody else to everybody but root, for whom the chown above made one.
+      checkOwner([isRoot ? foreign : "/"], dir, () => GitConfig.load({ env }), env);
+    });
+  expect(attempt([])).toBe("NOT_A_REPOSITORY");
+  expect(attempt([dir])).toBe("none");
+  expect(attempt([`~/${path.basename(dir)}`])).toBe("none");
+  expect(attempt(["*"])).toBe("none");
+  expect(attempt(["*", ""])).toBe("NOT_A_REPOSITORY");
+  expect(attempt([`${path.dirname(dir)}/*`])).toBe("none");
+  expect(attempt([`${path.dirname(dir)}`])).toBe("NOT_A_REPOSITORY");
+  if (isRoot) expect(attempt([], { SUDO_UID: "12345" })).toBe("none");
+});
+
+test("a repository of another user is not found, as in git", () => {
+  if (process.geteuid?.() !== 0) return; // only root can give files away
+  const { repo } = setUp();
+  fs.chownSync(path.join(repo, ".git"), 12345, 12345);
+  none(repo);
+  same(repo, { GIT_DIR: path.join(repo, ".git") });
+  same(repo, { GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "safe.directory", GIT_CONFIG_VALUE_0: repo });
+  expect(openRepository(repo, BASE).gitDir).toBe(path.join(repo, ".git"));
+});
+
+test("safe.bareRepository = explicit: a bare repository has to be named", () => {
+  const { bare } = setUp();
+  const env = { GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "safe.bareRepository", GIT_CONFIG_VALUE_0: "explicit" };
+  none(bare, env);
+  same(bare, { ...env, GIT_DIR: bare });
+});
