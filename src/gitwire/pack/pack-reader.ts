@@ -201,7 +201,7 @@ export class Pack {
     if (order !== undefined) {
       const entry = this.#bytes(offset, order.end(offset) - offset);
       const crc = this.index.crc(order.position(offset));
-      if (crc === undefined) inflateAt(entry, header.length, header.size);
+      if (crc === undefined) this.#damaged(offset, () => inflateAt(entry, header.length, header.size));
       else if (crc !== Bun.hash.crc32(entry)) throw this.#corrupt(offset, "its checksum is wrong");
       return entry.subarray(header.length);
     }

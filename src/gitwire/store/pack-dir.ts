@@ -57,7 +57,6 @@ export class PackDir {
     pack.close();
     this.#known.delete(path.basename(pack.path));
     this.#packs = this.#packs.filter((other) => other !== pack);
-    this.#mtime = -1;
   }
 
   close(): void {

@@ -275,6 +275,13 @@ describe("damage", () => {
     broken.order();
     expect(codeOf(() => broken.rawEntry(first!))).toBe("CORRUPT");
     expect(codeOf(() => broken.oidAt(first! + 1))).toBe("CORRUPT");
+    // Version 1 of an index has no CRCs: the data itself is checked.
+    const old = file.replace("bad", "old");
+    git(repo, "index-pack", "--index-version=1", "-o", old.replace(/\.pack$/, ".idx"), source);
+    fs.writeFileSync(old, bad);
+    const oldBroken = new Pack(old, SHA1);
+    oldBroken.order();
+    expect(codeOf(() => oldBroken.rawEntry(first!))).toBe("CORRUPT");
   });
 
   test("a pack cut short, of another index, or no pack at all", () => {
