@@ -226,6 +226,12 @@ const REMOTE: readonly Command[] = [
     ],
     load: () => import("./wait.ts"),
   },
+  {
+    name: "stargate status",
+    topic: "Remote",
+    summary: "Show how the Stargate and its mirror stand",
+    load: () => import("./stargate-status.ts"),
+  },
 ];
 
 const COMMANDS: readonly Command[] = [...START, ...KEYS, ...REMOTE];

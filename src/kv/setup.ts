@@ -3,12 +3,9 @@
 import { AGENT } from "../agent.ts";
 import { KvError } from "../errors.ts";
 import { addConfig, replaceConfig, unsetConfig } from "../gitwire/config/config-edit.ts";
-import { commitLinks } from "../gitwire/object/commit.ts";
-import { readAs } from "../gitwire/object/object.ts";
+import { fileAt } from "../gitwire/object/file-at.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findEntry } from "../gitwire/object/tree.ts";
 import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
-import type { Repository } from "../gitwire/repo.ts";
 import { trackingRefspecs } from "./fetch.ts";
 import { POLICY_REF, trackingRoot } from "./namespace.ts";
 import { POLICY_FILE, POLICY_PATH, type Policy, parsePolicy } from "./policy.ts";
@@ -28,24 +25,12 @@ export async function findPolicy(workspace: Workspace): Promise<Policy> {
     [refs.get(POLICY_REF), POLICY_FILE],
   ];
   for (const [commit, path] of candidates) {
-    const text = commit === undefined ? undefined : readFile(repo, commit, path);
+    const text = commit === undefined ? undefined : fileAt(repo.objects, commit, path)?.toString();
     if (text !== undefined) return parsePolicy(text, path);
   }
   throw new KvError("CONFIG", `there is no ${POLICY_PATH} on the default branch of '${workspace.remote}'`, {
     hint: "'git-kv-stargate init' makes one",
   });
-}
-
-function readFile(repo: Repository, commit: Oid, path: string): string | undefined {
-  let oid = commitLinks(repo.format, readAs(repo.objects, commit, "commit")).tree;
-  const names = path.split("/");
-  for (const [i, name] of names.entries()) {
-    const entry = findEntry(repo.format, readAs(repo.objects, oid, "tree"), name);
-    if (entry === undefined) return undefined;
-    if (i === names.length - 1) return readAs(repo.objects, entry.oid, "blob").toString();
-    oid = entry.oid;
-  }
-  return undefined;
 }
 
 /** Checks that the Stargate at `url` answers and lets us in. Throws NETWORK, UNAUTHENTICATED and so on. */

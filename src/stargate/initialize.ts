@@ -26,7 +26,7 @@ import { MIRROR_REMOTE, MirrorLink } from "./mirror/mirror-link.ts";
 import { restoreKvRefs } from "./mirror/restore.ts";
 import { type PolicyChoices, stargatePolicy } from "./policy-scaffold.ts";
 import { loadSettings, SETTINGS_FILE } from "./settings.ts";
-import { fileAt } from "./status.ts";
+import { fileAt } from "../gitwire/object/file-at.ts";
 
 export interface InitOptions extends PolicyChoices {
   /** Absolute. */

@@ -7,7 +7,7 @@ import { uploadPack } from "../gitwire/protocol/upload-pack.ts";
 import { repositoryUploadHost } from "../gitwire/protocol/upload-pack-host.ts";
 import { AGENT } from "./agent.ts";
 import type { Gate } from "./gate.ts";
-import type { MirrorReport } from "./mirror-report.ts";
+import type { MirrorReport } from "../kv/stargate-status.ts";
 import { type OrdinaryHost, pushHost } from "./push-host.ts";
 import type { Identity } from "./tokens.ts";
 

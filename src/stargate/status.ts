@@ -1,52 +1,14 @@
 /** What `git-kv-stargate status` and `git kv stargate status` show of one repository. */
 
-import { commitLinks } from "../gitwire/object/commit.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { fileAt } from "../gitwire/object/file-at.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findEntry } from "../gitwire/object/tree.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, policyText } from "../kv/policy.ts";
+import type { NamespaceStatus, PolicyStatus, Status } from "../kv/stargate-status.ts";
 import { stateAt } from "../kv/state.ts";
 import { AGENT } from "./agent.ts";
 import type { Gate } from "./gate.ts";
-import type { MirrorReport } from "./mirror-report.ts";
 import type { Served } from "./service.ts";
-
-/** One namespace. */
-export interface NamespaceStatus {
-  readonly ns: string;
-  readonly ledger: Oid;
-  readonly seq: number;
-  readonly epoch: string;
-  readonly requireSignedCommits: boolean;
-  readonly verify: string;
-  /** Transactions the mirror does not have, of those this Stargate accepted; absent without a mirror. */
-  readonly backlog?: number;
-  /** Age of the oldest of them in milliseconds. */
-  readonly lag?: number;
-}
-
-export interface PolicyStatus {
-  /** The policy commit in force. */
-  readonly oid: Oid;
-  readonly pushUrl?: string;
-  /** `same`, or how the file on the default branch differs from what is in force. */
-  readonly drift: "same" | "differs" | "no file";
-  readonly error?: string;
-}
-
-export interface Status {
-  readonly name: string;
-  readonly agent: string;
-  readonly role: "leader" | "stopped";
-  readonly format: string;
-  /** Whether pushes are taken; else why not. */
-  readonly writable: boolean;
-  readonly error?: string;
-  readonly policy: PolicyStatus | null;
-  readonly namespaces: readonly NamespaceStatus[];
-  readonly mirror: MirrorReport | null;
-}
 
 /** Gathers the status of `served`; `now` in milliseconds since 1970. */
 export function statusOf(served: Served, now: number): Status {
@@ -110,17 +72,4 @@ export function writtenPolicy(gate: Gate): string | undefined {
   const { refs, objects } = gate.repo;
   const branch = refs.resolve("HEAD");
   return branch === undefined ? undefined : fileAt(objects, branch, gate.settings.policyPath)?.toString("utf8");
-}
-
-/** Content of the file at `path` in the commit `oid`, or undefined. */
-export function fileAt(objects: ObjectSource, oid: Oid, path: string): Buffer | undefined {
-  let at = commitLinks(objects.format, readAs(objects, oid, "commit")).tree;
-  for (const name of path.split("/")) {
-    const object = objects.read(at);
-    const entry = object?.kind === "tree" ? findEntry(objects.format, object.data, name) : undefined;
-    if (entry === undefined) return undefined;
-    at = entry.oid;
-  }
-  const object = objects.read(at);
-  return object?.kind === "blob" ? object.data : undefined;
 }

@@ -1,5 +1,7 @@
 /** The two halves of a connection as the protocol sessions see them, whatever carries them: HTTP, SSH, a pipe or memory. */
 
+import { KvError } from "../../errors.ts";
+
 /** Bytes arriving. */
 export interface ByteSource {
   /** The next bytes (at least one), or undefined at the end. Rejects with NETWORK when the connection breaks. */
@@ -30,4 +32,16 @@ export function bytesSource(...chunks: readonly Buffer[]): ByteSource {
       return undefined;
     },
   };
+}
+
+/** All bytes of a source. Throws LIMIT_EXCEEDED past `limit` bytes. */
+export async function readAll(source: ByteSource, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for (let chunk = await source.read(); chunk !== undefined; chunk = await source.read()) {
+    size += chunk.length;
+    if (size > limit) throw new KvError("LIMIT_EXCEEDED", `the answer is longer than ${limit} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }

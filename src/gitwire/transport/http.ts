@@ -9,7 +9,7 @@
  */
 
 import { KvError } from "../../errors.ts";
-import type { ByteSource } from "../protocol/byte-stream.ts";
+import { type ByteSource, readAll } from "../protocol/byte-stream.ts";
 import { PktReader } from "../protocol/pkt-line.ts";
 import type { Service } from "../protocol/ref-advertisement.ts";
 import type { Answer, RequestBody, Transport } from "../protocol/transport.ts";
@@ -65,6 +65,17 @@ export class HttpTransport implements Transport {
     answer.catch(() => {});
     const source: ByteSource = { read: async () => (await answer).read() };
     return { reader: new PktReader(source), isSent: () => sent };
+  }
+
+  /**
+   * Another resource below the repository's address, at most `limit` bytes. Redirects are not followed. Throws what its status
+   * means, or LIMIT_EXCEEDED.
+   */
+  async resource(tail: string, limit: number): Promise<Buffer> {
+    const response = await this.#send({ method: "GET", url: serviceUrl(this.#url, `/${tail}`), headers: [] });
+    if (isRedirect(response)) throw this.#refuseRedirect(response);
+    if (response.status !== 200) throw await statusError(response, httpBase(this.#url));
+    return readAll(this.#track(response), limit);
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,8 @@
 import type { Context } from "../../cli/context.ts";
 import { KvError } from "../../errors.ts";
 import type { Repository } from "../../gitwire/repo.ts";
-import { type Status, statusOf } from "../status.ts";
+import { describeStatus, type Status } from "../../kv/stargate-status.ts";
+import { statusOf } from "../status.ts";
 import { oneRepository } from "./common.ts";
 import { callDaemon, withGate } from "./stdio.ts";
 
@@ -16,7 +17,7 @@ export async function printStatus(context: Context, repo: Repository, json: bool
   const { out } = context;
   const status = (await askDaemon(context, repo)) ?? (await offline(context, repo));
   if (json) out.record(status);
-  else for (const line of describe(status)) out.line(line);
+  else for (const line of describeStatus(status)) out.line(line);
 }
 
 async function askDaemon({ env }: Context, repo: Repository): Promise<Status | undefined> {
@@ -41,35 +42,3 @@ function offline(context: Context, repo: Repository): Promise<Status> {
     role: "stopped",
   }));
 }
-
-function describe({ name, role, policy, namespaces, mirror, writable, error }: Status): string[] {
-  const lines = [
-    `${name}: ${role === "leader" ? "serving" : "no daemon runs"}${writable ? "" : `, takes no pushes: ${error}`}`,
-  ];
-  if (policy === null) lines.push("policy: none");
-  else
-    lines.push(
-      `policy: ${policy.oid.slice(0, 12)} in force, ${DRIFT[policy.drift]}${policy.error === undefined ? "" : ` (${policy.error})`}`,
-    );
-  for (const { ns, seq, ledger, verify, requireSignedCommits, backlog, lag } of namespaces) {
-    const behind =
-      backlog === undefined
-        ? ""
-        : `, mirror ${backlog === 0 ? "up to date" : `${backlog} behind (${Math.ceil((lag ?? 0) / 1000)} s)`}`;
-    const signed = requireSignedCommits
-      ? "signatures required"
-      : "signatures not required: the token alone lets a writer in";
-    lines.push(`namespace ${ns}: seq ${seq}, ledger ${ledger.slice(0, 12)}, verify ${verify}, ${signed}${behind}`);
-  }
-  if (mirror !== null) {
-    lines.push(`mirror ${mirror.remote}: ${mirror.state}${mirror.error === undefined ? "" : `: ${mirror.error}`}`);
-    if (mirror.nextTry !== undefined) lines.push(`next try: ${new Date(mirror.nextTry).toISOString()}`);
-  }
-  return lines;
-}
-
-const DRIFT = {
-  same: "the same as on the default branch",
-  differs: "differs from the file on the default branch",
-  "no file": "no file on the default branch",
-} as const;

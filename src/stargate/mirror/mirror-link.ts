@@ -2,7 +2,7 @@
 
 import { toKvError } from "../../errors.ts";
 import type { Gate } from "../gate.ts";
-import type { MirrorReport } from "../mirror-report.ts";
+import type { MirrorReport } from "../../kv/stargate-status.ts";
 import { HOST_PACE } from "../settings.ts";
 import { refreshBranches } from "./branch-copies.ts";
 import { MirrorRemote } from "./mirror-remote.ts";

@@ -13,7 +13,7 @@ import { isReachable } from "../../gitwire/protocol/revision-range.ts";
 import type { PushResult } from "../../gitwire/protocol/send-pack.ts";
 import { stateAt } from "../../kv/state.ts";
 import type { Gate } from "../gate.ts";
-import type { MirrorReport, MirrorState } from "../mirror-report.ts";
+import type { MirrorReport, MirrorState } from "../../kv/stargate-status.ts";
 import type { MirrorPace } from "../settings.ts";
 import { type MirrorPlan, planMirror } from "./mirror-plan.ts";
 import type { MirrorRemote } from "./mirror-remote.ts";

@@ -1,0 +1,93 @@
+/** How a Stargate stands, as it tells it over HTTP, SSH and its socket: one JSON object. */
+
+import type { Oid } from "../gitwire/object/oid.ts";
+
+/**
+ * `idle`: it has everything. `waiting`: something is to be pushed, when the pace or the backoff allows. `pushing`: right now.
+ * `blocked`: the host refuses for good until somebody acts. `diverged`: it has commits of a ledger that are not ours.
+ */
+export type MirrorState = "idle" | "waiting" | "pushing" | "blocked" | "diverged";
+
+export interface MirrorReport {
+  /** The remote's address without its password. */
+  readonly remote: string;
+  readonly state: MirrorState;
+  /** Why, in the host's words or ours; undefined while all is well. */
+  readonly error: string | undefined;
+  /** Milliseconds since 1970; undefined where nothing is planned. */
+  readonly nextTry: number | undefined;
+  readonly lastSuccess: number | undefined;
+  /** Failed tries since the last success. */
+  readonly failures: number;
+  /** Namespaces the worker leaves alone because the mirror's ledger is not an ancestor of ours. */
+  readonly diverged: readonly string[];
+}
+
+/** One namespace. */
+export interface NamespaceStatus {
+  readonly ns: string;
+  readonly ledger: Oid;
+  readonly seq: number;
+  readonly epoch: string;
+  readonly requireSignedCommits: boolean;
+  readonly verify: string;
+  /** Transactions the mirror does not have, of those this Stargate accepted; absent without a mirror. */
+  readonly backlog?: number;
+  /** Age of the oldest of them in milliseconds. */
+  readonly lag?: number;
+}
+
+export interface PolicyStatus {
+  /** The policy commit in force. */
+  readonly oid: Oid;
+  readonly pushUrl?: string;
+  /** `same`, or how the file on the default branch differs from what is in force. */
+  readonly drift: "same" | "differs" | "no file";
+  readonly error?: string;
+}
+
+export interface Status {
+  readonly name: string;
+  readonly agent: string;
+  readonly role: "leader" | "stopped";
+  readonly format: string;
+  /** Whether pushes are taken; else why not. */
+  readonly writable: boolean;
+  readonly error?: string;
+  readonly policy: PolicyStatus | null;
+  readonly namespaces: readonly NamespaceStatus[];
+  readonly mirror: MirrorReport | null;
+}
+
+/** A status for people, line by line. */
+export function describeStatus({ name, role, policy, namespaces, mirror, writable, error }: Status): string[] {
+  const lines = [
+    `${name}: ${role === "leader" ? "serving" : "no daemon runs"}${writable ? "" : `, takes no pushes: ${error}`}`,
+  ];
+  if (policy === null) lines.push("policy: none");
+  else
+    lines.push(
+      `policy: ${policy.oid.slice(0, 12)} in force, ${DRIFT[policy.drift]}${policy.error === undefined ? "" : ` (${policy.error})`}`,
+    );
+  for (const { ns, seq, ledger, verify, requireSignedCommits, backlog, lag } of namespaces) {
+    const behind =
+      backlog === undefined
+        ? ""
+        : `, mirror ${backlog === 0 ? "up to date" : `${backlog} behind (${Math.ceil((lag ?? 0) / 1000)} s)`}`;
+    const signed = requireSignedCommits
+      ? "signatures required"
+      : "signatures not required: the token alone lets a writer in";
+    lines.push(`namespace ${ns}: seq ${seq}, ledger ${ledger.slice(0, 12)}, verify ${verify}, ${signed}${behind}`);
+  }
+  if (mirror !== null) {
+    lines.push(`mirror ${mirror.remote}: ${mirror.state}${mirror.error === undefined ? "" : `: ${mirror.error}`}`);
+    if (mirror.nextTry !== undefined) lines.push(`next try: ${new Date(mirror.nextTry).toISOString()}`);
+  }
+  return lines;
+}
+
+const DRIFT = {
+  same: "the same as on the default branch",
+  differs: "differs from the file on the default branch",
+  "no file": "no file on the default branch",
+} as const;
