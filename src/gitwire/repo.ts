@@ -154,7 +154,14 @@ export function openRepository(dir: string, env: Env = process.env): Repository 
   throw notARepository(given);
 }
 
-/** Makes a repository in `dir` (see {@link createRepository}) and opens it. */
+/**
+ * Makes a repository in `dir` (see {@link createRepository}) and opens it. Throws UNSUPPORTED where there is one already with
+ * another object format than the one asked for.
+ */
 export function initRepository(dir: string, options: InitOptions = {}, env: Env = process.env): Repository {
-  return openRepository(createRepository(dir, options).replace(/\/\.git$/, ""), env);
+  const repository = openRepository(createRepository(dir, options).replace(/\/\.git$/, ""), env);
+  if (options.format !== undefined && options.format !== repository.format) {
+    throw new KvError("UNSUPPORTED", `repository '${dir}' exists and its object format is ${repository.format.name}`);
+  }
+  return repository;
 }

@@ -233,6 +233,8 @@ for (const format of [SHA1, SHA256]) {
       fs.appendFileSync(repository.configFile, "[x]\n\ty = 1\n");
       expect(initRepository(mine, { bare, format }).config.get("x.y")).toBe("1");
       expect(git(mine, "symbolic-ref", "HEAD")).toBe("refs/heads/trunk");
+      const other = format === SHA1 ? SHA256 : SHA1;
+      expect(code(() => initRepository(mine, { bare, format: other }))).toBe("UNSUPPORTED");
     });
   }
 }

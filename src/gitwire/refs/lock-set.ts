@@ -25,6 +25,8 @@ export interface LockSetOptions {
   readonly home: string;
   /** Milliseconds to wait for another holder; default {@link LIMITS.lockWait}. */
   readonly wait?: number;
+  /** Clear away what dead processes left in `home` before the first lock; default false. */
+  readonly sweep?: boolean;
   /** Who we are; only tests say something else. */
   readonly identity?: ProcessIdentity;
 }
@@ -56,6 +58,7 @@ export class LockSet {
   readonly #disk: Disk;
   readonly #home: string;
   readonly #wait: number;
+  #sweepFirst: boolean;
   readonly #token = crypto.randomBytes(8).toString("hex");
   readonly #identity: ProcessIdentity;
   #record: Buffer | undefined;
@@ -67,6 +70,7 @@ export class LockSet {
     this.#disk = options.disk;
     this.#home = options.home;
     this.#wait = options.wait ?? LIMITS.lockWait;
+    this.#sweepFirst = options.sweep ?? false;
     this.#identity = options.identity ?? thisProcess();
   }
 
@@ -77,6 +81,8 @@ export class LockSet {
   async acquire(files: readonly string[]): Promise<void> {
     const locks = files.map((file) => `${file}.lock`);
     this.#writeRecord(locks);
+    if (this.#sweepFirst) this.sweep();
+    this.#sweepFirst = false;
     const deadline = Date.now() + this.#wait;
     for (const lock of locks) {
       for (let pause = 1; !this.#tryLock(lock); pause = Math.min(pause * 2, 50)) {

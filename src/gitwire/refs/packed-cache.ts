@@ -14,6 +14,9 @@ interface Held {
   readonly stat: fs.BigIntStats;
 }
 
+/** Descriptors of caches that nobody closed. */
+const forgotten = new FinalizationRegistry<number>((fd) => fs.closeSync(fd));
+
 export class PackedCache {
   readonly file: string;
   readonly #format: ObjectFormat;
@@ -40,6 +43,7 @@ export class PackedCache {
     try {
       const refs = PackedRefs.parse(this.#format, fs.readFileSync(fd));
       this.#held = { refs, fd, stat: fs.fstatSync(fd, { bigint: true }) };
+      forgotten.register(this, fd, this.#held);
       return refs;
     } catch (error) {
       fs.closeSync(fd);
@@ -64,7 +68,9 @@ export class PackedCache {
 
   /** Lets go of the file; the next read opens it again. */
   close(): void {
-    if (this.#held !== undefined) fs.closeSync(this.#held.fd);
+    if (this.#held === undefined) return;
+    forgotten.unregister(this.#held);
+    fs.closeSync(this.#held.fd);
     this.#held = undefined;
   }
 }

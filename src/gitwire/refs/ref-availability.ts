@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { holdsFiles } from "./loose-refs.ts";
 import { isPerWorktree } from "./ref-name.ts";
-import type { RefStore } from "./ref-store.ts";
+import type { RefReader } from "./ref-reader.ts";
 
 /** The names of one transaction, and the folders they need. */
 export class NameSpace {
@@ -34,7 +34,7 @@ export class NameSpace {
  * another process is just making one. The lock of `name` must be held: two processes that make `a` and `a/b` at the same
  * time then see each other's lock, whoever comes first.
  */
-export function checkAvailable(store: RefStore, name: string, names: NameSpace): void {
+export function checkAvailable(store: RefReader, name: string, names: NameSpace): void {
   if (!name.startsWith("refs/")) return;
   for (const parent of parents(name)) {
     if (store.readRaw(parent) !== undefined || names.has(parent)) {

@@ -1,143 +1,17 @@
-/**
- * The refs of one repository as seen from one worktree: loose files over packed-refs (git: gitrepository-layout).
- *
- * Reads hold no lock. A list is consistent: packed-refs is read first, then the loose files, then packed-refs must still be
- * the same file. A transaction of several refs shows in packed-refs alone, by one rename, so a list has all of it or nothing.
- */
+/** The refs of one repository: read without locks (ref-reader.ts), moved in transactions (ref-transaction.ts). */
 
-import { KvError } from "../../errors.ts";
-import { LIMITS } from "../../limits.ts";
-import { type Disk, systemDisk } from "../disk.ts";
-import type { ObjectSource } from "../object/object.ts";
-import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { hasAbandonedLocks, LockSet } from "./lock-set.ts";
-import { listLooseRefs, type RawRef, readLooseRef } from "./loose-refs.ts";
-import { PackedCache } from "./packed-cache.ts";
-import type { PackedRefs } from "./packed-refs.ts";
-import { peelTag } from "./peel.ts";
-import type { ProcessIdentity } from "./process-identity.ts";
-import { checkRefName, compareRefNames, isPerWorktree, isValidRefName, refPath } from "./ref-name.ts";
+import { checkRefName } from "./ref-name.ts";
+import { RefReader } from "./ref-reader.ts";
 import { type RefChange, RefTransaction, type TransactionOptions } from "./ref-transaction.ts";
-import type { ReflogPolicy } from "./reflog.ts";
 
-/** A ref that resolves to an object. `symref` is the direct target of a symbolic one. */
-export interface Ref {
-  readonly name: string;
-  readonly oid: Oid;
-  readonly symref?: string;
-}
-
-/** What HEAD says: a branch (which may not exist yet: `oid` undefined), or a commit alone. */
-export type Head =
-  | { readonly kind: "branch"; readonly ref: string; readonly oid: Oid | undefined }
-  | { readonly kind: "detached"; readonly oid: Oid };
-
-export interface RefStoreOptions {
-  /** Folder of this worktree's own refs (HEAD ...), absolute. */
-  readonly gitDir: string;
-  /** Folder of the refs all worktrees share, absolute. */
-  readonly commonDir: string;
-  readonly format: ObjectFormat;
-  /** Where tags are peeled and new values are looked up. */
-  readonly objects: () => ObjectSource;
-  /** Which refs get a reflog; none where it is left out. */
-  readonly reflog?: ReflogPolicy;
-  readonly disk?: Disk;
-  /** Milliseconds to wait for a lock. */
-  readonly lockWait?: number;
-  readonly identity?: ProcessIdentity;
-}
-
-export class RefStore {
-  readonly gitDir: string;
-  readonly commonDir: string;
-  readonly format: ObjectFormat;
-  readonly packed: PackedCache;
-  readonly options: RefStoreOptions;
-  readonly disk: Disk;
+export class RefStore extends RefReader {
+  /** Whether what dead processes left has been cleared away. */
   #swept = false;
-
-  constructor(options: RefStoreOptions) {
-    this.options = options;
-    this.gitDir = options.gitDir;
-    this.commonDir = options.commonDir;
-    this.format = options.format;
-    this.disk = options.disk ?? systemDisk;
-    this.packed = new PackedCache(`${options.commonDir}/packed-refs`, options.format);
-  }
-
-  /** What the ref's file or its packed entry says, or undefined where there is no such ref. Throws REF_INVALID, CORRUPT. */
-  readRaw(name: string): RawRef | undefined {
-    const loose = this.readLoose(name);
-    if (loose !== undefined) return loose;
-    if (isPerWorktree(name)) return undefined;
-    const entry = this.packed.read().find(name);
-    return entry === undefined ? undefined : { kind: "direct", oid: entry.oid };
-  }
-
-  /** What the ref's own file says, packed-refs left aside. */
-  readLoose(name: string): RawRef | undefined {
-    return readLooseRef(this.path(name), name, this.format);
-  }
-
-  /** Path of the ref's own file, whether it exists or not. Throws REF_INVALID. */
-  path(name: string): string {
-    return refPath(checkRefName(name), this.gitDir, this.commonDir);
-  }
-
-  /** The object the ref leads to, symbolic refs followed; undefined where there is none. Throws CORRUPT on a cycle. */
-  resolve(name: string): Oid | undefined {
-    return this.follow(name).oid;
-  }
-
-  /** As {@link resolve}; `name` is the ref at the end of the chain, which an update has to write. */
-  follow(name: string): { readonly name: string; readonly oid: Oid | undefined } {
-    let at = name;
-    for (let hops = 0; hops <= LIMITS.symrefDepth; hops++) {
-      const raw = this.readRaw(at);
-      if (raw === undefined) return { name: at, oid: undefined };
-      if (raw.kind === "direct") return { name: at, oid: raw.oid };
-      at = raw.target;
-    }
-    throw new KvError("CORRUPT", `symbolic ref ${name} goes in a circle or is nested too deep`);
-  }
-
-  /** What HEAD says. Throws NOT_A_REPOSITORY where there is none. */
-  head(): Head {
-    const raw = this.readRaw("HEAD");
-    if (raw === undefined) throw new KvError("NOT_A_REPOSITORY", `'${this.gitDir}' has no HEAD`);
-    if (raw.kind === "direct") return { kind: "detached", oid: raw.oid };
-    return { kind: "branch", ref: raw.target, oid: this.resolve(raw.target) };
-  }
-
-  /** Refs under refs/ whose names begin with `prefix`, in byte order; see {@link snapshot}. */
-  list(prefix = "refs/"): Ref[] {
-    return this.snapshot([prefix]);
-  }
-
-  /**
-   * Refs under refs/ whose names begin with one of `prefixes` (default: all), in byte order, as they were at one moment:
-   * of a transaction all refs are seen or none. Broken refs and symbolic refs that lead nowhere are left out.
-   */
-  snapshot(prefixes: readonly string[] = ["refs/"]): Ref[] {
-    for (let tries = 0; tries < 1000; tries++) {
-      const packed = this.packed.read();
-      const refs = this.#collect(packed, prefixes);
-      if (this.packed.isCurrent(packed)) return refs;
-    }
-    throw new KvError("BUSY", `packed-refs of '${this.commonDir}' changes too fast to be read`);
-  }
-
-  /** What the annotated tag at `ref` leads to in the end; undefined where the ref is no annotated tag. */
-  peel(ref: Ref): Oid | undefined {
-    const entry = isPerWorktree(ref.name) ? undefined : this.packed.read().find(ref.symref ?? ref.name);
-    if (entry?.peelKnown === true && entry.oid === ref.oid) return entry.peeled;
-    return peelTag(this.options.objects(), ref.oid);
-  }
 
   /** A transaction of `changes`; nothing is touched before its `prepare()`. Throws REF_INVALID. */
   begin(changes: readonly RefChange[], options: TransactionOptions = {}): RefTransaction {
-    return new RefTransaction(this, changes, options);
+    return new RefTransaction(this, this.#newLocks(), changes, options);
   }
 
   /** Makes `changes`, all or none. Throws CAS_CONFLICT, LOCKED, REF_INVALID, STORAGE, IO. */
@@ -151,7 +25,7 @@ export class RefStore {
   async setSymbolic(name: string, target: string): Promise<void> {
     checkRefName(target);
     const file = this.path(name);
-    const locks = this.newLocks();
+    const locks = this.#newLocks();
     try {
       await locks.acquire([file]);
       locks.stage(file, Buffer.from(`ref: ${target}\n`));
@@ -166,8 +40,7 @@ export class RefStore {
    * Every first transaction does so by itself; a server calls it at start-up. `alone`: see {@link LockSet.sweep}.
    */
   recover(alone = false): number {
-    this.#swept = true;
-    const locks = this.newLocks();
+    const locks = this.#newLocks();
     try {
       return locks.sweep(alone);
     } finally {
@@ -175,81 +48,16 @@ export class RefStore {
     }
   }
 
-  /** As {@link recover}, once in the life of this store and whenever locks of our own got stuck. */
-  recoverIfNeeded(): void {
-    if (!this.#swept || hasAbandonedLocks()) this.recover();
-  }
-
-  newLocks(): LockSet {
+  #newLocks(): LockSet {
     const { lockWait, identity } = this.options;
+    const sweep = !this.#swept || hasAbandonedLocks();
+    this.#swept = true;
     return new LockSet({
+      sweep,
       disk: this.disk,
       home: this.commonDir,
       ...(lockWait === undefined ? {} : { wait: lockWait }),
       ...(identity === undefined ? {} : { identity }),
     });
-  }
-
-  /** Closes the packed-refs file. The store stays usable. */
-  close(): void {
-    this.packed.close();
-  }
-
-  #collect(packed: PackedRefs, prefixes: readonly string[]): Ref[] {
-    const found = new Map<string, RawRef>();
-    for (const prefix of prefixes) {
-      for (const entry of packed.entries(prefix.startsWith("refs/") ? prefix : "refs/")) {
-        if (entry.name.startsWith(prefix) && isValidRefName(entry.name) && !isPerWorktree(entry.name)) {
-          found.set(entry.name, { kind: "direct", oid: entry.oid });
-        }
-      }
-      for (const name of this.#looseNames(prefix)) {
-        const raw = this.#readSound(name);
-        if (raw === "broken") found.delete(name);
-        else if (raw !== undefined) found.set(name, raw);
-      }
-    }
-    return this.#resolveAll(found);
-  }
-
-  #readSound(name: string): RawRef | "broken" | undefined {
-    try {
-      return this.readLoose(name);
-    } catch (error) {
-      if (error instanceof KvError) return "broken";
-      throw error;
-    }
-  }
-
-  #looseNames(prefix: string): string[] {
-    const dir = prefix.startsWith("refs/") ? prefix.slice(0, prefix.lastIndexOf("/")) : "refs";
-    if (!/^refs(?:\/|$)/.test(dir) || dir.split("/").includes("..")) return [];
-    const names = listLooseRefs(this.commonDir, dir);
-    if (this.gitDir === this.commonDir) return names.filter((name) => name.startsWith(prefix));
-    const shared = names.filter((name) => !isPerWorktree(name));
-    const own = listLooseRefs(this.gitDir, dir).filter(isPerWorktree);
-    return [...shared, ...own].filter((name) => name.startsWith(prefix));
-  }
-
-  #resolveAll(found: ReadonlyMap<string, RawRef>): Ref[] {
-    const refs: Ref[] = [];
-    for (const [name, raw] of found) {
-      if (raw.kind === "direct") {
-        if (raw.oid !== this.format.zeroOid) refs.push({ name, oid: raw.oid });
-      } else {
-        const target = found.get(raw.target);
-        const oid = target?.kind === "direct" ? target.oid : this.#resolveSound(raw.target);
-        if (oid !== undefined) refs.push({ name, oid, symref: raw.target });
-      }
-    }
-    return refs.sort((a, b) => compareRefNames(a.name, b.name));
-  }
-
-  #resolveSound(name: string): Oid | undefined {
-    try {
-      return this.resolve(name);
-    } catch {
-      return undefined;
-    }
   }
 }

@@ -26,7 +26,7 @@ import type { PackedChange } from "./packed-refs.ts";
 import { peelTag } from "./peel.ts";
 import { checkAvailable, NameSpace } from "./ref-availability.ts";
 import { checkRefName, compareRefNames, isPerWorktree } from "./ref-name.ts";
-import type { RefStore } from "./ref-store.ts";
+import type { RefReader } from "./ref-reader.ts";
 import { appendReflog, removeEmptyFolders, removeReflog } from "./reflog.ts";
 
 /** A ref to move. A symbolic ref (HEAD) is followed: the branch it names moves. */
@@ -61,7 +61,7 @@ interface Planned {
 type State = "new" | "prepared" | "done";
 
 export class RefTransaction {
-  readonly #store: RefStore;
+  readonly #store: RefReader;
   readonly #changes: readonly RefChange[];
   readonly #options: TransactionOptions;
   readonly #locks: LockSet;
@@ -69,12 +69,12 @@ export class RefTransaction {
   #state: State = "new";
   #publishPacked = false;
 
-  /** Use {@link RefStore.begin}. */
-  constructor(store: RefStore, changes: readonly RefChange[], options: TransactionOptions) {
+  /** Use RefStore.begin. */
+  constructor(store: RefReader, locks: LockSet, changes: readonly RefChange[], options: TransactionOptions) {
     this.#store = store;
+    this.#locks = locks;
     this.#options = options;
     this.#changes = [...changes].sort((a, b) => compareRefNames(a.name, b.name));
-    this.#locks = store.newLocks();
     this.#checkChanges();
   }
 
@@ -85,7 +85,6 @@ export class RefTransaction {
   async prepare(): Promise<void> {
     assert(this.#state === "new", "prepare() is called once");
     try {
-      this.#store.recoverIfNeeded();
       const targets = this.#changes.map((change) => this.#store.follow(change.name).name);
       await this.#locks.acquire(this.#lockFiles(targets));
       const names = new NameSpace(targets);
