@@ -41,6 +41,8 @@ export const LIMITS = {
   keyBytes: 1_024,
   /** Default largest inline value. */
   inlineValue: 1 * MiB,
+  /** Latest time a value may expire at, in Unix seconds: the last second RFC 3339 can write. */
+  expires: 253_402_300_799,
   /** Tries of a transaction that meets a moving tip. */
   conflictRetries: 20,
   /** Depth of `include` in git config (as git). */

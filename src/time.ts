@@ -1,17 +1,28 @@
 /** When things expire, and how a time is shown. */
 
 import { KvError } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
 import { parseDuration, parseTime } from "./quantity.ts";
 
-/** Unix seconds a value expires at, from a time to live or a point in time. `now` is in Unix seconds. Throws INPUT_INVALID. */
+/**
+ * Unix seconds a value expires at, up to the year 9999, from a time to live or a point in time. `now` is in Unix seconds.
+ * Throws INPUT_INVALID.
+ */
 export function parseExpiry(ttl: string | undefined, expires: string | undefined, now: number): number | undefined {
   if (ttl !== undefined && expires !== undefined) throw new KvError("INPUT_INVALID", "both ttl and expires are given");
-  if (ttl !== undefined) return Math.ceil(now + parseDuration(ttl));
+  if (ttl !== undefined) return inRange(Math.ceil(now + parseDuration(ttl)), ttl);
   if (expires === undefined) return undefined;
   if (/^\d+\s?[a-z]+$/i.test(expires.trim())) {
-    throw new KvError("INPUT_INVALID", `'${expires}' is a duration, not a time to expire at`, { hint: "give it as ttl" });
+    throw new KvError("INPUT_INVALID", `'${expires}' is a duration, not a time to expire at`, {
+      hint: "give it as ttl",
+    });
   }
-  return parseTime(expires, now);
+  return inRange(parseTime(expires, now), expires);
+}
+
+function inRange(seconds: number, text: string): number {
+  if (seconds >= 0 && seconds <= LIMITS.expires) return seconds;
+  throw new KvError("INPUT_INVALID", `'${text}' is not between 1970 and 9999`);
 }
 
 /** A time as RFC 3339 in UTC, whole seconds. */

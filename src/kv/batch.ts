@@ -16,7 +16,7 @@ import { parseExpiry } from "../time.ts";
 import { type Key, parseKey } from "./key.ts";
 import { parseMediaType } from "./media-type.ts";
 import type { Condition } from "./operation.ts";
-import type { Labels } from "./record.ts";
+import { isLabels, type Labels } from "./record.ts";
 
 /** Where a set's value comes from. */
 export type ValueInput =
@@ -184,17 +184,8 @@ function parseOptions(fields: Fields, context: BatchContext): SetOptions {
 
 /** Labels where `value` is a map of strings. Throws INPUT_INVALID. */
 export function parseLabels(value: unknown): Labels {
-  const entries =
-    typeof value === "object" && value !== null && !Array.isArray(value) ? Object.entries(value) : undefined;
-  if (entries === undefined || entries.some(([, v]) => typeof v !== "string"))
-    throw bad('"labels" is not a map of strings');
-  if (
-    entries.length > 64 ||
-    entries.some(([k, v]) => k.length === 0 || k.length > 255 || (v as string).length > 1024)
-  ) {
-    throw bad('"labels" are at most 64, names 1 to 255 long, values at most 1,024');
-  }
-  return Object.fromEntries(entries) as Labels;
+  if (isLabels(value)) return value;
+  throw bad('"labels" is not a map of at most 64 strings, names 1 to 255 long, values at most 1,024');
 }
 
 function parseCondition(value: unknown, format: ObjectFormat): Condition {

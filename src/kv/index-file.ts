@@ -5,6 +5,7 @@
  *   directory = label "~"        label = the bytes all keys below share after the node's prefix, percent-encoded, 1 to 64 bytes
  */
 
+import { LIMITS } from "../limits.ts";
 import { type Key, percentDecode, percentEncode } from "./key.ts";
 
 /** State of a key as its file name tells it. */
@@ -21,16 +22,20 @@ export function indexFileName(name: string, state: KeyState): string {
   return state.expires === undefined ? `${name}.ref` : `${name}@${state.expires}.ref`;
 }
 
-const FILE = /^([^@]+?)(?:@(0|[1-9]\d{0,14}))?\.(ref|del)$/;
+const FILE = /^([^@]+?)(?:@(0|[1-9]\d{0,11}))?\.(ref|del)$/;
 
 /** Name and state a file name tells, or undefined where it is none. */
 export function parseIndexFileName(fileName: string): { readonly name: string; readonly state: KeyState } | undefined {
   const match = FILE.exec(fileName);
   if (match === null) return undefined;
   const [, name, seconds, suffix] = match;
-  if (suffix === "ref")
-    return { name: name!, state: { kind: "live", expires: seconds === undefined ? undefined : Number(seconds) } };
+  if (suffix === "ref") return live(name!, seconds);
   return seconds === undefined ? { name: name!, state: { kind: "deleted" } } : undefined;
+}
+
+function live(name: string, seconds: string | undefined): { name: string; state: KeyState } | undefined {
+  const expires = seconds === undefined ? undefined : Number(seconds);
+  return expires !== undefined && expires > LIMITS.expires ? undefined : { name, state: { kind: "live", expires } };
 }
 
 /** Name of the directory of the keys that share `label` after their node's prefix. */

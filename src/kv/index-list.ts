@@ -4,9 +4,11 @@
  */
 
 import { compare } from "../bytes.ts";
+import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree, type TreeEntry } from "../gitwire/object/tree.ts";
+import { LIMITS } from "../limits.ts";
 import { type KeyState, parseIndexFileName } from "./index-file.ts";
 import { findIndexFile, type IndexState, labelOf, readKey } from "./index-tree.ts";
 import { type Key, keyName } from "./key.ts";
@@ -73,6 +75,7 @@ class Listing {
   }
 
   *node(prefix: Key, oid: Oid): Generator<IndexEntry, void, undefined> {
+    if (prefix.length > LIMITS.keyBytes) throw new KvError("CORRUPT", "the kv-index is deeper than any key is long");
     for (const item of this.#items(prefix, readAs(this.#source, oid, "tree"))) {
       if (item.kind === "directory") yield* this.node(item.key, item.entry.oid);
       else yield { key: item.key, state: parseIndexFileName(item.entry.name)!.state, oid: item.entry.oid };

@@ -32,11 +32,16 @@ function isJsonDocument(text: string): boolean {
 }
 
 const MEDIA_TYPE =
-  /^[A-Za-z0-9!#$&^_.+-]{1,127}\/[A-Za-z0-9!#$&^_.+-]{1,127}(?:\s*;\s*[A-Za-z0-9!#$&^_.+-]+=(?:[A-Za-z0-9!#$&^_.+-]+|"[\x20-\x7e]*"))*$/;
+  /^[A-Za-z0-9!#$&^_.+-]{1,127}\/[A-Za-z0-9!#$&^_.+-]{1,127}(?:\s*;\s*[A-Za-z0-9!#$&^_.+-]+=(?:[A-Za-z0-9!#$&^_.+-]+|"(?:[ !#-[\]-~]|\\[ -~])*"))*$/;
+
+/** True where `text` is a media type of at most 255 characters (RFC 9110, section 8.3.1). */
+export function isMediaType(text: string): boolean {
+  return text.length <= 255 && MEDIA_TYPE.test(text);
+}
 
 /** `text` where it is a media type. Throws INPUT_INVALID. */
 export function parseMediaType(text: string): string {
-  if (text.length <= 255 && MEDIA_TYPE.test(text)) return text;
+  if (isMediaType(text)) return text;
   throw new KvError("INPUT_INVALID", `'${text}' is not a media type`, {
     hint: "such as text/plain or application/json",
   });

@@ -8,7 +8,9 @@
 import { decodeUtf8 } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { LIMITS } from "../limits.ts";
 import { type Key, keyText } from "./key.ts";
+import { isMediaType } from "./media-type.ts";
 
 /** How a value is stored. */
 export type ValueType = "inline" | "chunked";
@@ -52,6 +54,21 @@ export interface Tombstone {
   readonly key: string;
   readonly rev: number;
   readonly base?: Oid;
+}
+
+const MOST_LABELS = 64;
+const LABEL_NAME = 255;
+const LABEL_VALUE = 1024;
+
+/** True where `value` is a map of at most 64 strings, names 1 to 255 UTF-16 units long, values at most 1,024. */
+export function isLabels(value: unknown): value is Labels {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const entries = Object.entries(value);
+  if (entries.length > MOST_LABELS) return false;
+  return entries.every(
+    ([name, text]) =>
+      name.length > 0 && name.length <= LABEL_NAME && typeof text === "string" && text.length <= LABEL_VALUE,
+  );
 }
 
 const quote = JSON.stringify;
@@ -137,10 +154,20 @@ class FieldReader {
 
   labels(name: string): Labels {
     const value = this.#fields[name];
-    const strings =
-      typeof value === "object" && value !== null && Object.values(value).every((v) => typeof v === "string");
-    if (!strings) throw this.#wrong(name);
-    return value as Labels;
+    if (!isLabels(value)) throw this.#wrong(name);
+    return value;
+  }
+
+  ctype(): string {
+    const ctype = this.string("ctype");
+    if (!isMediaType(ctype)) throw this.#wrong("ctype");
+    return ctype;
+  }
+
+  expires(name: string): number {
+    const expires = this.count(name);
+    if (expires > LIMITS.expires) throw this.#wrong(name);
+    return expires;
   }
 
   isTombstone(): boolean {
@@ -156,14 +183,14 @@ class FieldReader {
 export function parseMetadata(data: Buffer): Metadata {
   const fields = new FieldReader(data, "metadata");
   const base = fields.optional("base", fields.string);
-  const expires = fields.optional("expires", fields.count);
+  const expires = fields.optional("expires", fields.expires);
   const labels = fields.optional("labels", fields.labels);
   return {
     key: fields.string("key"),
     type: fields.type(),
     size: fields.count("size"),
     etag: fields.string("etag"),
-    ctype: fields.string("ctype"),
+    ctype: fields.ctype(),
     rev: fields.count("rev"),
     ...(base !== undefined && { base }),
     ...(expires !== undefined && { expires }),

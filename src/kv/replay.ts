@@ -10,14 +10,14 @@ import type { ObjectSink, ObjectSource } from "../gitwire/object/object.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
-import { applyOperations } from "./apply.ts";
+import { type Applied, applyOperations } from "./apply.ts";
 import type { EtagHasher } from "./etag.ts";
-import { type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
+import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
 import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import { type Metadata, parseMetadata } from "./record.ts";
-import { kvJson, type NamespaceState } from "./state.ts";
+import { kvJson, ledgerTree, type NamespaceState } from "./state.ts";
 import { diffTries } from "./trie-diff.ts";
 
 /** What a replay is held to. */
@@ -67,6 +67,7 @@ export function replayTransaction(
   same("data/", applied.data, next.data);
   same("meta/", applied.meta, next.meta);
   same("the kv-index tree", applied.index, next.ledger.indexTree);
+  same("the ledger tree", rootTree(objects, applied, next), next.ledger.tree);
   return applied.changes;
 }
 
@@ -80,6 +81,12 @@ function hashingSink(objects: ObjectSource): ObjectSink {
     write: (kind, data) => hashObject(format, kind, data),
     writeDelta: (kind, data) => hashObject(format, kind, data),
   };
+}
+
+/** The root as a writer makes it: an entry that is missing or there twice shows. */
+function rootTree({ format }: ObjectSource, { data, meta }: Applied, next: NamespaceState): Oid {
+  const root = { kvJson: hashObject(format, "blob", Buffer.from(kvJson(format, next.ns))), data, meta };
+  return hashObject(format, "tree", ledgerTree(format, root));
 }
 
 /** The root holds kv.json as the format has it, data/ and meta/, nothing else. */
@@ -153,7 +160,7 @@ class KeyReplay {
   operation(): Operation {
     const { meta, data } = this.#change;
     if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
-    const record = parseMetadata(readAs(this.#objects, (meta.after ?? meta.before)!, "blob"));
+    const record = this.#record((meta.after ?? meta.before)!);
     const key = this.#key(record);
     if (meta.after === undefined) {
       if (data === undefined || data.after !== undefined)
@@ -167,10 +174,20 @@ class KeyReplay {
     return { kind: "set", key, value: { type, oid, size, etag, ctype }, expires, labels };
   }
 
+  #record(oid: Oid): Metadata {
+    try {
+      return parseMetadata(readAs(this.#objects, oid, "blob"));
+    } catch (error) {
+      if (!(error instanceof KvError && error.code === "CORRUPT")) throw error;
+      throw mismatch(`${trieFileName("meta", this.#name)}: ${error.message}`);
+    }
+  }
+
   /** The key, by its name and by its record: both must say the same. */
   #key(record: Metadata): Key {
     const named = parseName(this.#name);
     const key = named?.kind === "key" ? named.key : utf8ToByteString(record.key);
+    if (!isKey(key)) throw new KvError("KEY_INVALID", `${this.#name} is the name of no valid key`);
     if (keyText(key) !== record.key || keyName(key) !== this.#name) {
       throw mismatch(`the metadata at ${this.#name} speaks of the key ${JSON.stringify(record.key)}`);
     }

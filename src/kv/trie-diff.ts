@@ -54,6 +54,8 @@ class TrieDiff {
     if (before === after) return;
     const left = this.#read(before);
     const right = this.#read(after);
+    // Else one empty tree, reached through trees that name one child sixteen times, would be walked for ever.
+    if (right?.length === 0) throw this.#notAKey(path, "");
     const { format } = this.#source;
     const branches = [left, right].filter((data) => data !== undefined && hasSubtree(format, data)).length;
     if (branches === 2) this.#branches(left!, right!, path);
@@ -120,9 +122,7 @@ class TrieDiff {
   }
 
   #add(fileName: string, before: Oid | undefined, after: Oid | undefined): void {
-    if (this.changes.length >= this.#limit) {
-      throw new KvError("TXN_TOO_LARGE", `the transaction changes more than ${this.#limit} keys`);
-    }
+    if (this.changes.length >= this.#limit) throw this.#tooMany();
     this.changes.push({ fileName, before, after });
   }
 
@@ -130,6 +130,7 @@ class TrieDiff {
   #collect(oid: Oid | undefined, path: string, files = new Map<string, Oid>()): Map<string, Oid> {
     const data = this.#read(oid);
     if (data === undefined) return files;
+    if (data.length === 0) throw this.#notAKey(path, "");
     if (hasSubtree(this.#source.format, data)) {
       for (const [digit, child] of this.#children(data, path)) this.#collect(child, path + digit, files);
       return files;
@@ -137,7 +138,8 @@ class TrieDiff {
     const cursor = new TreeCursor(this.#source.format, data);
     while (cursor.next()) {
       this.#checkPath(cursor, path);
-      if (files.has(cursor.name()) || files.size > this.#limit + MAX_FOLD) throw this.#notAKey(path, cursor.name());
+      if (files.has(cursor.name())) throw this.#notAKey(path, cursor.name());
+      if (files.size >= this.#limit + MAX_FOLD) throw this.#tooMany();
       files.set(cursor.name(), cursor.oid());
     }
     return files;
@@ -146,6 +148,10 @@ class TrieDiff {
   #compare(before: ReadonlyMap<string, Oid>, after: ReadonlyMap<string, Oid>): void {
     for (const [name, oid] of after) if (before.get(name) !== oid) this.#add(name, before.get(name), oid);
     for (const [name, oid] of before) if (!after.has(name)) this.#add(name, oid, undefined);
+  }
+
+  #tooMany(): KvError {
+    return new KvError("TXN_TOO_LARGE", `the transaction changes more than ${this.#limit} files of ${this.#kind}/`);
   }
 
   #notAKey(path: string, name: string): KvError {
