@@ -1,6 +1,6 @@
 /** What fetches of every version share: the pack and the words that go with it, and the refusals. */
 
-import { KvError } from "../../errors.ts";
+import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ByteSink } from "./byte-stream.ts";
 import type { CommitGraph } from "./commit-graph.ts";
@@ -60,8 +60,12 @@ export function notOurRef(oid: Oid): KvError {
   return new KvError("PROTOCOL", `upload-pack: not our ref ${oid}`);
 }
 
-/** Tells the client why its request is not served, as far as that concerns it. Never throws: it may be gone. */
+/** Tells the client why its request is not served. Never throws: it may be gone. */
 export async function sayError(output: ByteSink, error: unknown): Promise<void> {
-  if (!(error instanceof KvError) || (error.code !== "PROTOCOL" && error.code !== "LIMIT_EXCEEDED")) return;
-  await output.write(pktLine(`ERR ${error.message.slice(0, 900)}\n`)).catch(() => {});
+  const { code, message } = toKvError(error);
+  if (code === "NETWORK") return;
+  // What is wrong here is the client's business only where it can change it.
+  const text =
+    code === "PROTOCOL" || code === "LIMIT_EXCEEDED" || code === "BUSY" ? message : "upload-pack: internal error";
+  await output.write(pktLine(`ERR ${text.slice(0, 900)}\n`)).catch(() => {});
 }

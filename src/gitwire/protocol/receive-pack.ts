@@ -17,6 +17,7 @@ import type { ObjectStore } from "../store/object-store.ts";
 import { Quarantine } from "../store/quarantine.ts";
 import type { ByteSink, ByteSource, Duplex } from "./byte-stream.ts";
 import { agentToken, type Capabilities, capabilities, capabilityValue } from "./capabilities.ts";
+import { writeChunks } from "./chunk-writer.ts";
 import { unconnectedTips } from "./connectivity.ts";
 import { PktReader, pktLine } from "./pkt-line.ts";
 import { type PushCommand, type PushLimits, type PushRequest, readPushRequest, sendsPack } from "./receive-commands.ts";
@@ -77,7 +78,7 @@ async function advertise(duplex: Duplex, options: ReceivePackOptions): Promise<v
     capabilities: ourCapabilities(format, options.agent),
     refs: onlyRefs(refs),
   });
-  for (const chunk of chunks) await duplex.output.write(chunk);
+  await writeChunks(duplex.output, chunks);
 }
 
 /** A push never moves HEAD, so git does not advertise it here. */

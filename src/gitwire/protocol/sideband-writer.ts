@@ -30,12 +30,15 @@ export class SidebandWriter implements ByteSink {
   readonly #timer: ReturnType<typeof setInterval> | undefined;
   #silent = true;
 
-  /** `maxPacket`: see {@link sidebandLimit}. Ends with {@link end}, {@link fatal} or {@link close}. */
-  constructor(sink: ByteSink, maxPacket: number | undefined) {
+  /**
+   * `maxPacket`: see {@link sidebandLimit}; `keepAlive`: milliseconds of silence before a sign of life. Ends with
+   * {@link end}, {@link fatal} or {@link close}.
+   */
+  constructor(sink: ByteSink, maxPacket: number | undefined, keepAlive: number = KEEP_ALIVE) {
     this.#sink = new SerialSink(sink);
     this.#maxPacket = maxPacket;
     this.#data = maxPacket === undefined ? this.#sink : sidebandSink(this.#sink, 1, maxPacket);
-    if (maxPacket !== undefined) this.#timer = setInterval(() => this.#keepAlive(), KEEP_ALIVE);
+    if (maxPacket !== undefined) this.#timer = setInterval(() => this.#keepAlive(), keepAlive);
   }
 
   /** Writes data (band 1). */

@@ -13,13 +13,14 @@ import {
   capabilityValue,
   encodeCapabilityAdvertisement,
 } from "./capabilities.ts";
+import { writeChunks } from "./chunk-writer.ts";
 import { type CommandRequest, readCommandRequest } from "./command-request.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommonCommits } from "./common-commits.ts";
 import { type FetchRequest, parseFetchRequest } from "./fetch-request.ts";
 import { encodeFetchResponse, type FetchResponse } from "./fetch-response.ts";
 import { encodeLsRefs, type LsRefsLine, parseLsRefsRequest } from "./ls-refs.ts";
-import { notOurRef, refuseDepth, respondWithPack, sayError } from "./pack-response.ts";
+import { notOurRef, type PackRequest, refuseDepth, respondWithPack, sayError } from "./pack-response.ts";
 import { PktReader, quoted } from "./pkt-line.ts";
 import { findUnreachable } from "./reachability.ts";
 import { SidebandWriter } from "./sideband-writer.ts";
@@ -39,17 +40,21 @@ export async function uploadPackV2(duplex: Duplex, options: UploadPackV2Options)
   if (options.advertise === "only") return;
   const reader = new PktReader(duplex.input);
   const graph = new CommitGraph(options.host.objects);
-  try {
-    do {
+  do {
+    let pack: PackRequest | undefined;
+    try {
       const request = await readCommandRequest(reader);
       if (request === undefined) return;
       checkCapabilities(request.capabilities, offer);
-      await serve(request, options.host, graph, duplex.output);
-    } while (!options.stateless);
-  } catch (error) {
-    await sayError(duplex.output, error);
-    throw error;
-  }
+      pack = await serve(request, options.host, graph, duplex.output);
+    } catch (error) {
+      await sayError(duplex.output, error);
+      throw error;
+    }
+    if (pack !== undefined) {
+      await respondWithPack(options.host, graph, new SidebandWriter(duplex.output, LIMITS.packet), pack);
+    }
+  } while (!options.stateless);
 }
 
 function ourCapabilities({ host, agent }: UploadPackV2Options): Capabilities {
@@ -73,15 +78,17 @@ function checkCapabilities(list: Capabilities, offer: Capabilities): void {
   }
 }
 
+/** Answers a command up to the pack that is to follow, if one is. */
 async function serve(
   { command, args }: CommandRequest,
   host: UploadPackHost,
   graph: CommitGraph,
   output: ByteSink,
-): Promise<void> {
-  if (command === "ls-refs") await lsRefs(args, host, output);
-  else if (command === "fetch") await fetch(parseFetchRequest(args, host.objects.format), host, graph, output);
-  else throw new KvError("PROTOCOL", `invalid command ${quoted(command)}`);
+): Promise<PackRequest | undefined> {
+  if (command === "fetch") return fetch(parseFetchRequest(args, host.objects.format), host, graph, output);
+  if (command !== "ls-refs") throw new KvError("PROTOCOL", `invalid command ${quoted(command)}`);
+  await lsRefs(args, host, output);
+  return undefined;
 }
 
 async function lsRefs(args: readonly string[], host: UploadPackHost, output: ByteSink): Promise<void> {
@@ -95,18 +102,23 @@ async function lsRefs(args: readonly string[], host: UploadPackHost, output: Byt
   }));
   const head = unborn && isAsked("HEAD", prefixes) ? host.unbornHead() : undefined;
   if (head !== undefined) lines.unshift({ kind: "unborn", name: "HEAD", symref: head.symref });
-  for (const chunk of encodeLsRefs(lines)) await output.write(chunk);
+  await writeChunks(output, encodeLsRefs(lines));
 }
 
 function isAsked(name: string, prefixes: readonly string[]): boolean {
   return prefixes.length === 0 || prefixes.some((prefix) => name.startsWith(prefix));
 }
 
-async function fetch(request: FetchRequest, host: UploadPackHost, graph: CommitGraph, output: ByteSink): Promise<void> {
+async function fetch(
+  request: FetchRequest,
+  host: UploadPackHost,
+  graph: CommitGraph,
+  output: ByteSink,
+): Promise<PackRequest | undefined> {
   refuseDepth(request);
   const [wantRef] = request.wantRefs;
   if (wantRef !== undefined) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`want-ref ${wantRef}`)}`);
-  if (request.wants.length === 0 && !request.waitForDone) return;
+  if (request.wants.length === 0 && !request.waitForDone) return undefined;
   const refs = host.refs();
   const bad = await findUnreachable(host.objects, graph, refs, request.wants);
   if (bad !== undefined) throw notOurRef(bad);
@@ -114,15 +126,15 @@ async function fetch(request: FetchRequest, host: UploadPackHost, graph: CommitG
   for (const oid of request.haves) common.add(oid);
   const response = await negotiate(request, common);
   await output.write(encodeFetchResponse(response));
-  if (!response.packfile) return;
-  await respondWithPack(host, graph, new SidebandWriter(output, LIMITS.packet), {
+  if (!response.packfile) return undefined;
+  return {
     wants: request.wants,
     haves: common.oids,
     tags: request.includeTag ? refs : [],
     thin: request.thinPack,
     ofsDelta: request.ofsDelta,
     progress: !request.noProgress,
-  });
+  };
 }
 
 /** Haves are acknowledged until the client is done, or until there is enough in common to end it ourselves. */

@@ -10,6 +10,7 @@ import { KvError } from "../../errors.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ByteSink, Duplex } from "./byte-stream.ts";
 import { agentToken, type Capabilities, type CapabilityEntry, capabilities } from "./capabilities.ts";
+import { writeChunks } from "./chunk-writer.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommonCommits } from "./common-commits.ts";
 import { parseNegotiation, readUploadRequest } from "./fetch-request.ts";
@@ -45,12 +46,7 @@ export async function uploadPack(duplex: Duplex, options: UploadPackOptions): Pr
   const refs = options.host.refs();
   if (options.advertise !== "skip") await advertise(duplex.output, options, refs);
   if (options.advertise === "only") return;
-  try {
-    await new UploadSession(duplex, options, refs).run();
-  } catch (error) {
-    await sayError(duplex.output, error);
-    throw error;
-  }
+  await new UploadSession(duplex, options, refs).run();
 }
 
 async function advertise(output: ByteSink, options: UploadPackOptions, refs: readonly RemoteRef[]): Promise<void> {
@@ -76,7 +72,14 @@ async function advertise(output: ByteSink, options: UploadPackOptions, refs: rea
     capabilities: capabilities(...list),
     refs,
   });
-  for (const chunk of chunks) await output.write(chunk);
+  await writeChunks(output, chunks);
+}
+
+/** What a negotiation came to. */
+interface Agreement {
+  readonly wants: readonly Oid[];
+  readonly capabilities: Capabilities;
+  readonly haves: readonly Oid[];
 }
 
 class UploadSession {
@@ -95,23 +98,36 @@ class UploadSession {
   }
 
   async run(): Promise<void> {
-    const { host } = this.#options;
-    const request = await readUploadRequest(this.#reader, host.objects.format);
-    if (request === undefined) return;
-    refuseDepth(request);
-    await this.#checkWants(request.wants);
-    const common = new CommonCommits(host.objects, this.#graph, request.wants);
-    if (!(await this.#negotiate(request.capabilities, common))) return;
-    const list = request.capabilities;
+    let agreed: Agreement | undefined;
+    try {
+      agreed = await this.#agree();
+    } catch (error) {
+      await sayError(this.#output, error);
+      throw error;
+    }
+    if (agreed === undefined) return;
+    const { wants, capabilities: list, haves } = agreed;
     const writer = new SidebandWriter(this.#output, sidebandLimit(list));
-    await respondWithPack(host, this.#graph, writer, {
-      wants: request.wants,
-      haves: common.oids,
+    await respondWithPack(this.#options.host, this.#graph, writer, {
+      wants,
+      haves,
       tags: list.has("include-tag") ? this.#refs : [],
       thin: list.has("thin-pack"),
       ofsDelta: list.has("ofs-delta"),
       progress: !list.has("no-progress"),
     });
+  }
+
+  /** All that is said before the pack; undefined where none is to follow. */
+  async #agree(): Promise<Agreement | undefined> {
+    const { objects } = this.#options.host;
+    const request = await readUploadRequest(this.#reader, objects.format);
+    if (request === undefined) return undefined;
+    refuseDepth(request);
+    await this.#checkWants(request.wants);
+    const common = new CommonCommits(objects, this.#graph, request.wants);
+    if (!(await this.#negotiate(request.capabilities, common))) return undefined;
+    return { wants: request.wants, capabilities: request.capabilities, haves: common.oids };
   }
 
   /**

@@ -185,3 +185,17 @@ test("a client that hangs up in between is no error of ours", async () => {
     "NETWORK",
   );
 });
+
+test("a long answer lets others run meanwhile", async () => {
+  const { server, tip } = reach();
+  const refs = Array.from({ length: 30_000 }, (_, i) => `${tip} refs/tags/t${String(i).padStart(6, "0")}\n`);
+  fs.appendFileSync(`${server}/packed-refs`, refs.join(""));
+  const repo = openRepository(server);
+  let turns = 0;
+  const timer = setInterval(() => turns++, 0);
+  const request = encodeCommandRequest("ls-refs", capabilities(["object-format", "sha1"]), []);
+  const { output } = await serveUploadPack(repo, request, { version: 2 });
+  clearInterval(timer);
+  expect((await readLsRefs(new PktReader(bytesSource(output)), SHA1)).length).toBe(30_002);
+  expect(turns).toBeGreaterThan(5);
+});
