@@ -345,3 +345,23 @@ test("a host that forgets a command gets it refused", async () => {
   const { report } = await push(repo, [{ ref: "refs/heads/x", oldOid: ZERO, newOid: first }], handPack([]), { host });
   expect(report.refs[0]?.status).toBe("ng");
 });
+
+test("any byte of the commands may be another: a report or a typed error, never a bug", async () => {
+  const { repo, first, second, pack } = setup();
+  const list = capabilities(["report-status"], ["side-band-64k"], ["push-options"], ["atomic"]);
+  const commands = [
+    { ref: "refs/heads/new", oldOid: ZERO, newOid: second },
+    { ref: "refs/heads/main", oldOid: first, newOid: second },
+  ];
+  const request = encodePushRequest({ commands, capabilities: list, pushOptions: ["a=b"] });
+  for (let at = 0; at < request.length; at++) {
+    const bytes = Buffer.concat([request, pack]);
+    bytes[at] = bytes[at]! ^ (at % 2 === 0 ? 0x01 : 0x80);
+    const { error } = await serveReceivePack(repo, bytes);
+    if (error !== undefined) expect(error).toBeInstanceOf(KvError);
+    if (error instanceof KvError) expect(error.code).not.toBe("BUG");
+    for (const { name, oid } of repo.refs.list()) {
+      if (oid !== first) await repo.refs.update([{ name, newOid: name === "refs/heads/main" ? first : ZERO }]);
+    }
+  }
+});

@@ -199,3 +199,25 @@ test("a long answer lets others run meanwhile", async () => {
   expect((await readLsRefs(new PktReader(bytesSource(output)), SHA1)).length).toBe(30_002);
   expect(turns).toBeGreaterThan(5);
 });
+
+test("any byte of a request may be another: an answer or a typed error, never a bug", async () => {
+  const { server, tip, old } = reach();
+  const repo = openRepository(server);
+  const v0 = encodeUploadRequest({
+    wants: [tip],
+    capabilities: capabilities(["multi_ack_detailed"], ["side-band-64k"]),
+  });
+  const requests = [
+    [0, Buffer.concat([v0, encodeHave(old), FLUSH, DONE])],
+    [2, v2({ wants: [tip], haves: [old], done: true, ofsDelta: true })],
+    [2, encodeCommandRequest("ls-refs", capabilities(["object-format", "sha1"]), ["peel", "ref-prefix refs/"])],
+  ] as const;
+  for (const [version, request] of requests) {
+    for (let at = 0; at < request.length; at++) {
+      const bytes = Buffer.from(request);
+      bytes[at] = bytes[at]! ^ (at % 2 === 0 ? 0x01 : 0x80);
+      const { error } = await serveUploadPack(repo, bytes, { version });
+      if (error !== undefined) expect(["PROTOCOL", "NETWORK"]).toContain(await codeOf(() => Promise.reject(error)));
+    }
+  }
+});
