@@ -14,9 +14,9 @@ export function peelTag(objects: ObjectSource, oid: Oid): Oid | undefined {
     if (object === undefined) return undefined;
     if (object.kind !== "tag") return depth === 0 ? undefined : at;
     const { hexSize } = objects.format;
-    if (object.data.latin1Slice(0, 7) !== "object ") return undefined;
-    const target = object.data.latin1Slice(7, 7 + hexSize);
-    if (!isOid(objects.format, target)) return undefined;
+    // A subarray, because slicing past the end of a tag cut short would throw.
+    const [word, target = ""] = object.data.subarray(0, 7 + hexSize).toString("latin1").split(" ");
+    if (word !== "object" || !isOid(objects.format, target)) return undefined;
     at = target;
   }
   return undefined;
