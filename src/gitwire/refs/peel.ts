@@ -15,7 +15,10 @@ export function peelTag(objects: ObjectSource, oid: Oid): Oid | undefined {
     if (object.kind !== "tag") return depth === 0 ? undefined : at;
     const { hexSize } = objects.format;
     // A subarray, because slicing past the end of a tag cut short would throw.
-    const [word, target = ""] = object.data.subarray(0, 7 + hexSize).toString("latin1").split(" ");
+    const [word, target = ""] = object.data
+      .subarray(0, 7 + hexSize)
+      .toString("latin1")
+      .split(" ");
     if (word !== "object" || !isOid(objects.format, target)) return undefined;
     at = target;
   }
