@@ -79,7 +79,7 @@ async function runVerb(program: Program, request: Request & { kind: "run" }, hos
     flags: new Flags(known.specs, parsed.flags),
     args: bindArgs(program, command, parsed.args),
     out,
-    stdin: new Stdin(),
+    stdin: new Stdin(host.signal),
     env: host.env,
     cwd: enterDirectory(parsed),
     clock: systemClock,

@@ -4,7 +4,13 @@ import { KvError } from "../errors.ts";
 import { isTerminal } from "../fd.ts";
 
 export class Stdin {
+  readonly #signal: AbortSignal;
   #reader: AsyncIterator<Uint8Array> | undefined;
+
+  /** Reading ends with the reason of `signal` when it aborts: nobody may ever write to the other end. */
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
 
   get isTerminal(): boolean {
     return isTerminal(0);
@@ -19,11 +25,12 @@ export class Stdin {
     this.#reader ??= Bun.stdin.stream()[Symbol.asyncIterator]();
     try {
       for (;;) {
-        const { value, done } = await this.#reader.next();
+        const { value, done } = await unlessAborted(this.#signal, this.#reader.next());
         if (done === true) return undefined;
         if (value.length > 0) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       }
     } catch (error) {
+      this.#signal.throwIfAborted();
       throw new KvError("IO", `cannot read standard input: ${(error as Error).message}`, { cause: error });
     }
   }
@@ -42,5 +49,17 @@ export class Stdin {
       chunks.push(chunk);
     }
     return Buffer.concat(chunks, size);
+  }
+}
+
+async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = (): void => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
   }
 }
