@@ -8,6 +8,7 @@ import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
+import { LIMITS } from "../limits.ts";
 import { namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
@@ -33,12 +34,8 @@ export async function fetchMirror(workspace: Workspace): Promise<readonly MovedR
   const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], (all) => [
     ...tracked(remote, all).values(),
   ]);
-  const moved: MovedRef[] = [];
-  for (const [ref, to] of tracked(remote, refs)) {
-    const from = repo.refs.resolve(ref);
-    if (from !== to) moved.push({ ref, from, to });
-  }
-  await moveRefs(workspace, moved);
+  const moved = movedRefs(workspace, tracked(remote, refs));
+  await moveRefs(workspace, moved, true);
   return moved;
 }
 
@@ -48,12 +45,12 @@ function tracked(remote: string, refs: RemoteRefMap): Map<string, Oid> {
   return new Map(mapped.map(({ src, dst }) => [dst, refs.get(src)!]));
 }
 
-async function moveRefs(workspace: Workspace, moved: readonly MovedRef[]): Promise<void> {
-  const { repo } = workspace;
+/** Moves refs in one atomic step: from what was read, or, `forced`, from whatever they are at by now. */
+async function moveRefs({ repo }: Workspace, moved: readonly MovedRef[], forced = false): Promise<void> {
   if (moved.length === 0) return;
-  const changes = moved.map(
-    ({ ref, from, to }): RefChange => ({ name: ref, oldOid: from ?? repo.format.zeroOid, newOid: to }),
-  );
+  const changes = moved.map(({ ref, from, to }): RefChange => {
+    return forced ? { name: ref, newOid: to } : { name: ref, oldOid: from ?? repo.format.zeroOid, newOid: to };
+  });
   const transaction = repo.refs.begin(changes);
   await transaction.prepare();
   transaction.commit();
@@ -72,15 +69,31 @@ export async function fetchAccepted(workspace: Workspace): Promise<NamespaceStat
   );
   const ledger = refs.get(names.ledger);
   const state = ledger === undefined ? undefined : stateAt(repo.objects, ledger, refs.get(names.index));
-  const own = readState(repo.objects, repo.refs, ns);
-  if (own !== undefined) demandContains(repo.objects, state, own);
-  const moved = wanted.flatMap((ref): MovedRef[] => {
-    const to = refs.get(ref);
+  const updates = wanted.flatMap((ref): [string, Oid][] => (refs.has(ref) ? [[ref, refs.get(ref)!]] : []));
+  for (let attempt = 1; ; attempt++) {
+    const own = readState(repo.objects, repo.refs, ns);
+    // Another process of this clone may have learned more meanwhile: the accepted refs never go back.
+    if (own !== undefined && state !== undefined && own.ledger.seq > state.ledger.seq) {
+      if (ledgerContains(repo.objects, own, state.ledger.oid, state.ledger.seq)) return state;
+    }
+    if (own !== undefined) demandContains(repo.objects, state, own);
+    try {
+      await moveRefs(workspace, movedRefs(workspace, updates));
+      return state;
+    } catch (error) {
+      if (!(error instanceof KvError) || error.code !== "CAS_CONFLICT" || attempt === LIMITS.conflictRetries)
+        throw error;
+    }
+  }
+}
+
+function movedRefs({ repo }: Workspace, updates: Iterable<readonly [ref: string, to: Oid]>): MovedRef[] {
+  const moved: MovedRef[] = [];
+  for (const [ref, to] of updates) {
     const from = repo.refs.resolve(ref);
-    return to === undefined || to === from ? [] : [{ ref, from, to }];
-  });
-  await moveRefs(workspace, moved);
-  return state;
+    if (from !== to) moved.push({ ref, from, to });
+  }
+  return moved;
 }
 
 function demandContains(objects: ObjectSource, state: NamespaceState | undefined, own: NamespaceState): void {

@@ -31,10 +31,14 @@ describe("a store in an empty folder", () => {
     expect(answer.tree).toBe(git(dir, "rev-parse", "refs/kv/main^{tree}"));
     expect(kvOk(dir, "list")).toBe("a\nb");
     expect(kv(dir, "get", "a").stdout).toBe('{"x":1}');
-    expect(runProgram(executable("git-kv"), ["get", "b"], { cwd: dir, encoding: "latin1" }).stdout).toBe("\0\x01\x02\xff");
+    expect(runProgram(executable("git-kv"), ["get", "b"], { cwd: dir, encoding: "latin1" }).stdout).toBe(
+      "\0\x01\x02\xff",
+    );
     expect(kv(dir, "get", "cfg:theme")).toMatchObject({ status: 6, stdout: "" });
     expect(git(dir, "log", "--format=%s", "refs/kv/main")).toBe("mset: 2 set, 1 del\nset cfg:theme\ninit main");
-    expect(git(dir, "log", "-1", "--format=%(trailers:only,keyonly)", "refs/kv/main").split("\n").filter(Boolean)).toEqual([
+    expect(
+      git(dir, "log", "-1", "--format=%(trailers:only,keyonly)", "refs/kv/main").split("\n").filter(Boolean),
+    ).toEqual([
       ...["KV-NS", "KV-Txn", "KV-Seq", "Base-Tree", "KV-Index-Tree", "KV-Chunks-Tree", "KV-Policy", "Epoch"],
       ...["Keys-Set", "Keys-Del"],
     ]);
@@ -88,7 +92,13 @@ describe("a store in an empty folder", () => {
     fs.writeFileSync(path.join(dir, "v.txt"), "from a file");
     kvOk(dir, "set", "file", "--file", "v.txt", "--ctype", "text/markdown", "--label", "team=core", "--ttl", "30d");
     const record = JSON.parse(kvOk(dir, "get", "file", "--json"));
-    expect(record).toMatchObject({ value: "from a file", ctype: "text/markdown", labels: { team: "core" }, rev: 1, size: 11 });
+    expect(record).toMatchObject({
+      value: "from a file",
+      ctype: "text/markdown",
+      labels: { team: "core" },
+      rev: 1,
+      size: 11,
+    });
     expect(record.expires).toBeGreaterThan(Date.now() / 1000 + 29 * 86_400);
     kvOk(dir, "get", "file", "--output", "out.txt");
     expect(fs.readFileSync(path.join(dir, "out.txt"), "utf8")).toBe("from a file");
@@ -125,7 +135,10 @@ describe("a store in an empty folder", () => {
   test("listings: order, prefix, after, limit, long, count, NUL", () => {
     const dir = store();
     const keys = ["b", "a:2", "a:1", "é", "a", "a:10", "Z"];
-    fs.writeFileSync(path.join(dir, "b.jsonl"), keys.map((key) => JSON.stringify({ op: "set", key, value: "v" })).join("\n"));
+    fs.writeFileSync(
+      path.join(dir, "b.jsonl"),
+      keys.map((key) => JSON.stringify({ op: "set", key, value: "v" })).join("\n"),
+    );
     kvOk(dir, "mset", "--file", "b.jsonl");
     expect(kvOk(dir, "list")).toBe("Z\na\na:1\na:10\na:2\nb\né");
     expect(kvOk(dir, "list", "--prefix", "a:")).toBe("a:1\na:10\na:2");
@@ -182,7 +195,9 @@ describe("bad input", () => {
     const json = kv(dir, "mset", "--file", "bad.jsonl", "--json");
     expect(JSON.parse(json.stdout)).toMatchObject({ error: { code: "INPUT_INVALID", exit: 4 } });
     expect(kv(dir, "mset", "--file", "no-such-batch.jsonl").status).toBe(4);
-    expect(fs.readdirSync(path.join(dir, ".git", "objects", "pack")).filter((name) => name.startsWith("tmp"))).toEqual([]);
+    expect(fs.readdirSync(path.join(dir, ".git", "objects", "pack")).filter((name) => name.startsWith("tmp"))).toEqual(
+      [],
+    );
   });
 
   test("a value over the inline limit", () => {
@@ -195,10 +210,20 @@ describe("bad input", () => {
 
   test("values given twice or not at all, several keys, unreadable flags", () => {
     const dir = store();
-    for (const args of [["set", "k"], ["set", "k", "v", "--file", "f"], ["get", "a", "b"], ["list", "--limit", "x"], ["mset"]]) {
+    for (const args of [
+      ["set", "k"],
+      ["set", "k", "v", "--file", "f"],
+      ["get", "a", "b"],
+      ["list", "--limit", "x"],
+      ["mset"],
+    ]) {
       expect(kv(dir, ...args).status).toBe(64);
     }
-    for (const args of [["set", "k", "v", "--label", "x"], ["set", "k", "v", "--ctype", "x"], ["set", "k", "v", "--ttl", "x"]]) {
+    for (const args of [
+      ["set", "k", "v", "--label", "x"],
+      ["set", "k", "v", "--ctype", "x"],
+      ["set", "k", "v", "--ttl", "x"],
+    ]) {
       expect(kv(dir, ...args).status).toBe(4);
     }
     expect(kv(dir, "set", "k", "v", "-m", "KV-Seq: 7").status).toBe(4);
@@ -207,7 +232,11 @@ describe("bad input", () => {
   test("Ctrl-C in the middle leaves nothing half done", async () => {
     const dir = store();
     const before = git(dir, "for-each-ref");
-    const child = spawn(executable("git-kv"), ["mset", "--file", "-"], { cwd: dir, env: ENV, stdio: ["pipe", "ignore", "pipe"] });
+    const child = spawn(executable("git-kv"), ["mset", "--file", "-"], {
+      cwd: dir,
+      env: ENV,
+      stdio: ["pipe", "ignore", "pipe"],
+    });
     child.stdin.write('{"op":"set","key":"k","value":1}\n');
     await Bun.sleep(300);
     child.kill("SIGINT");

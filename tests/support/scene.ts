@@ -10,7 +10,10 @@ const KV = executable("git-kv");
 const STARGATE = executable("git-kv-stargate");
 
 /** Settings of the user's stay out, and dates are real. */
-export const ENV: NodeJS.ProcessEnv = { ...process.env, PATH: `${path.dirname(KV)}${path.delimiter}${process.env.PATH}` };
+export const ENV: NodeJS.ProcessEnv = {
+  ...process.env,
+  PATH: `${path.dirname(KV)}${path.delimiter}${process.env.PATH}`,
+};
 
 /** Runs git-kv in `dir`. */
 export function kv(dir: string, ...args: string[]): Run {
