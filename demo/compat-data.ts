@@ -33,6 +33,9 @@ export function compatBatches(dir: string, deletions: number): CompatBatches {
   const spread = keys.length / deletions;
   const gone = Array.from({ length: deletions }, (_, i) => keys[Math.floor(i * spread)]!);
   fs.writeFileSync(path.join(dir, "compat.jsonl"), `${lines.join("\n")}\n`);
-  fs.writeFileSync(path.join(dir, "deletions.jsonl"), gone.map((key) => `${JSON.stringify({ op: "del", key })}\n`).join(""));
+  fs.writeFileSync(
+    path.join(dir, "deletions.jsonl"),
+    gone.map((key) => `${JSON.stringify({ op: "del", key })}\n`).join(""),
+  );
   return { sets: keys.length, deletions: gone.length, prefix: "mdn:css.properties.grid" };
 }

@@ -38,7 +38,9 @@ if (failed !== undefined) {
 }
 console.log("\n== What it did, and how long it took");
 for (const [title, ms] of timings) console.log(`${(ms / 1000).toFixed(2).padStart(7)} s  ${title}`);
-console.log(`${((performance.now() - started) / 1000).toFixed(2).padStart(7)} s  in all; the temporary folder is gone again`);
+console.log(
+  `${((performance.now() - started) / 1000).toFixed(2).padStart(7)} s  in all; the temporary folder is gone again`,
+);
 
 async function story(): Promise<void> {
   await step("The admin: a repository that stands for GitHub, and a Stargate in front of it", async () => {
@@ -47,7 +49,9 @@ async function story(): Promise<void> {
       `git-kv-stargate init --repo kv.git --mirror-remote "$PWD/github.git" --push-url http://127.0.0.1:${port}/kv.git`,
     );
     shell.run("git-kv-stargate token add --repo kv.git --name demo --scope write > token");
-    shell.run(`git-kv-stargate serve --repo kv.git --listen 127.0.0.1:${port} 2> stargate.log & echo $! > stargate.pid`);
+    shell.run(
+      `git-kv-stargate serve --repo kv.git --listen 127.0.0.1:${port} 2> stargate.log & echo $! > stargate.pid`,
+    );
     await shell.waitFor("stargate.log", /listening on http/);
     shell.show("stargate.log");
   });
@@ -95,6 +99,8 @@ async function story(): Promise<void> {
     shell.run("git kv list --count");
     shell.run("git kv wait --oid $(git rev-parse refs/kv/main)");
     shell.run("git --git-dir=../github.git log --format='%h %s' refs/kv/main");
-    shell.run("git --git-dir=../github.git fsck --strict && git --git-dir=../kv.git fsck --strict && git fsck --strict");
+    shell.run(
+      "git --git-dir=../github.git fsck --strict && git --git-dir=../kv.git fsck --strict && git fsck --strict",
+    );
   });
 }

@@ -33,7 +33,11 @@ export class Shell {
   /** Runs one line with bash. Throws where it does not exit with `status`. */
   run(line: string, status = 0): void {
     console.log(`$ ${line}`);
-    const run = spawnSync("bash", ["-c", line], { cwd: this.#cwd, env: this.#env, stdio: ["ignore", "inherit", "inherit"] });
+    const run = spawnSync("bash", ["-c", line], {
+      cwd: this.#cwd,
+      env: this.#env,
+      stdio: ["ignore", "inherit", "inherit"],
+    });
     if (run.status !== status) throw new Error(`'${line}' exited ${run.status}, not ${status}`);
     if (status !== 0) console.log(`(exit ${status}, as it should be)`);
   }

@@ -46,16 +46,26 @@ function walk(repo: Repository, tree: Oid, prefix: string, dir: string, entries:
       fs.mkdirSync(target);
       walk(repo, entry.oid, `${prefix}${entry.name}/`, target, entries, depth + 1);
     } else {
-      entries.push({ path: prefix + entry.name, mode: entry.mode, oid: entry.oid, stat: writeFile(repo, entry, target) });
+      entries.push({
+        path: prefix + entry.name,
+        mode: entry.mode,
+        oid: entry.oid,
+        stat: writeFile(repo, entry, target),
+      });
     }
   }
 }
 
 /** Names that would leave the worktree or reach into `.git` on some file system (git: verify_path). */
 function checkName(name: string): void {
-  const plain = name.replace(/\u00e2\u0080[\u008c-\u008f\u00aa-\u00ae]|\u00e2\u0081[\u00aa-\u00af]|\u00ef\u00bb\u00bf/g, "");
-  const forbidden = name === "." || name === ".." || /[/\\\0]/.test(name) || /^(?:\.git|git~1)[ .]*(?::.*)?$/i.test(plain);
-  if (forbidden) throw new KvError("BAD_OBJECT", `a tree holds the path ${JSON.stringify(name)}, which is not checked out`);
+  const plain = name.replace(
+    /\u00e2\u0080[\u008c-\u008f\u00aa-\u00ae]|\u00e2\u0081[\u00aa-\u00af]|\u00ef\u00bb\u00bf/g,
+    "",
+  );
+  const forbidden =
+    name === "." || name === ".." || /[/\\\0]/.test(name) || /^(?:\.git|git~1)[ .]*(?::.*)?$/i.test(plain);
+  if (forbidden)
+    throw new KvError("BAD_OBJECT", `a tree holds the path ${JSON.stringify(name)}, which is not checked out`);
 }
 
 function writeFile(repo: Repository, entry: TreeEntry, target: string): fs.BigIntStats | undefined {

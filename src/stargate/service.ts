@@ -5,9 +5,9 @@ import { receivePack } from "../gitwire/protocol/receive-pack.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import { uploadPack } from "../gitwire/protocol/upload-pack.ts";
 import { repositoryUploadHost } from "../gitwire/protocol/upload-pack-host.ts";
+import type { MirrorReport } from "../kv/stargate-status.ts";
 import { AGENT } from "./agent.ts";
 import type { Gate } from "./gate.ts";
-import type { MirrorReport } from "../kv/stargate-status.ts";
 import { type OrdinaryHost, pushHost } from "./push-host.ts";
 import type { Identity } from "./tokens.ts";
 

@@ -23,14 +23,14 @@ const sha256 = (key: string): string => createHash("sha256").update(Buffer.from(
 /** name(key) by the letter of section 3. */
 export function oracleName(key: string): string {
   const parts = [...key].map((c) => percent(c));
-  const escape = (i: number): void => {
+  const escapeDot = (i: number): void => {
     if (parts[i] === ".") parts[i] = "%2E";
   };
   for (const suffix of [".manifest.json", ".meta", ".ref", ".del"]) {
-    if (key.endsWith(suffix)) escape(key.length - suffix.length);
+    if (key.endsWith(suffix)) escapeDot(key.length - suffix.length);
   }
-  escape(0);
-  escape(parts.length - 1);
+  escapeDot(0);
+  escapeDot(parts.length - 1);
   const name = parts.join("");
   if (name.length <= 200) return name;
   let cut = "";

@@ -1,8 +1,8 @@
 /** Everything between a gate and its mirror: the worker that pushes, the relay for branches, the look at the mirror's branches. */
 
 import { toKvError } from "../../errors.ts";
-import type { Gate } from "../gate.ts";
 import type { MirrorReport } from "../../kv/stargate-status.ts";
+import type { Gate } from "../gate.ts";
 import { HOST_PACE } from "../settings.ts";
 import { refreshBranches } from "./branch-copies.ts";
 import { MirrorRemote } from "./mirror-remote.ts";
