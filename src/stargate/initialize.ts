@@ -11,6 +11,7 @@ import { replaceConfig } from "../gitwire/config/config-edit.ts";
 import { readFileIfThere, systemDisk } from "../gitwire/disk.ts";
 import { identFor } from "../gitwire/ident.ts";
 import { commitLinks, encodeCommit } from "../gitwire/object/commit.ts";
+import { fileAt } from "../gitwire/object/file-at.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, findEntry, MODE, parseTree, sortEntries } from "../gitwire/object/tree.ts";
@@ -26,7 +27,6 @@ import { MIRROR_REMOTE, MirrorLink } from "./mirror/mirror-link.ts";
 import { restoreKvRefs } from "./mirror/restore.ts";
 import { type PolicyChoices, stargatePolicy } from "./policy-scaffold.ts";
 import { loadSettings, SETTINGS_FILE } from "./settings.ts";
-import { fileAt } from "../gitwire/object/file-at.ts";
 
 export interface InitOptions extends PolicyChoices {
   /** Absolute. */

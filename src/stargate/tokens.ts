@@ -157,8 +157,8 @@ function parse(bytes: Buffer | undefined, file: string): TokenRecord[] {
   try {
     content = JSON.parse(bytes.toString("utf8"));
   } catch {}
-  const tokens = (content as { v?: unknown; tokens?: unknown } | undefined)?.tokens;
-  if (!Array.isArray(tokens) || !tokens.every(isRecord)) {
+  const { v, tokens } = (content ?? {}) as { v?: unknown; tokens?: unknown };
+  if (v !== 1 || !Array.isArray(tokens) || !tokens.every(isRecord)) {
     throw new KvError("CORRUPT", `${file} does not hold tokens`, { hint: "remove it and add the tokens again" });
   }
   return tokens;

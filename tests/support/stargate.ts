@@ -1,0 +1,210 @@
+/** A Stargate in this process, and a client that plans transactions with the real planner and pushes them. */
+
+import * as path from "node:path";
+import { utf8ToByteString } from "../../src/bytes.ts";
+import { systemClock } from "../../src/clock.ts";
+import { GitConfig } from "../../src/gitwire/config.ts";
+import type { Ident } from "../../src/gitwire/object/commit.ts";
+import { type ObjectFormat, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
+import type { PushCommand } from "../../src/gitwire/protocol/receive-commands.ts";
+import { type PushResult, sendPack } from "../../src/gitwire/protocol/send-pack.ts";
+import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { connect } from "../../src/gitwire/transport/connect.ts";
+import { etagOf } from "../../src/kv/etag.ts";
+import { keyName } from "../../src/kv/key.ts";
+import { POLICY_REF } from "../../src/kv/namespace.ts";
+import type { Operation } from "../../src/kv/operation.ts";
+import { readState } from "../../src/kv/state.ts";
+import { planTransaction } from "../../src/kv/transaction.ts";
+import { newUlid } from "../../src/kv/ulid.ts";
+import { Daemon } from "../../src/stargate/daemon.ts";
+import type { Stage } from "../../src/stargate/gate.ts";
+import { initialize } from "../../src/stargate/initialize.ts";
+import type { Log } from "../../src/stargate/log.ts";
+import { stargateDir } from "../../src/stargate/settings.ts";
+import { type Scope, TokenStore } from "../../src/stargate/tokens.ts";
+import { tempDir } from "./temp.ts";
+
+export interface StargateOptions {
+  readonly format?: ObjectFormat;
+  /** Address of the mirror. */
+  readonly mirror?: string;
+  readonly onStage?: (stage: Stage) => void;
+  /** An existing folder to serve again. */
+  readonly dir?: string;
+  readonly env?: Record<string, string | undefined>;
+}
+
+export interface LogLine {
+  readonly level: string;
+  readonly component: string;
+  readonly [field: string]: unknown;
+}
+
+/** A running Stargate. */
+export class TestStargate {
+  readonly dir: string;
+  readonly daemon: Daemon;
+  readonly log: LogLine[];
+
+  private constructor(dir: string, daemon: Daemon, log: LogLine[]) {
+    this.dir = dir;
+    this.daemon = daemon;
+    this.log = log;
+  }
+
+  static async start(options: StargateOptions = {}): Promise<TestStargate> {
+    const env = { ...process.env, ...options.env };
+    const dir = options.dir ?? path.join(tempDir("stargate"), "kv.git");
+    if (options.dir === undefined) {
+      await initialize({
+        dir,
+        mirrorUrl: options.mirror,
+        pushUrl: undefined,
+        adminKey: undefined,
+        ns: "main",
+        format: options.format ?? SHA1,
+        env,
+        clock: systemClock,
+      });
+    }
+    const log: LogLine[] = [];
+    const write: Log = (level, component, fields) => void log.push({ level, component, ...fields });
+    const daemon = await Daemon.start({
+      repositories: [{ name: "kv.git", dir }],
+      flags: { listen: "127.0.0.1:0" },
+      env,
+      clock: systemClock,
+      log: write,
+      warn: (text) => write("warn", "warn", { message: text }),
+      onFailure: () => {},
+      ...(options.onStage !== undefined && { onStage: options.onStage }),
+    });
+    return new TestStargate(dir, daemon, log);
+  }
+
+  /** `http://127.0.0.1:port/kv.git` */
+  get url(): string {
+    return `${this.daemon.listeners.find((one) => one.startsWith("http"))}/kv.git`;
+  }
+
+  /** A new token. */
+  token(scope: Scope = "write", name = `t${Math.random().toString(36).slice(2)}`, expires?: number): string {
+    return new TokenStore(stargateDir(this.dir)).add(name, scope, expires, systemClock);
+  }
+
+  /** The address with a token in it. */
+  loginUrl(token: string): string {
+    return this.url.replace("http://", `http://tester:${token}@`);
+  }
+
+  /** Waits for a log line that `fits`. */
+  async logged(fits: (line: LogLine) => boolean, ms = 5_000): Promise<LogLine> {
+    for (const end = Date.now() + ms; ; await Bun.sleep(5)) {
+      const found = this.log.find(fits);
+      if (found !== undefined) return found;
+      if (Date.now() > end) throw new Error(`not logged: ${JSON.stringify(this.log)}`);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.daemon.stop(2_000);
+  }
+}
+
+const WHO: Ident = { name: "Test", email: "test@example.com", seconds: 1_767_322_800, offset: 0 };
+
+/** A transaction ready to be pushed; tests change parts of it. */
+export interface Planned {
+  readonly commands: PushCommand[];
+  readonly pack: PackBuilder;
+  readonly txn: string;
+  readonly ledger: Oid;
+}
+
+/** Plans on the state in the Stargate's own repository, and pushes over any address. */
+export class TestClient {
+  readonly repo: Repository;
+  readonly address: string;
+  /** What the server said on sideband 2. */
+  said = "";
+
+  constructor(dir: string, address: string) {
+    this.repo = openRepository(dir);
+    this.address = address;
+  }
+
+  plan(values: Readonly<Record<string, string | undefined>>, ns = "main", txn = newUlid(systemClock)): Planned {
+    const { objects, refs, format } = this.repo;
+    const pack = new PackBuilder(format);
+    const operations = Object.entries(values).map(([key, value]): Operation => {
+      const bytes = utf8ToByteString(key);
+      const target = { key: bytes, name: keyName(bytes) };
+      if (value === undefined) return { kind: "del", ...target, ignoreMissing: false };
+      const data = Buffer.from(value);
+      const oid = pack.write("blob", data);
+      const stored = { type: "inline", oid, size: data.length, etag: etagOf(data), ctype: "text/plain" } as const;
+      return { kind: "set", ...target, value: stored, expires: undefined, labels: undefined };
+    });
+    const plan = planTransaction(objects, pack, {
+      base: readState(objects, refs, ns),
+      ns,
+      epoch: "e1",
+      policy: refs.resolve(POLICY_REF),
+      txn,
+      operations,
+      message: undefined,
+      author: WHO,
+      committer: WHO,
+    });
+    if (plan.kind !== "planned") throw new Error("nothing changes");
+    const commands = plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? format.zeroOid, newOid }));
+    return { commands, pack, txn, ledger: plan.ledger };
+  }
+
+  async push(
+    planned: Pick<Planned, "commands"> & Partial<Planned>,
+    pushOptions: readonly string[] = [],
+  ): Promise<PushResult> {
+    this.said = "";
+    const config = GitConfig.load({ env: {} });
+    const transport = await connect(this.address, "git-receive-pack", { config, env: process.env, agent: "test/1" });
+    try {
+      return await sendPack(transport, {
+        commands: planned.commands,
+        pack: planned.pack?.finish(),
+        format: this.repo.format,
+        atomic: true,
+        pushOptions,
+        useAdvertisement: false,
+        agent: "test/1",
+        progress: (text) => {
+          this.said += text;
+        },
+      });
+    } finally {
+      await transport.close();
+    }
+  }
+
+  /** Sets keys in one transaction; returns the ledger commit. */
+  async set(values: Readonly<Record<string, string | undefined>>, ns = "main"): Promise<Oid> {
+    const planned = this.plan(values, ns);
+    const result = await this.push(planned);
+    for (const [ref, outcome] of result.refs) {
+      if (!outcome.ok) throw new Error(`${ref}: ${outcome.reason}; ${this.said}`);
+    }
+    return planned.ledger;
+  }
+}
+
+/** The code of the rejection every ref of a push got, or "ok". */
+export function verdict(result: PushResult): string {
+  const codes = new Set(
+    [...result.refs.values()].map((outcome) =>
+      outcome.ok ? "ok" : (/^[A-Z_]+(?=:)/.exec(outcome.reason)?.[0] ?? outcome.reason),
+    ),
+  );
+  return [...codes].join(" | ");
+}
