@@ -152,8 +152,8 @@ export class HttpDoor {
     const level = code === "BUG" || code === "CORRUPT" ? "error" : "info";
     const more = code === "BUG" ? { stack } : {};
     this.#options.log(level, service, { repo: served.name, code, message, who: who.name, ...more });
-    // Where an error could be said it was; the body ends then, so that the client reads it.
-    if (code === "NETWORK") body.abort(error);
+    // Where an error could be said it was, and the body ends so that the client reads it; a bug of ours breaks it off.
+    if (code === "BUG") body.abort(error);
     else body.end();
   }
 

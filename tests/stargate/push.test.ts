@@ -1,0 +1,489 @@
+/** Pushes to a running Stargate: the good ones are there afterwards, the bad ones are refused by name and leave nothing. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { commitLinks, encodeCommit, parseCommit, parseIdent } from "../../src/gitwire/object/commit.ts";
+import { readAs } from "../../src/gitwire/object/object.ts";
+import { hashObject, type Oid, SHA256 } from "../../src/gitwire/object/oid.ts";
+import { encodeTree, MODE, parseTree, sortEntries } from "../../src/gitwire/object/tree.ts";
+import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
+import { capabilities } from "../../src/gitwire/protocol/capabilities.ts";
+import { FLUSH } from "../../src/gitwire/protocol/pkt-line.ts";
+import { encodePushRequest } from "../../src/gitwire/protocol/receive-commands.ts";
+import { POLICY_REF } from "../../src/kv/namespace.ts";
+import { fsck, git, tryGit } from "../support/git.ts";
+import { type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+
+let stargate: TestStargate;
+let client: TestClient;
+let token: string;
+
+beforeAll(async () => {
+  stargate = await TestStargate.start();
+  token = stargate.token();
+  client = new TestClient(stargate.dir, stargate.loginUrl(token));
+  await client.set({ a: "1", b: "2" });
+});
+
+afterAll(async () => {
+  await stargate.stop();
+  expect(fsck(stargate.dir)).toBe("");
+});
+
+/** Everything stored and every ref, to see that a refused push has left nothing. */
+function contents(): string {
+  const objects = git(stargate.dir, "cat-file", "--batch-all-objects", "--batch-check", "--unordered")
+    .split("\n")
+    .sort();
+  const files = fs.readdirSync(path.join(stargate.dir, "objects")).filter((name) => name.startsWith("tmp"));
+  return [...objects, ...files, git(stargate.dir, "for-each-ref")].join("\n");
+}
+
+/** Rewrites the ledger commit's message or parents, with the kv-index commit left as it is. */
+function withLedger(planned: Planned, edit: (text: string) => string): Planned {
+  const pack = new PackBuilder(client.repo.format);
+  const source = reader(planned);
+  copyAll(planned, pack, source);
+  const text = source(planned.ledger).toString("utf8");
+  const ledger = pack.write("commit", Buffer.from(edit(text)));
+  return {
+    ...planned,
+    ledger,
+    pack,
+    commands: planned.commands.map((c) => (c.newOid === planned.ledger ? { ...c, newOid: ledger } : c)),
+  };
+}
+
+/** Objects of the planned pack, or of the repository. */
+function reader(planned: Planned): (oid: Oid) => Buffer {
+  const dir = fs.mkdtempSync(path.join(stargate.dir, "..", "plan-"));
+  git(dir, "init", "-q", "--bare", `--object-format=${client.repo.format.name}`);
+  fs.writeFileSync(path.join(dir, "objects/info/alternates"), `${path.join(stargate.dir, "objects")}\n`);
+  const pack = Buffer.concat([...planned.pack.finish().chunks()]);
+  const run = tryGit(dir, ["index-pack", "--stdin", "--fix-thin"], { input: pack });
+  if (run.status !== 0) throw new Error(run.stderr);
+  return (oid) => {
+    const kind = git(dir, "cat-file", "-t", oid);
+    return tryGit(dir, ["cat-file", kind, oid]).stdout;
+  };
+}
+
+function copyAll(planned: Planned, pack: PackBuilder, read: (oid: Oid) => Buffer): void {
+  const { objects } = planned.pack.finish();
+  const { rawSize } = client.repo.format;
+  for (let i = 0; i < objects.count; i++) {
+    const oid = Buffer.from(objects.ids).toString("hex", i * rawSize, (i + 1) * rawSize);
+    const data = read(oid);
+    for (const kind of ["commit", "tree", "blob"] as const) {
+      if (hashObject(client.repo.format, kind, data) === oid) pack.write(kind, data);
+    }
+  }
+}
+
+async function refused(
+  planned: Pick<Planned, "commands"> & Partial<Planned>,
+  code: string,
+  options: readonly string[] = [],
+): Promise<void> {
+  const before = contents();
+  const result = await client.push(planned, options);
+  expect(verdict(result)).toBe(code);
+  expect(contents()).toBe(before);
+}
+
+describe("accepted", () => {
+  test("a transaction is whole, linear and in the journal", async () => {
+    const before = git(stargate.dir, "rev-parse", "refs/kv/main");
+    const ledger = await client.set({ c: "3", a: undefined });
+    expect(git(stargate.dir, "rev-parse", "refs/kv/main")).toBe(ledger);
+    expect(git(stargate.dir, "rev-parse", "refs/kv/main^")).toBe(before);
+    expect(git(stargate.dir, "log", "-1", "--format=%(trailers:key=KV-Seq,valueonly)", ledger).trim()).toBe("2");
+    expect(git(stargate.dir, "log", "-1", "--format=%(trailers:key=KV-Policy,valueonly)", ledger).trim()).toBe(
+      git(stargate.dir, "rev-parse", POLICY_REF),
+    );
+    expect(stargate.log.some((line) => line.component === "push" && line.oid === ledger)).toBe(true);
+  });
+
+  test("the same transaction again is answered ok, at the tip and behind it", async () => {
+    const planned = client.plan({ again: "1" });
+    expect(verdict(await client.push(planned))).toBe("ok");
+    const refs = git(stargate.dir, "for-each-ref");
+    expect(verdict(await client.push(planned))).toBe("ok");
+    expect(git(stargate.dir, "for-each-ref")).toBe(refs);
+    await client.set({ later: "1" });
+    expect(verdict(await client.push(planned))).toBe("ok");
+  });
+
+  test("namespaces are independent, and the first transaction makes one", async () => {
+    await client.set({ x: "1" }, "other");
+    expect(git(stargate.dir, "rev-list", "--count", "refs/kv/other")).toBe("1");
+  });
+
+  test("twenty clients at once: each lands once, the ledger stays a line", async () => {
+    const before = Number(git(stargate.dir, "rev-list", "--count", "refs/kv/main"));
+    let conflicts = 0;
+    const one = async (i: number): Promise<void> => {
+      for (;;) {
+        const result = verdict(
+          await new TestClient(stargate.dir, client.address).push(client.plan({ [`crowd${i}`]: "x" })),
+        );
+        if (result === "ok") return;
+        expect(result).toBe("CAS_CONFLICT");
+        conflicts++;
+      }
+    };
+    await Promise.all(Array.from({ length: 20 }, (_, i) => one(i)));
+    expect(Number(git(stargate.dir, "rev-list", "--count", "refs/kv/main"))).toBe(before + 20);
+    expect(conflicts).toBeGreaterThan(0);
+  });
+});
+
+describe("refused before the pack is read", () => {
+  test("a wrong old oid", async () => {
+    const planned = client.plan({ k: "1" });
+    const [ledger, index] = planned.commands;
+    const { zeroOid } = client.repo.format;
+    await refused({ ...planned, commands: [{ ...ledger!, oldOid: zeroOid }, index!] }, "CAS_CONFLICT");
+    await refused({ ...planned, commands: [ledger!, { ...index!, oldOid: zeroOid }] }, "CAS_CONFLICT");
+    const parent = git(stargate.dir, "rev-parse", "refs/kv/main^");
+    await refused({ ...planned, commands: [{ ...ledger!, oldOid: parent }, index!] }, "CAS_CONFLICT");
+  });
+
+  test("half a transaction, a deletion, a mix", async () => {
+    const planned = client.plan({ k: "1" });
+    const [ledger, index] = planned.commands;
+    const { zeroOid } = client.repo.format;
+    await refused({ ...planned, commands: [ledger!] }, "REF_FORBIDDEN");
+    await refused({ ...planned, commands: [index!] }, "REF_FORBIDDEN");
+    await refused({ commands: planned.commands.map((c) => ({ ...c, newOid: zeroOid })) }, "REF_FORBIDDEN");
+    const branch = { ref: "refs/heads/x", oldOid: zeroOid, newOid: ledger!.newOid };
+    await refused({ ...planned, commands: [...planned.commands, branch] }, "REF_FORBIDDEN");
+    expect(client.said).toContain("push them apart");
+  });
+
+  test("an expectation that does not hold; one that does is let in", async () => {
+    const planned = client.plan({ k: "1" });
+    const tree = git(stargate.dir, "rev-parse", "refs/kv/main^{tree}");
+    const blob = git(stargate.dir, "hash-object", "-w", "--stdin");
+    await refused(planned, "CAS_CONFLICT", [`expect-tree=${blob}`]);
+    await refused(planned, "CAS_CONFLICT", [`expect-blob=b:${blob}`]);
+    await refused(planned, "CAS_CONFLICT", ["expect-blob=b:0"]);
+    await refused(planned, "INPUT_INVALID", ["expect-blog=b:0"]);
+    const two = hashObject(client.repo.format, "blob", Buffer.from("2"));
+    expect(
+      verdict(await client.push(planned, [`expect-tree=${tree}`, `expect-blob=b:${two}`, "expect-blob=nokey:0"])),
+    ).toBe("ok");
+  });
+
+  test("a token that may only read", async () => {
+    const reader = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("read")));
+    await expect(reader.push(client.plan({ k: "r" }))).rejects.toMatchObject({ code: "FORBIDDEN" });
+  });
+});
+
+describe("refused on admission", () => {
+  const unchanged = (text: string): string => text;
+
+  test("a second parent", async () => {
+    const planned = client.plan({ p: "1" });
+    const other = git(stargate.dir, "rev-parse", POLICY_REF);
+    await refused(
+      withLedger(planned, (text) => text.replace(/^parent .*$/m, `$&\nparent ${other}`)),
+      "NOT_LINEAR",
+    );
+  });
+
+  test("no parent, or another one", async () => {
+    const planned = client.plan({ p: "1" });
+    await refused(
+      withLedger(planned, (text) => text.replace(/^parent .*\n/m, "")),
+      "NOT_FAST_FORWARD",
+    );
+    const grandparent = git(stargate.dir, "rev-parse", "refs/kv/main^");
+    await refused(
+      withLedger(planned, (text) => text.replace(/^parent .*$/m, `parent ${grandparent}`)),
+      "NOT_FAST_FORWARD",
+    );
+  });
+
+  test.each([
+    ["the wrong namespace", (t: string) => t.replace("KV-NS: main", "KV-NS: mine"), "ATTESTATION_MISMATCH"],
+    ["a trailer twice", (t: string) => t.replace(/^KV-Seq: .*$/m, "$&\n$&"), "ATTESTATION_MISMATCH"],
+    ["a trailer missing", (t: string) => t.replace(/^Keys-Del: .*\n/m, ""), "ATTESTATION_MISMATCH"],
+    ["no trailers", (t: string) => `${t.slice(0, t.indexOf("\n\nKV-NS"))}\n`, "ATTESTATION_MISSING"],
+    ["a wrong seq", (t: string) => t.replace(/^KV-Seq: .*$/m, "KV-Seq: 999"), "ATTESTATION_MISMATCH"],
+    ["a wrong base", (t: string) => t.replace(/^Base-Tree: .*$/m, "Base-Tree: -"), "ATTESTATION_MISMATCH"],
+    [
+      "a wrong kv-index tree",
+      (t: string) => t.replace(/^KV-Index-Tree: .*$/m, `KV-Index-Tree: ${"1".repeat(40)}`),
+      "ATTESTATION_MISMATCH",
+    ],
+    [
+      "another KV-Txn than the kv-index",
+      (t: string) => t.replace(/^KV-Txn: .*$/m, "KV-Txn: 01JBAXF5Z8J8M7R2TK7GQ4W9YC"),
+      "ATTESTATION_MISMATCH",
+    ],
+    ["another policy", (t: string) => t.replace(/^KV-Policy: .*$/m, "KV-Policy: -"), "POLICY_STALE"],
+    ["a wrong count", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 7"), "REPLAY_MISMATCH"],
+    ["too many keys by its own word", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 100001"), "TXN_TOO_LARGE"],
+    ["a further header", (t: string) => t.replace("\n\n", "\nencoding UTF-8\n\n"), "ATTESTATION_MISMATCH"],
+    ["another epoch", (t: string) => t.replace(/^Epoch: .*$/m, "Epoch: e2"), "ATTESTATION_MISMATCH"],
+  ])("%s", async (_what, edit, code) => {
+    await refused(withLedger(client.plan({ t: "1" }), edit), code);
+  });
+
+  test("the unchanged copy of such a commit is fine: the helper does not break it", async () => {
+    expect(verdict(await client.push(withLedger(client.plan({ t: "1" }), unchanged)))).toBe("ok");
+  });
+
+  test("a KV-Txn that is taken", async () => {
+    const first = client.plan({ u: "1" });
+    expect(verdict(await client.push(first))).toBe("ok");
+    await refused(client.plan({ u: "2" }, "main", first.txn), "ATTESTATION_MISMATCH");
+    expect(client.said).toContain(first.txn);
+  });
+
+  /** A transaction whose ledger tree `edit` has changed, attested as a careful liar would. */
+  function forged(
+    edit: (
+      write: PackBuilder,
+      root: { name: string; mode: number; oid: Oid }[],
+    ) => { name: string; mode: number; oid: Oid }[],
+  ): Planned {
+    const planned = client.plan({ f: "1" });
+    const { repo } = client;
+    const read = reader(planned);
+    const pack = new PackBuilder(repo.format);
+    copyAll(planned, pack, read);
+    const [ledger, index] = planned.commands;
+    const rewrite = (oid: Oid, change: (message: string) => string, tree?: Oid): Oid => {
+      const commit = parseCommit(repo.format, read(oid));
+      const encoded = encodeCommit({
+        tree: tree ?? commit.tree,
+        parents: commit.parents,
+        author: parseIdent(commit.author),
+        committer: parseIdent(commit.committer),
+        message: change(commit.message),
+      });
+      return pack.write("commit", encoded);
+    };
+    const old = commitLinks(repo.format, read(ledger!.newOid)).tree;
+    const entries = edit(
+      pack,
+      parseTree(repo.format, read(old)).map((entry) => ({ ...entry })),
+    );
+    const tree = pack.write("tree", encodeTree(repo.format, sortEntries(entries)));
+    const newLedger = rewrite(ledger!.newOid, (message) => message, tree);
+    const newIndex = rewrite(index!.newOid, (message) => message.replace(old, tree));
+    return {
+      ...planned,
+      pack,
+      ledger: newLedger,
+      commands: [
+        { ...ledger!, newOid: newLedger },
+        { ...index!, newOid: newIndex },
+      ],
+    };
+  }
+
+  test("a file outside the canonical places", async () => {
+    const blob = (pack: PackBuilder): Oid => pack.write("blob", Buffer.from("x"));
+    await refused(
+      forged((pack, root) => [...root, { name: "extra", mode: MODE.file, oid: blob(pack) }]),
+      "KEY_INVALID",
+    );
+    const deeper = (
+      pack: PackBuilder,
+      root: { name: string; mode: number; oid: Oid }[],
+      name: string,
+      mode: number,
+    ): typeof root =>
+      root.map((entry) => {
+        if (entry.name !== "data") return entry;
+        const below = parseTree(client.repo.format, readAs(client.repo.objects, dataTree(), "tree"));
+        return {
+          ...entry,
+          oid: pack.write(
+            "tree",
+            encodeTree(client.repo.format, sortEntries([...below, { name, mode, oid: blob(pack) }])),
+          ),
+        };
+      });
+    const dataTree = (): Oid => git(stargate.dir, "rev-parse", "refs/kv/main:data");
+    await refused(
+      forged((pack, root) => deeper(pack, root, "%zz", MODE.file)),
+      "KEY_INVALID",
+    );
+    await refused(
+      forged((pack, root) => deeper(pack, root, "exe", MODE.executable)),
+      "KEY_INVALID",
+    );
+    await refused(
+      forged((pack, root) => deeper(pack, root, "nometa", MODE.file)),
+      "REPLAY_MISMATCH",
+    );
+  });
+
+  test("another kv.json", async () => {
+    const edit = (pack: PackBuilder, root: { name: string; mode: number; oid: Oid }[]): typeof root =>
+      root.map((entry) =>
+        entry.name === "kv.json" ? { ...entry, oid: pack.write("blob", Buffer.from("{}")) } : entry,
+      );
+    await refused(forged(edit), "REPLAY_MISMATCH");
+  });
+
+  test("a value over the limit", async () => {
+    await refused(client.plan({ big: "x".repeat(1024 * 1024 + 1) }), "VALUE_TOO_LARGE");
+  });
+
+  test("objects that are missing", async () => {
+    const planned = client.plan({ m: "value of m" });
+    const read = reader(planned);
+    const pack = new PackBuilder(client.repo.format);
+    for (const { newOid } of planned.commands) pack.write("commit", read(newOid));
+    await refused({ ...planned, pack }, "missing necessary objects");
+  });
+});
+
+describe("broken packs", () => {
+  /** Pushes raw bytes as the pack; returns the HTTP status and the answer. */
+  async function raw(pack: Uint8Array): Promise<{ status: number; text: string }> {
+    const planned = client.plan({ [`raw${Math.random()}`]: "x".repeat(500) });
+    const head = encodePushRequest({
+      commands: planned.commands,
+      capabilities: capabilities(["report-status"], ["side-band-64k"], ["atomic"]),
+      pushOptions: [],
+    });
+    const good = Buffer.concat([...planned.pack.finish().chunks()]);
+    const body = Buffer.concat([head, pack.length === 0 ? good : pack]);
+    const response = await fetch(`${stargate.url}/git-receive-pack`, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/x-git-receive-pack-request" },
+      body,
+    });
+    return { status: response.status, text: Buffer.from(await response.arrayBuffer()).toString("latin1") };
+  }
+
+  function goodPack(): Buffer {
+    return Buffer.concat([
+      ...client
+        .plan({ [`p${Math.random()}`]: "y".repeat(500) })
+        .pack.finish()
+        .chunks(),
+    ]);
+  }
+
+  function withCount(pack: Buffer, change: (count: number) => number): Buffer {
+    pack.writeUInt32BE(change(pack.readUInt32BE(8)), 8);
+    return pack;
+  }
+
+  function flipped(pack: Buffer, at: number): Buffer {
+    pack[at] = pack[at]! ^ 0xff;
+    return pack;
+  }
+
+  test.each([
+    ["cut short", (p: Buffer) => p.subarray(0, p.length - 30)],
+    ["cut inside its header", (p: Buffer) => p.subarray(0, 7)],
+    ["declaring more than it holds", (p: Buffer) => withCount(p, (n) => n + 5)],
+    ["declaring a billion objects", (p: Buffer) => withCount(p, () => 1_000_000_000)],
+    ["declaring fewer", (p: Buffer) => withCount(p, (n) => n - 1)],
+    ["with a flipped byte", (p: Buffer) => flipped(p, 40)],
+    ["with a wrong trailer", (p: Buffer) => flipped(p, p.length - 1)],
+    ["that is no pack", () => Buffer.from("this is not a pack at all, whatever it says")],
+    ["of another version", (p: Buffer) => flipped(p, 7)],
+  ])("%s", async (_what, damage) => {
+    const before = contents();
+    const { status, text } = await raw(damage(goodPack()));
+    expect(status).toBe(200);
+    expect(text).toMatch(/unpack (?!ok)/);
+    expect(text).toMatch(/ng refs\/kv\/main /);
+    expect(contents()).toBe(before);
+  });
+
+  test("the server is well afterwards", async () => {
+    expect((await raw(new Uint8Array(0))).text).toContain("ok refs/kv/main");
+    await client.set({ fine: "1" });
+  });
+
+  test("requests that are no push", async () => {
+    const post = async (body: Uint8Array | string): Promise<string> => {
+      const response = await fetch(`${stargate.url}/git-receive-pack`, {
+        method: "POST",
+        headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/x-git-receive-pack-request" },
+        body,
+      });
+      return `${response.status} ${await response.text()}`;
+    };
+    expect(await post(FLUSH)).toBe("200 ");
+    expect(await post("")).toBe("200 ");
+    expect(await post("0003")).toContain("ERR");
+    expect(await post("zzzz")).toContain("ERR");
+    expect(await post("ffff")).toContain("ERR");
+    expect(await post(`0032${"1".repeat(40)} x`)).toContain("ERR");
+  });
+});
+
+describe("the policy ref", () => {
+  test("takes an admin's next valid policy, and then transactions must name it", async () => {
+    const admin = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
+    const { format } = admin.repo;
+    const old = git(stargate.dir, "rev-parse", POLICY_REF);
+    const next = (text: string, parents: Oid[] = [old]): Pick<Planned, "commands" | "pack"> & { oid: Oid } => {
+      const pack = new PackBuilder(format);
+      const blob = pack.write("blob", Buffer.from(text));
+      const tree = pack.write("tree", encodeTree(format, [{ mode: MODE.file, name: "policy.yaml", oid: blob }]));
+      const who = { name: "A", email: "a@b", seconds: 1, offset: 0 };
+      const oid = pack.write(
+        "commit",
+        encodeCommit({ tree, parents, author: who, committer: who, message: "policy\n" }),
+      );
+      return { commands: [{ ref: POLICY_REF, oldOid: old, newOid: oid }], pack, oid };
+    };
+    const good = "version: 1\nnamespaces: { main: { max_value_inline: 10B } }\n";
+    expect(verdict(await client.push(next(good)))).toBe("FORBIDDEN");
+    expect(verdict(await admin.push(next("version: 7\n")))).toBe("POLICY_UNTRUSTED");
+    expect(verdict(await admin.push(next(good, [])))).toBe("NOT_FAST_FORWARD");
+    const planned = client.plan({ before: "1" });
+    expect(verdict(await admin.push(next(good)))).toBe("ok");
+    expect(verdict(await client.push(planned))).toBe("POLICY_STALE");
+    expect(verdict(await client.push(client.plan({ now: "12345678901" })))).toBe("VALUE_TOO_LARGE");
+    await client.set({ now: "1234567890" });
+  });
+
+  test("one that requires signatures shuts the door: unsigned is refused, and what is signed cannot be verified yet", async () => {
+    const other = await TestStargate.start();
+    const admin = new TestClient(other.dir, other.loginUrl(other.token("admin")));
+    const { format } = admin.repo;
+    const pack = new PackBuilder(format);
+    const blob = pack.write(
+      "blob",
+      Buffer.from("version: 1\nnamespaces: { main: { require_signed_commits: true } }\n"),
+    );
+    const tree = pack.write("tree", encodeTree(format, [{ mode: MODE.file, name: "policy.yaml", oid: blob }]));
+    const who = { name: "A", email: "a@b", seconds: 1, offset: 0 };
+    const old = git(other.dir, "rev-parse", POLICY_REF);
+    const oid = pack.write(
+      "commit",
+      encodeCommit({ tree, parents: [old], author: who, committer: who, message: "p\n" }),
+    );
+    expect(verdict(await admin.push({ commands: [{ ref: POLICY_REF, oldOid: old, newOid: oid }], pack }))).toBe("ok");
+    expect(verdict(await admin.push(admin.plan({ a: "1" })))).toBe("UNSIGNED");
+    await admin.set({ a: "1" }, "elsewhere");
+    await other.stop();
+  });
+});
+
+describe("sha256", () => {
+  test("works the same", async () => {
+    const other = await TestStargate.start({ format: SHA256 });
+    const one = new TestClient(other.dir, other.loginUrl(other.token()));
+    await one.set({ a: "1" });
+    await one.set({ a: "2", b: "3" });
+    expect(git(other.dir, "rev-list", "--count", "refs/kv/main")).toBe("2");
+    await other.stop();
+    expect(fsck(other.dir)).toBe("");
+  });
+});
