@@ -13,10 +13,10 @@ import type { GitObject } from "../object/object.ts";
 import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
 import { applyDelta } from "./delta.ts";
 import { ObjectCache } from "./object-cache.ts";
-import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind, MAX_ENTRY_HEADER } from "./pack-entry.ts";
+import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
 import { PackIndex } from "./pack-index.ts";
-import { PackOrder } from "./pack-order.ts";
-import { deflateBound, inflateAt, inflateInto, maxStream, TRUNCATED } from "./zlib.ts";
+import { entryEnds, PackOrder } from "./pack-order.ts";
+import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, TRUNCATED } from "./zlib.ts";
 
 const PAGE_BYTES = 4_096;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
@@ -32,8 +32,19 @@ export interface RawEntry {
   readonly size: number;
   /** Id of the base of a delta. */
   readonly base: Oid | undefined;
+  /** Offset of a delta's base in this pack; -1 for a whole object. */
+  readonly baseOffset: number;
   /** The zlib stream, as stored and verified. */
   readonly data: Buffer;
+}
+
+/** Where an entry is, as a pack and its index know it. */
+export interface EntryPlace {
+  readonly offset: number;
+  /** Where the entry ends. */
+  readonly end: number;
+  /** Position of its object in the order of ids. */
+  readonly position: number;
 }
 
 /** What an entry says about itself, without its data. */
@@ -111,7 +122,7 @@ export class Pack {
       if (chain.length >= LIMITS.deltaDepth) {
         throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`);
       }
-      const base = this.#baseOffset(at, header);
+      const base = this.#baseOffset(at, header, page);
       held += header.size;
       chain.push({ offset: at, delta: held <= CHAIN_BYTES ? this.#inflate(at, header) : undefined });
       at = base;
@@ -132,7 +143,7 @@ export class Pack {
       const header = this.#header(at);
       const kind = entryKind(header.type);
       if (kind !== undefined) return kind;
-      at = this.#baseOffset(at, header);
+      at = this.#baseOffset(at, header, page);
     }
     throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`);
   }
@@ -141,16 +152,44 @@ export class Pack {
   entryInfo(offset: number): EntryInfo {
     const header = this.#header(offset);
     const kind = entryKind(header.type);
-    const baseOffset = kind === undefined ? this.#baseOffset(offset, header) : -1;
+    const baseOffset = kind === undefined ? this.#baseOffset(offset, header, page) : -1;
     return { kind, size: header.size, baseOffset, dataOffset: offset + header.length };
   }
 
   /** The entry at `offset` as it is stored. Its CRC is checked, or its data inflated. Throws CORRUPT on damage. */
   rawEntry(offset: number): RawEntry {
+    const order = this.#orderIfWorthIt();
+    if (order === undefined) return this.inflatedEntry(offset).entry;
+    const rank = order.rank(offset);
+    return this.rawEntryAt({ offset, end: order.endOf(rank), position: order.positionOf(rank) });
+  }
+
+  /** As {@link rawEntry}, of an entry whose end and position are known (see {@link entryEnds}). */
+  rawEntryAt({ offset, end, position }: EntryPlace): RawEntry {
+    this.#dataEnd();
+    const bytes = this.#bytes(offset, end - offset);
+    const header = this.#decode(offset, bytes, bytes.length);
+    const crc = this.index.crc(position);
+    if (crc === undefined) this.#damaged(offset, () => inflateAt(bytes, header.length, header.size));
+    else if (crc !== Bun.hash.crc32(bytes)) throw this.#corrupt(offset, "its checksum is wrong");
+    return this.#raw(offset, header, bytes, bytes.subarray(header.length));
+  }
+
+  /** The entry at `offset` as it is stored, and its data, which for a delta is the delta. Throws CORRUPT on damage. */
+  inflatedEntry(offset: number): { readonly entry: RawEntry; readonly data: Buffer } {
     const header = this.#header(offset);
-    const kind = entryKind(header.type);
-    const base = kind === undefined ? this.oidAt(this.#baseOffset(offset, header)) : undefined;
-    return { kind, size: header.size, base, data: this.#rawData(offset, header) };
+    const head = Buffer.copyBytesFrom(page, 0, header.length);
+    const { data, stream } = this.#inflateKeeping(offset, header);
+    return { entry: this.#raw(offset, header, head, stream), data };
+  }
+
+  /**
+   * Where the entries at the ascending offsets `wanted` end. Reads all offsets of the pack but keeps nothing: for a few hundredths
+   * of the pack's entries, or more of them, cheaper than inflating each to find its end.
+   */
+  entryEnds(wanted: Float64Array): Float64Array {
+    if (this.#order !== undefined) return wanted.map((offset) => this.#order!.end(offset));
+    return entryEnds(this.index.loadOffsets(), wanted, this.#dataEnd());
   }
 
   /** Id of the object whose entry is at `offset`. */
@@ -190,23 +229,18 @@ export class Pack {
     return `${this.#serial}.${offset}`;
   }
 
-  /** Few entries are looked up by reading them; from a thirty-second of the pack on the table is cheaper. */
+  /** Few entries are looked up by inflating them; from a sixty-fourth of the pack on the table is cheaper. */
   #orderIfWorthIt(): PackOrder | undefined {
     if (this.#order !== undefined) return this.#order;
-    return this.#orderAsked++ * 32 < this.count ? undefined : this.order();
+    return this.#orderAsked++ * 64 < this.count ? undefined : this.order();
   }
 
-  #rawData(offset: number, header: EntryHeader): Buffer {
-    const order = this.#orderIfWorthIt();
-    if (order !== undefined) {
-      const entry = this.#bytes(offset, order.end(offset) - offset);
-      const crc = this.index.crc(order.position(offset));
-      if (crc === undefined) this.#damaged(offset, () => inflateAt(entry, header.length, header.size));
-      else if (crc !== Bun.hash.crc32(entry)) throw this.#corrupt(offset, "its checksum is wrong");
-      return entry.subarray(header.length);
-    }
-    const output = Buffer.allocUnsafeSlow(header.size + 1);
-    return this.#damaged(offset, () => this.#inflateStream(offset + header.length, header.size, output));
+  /** `bytes` starts with the entry's header, `data` is its stream. */
+  #raw(offset: number, header: EntryHeader, bytes: Buffer, data: Buffer): RawEntry {
+    const { type, size } = header;
+    const kind = entryKind(type);
+    const baseOffset = kind === undefined ? this.#baseOffset(offset, header, bytes) : -1;
+    return { kind, size, baseOffset, base: kind === undefined ? this.oidAt(baseOffset) : undefined, data };
   }
 
   /** The header at `offset`; {@link page} then holds the bytes that follow it. */
@@ -214,7 +248,12 @@ export class Pack {
     const end = this.#dataEnd();
     if (!(offset >= HEADER_BYTES && offset < end)) throw this.#corrupt(offset, "it lies outside the pack");
     const got = fs.readSync(this.#fd!, page, 0, Math.min(PAGE_BYTES, end - offset), offset);
-    const header = this.#damaged(offset, () => decodeEntryHeader(this.format, page, 0, got));
+    return this.#decode(offset, page, got);
+  }
+
+  /** The header of the entry at `offset`, of which `bytes[0, end)` has been read. */
+  #decode(offset: number, bytes: Buffer, end: number): EntryHeader {
+    const header = this.#damaged(offset, () => decodeEntryHeader(this.format, bytes, 0, end));
     if (header === undefined) throw this.#corrupt(offset, "it is cut short");
     if (header.size > LIMITS.objectBytes) {
       const size = `${header.size} bytes`;
@@ -226,38 +265,48 @@ export class Pack {
   /** Data of the entry whose `header` was just read into {@link page}. */
   #inflate(offset: number, header: EntryHeader): Buffer {
     return this.#damaged(offset, () => {
-      const { size, length } = header;
-      const got = Math.min(PAGE_BYTES, this.#end - offset);
-      if (size <= PAGE_BYTES * 4) {
-        // Its stream most probably ends inside the page.
-        if (inflateInto(page, length, got, small, size) !== TRUNCATED) return Buffer.copyBytesFrom(small, 0, size);
-      }
-      const output = Buffer.allocUnsafeSlow(size + 1);
-      this.#inflateStream(offset + length, size, output);
-      return output.subarray(0, size);
+      if (this.#inflateFromPage(offset, header) >= 0) return Buffer.copyBytesFrom(small, 0, header.size);
+      return this.#inflateStream(offset, header).data;
     });
   }
 
-  /** Inflates the stream that starts at `start` into `output` (`size + 1` bytes); returns it as it is stored. */
-  #inflateStream(start: number, size: number, output: Buffer): Buffer {
-    const room = this.#end - start;
+  /** As {@link #inflate}, together with the compressed stream. */
+  #inflateKeeping(offset: number, header: EntryHeader): { data: Buffer; stream: Buffer } {
+    return this.#damaged(offset, () => {
+      const { size, length } = header;
+      const consumed = this.#inflateFromPage(offset, header);
+      if (consumed < 0) return this.#inflateStream(offset, header);
+      return { data: Buffer.copyBytesFrom(small, 0, size), stream: Buffer.copyBytesFrom(page, length, consumed) };
+    });
+  }
+
+  /** Inflates into {@link small} a stream that most probably ends inside {@link page}; its length, or {@link TRUNCATED}. */
+  #inflateFromPage(offset: number, { size, length }: EntryHeader): number {
+    if (size > PAGE_BYTES * 2) return TRUNCATED;
+    return inflateInto(page, length, Math.min(PAGE_BYTES, this.#end - offset), small, size);
+  }
+
+  #inflateStream(offset: number, { size, length }: EntryHeader): { data: Buffer; stream: Buffer } {
+    const start = offset + length;
+    const output = Buffer.allocUnsafeSlow(size + 1);
     // Streams longer than any sensible encoder makes them are legal: the second try reads on.
     for (const bound of [deflateBound(size), maxStream(size)]) {
-      const stream = this.#bytes(start, Math.min(bound, room));
+      const stream = this.#bytes(start, Math.min(bound, this.#end - start));
       const consumed = inflateInto(stream, 0, stream.length, output, size);
-      if (consumed !== TRUNCATED) return stream.subarray(0, consumed);
+      if (consumed !== TRUNCATED) return { data: output.subarray(0, size), stream: stream.subarray(0, consumed) };
     }
     throw new KvError("BAD_OBJECT", "compressed data does not end");
   }
 
-  #baseOffset(offset: number, header: EntryHeader): number {
+  /** Where the base of the delta at `offset` is; `bytes` starts with the delta's header. */
+  #baseOffset(offset: number, header: EntryHeader, bytes: Buffer): number {
     if (header.type === ENTRY.ofsDelta) {
       const base = offset - header.baseDistance;
       if (header.baseDistance === 0 || base < HEADER_BYTES)
         throw this.#corrupt(offset, "its base lies outside the pack");
       return base;
     }
-    page.copy(baseOid, 0, header.baseAt, header.baseAt + this.format.rawSize);
+    bytes.copy(baseOid, 0, header.baseAt, header.baseAt + this.format.rawSize);
     const base = this.findRaw(baseOid, 0);
     if (base < 0)
       throw this.#corrupt(offset, `its base ${baseOid.hexSlice(0, this.format.rawSize)} is not in the pack`);
@@ -329,5 +378,5 @@ export class Pack {
   }
 }
 
-const small = Buffer.allocUnsafeSlow(PAGE_BYTES * 4 + MAX_ENTRY_HEADER);
+const small = Buffer.allocUnsafeSlow(PAGE_BYTES * 2 + 1);
 const baseOid = Buffer.alloc(32);

@@ -11,7 +11,8 @@
  * at half its time.
  */
 
-import * as zlib from "node:zlib";
+import type * as Zlib from "node:zlib";
+import { asBuffer } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 
 /** Data of at most this many bytes is stored, not compressed. */
@@ -24,7 +25,40 @@ const STORED_BLOCK = 0xffff;
 /** Objects up to this size are inflated into one shared buffer and copied out. */
 const SCRATCH_BYTES = 64 * 1024;
 
-const { Z_NO_FLUSH, Z_FINISH, Z_BUF_ERROR } = zlib.constants;
+// As zlib.h has them.
+const Z_NO_FLUSH = 0;
+const Z_FINISH = 4;
+const Z_BUF_ERROR = -5;
+
+/** Loading node:zlib costs 2.5 ms, a third of a `get`: it is loaded when the first few objects did not do. */
+function zlib(): typeof Zlib {
+  return process.getBuiltinModule("node:zlib");
+}
+
+/** Objects that a short-lived process inflates or deflates without node:zlib, and the largest of them in bytes. */
+const FEW = 48;
+const FEW_BYTES = 32 * 1024;
+let fewInflated = 0;
+let fewDeflated = 0;
+
+/** The runtime's own calls; its types leave `windowBits` of 15, a zlib stream, out. */
+const ZLIB_STREAM = { library: "zlib", windowBits: 15 } as unknown as { library: "zlib" };
+
+/**
+ * The first few objects of a process, without node:zlib: the data of the zlib stream at the start of `input`, where it ends in
+ * there and holds exactly `size` bytes; undefined means nothing but that {@link inflateInto} has to look. Only for input whose
+ * size was checked before, such as an indexed pack's: a damaged one could inflate to a thousand times `input`.
+ */
+export function inflateFew(input: Buffer, size: number): Buffer | undefined {
+  if (fewInflated >= FEW || size > FEW_BYTES) return undefined;
+  fewInflated++;
+  try {
+    const data = Bun.inflateSync(input as Uint8Array<ArrayBuffer>, ZLIB_STREAM);
+    return data.length === size ? asBuffer(data) : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** The native half of a zlib stream, the same in Node and Bun. `reset` makes it as new. */
 interface Handle {
@@ -79,7 +113,7 @@ export function inflateIntoSlow(input: Buffer, start: number, end: number, outpu
   let result: { buffer: Buffer; engine: { bytesWritten: number } };
   try {
     const options = { info: true, maxOutputLength: Math.max(1, size) };
-    result = zlib.inflateSync(input.subarray(start, end), options) as unknown as typeof result;
+    result = zlib().inflateSync(input.subarray(start, end), options) as unknown as typeof result;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "Z_BUF_ERROR") return TRUNCATED;
@@ -119,7 +153,7 @@ export class StreamInflater {
   constructor(size: number, onData: (data: Buffer) => void) {
     this.#size = size;
     this.#onData = onData;
-    this.#engine = idle ?? newEngine(zlib.createInflate());
+    this.#engine = idle ?? newEngine(zlib().createInflate());
     idle = undefined;
     this.#engine.handle.reset();
   }
@@ -174,9 +208,13 @@ export class StreamInflater {
 export function deflate(data: Uint8Array, storedMax = STORED_MAX): Buffer {
   if (data.length <= storedMax) return store(data);
   if (data.length >= LIBDEFLATE_MIN) return deflateLarge(data);
+  if (fewDeflated < FEW) {
+    fewDeflated++;
+    return wrapped(Bun.deflateSync(data as Uint8Array<ArrayBuffer>, { library: "zlib", level: LEVEL }), data);
+  }
   const output = scratch();
   const length = deflateSmall(data, output);
-  if (length === undefined) return zlib.deflateSync(data, { level: LEVEL });
+  if (length === undefined) return zlib().deflateSync(data, { level: LEVEL });
   return Buffer.copyBytesFrom(output, 0, length);
 }
 
@@ -203,6 +241,11 @@ function deflateSmall(data: Uint8Array, output: Buffer): number | undefined {
 function deflateLarge(data: Uint8Array): Buffer {
   const body = Bun.deflateSync(data as Uint8Array<ArrayBuffer>, { library: "libdeflate", level: 1 });
   if (body.length > data.length) return store(data);
+  return wrapped(body, data);
+}
+
+/** The raw deflate stream of `data` as a zlib stream. */
+function wrapped(body: Uint8Array, data: Uint8Array): Buffer {
   const stream = Buffer.allocUnsafe(body.length + 6);
   stream.writeUInt16BE(0x7801, 0);
   stream.set(body, 2);
@@ -243,21 +286,21 @@ let deflateEngine: Engine | undefined | null = null;
 
 /** The inflater, or undefined where the native handle is not what we know. Made on first use to keep start-up short. */
 function inflater(): Engine | undefined {
-  if (inflateEngine === null) inflateEngine = usable(zlib.createInflate(), store(PROBE), PROBE);
+  if (inflateEngine === null) inflateEngine = usable(zlib().createInflate(), store(PROBE), PROBE);
   return inflateEngine;
 }
 
 function deflater(): Engine | undefined {
   // A window of 4 KiB is enough for data under 2 KiB and cheaper to reset.
   if (deflateEngine === null)
-    deflateEngine = usable(zlib.createDeflate({ level: LEVEL, windowBits: 12, memLevel: 6 }), PROBE, undefined);
+    deflateEngine = usable(zlib().createDeflate({ level: LEVEL, windowBits: 12, memLevel: 6 }), PROBE, undefined);
   return deflateEngine;
 }
 
 const PROBE = Buffer.from("probe probe probe");
 
 /** The engine of `stream` when it turns `input` into `expected` (or into what inflates to `input`), else undefined. */
-function usable(stream: zlib.Inflate | zlib.Deflate, input: Buffer, expected: Buffer | undefined): Engine | undefined {
+function usable(stream: Zlib.Inflate | Zlib.Deflate, input: Buffer, expected: Buffer | undefined): Engine | undefined {
   try {
     const engine = newEngine(stream);
     const output = Buffer.alloc(64);
@@ -266,7 +309,7 @@ function usable(stream: zlib.Inflate | zlib.Deflate, input: Buffer, expected: Bu
       engine.handle.writeSync(Z_FINISH, input, 0, input.length, output, 0, output.length);
       const made = output.subarray(0, output.length - engine.state[0]!);
       if (engine.error !== undefined || engine.state[1] !== 0) return undefined;
-      if (!(expected === undefined ? zlib.inflateSync(made).equals(input) : made.equals(expected))) return undefined;
+      if (!(expected === undefined ? zlib().inflateSync(made).equals(input) : made.equals(expected))) return undefined;
     }
     return engine;
   } catch {
@@ -274,7 +317,7 @@ function usable(stream: zlib.Inflate | zlib.Deflate, input: Buffer, expected: Bu
   }
 }
 
-function newEngine(stream: zlib.Inflate | zlib.Deflate): Engine {
+function newEngine(stream: Zlib.Inflate | Zlib.Deflate): Engine {
   const inner = stream as unknown as { _handle: Handle; _writeState: Uint32Array };
   const engine: Engine = { handle: inner._handle, state: inner._writeState, error: undefined, errno: 0, stream };
   inner._handle.onerror = (message, errno) => {

@@ -11,7 +11,6 @@
  * first, so a lock taken meanwhile is never broken. A lock without a record (stock git's) is waited for and then reported.
  */
 
-import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
@@ -59,7 +58,7 @@ export class LockSet {
   readonly #home: string;
   readonly #wait: number;
   #sweepFirst: boolean;
-  readonly #token = crypto.randomBytes(8).toString("hex");
+  readonly #token = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
   readonly #identity: ProcessIdentity;
   #record: Buffer | undefined;
   #held: string[] = [];

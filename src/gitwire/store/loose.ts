@@ -8,7 +8,6 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import * as zlib from "node:zlib";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { errorCode, isMissing } from "../disk.ts";
@@ -60,7 +59,7 @@ export function decodeLoose(stored: Buffer, file: string): GitObject {
 function inflateLoose(stored: Buffer, file: string): Buffer {
   try {
     const options = { info: true, maxOutputLength: LIMITS.objectBytes + HEADER_MAX };
-    const result = zlib.inflateSync(stored, options) as unknown as {
+    const result = process.getBuiltinModule("node:zlib").inflateSync(stored, options) as unknown as {
       buffer: Buffer;
       engine: { bytesWritten: number };
     };
