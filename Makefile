@@ -6,14 +6,15 @@ DEPS := node_modules/.installed
 SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test demo bench clean
+.PHONY: help setup build lint test test-programs demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install Bun (the pinned version), the packages and the programs the tests need
+setup: ## install Bun (the pinned version) and the packages, and the programs the tests need
 	@scripts/setup
 	@touch $(DEPS)
+	@scripts/setup-tests
 
 $(DEPS): package.json bun.lock scripts/setup
 	@scripts/setup
@@ -29,8 +30,11 @@ lint: $(DEPS) ## types, formatting and lint rules, import law
 	@[ -t 1 ] || colors=--colors=off; $(BUN) node_modules/.bin/biome ci --error-on-warnings $$colors .
 	@$(BUN) test tests/import-law.test.ts
 
-test: build ## run every test; the last line is `N passed, N failed`
+test: build test-programs ## run every test; the last line is `N passed, N failed`
 	@$(BUN) scripts/test.ts
+
+test-programs:
+	@scripts/setup-tests
 
 demo: build ## show git-kv at work
 	@$(BUN) demo/run.ts

@@ -183,6 +183,8 @@ export function globalFiles(env: ConfigLocation["env"]): string[] {
 }
 
 function usesWorktreeConfig(local: string): boolean {
+  // Nearly no repository has it: a look at the bytes saves parsing the file once more at each start.
+  if (!/worktreeconfig/i.test(readConfigFile(local)?.latin1Slice() ?? "")) return false;
   const entry = readEntries(local)?.findLast(({ name }) => name === "extensions.worktreeconfig");
   return entry !== undefined && parseBool(entry.name, entry.value);
 }
