@@ -265,6 +265,11 @@ export class Pack {
   /** Data of the entry whose `header` was just read into {@link page}. */
   #inflate(offset: number, header: EntryHeader): Buffer {
     return this.#damaged(offset, () => {
+      const { size, length } = header;
+      if (size <= PAGE_BYTES * 2) {
+        const few = inflateFew(page.subarray(length, Math.min(PAGE_BYTES, this.#end - offset)), size);
+        if (few !== undefined) return few;
+      }
       if (this.#inflateFromPage(offset, header) >= 0) return Buffer.copyBytesFrom(small, 0, header.size);
       return this.#inflateStream(offset, header).data;
     });
