@@ -1,0 +1,61 @@
+/** The result: one row for each thing measured against one alternative. */
+
+export type Unit = "ms" | "bytes" | "MB";
+
+export interface Row {
+  readonly name: string;
+  readonly unit: Unit;
+  readonly ours: number;
+  /** What it is held against; undefined where a figure stands alone. */
+  readonly other?: { readonly name: string; readonly value: number };
+  /** What we set out to reach. */
+  readonly target?: Target;
+  /** Counts and figures beside. */
+  readonly extra?: string;
+}
+
+/** A bound on our figure, or on our figure divided by the other. */
+export type Target =
+  | { readonly kind: "value"; readonly most: number }
+  | { readonly kind: "ratio"; readonly most: number };
+
+/** At most `most` milliseconds, bytes ... */
+export const atMost = (most: number): Target => ({ kind: "value", most });
+/** At most `most` times the alternative's figure. */
+export const timesOther = (most: number): Target => ({ kind: "ratio", most });
+
+const HEADINGS = ["case", "ours", "against", "theirs", "ratio", "target", "met", "beside"];
+
+/** The rows as a Markdown table, its columns aligned for a terminal. */
+export function formatTable(rows: readonly Row[]): string {
+  const lines = [HEADINGS, ...rows.map(cells)];
+  // The last column is prose: padding it would only wrap the lines.
+  const widths = HEADINGS.map((_, i) =>
+    i === HEADINGS.length - 1 ? 0 : Math.max(...lines.map((line) => line[i]!.length)),
+  );
+  const show = (line: readonly string[]): string => `| ${line.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
+  const rule = `|${widths.map((width) => "-".repeat(width + 2)).join("|")}|`;
+  return [show(lines[0]!), rule, ...lines.slice(1).map(show)].join("\n");
+}
+
+function cells(row: Row): string[] {
+  const { name, unit, ours, other, target, extra } = row;
+  const ratio = other === undefined ? undefined : ours / other.value;
+  return [
+    name,
+    figure(ours, unit),
+    other?.name ?? "",
+    other === undefined ? "" : figure(other.value, unit),
+    ratio === undefined ? "" : ratio.toFixed(2),
+    target === undefined ? "" : target.kind === "value" ? `<= ${figure(target.most, unit)}` : `ratio <= ${target.most}`,
+    target === undefined ? "" : (target.kind === "value" ? ours : ratio!) <= target.most ? "yes" : "no",
+    extra ?? "",
+  ];
+}
+
+function figure(value: number, unit: Unit): string {
+  if (unit === "bytes") return `${Math.round(value).toLocaleString("en")} B`;
+  if (unit === "MB") return `${Math.round(value).toLocaleString("en")} MB`;
+  if (value < 1) return `${(value * 1000).toFixed(0)} us`;
+  return value < 10_000 ? `${value.toFixed(value < 100 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`;
+}
