@@ -20,7 +20,7 @@ import { POLICY_REF } from "../kv/namespace.ts";
 import { POLICY_FILE, parsePolicy } from "../kv/policy.ts";
 import { newUlid } from "../kv/ulid.ts";
 import { Gate } from "./gate.ts";
-import { installHooks, ownProgram } from "./hooks.ts";
+import { installHooks } from "./hooks.ts";
 import { silentLog } from "./log.ts";
 import { refreshBranches } from "./mirror/branch-copies.ts";
 import { MIRROR_REMOTE, MirrorLink } from "./mirror/mirror-link.ts";
@@ -33,6 +33,8 @@ export interface InitOptions extends PolicyChoices {
   readonly dir: string;
   readonly mirrorUrl: string | undefined;
   readonly format: ObjectFormat;
+  /** Command line of this program, for the hooks. */
+  readonly program: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
 }
@@ -76,7 +78,7 @@ export async function initialize(options: InitOptions): Promise<InitReport> {
   repo.close();
   const settingsFile = path.join(gitDir, SETTINGS_FILE);
   if (!fs.existsSync(settingsFile)) systemDisk.create(settingsFile, Buffer.from(SETTINGS_TEXT), true);
-  installHooks(gitDir, ownProgram());
+  installHooks(gitDir, options.program);
   systemDisk.syncDir(gitDir);
   const gate = await Gate.open({
     dir: gitDir,

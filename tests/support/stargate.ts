@@ -26,6 +26,12 @@ import { stargateDir } from "../../src/stargate/settings.ts";
 import { type Scope, TokenStore } from "../../src/stargate/tokens.ts";
 import { tempDir } from "./temp.ts";
 
+/** The gateway's program, run from source. */
+export const STARGATE_PROGRAM: readonly string[] = [
+  process.execPath,
+  path.join(import.meta.dir, "..", "..", "bin", "git-kv-stargate.ts"),
+];
+
 export interface StargateOptions {
   readonly format?: ObjectFormat;
   /** Address of the mirror. */
@@ -65,6 +71,7 @@ export class TestStargate {
         adminKey: undefined,
         ns: "main",
         format: options.format ?? SHA1,
+        program: STARGATE_PROGRAM,
         env,
         clock: systemClock,
       });

@@ -6,6 +6,7 @@ import { KvError } from "../../errors.ts";
 import { objectFormat } from "../../gitwire/object/oid.ts";
 import { parseUrl } from "../../gitwire/transport/url.ts";
 import { parseNamespace } from "../../kv/namespace.ts";
+import { ownProgram } from "../hooks.ts";
 import { type InitReport, initialize, readAdminKey } from "../initialize.ts";
 
 export async function run(context: Context): Promise<void> {
@@ -24,6 +25,7 @@ export async function run(context: Context): Promise<void> {
     adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
     ns: parseNamespace(flags.value("ns") ?? "main"),
     format: objectFormat(flags.value("object-format") ?? "sha1"),
+    program: ownProgram(),
     env,
     clock,
   });
