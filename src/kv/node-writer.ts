@@ -13,6 +13,8 @@ export interface TreeDraft {
   readonly entries: number;
   /** Set where the tree was made by an edit: what from, and the edit. */
   readonly made?: { readonly base: Oid; readonly delta: Buffer };
+  /** Set where an edit left the tree as it was: nothing is to be written then. */
+  readonly same?: Oid;
 }
 
 /** A record that others of its kind are deltas of. */
@@ -73,12 +75,15 @@ export class NodeWriter {
   /** A draft of the tree `base` (its content being `data`) after `edits`. */
   edit(base: Oid, data: Buffer, edits: readonly TreeEdit[]): TreeDraft {
     const edited = editTree(this.format, data, edits);
-    return { data: edited.data, entries: edited.entries, made: { base, delta: edited.delta } };
+    const { entries } = edited;
+    if (edited.data.equals(data)) return { data, entries, same: base };
+    return { data: edited.data, entries, made: { base, delta: edited.delta } };
   }
 
   /** Writes a draft and returns its id. */
   write(draft: TreeDraft): Oid {
-    const { data, made } = draft;
+    const { data, made, same } = draft;
+    if (same !== undefined) return same;
     if (made === undefined || made.delta.length + this.format.rawSize >= data.length)
       return this.#sink.write("tree", data);
     return this.#sink.writeDelta("tree", data, made.base, made.delta);

@@ -4,6 +4,7 @@ import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { formatTime } from "../time.ts";
+import { etagOf } from "./etag.ts";
 import { type Key, keyDigits, keyName, keyText } from "./key.ts";
 import { dataFileNames, findInTrie, trieFileName } from "./ledger-trie.ts";
 import { type Metadata, parseMetadata } from "./record.ts";
@@ -48,6 +49,8 @@ export function readValue(objects: ObjectSource, state: NamespaceState, key: Key
   const data = readAs(objects, file.oid, "blob");
   if (data.length !== meta.size)
     throw new KvError("CORRUPT", `the value of ${JSON.stringify(keyText(key))} has a wrong size`);
+  if (etagOf(data) !== meta.etag)
+    throw new KvError("CORRUPT", `the value of ${JSON.stringify(keyText(key))} is not the one its etag names`);
   return { data, oid: file.oid, meta };
 }
 

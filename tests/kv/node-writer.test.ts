@@ -97,3 +97,18 @@ test("a fresh tree is read back before it is stored anywhere", () => {
   expect(writer.read(oid).equals(draft.data)).toBe(true);
   expect(() => writer.read("2".repeat(40))).toThrow("missing");
 });
+
+test("an edit that changes nothing writes nothing", () => {
+  const objects = new Noting();
+  const writer = new NodeWriter(objects, objects);
+  const oid = objects.write("blob", Buffer.from("x"));
+  const draft = writer.build(Array.from({ length: 200 }, (_, i) => ({ mode: MODE.file, name: `n${i}`, oid })));
+  const root = writer.write(draft);
+  const edit = (name: string, to: Oid | undefined) =>
+    writer.edit(root, draft.data, [{ name, mode: MODE.file, oid: to }]);
+  expect([writer.write(edit("n7", oid)), writer.write(edit("missing", undefined)), objects.sizes]).toEqual([
+    root,
+    root,
+    [],
+  ]);
+});

@@ -95,6 +95,16 @@ describe("nothing changes", () => {
     expect(metadata(model, "a").rev).toBe(1);
   });
 
+  test("of the value, only its labels do, among many keys: its data tree stays the same object", () => {
+    const model = new KvModel();
+    model.commit(Array.from({ length: 600 }, (_, i) => model.set(`k${i}`, "v")));
+    const { data, meta } = model.state!;
+    model.commit([model.set("k7", "v", { labels: { a: "b" } })]);
+    expect(model.state!.data).toBe(data!);
+    expect(model.state!.meta).not.toBe(meta!);
+    expect(metadata(model, "k7")).toMatchObject({ rev: 2, labels: { a: "b" } });
+  });
+
   test("no labels and empty labels are the same", () => {
     const model = new KvModel();
     model.commit([model.set("k", "v", { labels: {} })]);

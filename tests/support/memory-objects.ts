@@ -38,6 +38,7 @@ export class MemoryObjects implements ObjectSource, ObjectSink {
     if (from === undefined || from.kind !== kind) throw new Error(`delta base ${base} is no ${kind} here`);
     if (!applyDelta(from.data, Buffer.from(delta)).equals(Buffer.from(data)))
       throw new Error("the delta does not make the data");
+    if (hashObject(this.format, kind, data) === base) throw new Error("an object cannot be its own base");
     this.deltas++;
     return this.write(kind, data);
   }
