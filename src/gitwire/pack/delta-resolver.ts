@@ -9,6 +9,7 @@
 import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
+import type { GitObject } from "../object/object.ts";
 import { hashObjectRaw, type ObjectKind } from "../object/oid.ts";
 import { applyDelta } from "./delta.ts";
 import type { EntryList } from "./entry-list.ts";
@@ -38,16 +39,20 @@ export class DeltaResolver {
   readonly #heldMax: number;
   readonly #slice = new TimeSlice();
   readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
-  /** Where the entries in the file end. */
-  #end: number;
+  /** Entries that came with the pack, and where they end in the file. */
+  readonly #received: number;
+  readonly #end: number;
+  /** Where the walk under way began. An appended base keeps its data: it may not be in the file yet, or be a delta there. */
+  #root: Frame | undefined;
   #held = 0;
   #made = 0;
   #resolved = 0;
 
-  /** The entries of `list` are in the file `fd` up to `end`. */
+  /** The entries in `list` have come with the pack and are in the file `fd` up to `end`. */
   constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number = HELD_BYTES) {
     this.#list = list;
     this.#fd = fd;
+    this.#received = list.count;
     this.#end = end;
     this.#limits = limits;
     this.#heldMax = heldMax;
@@ -58,10 +63,10 @@ export class DeltaResolver {
     return this.#list.deltaCount - this.#resolved;
   }
 
-  /** Resolves every delta whose chain ends in the first `count` entries, which are those that came with the pack. */
-  async resolveFrom(first: number, count: number): Promise<void> {
+  /** Resolves every delta whose chain ends in the pack. */
+  async resolveReceived(): Promise<void> {
     const list = this.#list;
-    for (let entry = first; entry < count && this.unresolved > 0; entry++) {
+    for (let entry = 0; entry < this.#received && this.unresolved > 0; entry++) {
       const kind = entryKind(list.types[entry]!);
       // An entry that was a delta is walked with its own base; by then it has a kind and nothing left to give out.
       if (kind === undefined || list.deltaOf(entry) >= 0) continue;
@@ -72,14 +77,16 @@ export class DeltaResolver {
     }
   }
 
-  /** Tells that an entry was appended to the file, which now ends at `end`. */
-  appended(end: number): void {
-    this.#end = end;
+  /** Resolves every delta whose chain ends in `entry`, an appended one that stands for the given object. */
+  async resolveBase(entry: number, { kind, data }: GitObject): Promise<void> {
+    const nextRef = this.#list.takeRefChildren(entry);
+    if (nextRef >= 0) await this.#walk(kind, { entry, depth: 0, data, nextOfs: -1, nextRef });
   }
 
   async #walk(kind: ObjectKind, root: Frame): Promise<void> {
     const stack: Frame[] = [root];
-    this.#held = 0;
+    this.#root = root;
+    this.#held = root.data?.length ?? 0;
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
       const delta = this.#nextDelta(top);
       const base = this.#dataOf(top);
@@ -145,7 +152,7 @@ export class DeltaResolver {
   #drop(stack: readonly Frame[]): void {
     for (const frame of stack.slice(0, -1)) {
       if (this.#held <= this.#heldMax / 2) return;
-      if (frame.data === undefined) continue;
+      if (frame.data === undefined || frame.entry >= this.#received) continue;
       this.#held -= frame.data.length;
       frame.data = undefined;
     }
@@ -160,7 +167,7 @@ export class DeltaResolver {
       chain.push(at);
       at = list.deltaBases[delta]!;
     }
-    let data = this.#read(at);
+    let data = at >= this.#received ? this.#root!.data! : this.#read(at);
     for (let link = chain.pop(); link !== undefined; link = chain.pop()) {
       data = this.#apply(link, data);
       this.#made += data.length;
@@ -181,7 +188,7 @@ export class DeltaResolver {
   #read(entry: number): Buffer {
     const list = this.#list;
     const offset = list.offsets[entry]!;
-    const length = (entry + 1 < list.count ? list.offsets[entry + 1]! : this.#end) - offset;
+    const length = (entry + 1 < this.#received ? list.offsets[entry + 1]! : this.#end) - offset;
     const bytes = length <= PAGE_BYTES ? this.#page : Buffer.allocUnsafeSlow(length);
     for (let done = 0; done < length; ) {
       const got = fs.readSync(this.#fd, bytes, done, length - done, offset + done);

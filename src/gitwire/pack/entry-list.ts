@@ -3,9 +3,10 @@
  * grow as entries arrive, so a declared count takes no memory by itself.
  */
 
-import type { ObjectFormat } from "../object/oid.ts";
+import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { withRoom } from "./grow.ts";
+import { entryKind } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 
 export class EntryList {
@@ -25,6 +26,8 @@ export class EntryList {
   #firstChild = new Int32Array(0);
   /** Bases that ref-deltas name, and the first delta of each that still waits; -1 for none. */
   readonly refBases: OidTable;
+  /** Ids that have been set; made when first asked for. */
+  #known: OidTable | undefined;
   #firstByRef = new Int32Array(64).fill(-1);
 
   constructor(format: ObjectFormat) {
@@ -54,6 +57,13 @@ export class EntryList {
       this.ids = grown;
     }
     id.copy(this.ids, at, 0, this.format.rawSize);
+    this.#known?.addRaw(id, 0);
+  }
+
+  /** Whether the object is here; that of a delta is once its id is known. */
+  has(oid: Oid): boolean {
+    this.#known ??= this.#knownIds();
+    return this.#known.has(oid);
   }
 
   /** Number of the entry that starts at `offset`, or -1. */
@@ -110,6 +120,14 @@ export class EntryList {
   /** What the index is to say. */
   indexed(): IndexedObjects {
     return { count: this.count, ids: this.ids, offsets: this.offsets, crcs: this.crcs };
+  }
+
+  #knownIds(): OidTable {
+    const known = new OidTable(this.format, this.count);
+    for (let entry = 0; entry < this.count; entry++) {
+      if (entryKind(this.types[entry]!) !== undefined) known.addRaw(this.ids, entry * this.format.rawSize);
+    }
+    return known;
   }
 
   #addDelta(entry: number, next: number): number {

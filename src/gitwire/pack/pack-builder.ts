@@ -9,7 +9,7 @@ import type { ObjectSink } from "../object/object.ts";
 import { hashObject, newHasher, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { withRoom } from "./grow.ts";
-import { ENTRY, type EntryType, encodeOfsDistance, encodeTypeSize, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
+import { ENTRY, type EntryType, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 import { Spill } from "./spill.ts";
 import { deflate } from "./zlib.ts";
@@ -111,7 +111,8 @@ export class PackBuilder implements ObjectSink {
     const index = this.#table.add(oid);
     if (index < before) return oid;
     const depth = local < 0 ? 1 : this.#depths[local]! + 1;
-    if (depth > MAX_DEPTH) {
+    // What others here are deltas of is written whole: as a delta it could come to lie below itself.
+    if (depth > MAX_DEPTH || this.#bases.has(oid)) {
       this.#append(kindType(kind), data, 0, undefined, 0);
     } else if (local >= 0 && this.#ofsDelta) {
       this.#append(ENTRY.ofsDelta, delta, this.#position - this.#offsets[local]!, undefined, depth);
@@ -185,7 +186,7 @@ export class PackBuilder implements ObjectSink {
   #append(type: EntryType, data: Uint8Array, distance: number, base: Oid | undefined, depth: number): void {
     this.#changes++;
     const index = this.#table.size - 1;
-    const end = encodeEntryHeader(this.format, type, data.length, distance, base);
+    const end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
     const header = head.subarray(0, end);
     const stream = type === ENTRY.ofsDelta || type === ENTRY.refDelta ? deflate(data, STORED_DELTA) : deflate(data);
     this.#offsets = withRoom(this.#offsets, index);
@@ -200,20 +201,6 @@ export class PackBuilder implements ObjectSink {
 }
 
 const head = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
-
-/** Writes a whole entry header into {@link head}; returns its length. */
-function encodeEntryHeader(
-  format: ObjectFormat,
-  type: EntryType,
-  size: number,
-  distance: number,
-  base: Oid | undefined,
-): number {
-  const end = encodeTypeSize(head, 0, type, size);
-  if (type === ENTRY.ofsDelta) return encodeOfsDistance(head, end, distance);
-  if (type === ENTRY.refDelta) return end + head.write(base!, end, format.rawSize, "hex");
-  return end;
-}
 
 /** The twelve bytes a pack of `count` objects starts with. */
 export function packHeader(count: number): Buffer {

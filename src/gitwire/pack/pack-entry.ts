@@ -12,7 +12,7 @@
  */
 
 import { KvError } from "../../errors.ts";
-import type { ObjectFormat, ObjectKind } from "../object/oid.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 
 /** Type numbers of pack entries. */
 export const ENTRY = { commit: 1, tree: 2, blob: 3, tag: 4, ofsDelta: 6, refDelta: 7 } as const;
@@ -115,4 +115,19 @@ export function encodeOfsDistance(out: Buffer, at: number, distance: number): nu
   let next = at;
   for (let i = reversed.length - 1; i >= 0; i--) out[next++] = reversed[i]!;
   return next;
+}
+
+/** Writes a whole entry header at the start of `out`: `distance` for an ofs-delta, `base` for a ref-delta; returns its length. */
+export function encodeEntryHeader(
+  out: Buffer,
+  format: ObjectFormat,
+  type: EntryType,
+  size: number,
+  distance: number,
+  base: Oid | undefined,
+): number {
+  const end = encodeTypeSize(out, 0, type, size);
+  if (type === ENTRY.ofsDelta) return encodeOfsDistance(out, end, distance);
+  if (type === ENTRY.refDelta) return end + out.write(base!, end, format.rawSize, "hex");
+  return end;
 }

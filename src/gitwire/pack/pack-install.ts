@@ -7,14 +7,16 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { atOnce } from "../../time-slice.ts";
-import type { GitObject, ObjectSource } from "../object/object.ts";
-import { newHasher, type ObjectFormat, type Oid } from "../object/oid.ts";
+import { newHasher, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
+import { OidTable } from "../object/oid-table.ts";
+import { EntryWriter } from "./entry-writer.ts";
 import { withRoom } from "./grow.ts";
 import { type FinishedPack, packHeader } from "./pack-builder.ts";
-import { encodeTypeSize, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import { type IndexedObjects, writePackIndex } from "./pack-index-writer.ts";
 import { createTemp, fsyncDir, type TempFile, writeAll } from "./temp-file.ts";
-import { deflate } from "./zlib.ts";
+import { BaseCopier, type BaseSink, type BaseSource, findEnds, placesOf } from "./thin-bases.ts";
+
+const REHASH_BYTES = 256 * 1024;
 
 /** The two files of a pack. */
 export interface PackPaths {
@@ -61,7 +63,7 @@ export function* installPack(
 export function storeFinishedPack(
   dir: string,
   pack: FinishedPack,
-  source: ObjectSource,
+  source: BaseSource,
   options: { fsync: boolean },
 ): PackPaths | undefined {
   if (pack.objectCount === 0) return undefined;
@@ -86,65 +88,108 @@ function writeWhole(fd: number, pack: FinishedPack): Stored {
 }
 
 /** Writes the pack with the bases it lacks at its end, and the header and trailer that this takes. */
-function writeCompleted(fd: number, pack: FinishedPack, source: ObjectSource): Stored {
+function writeCompleted(fd: number, pack: FinishedPack, source: BaseSource): Stored {
   const { format, missingBases } = pack;
-  const header = packHeader(pack.objectCount + missingBases.length);
+  const places = placesOf(source, missingBases);
+  const found = new Set(places.map(({ oid }) => oid));
+  const missing = missingBases.find((oid) => !found.has(oid));
+  if (missing !== undefined) throw new KvError("BAD_OBJECT", `${missing}, the base of a delta, is missing`);
+  findEnds(places);
+  // Most bases are one entry each; where some are more, the count was wrong and so was the hash.
+  const expected = pack.objectCount + missingBases.length;
   const hasher = newHasher(format);
-  let position = 0;
-  const write = (bytes: Buffer): void => {
-    hasher.update(bytes);
-    writeAll(fd, bytes);
-    position += bytes.length;
-  };
-  write(header);
-  for (const chunk of pack.entries()) write(chunk);
-  const appended = new AppendedObjects(format, pack.objects);
-  for (const base of missingBases) {
-    const object = source.read(base);
-    if (object === undefined) throw new KvError("BAD_OBJECT", `${base}, the base of a delta, is missing`);
-    const entry = wholeEntry(object);
-    appended.add(base, position, entry);
-    write(entry);
-  }
-  const checksum = hasher.digest() as Buffer;
-  writeAll(fd, checksum);
-  return { objects: appended.objects(), checksum };
+  const grown = new GrownPack(new EntryWriter(fd, 0, hasher), pack, expected);
+  const copier = new BaseCopier(source, grown);
+  for (const place of places) copier.add(place);
+  const end = grown.finish();
+  const { count } = grown;
+  const checksum = count === expected ? (hasher.digest() as Buffer) : atOnce(rehashPack(fd, format, count, end));
+  writeAll(fd, checksum, end);
+  return { objects: grown.objects(), checksum };
 }
 
-/** The entry of an object stored whole. */
-export function wholeEntry(object: GitObject): Buffer {
-  const head = Buffer.allocUnsafe(MAX_ENTRY_HEADER);
-  const end = encodeTypeSize(head, 0, kindType(object.kind), object.data.length);
-  return Buffer.concat([head.subarray(0, end), deflate(object.data)]);
+/**
+ * Corrects the number of entries in the header of the pack in `fd`, whose entries end at `end`; returns its new checksum.
+ * Yields now and then.
+ */
+export function* rehashPack(fd: number, format: ObjectFormat, count: number, end: number): Generator<void, Buffer> {
+  writeAll(fd, packHeader(count), 0);
+  const hasher = newHasher(format);
+  const buffer = Buffer.allocUnsafeSlow(REHASH_BYTES);
+  for (let at = 0; at < end; ) {
+    const got = fs.readSync(fd, buffer, 0, Math.min(buffer.length, end - at), at);
+    if (got === 0) throw new KvError("IO", "the temporary pack was cut short");
+    hasher.update(buffer.subarray(0, got));
+    at += got;
+    yield;
+  }
+  return hasher.digest() as Buffer;
 }
 
 /** A pack's objects and further ones at its end. */
-class AppendedObjects {
-  readonly #format: ObjectFormat;
+class GrownPack implements BaseSink {
+  readonly format: ObjectFormat;
+  readonly #writer: EntryWriter;
+  readonly #first: IndexedObjects;
+  #held: OidTable | undefined;
   #count: number;
   #ids: Buffer[];
   #offsets: Float64Array;
   #crcs: Uint32Array;
 
-  constructor(format: ObjectFormat, first: IndexedObjects) {
-    this.#format = format;
-    this.#count = first.count;
-    this.#ids = [first.ids.subarray(0, first.count * format.rawSize)];
-    this.#offsets = first.offsets.slice(0, first.count);
-    this.#crcs = first.crcs.slice(0, first.count);
+  /** Writes `pack` to `writer` with a header that declares `expected` entries. */
+  constructor(writer: EntryWriter, pack: FinishedPack, expected: number) {
+    const { count, ids, offsets, crcs } = pack.objects;
+    this.format = pack.format;
+    this.#writer = writer;
+    this.#first = pack.objects;
+    this.#count = count;
+    this.#ids = [ids.subarray(0, count * pack.format.rawSize)];
+    this.#offsets = offsets.slice(0, count);
+    this.#crcs = crcs.slice(0, count);
+    writer.write(packHeader(expected));
+    for (const chunk of pack.entries()) writer.write(chunk);
   }
 
-  add(oid: Oid, offset: number, entry: Buffer): void {
-    this.#offsets = withRoom(this.#offsets, this.#count);
-    this.#crcs = withRoom(this.#crcs, this.#count);
-    this.#offsets[this.#count] = offset;
-    this.#crcs[this.#count] = Bun.hash.crc32(entry);
+  get count(): number {
+    return this.#count;
+  }
+
+  get position(): number {
+    return this.#writer.position;
+  }
+
+  has(oid: Oid): boolean {
+    this.#held ??= tableOf(this.format, this.#first);
+    return this.#held.has(oid);
+  }
+
+  append(oid: Oid, _kind: ObjectKind, header: Buffer, stream: Buffer): number {
+    const number = this.#count++;
+    this.#offsets = withRoom(this.#offsets, number);
+    this.#crcs = withRoom(this.#crcs, number);
+    this.#offsets[number] = this.position;
+    this.#crcs[number] = Bun.hash.crc32(stream, Bun.hash.crc32(header));
     this.#ids.push(Buffer.from(oid, "hex"));
-    this.#count++;
+    this.#writer.write(header);
+    this.#writer.write(stream);
+    return number;
+  }
+
+  /** Writes what is left; returns where the entries end. */
+  finish(): number {
+    this.#writer.flush();
+    return this.position;
   }
 
   objects(): IndexedObjects {
-    const ids = Buffer.concat(this.#ids, this.#count * this.#format.rawSize);
+    const ids = Buffer.concat(this.#ids, this.#count * this.format.rawSize);
     return { count: this.#count, ids, offsets: this.#offsets, crcs: this.#crcs };
   }
+}
+
+function tableOf(format: ObjectFormat, { count, ids }: IndexedObjects): OidTable {
+  const table = new OidTable(format, count);
+  for (let i = 0; i < count; i++) table.addRaw(ids, i * format.rawSize);
+  return table;
 }

@@ -30,9 +30,9 @@ export interface ObjectStoreOptions {
   readonly cacheBytes?: number;
 }
 
-/** Where an object is stored. */
+/** Where an object is stored; `position` is its place in the pack's index. */
 export type ObjectLocation =
-  | { readonly kind: "packed"; readonly pack: Pack; readonly offset: number }
+  | { readonly kind: "packed"; readonly pack: Pack; readonly offset: number; readonly position: number }
   | { readonly kind: "loose"; readonly objectsDir: string };
 
 /** One object folder. */
@@ -197,10 +197,10 @@ export class ObjectStore implements ObjectSource {
     try {
       if (!this.#open.has(pack)) this.#makeRoom(pack);
       return this.#tolerant(() => {
-        const offset = pack.findRaw(raw, 0);
-        if (offset < 0) return undefined;
+        const position = pack.index.findRaw(raw, 0);
+        if (position < 0) return undefined;
         if (this.#recent?.pack !== pack) this.#recent = { pack, folder };
-        return use({ kind: "packed", pack, offset });
+        return use({ kind: "packed", pack, offset: pack.index.offset(position), position });
       });
     } catch (error) {
       if (!isMissing(error)) throw error;

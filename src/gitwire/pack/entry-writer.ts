@@ -1,0 +1,48 @@
+/** Bytes on their way to the end of a pack's file: small pieces are collected and written in large ones. */
+
+import { writeAll } from "./temp-file.ts";
+
+const BUFFER_BYTES = 512 * 1024;
+
+export class EntryWriter {
+  readonly #fd: number;
+  readonly #hasher: Bun.CryptoHasher | undefined;
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  #length = 0;
+  /** Offset in the file of the buffer's first byte. */
+  #start: number;
+
+  /** Writes to `fd` from `position` on; `hasher` is given everything that is written. */
+  constructor(fd: number, position: number, hasher?: Bun.CryptoHasher) {
+    this.#fd = fd;
+    this.#start = position;
+    this.#hasher = hasher;
+  }
+
+  /** Where the next byte goes. */
+  get position(): number {
+    return this.#start + this.#length;
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#length + bytes.length > BUFFER_BYTES) this.flush();
+    if (bytes.length > BUFFER_BYTES / 2) {
+      this.#store(bytes);
+      return;
+    }
+    this.#buffer.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** Everything written so far is in the file afterwards. */
+  flush(): void {
+    if (this.#length > 0) this.#store(this.#buffer.subarray(0, this.#length));
+    this.#length = 0;
+  }
+
+  #store(bytes: Uint8Array): void {
+    this.#hasher?.update(bytes);
+    writeAll(this.#fd, bytes, this.#start);
+    this.#start += bytes.length;
+  }
+}
