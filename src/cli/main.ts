@@ -5,11 +5,11 @@ import type { Program } from "./command.ts";
 import { run } from "./runner.ts";
 
 /**
- * Runs `program` with the arguments of this process and ends the process.
+ * Runs `program` with `argv` (without the executable; those of this process) and ends the process.
  *
  * The first SIGINT or SIGTERM asks the verb to end, so that locks and temporary files go; the second ends at once.
  */
-export async function main(program: Program): Promise<never> {
+export async function main(program: Program, argv: readonly string[] = process.argv.slice(2)): Promise<never> {
   const controller = new AbortController();
   const stop = (signal: string): void => {
     if (controller.signal.aborted) process.exit(EXIT.interrupted);
@@ -17,5 +17,5 @@ export async function main(program: Program): Promise<never> {
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
-  process.exit(await run(program, { argv: process.argv.slice(2), env: process.env, signal: controller.signal }));
+  process.exit(await run(program, { argv, env: process.env, signal: controller.signal }));
 }
