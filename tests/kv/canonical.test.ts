@@ -141,4 +141,49 @@ describe.each([SHA1, SHA256])("canonical trees in a $name repository", (format) 
       "kv.json",
     ]);
   }, 60_000);
+
+  test("expiry and labels come and go: the kv-index is still a function of the keys' states alone", () => {
+    const rng = random("states");
+    const keys = keyPool(rng, 900);
+    const model = new KvModel(format);
+    const suffixes = new Map<string, string>();
+    const values = new Map<string, string>();
+    for (let round = 0; round < 12; round++) {
+      const operations: Operation[] = [];
+      for (const key of rng.shuffle(keys).slice(0, rng.pick([1, 60, 500]))) {
+        const expires = rng.int(2) === 0 ? 1_700_000_000 + rng.int(5) : undefined;
+        if (values.has(key) && rng.int(4) === 0) {
+          operations.push(model.del(key));
+          suffixes.set(key, ".del");
+          values.delete(key);
+          continue;
+        }
+        // The same few values again and again: often only the labels or the expiry are new, or nothing is.
+        const value = `v${rng.int(2)}`;
+        const labels = rng.int(2) === 0 ? { l: String(rng.int(2)) } : undefined;
+        operations.push(model.set(key, value, { ...(expires && { expires }), ...(labels && { labels }) }));
+        suffixes.set(key, expires === undefined ? ".ref" : `@${expires}.ref`);
+        values.set(key, value);
+      }
+      model.commit(operations);
+      const { data, meta, ledger } = model.state!;
+      const found = new Map([...model.files(ledger.indexTree)].map(([path, oid]) => [path.split("/").at(-1)!, oid]));
+      const place = (text: string, fileName: string, oid: Oid): OracleFile => ({
+        key: utf8ToByteString(text),
+        fileName,
+        oid,
+      });
+      const index = [...suffixes].map(([text, suffix]) => {
+        const fileName = keyName(utf8ToByteString(text)) + suffix;
+        return place(text, fileName, found.get(fileName)!);
+      });
+      expect(found.size).toBe(index.length);
+      expect(ledger.indexTree).toBe(oracleIndex(model.objects, index));
+      const live = [...values].map(([text, value]) =>
+        place(text, keyName(utf8ToByteString(text)), model.objects.write("blob", Buffer.from(value))),
+      );
+      expect(data).toBe(oracleTrie(model.objects, live));
+      expect(model.files(meta).size).toBe(live.length);
+    }
+  }, 60_000);
 });

@@ -1,0 +1,78 @@
+/** Which state a clone reads: its own or the fetched one, whichever is newer. */
+
+import { describe, expect, test } from "bun:test";
+import { KvError } from "../../src/errors.ts";
+import type { Oid } from "../../src/gitwire/object/oid.ts";
+import { indexParent, type NamespaceState, newestState, readState, requireState, stateAt } from "../../src/kv/state.ts";
+import { KvModel } from "../support/kv-model.ts";
+
+const model = new KvModel();
+const states: NamespaceState[] = [];
+for (const value of ["1", "2", "3"]) {
+  model.commit([model.set("k", value)]);
+  states.push(model.state!);
+}
+const { objects } = model;
+const [first, second, third] = states as [NamespaceState, NamespaceState, NamespaceState];
+
+function refs(own: NamespaceState | undefined, tracked: NamespaceState | undefined) {
+  const all = new Map<string, Oid>();
+  for (const [root, state] of [
+    ["refs/", own],
+    ["refs/kv-remotes/origin/", tracked],
+  ] as const) {
+    if (state === undefined) continue;
+    all.set(`${root}kv/main`, state.ledger.oid);
+    all.set(`${root}kv-index/main`, state.index!);
+  }
+  return { resolve: (name: string) => all.get(name) };
+}
+
+const newest = (own?: NamespaceState, tracked?: NamespaceState): number | undefined =>
+  newestState(objects, refs(own, tracked), "main", "origin")?.ledger.seq;
+
+describe("the newest state", () => {
+  test("is the one with the higher sequence", () => {
+    expect([newest(), newest(first), newest(undefined, first)]).toEqual([undefined, 1, 1]);
+    expect([newest(second, first), newest(first, second), newest(third, third)]).toEqual([2, 2, 3]);
+  });
+
+  test("is the own one where both are as new", () => {
+    const other = new KvModel();
+    other.commit([other.set("k", "other")]);
+    for (const [oid, object] of other.objects.objects) objects.objects.set(oid, object);
+    const state = newestState(objects, refs(first, other.state), "main", "origin");
+    expect(state?.ledger.oid).toBe(first.ledger.oid);
+  });
+
+  test("of another namespace or remote is not looked at", () => {
+    expect(newestState(objects, refs(first, second), "other", "origin")).toBeUndefined();
+    expect(newestState(objects, refs(first, second), "main", "upstream")?.ledger.seq).toBe(1);
+    expect(() => requireState(objects, refs(first, second), "other", "origin")).toThrow(
+      "namespace 'other' is not in this repository",
+    );
+  });
+});
+
+test("a state is read from its two commits, without the tries", () => {
+  objects.reads = { blob: 0, tree: 0, commit: 0, tag: 0 };
+  const state = readState(objects, refs(third, undefined), "main")!;
+  expect(state).toEqual(third);
+  expect(objects.reads).toEqual({ blob: 0, tree: 1, commit: 1, tag: 0 });
+});
+
+test("a kv-index that is not the ledger's is CORRUPT before anything is built on it", () => {
+  expect(indexParent(objects, third)).toBe(third.index!);
+  for (const index of [second.index, undefined]) {
+    const state = stateAt(objects, third.ledger.oid, index);
+    expect(() => indexParent(objects, state)).toThrow(KvError);
+    expect(() => indexParent(objects, state)).toThrow("not the one its ledger names");
+  }
+});
+
+test("a ref at something else is an error, not an empty namespace", () => {
+  const blob = objects.write("blob", Buffer.from("x"));
+  for (const oid of [blob, first.index!, "1".repeat(40)]) {
+    expect(() => readState(objects, { resolve: () => oid }, "main")).toThrow(KvError);
+  }
+});
