@@ -1,5 +1,5 @@
 /**
- * Making an admitted push last, in an order that a crash at any instruction cannot break (docs/design/accept-order.md):
+ * Making an admitted push last, in an order that a crash at any instruction cannot break (docs/design/030-order-of-an-accept.md):
  *
  *     objects fsynced in quarantine -> refs locked -> journal row fsynced -> objects moved in -> refs moved, all by one rename
  *     -> row marked
@@ -17,15 +17,14 @@ import type { NewEntry } from "./journal.ts";
 /** What is accepted; the rest of the journal's row is known here. */
 export type Accepted = Omit<NewEntry, "acceptedAt" | "quarantine">;
 
+/** The push, and a last look under the locks: from there to the moved refs nothing else runs in this process. */
+export type AcceptedPush = Pick<Push, "quarantine" | "objects"> & { readonly recheck?: () => void };
+
 /**
  * Accepts. Throws CAS_CONFLICT, LOCKED, REF_INVALID or STORAGE: no ref has moved then, or (once the row is written) the gate
  * has stopped and start-up decides.
  */
-export async function accept(
-  gate: Gate,
-  accepted: Accepted,
-  push: Pick<Push, "quarantine" | "objects">,
-): Promise<void> {
+export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush): Promise<void> {
   gate.requireSound();
   const { quarantine, objects } = push;
   // Should this fail, the files are thrown away with the quarantine, never synced again.
@@ -34,6 +33,12 @@ export async function accept(
   const changes = accepted.updates.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid, newOid }));
   const refs = gate.repo.refs.begin(changes, { objects });
   await refs.prepare();
+  try {
+    push.recheck?.();
+  } catch (error) {
+    refs.abort();
+    throw error;
+  }
   gate.onStage("locked");
   const id = writeRow(gate, refs, { ...accepted, acceptedAt: gate.clock.now(), quarantine: quarantine?.dir });
   gate.onStage("journaled");

@@ -141,10 +141,23 @@ class PushHost implements ReceivePackHost {
     });
     const { txn, seq } = commit;
     const updates = [ledger, index];
-    await accept(gate, { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name }, push);
+    await accept(
+      gate,
+      { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name },
+      { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(inForce?.oid) },
+    );
     const ms = gate.clock.now() - this.#started;
     gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, ms });
     return acceptAll(push.commands);
+  }
+
+  /** Policies do not wait for transactions: one may have taken force since this one was checked. */
+  #requirePolicy(judgedBy: Oid | undefined): void {
+    const oid = this.#gate.policy()?.oid;
+    if (oid === judgedBy) return;
+    throw new KvError("POLICY_STALE", `the policy changed to ${oid ?? "-"} meanwhile`, {
+      hint: "fetch, then write again",
+    });
   }
 
   async #applyPolicy(command: PushIntent["commands"][number], push: Push): Promise<readonly RefResult[]> {

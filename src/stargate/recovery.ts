@@ -1,5 +1,5 @@
 /**
- * Start-up: finishes or drops what a crash left half done (docs/design/accept-order.md).
+ * Start-up: finishes or drops what a crash left half done (docs/design/030-order-of-an-accept.md).
  *
  * A journal row is written when the objects are on disk in their quarantine and the refs are locked. So each row that is not
  * known to be done is in one of these states: its refs have moved (then only the mark is missing), or they are where they

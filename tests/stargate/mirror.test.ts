@@ -19,7 +19,7 @@ import { loadSettings } from "../../src/stargate/settings.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
-import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
+import { policyPush, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 
 const running: TestStargate[] = [];
@@ -196,6 +196,20 @@ describe("mirroring", () => {
     isDown = false;
     await until(() => refOf(mirror, "refs/kv-mirror/main") === second, "the second", 10_000);
   }, 20_000);
+
+  test("publishes the ledger as a branch where the policy says so, and keeps that branch to itself", async () => {
+    const mirror = host();
+    const first = await start(mirror);
+    await first.client.set({ a: "1" });
+    const admin = new TestClient(first.stargate.dir, first.stargate.loginUrl(first.stargate.token("admin")));
+    const policy = policyPush(admin, "version: 1\nmirror: { publish_branch: true }\n");
+    expect(verdict(await admin.push(policy))).toBe("ok");
+    const ledger = await first.client.set({ b: "1" });
+    await until(() => refOf(mirror, "refs/heads/kv/main") === ledger, "the branch");
+    expect(refOf(first.stargate.dir, "refs/heads/kv/main")).toBe("");
+    const branch = { ref: "refs/heads/kv/main", oldOid: first.client.repo.format.zeroOid, newOid: ledger };
+    expect(verdict(await first.client.push({ commands: [branch] }))).toBe("REF_FORBIDDEN");
+  });
 
   test("a mirror with commits of its own is not touched, and is said to have diverged", async () => {
     const mirror = host();

@@ -13,7 +13,7 @@ import { FLUSH } from "../../src/gitwire/protocol/pkt-line.ts";
 import { encodePushRequest } from "../../src/gitwire/protocol/receive-commands.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
-import { type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 
 let stargate: TestStargate;
 let client: TestClient;
@@ -41,9 +41,9 @@ function contents(): string {
 }
 
 /** Rewrites the ledger commit's message or parents, with the kv-index commit left as it is. */
-function withLedger(planned: Planned, edit: (text: string) => string): Planned {
+function withLedger(planned: Planned, edit: (text: string) => string, dir = stargate.dir): Planned {
   const pack = new PackBuilder(client.repo.format);
-  const source = reader(planned);
+  const source = reader(planned, dir);
   copyAll(planned, pack, source);
   const text = source(planned.ledger).toString("utf8");
   const ledger = pack.write("commit", Buffer.from(edit(text)));
@@ -56,10 +56,10 @@ function withLedger(planned: Planned, edit: (text: string) => string): Planned {
 }
 
 /** Objects of the planned pack, or of the repository. */
-function reader(planned: Planned): (oid: Oid) => Buffer {
-  const dir = fs.mkdtempSync(path.join(stargate.dir, "..", "plan-"));
+function reader(planned: Planned, repo = stargate.dir): (oid: Oid) => Buffer {
+  const dir = fs.mkdtempSync(path.join(repo, "..", "plan-"));
   git(dir, "init", "-q", "--bare", `--object-format=${client.repo.format.name}`);
-  fs.writeFileSync(path.join(dir, "objects/info/alternates"), `${path.join(stargate.dir, "objects")}\n`);
+  fs.writeFileSync(path.join(dir, "objects/info/alternates"), `${path.join(repo, "objects")}\n`);
   const pack = Buffer.concat([...planned.pack.finish().chunks()]);
   const run = tryGit(dir, ["index-pack", "--stdin", "--fix-thin"], { input: pack });
   if (run.status !== 0) throw new Error(run.stderr);
@@ -429,48 +429,54 @@ describe("broken packs", () => {
 describe("the policy ref", () => {
   test("takes an admin's next valid policy, and then transactions must name it", async () => {
     const admin = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
-    const { format } = admin.repo;
-    const old = git(stargate.dir, "rev-parse", POLICY_REF);
-    const next = (text: string, parents: Oid[] = [old]): Pick<Planned, "commands" | "pack"> & { oid: Oid } => {
-      const pack = new PackBuilder(format);
-      const blob = pack.write("blob", Buffer.from(text));
-      const tree = pack.write("tree", encodeTree(format, [{ mode: MODE.file, name: "policy.yaml", oid: blob }]));
-      const who = { name: "A", email: "a@b", seconds: 1, offset: 0 };
-      const oid = pack.write(
-        "commit",
-        encodeCommit({ tree, parents, author: who, committer: who, message: "policy\n" }),
-      );
-      return { commands: [{ ref: POLICY_REF, oldOid: old, newOid: oid }], pack, oid };
-    };
     const good = "version: 1\nnamespaces: { main: { max_value_inline: 10B } }\n";
-    expect(verdict(await client.push(next(good)))).toBe("FORBIDDEN");
-    expect(verdict(await admin.push(next("version: 7\n")))).toBe("POLICY_UNTRUSTED");
-    expect(verdict(await admin.push(next(good, [])))).toBe("NOT_FAST_FORWARD");
+    expect(verdict(await client.push(policyPush(admin, good)))).toBe("FORBIDDEN");
+    expect(verdict(await admin.push(policyPush(admin, "version: 7\n")))).toBe("POLICY_UNTRUSTED");
+    expect(verdict(await admin.push(policyPush(admin, good, [])))).toBe("NOT_FAST_FORWARD");
     const planned = client.plan({ before: "1" });
-    expect(verdict(await admin.push(next(good)))).toBe("ok");
+    const policy = policyPush(admin, good);
+    expect(verdict(await admin.push(policy))).toBe("ok");
+    expect(verdict(await admin.push(policy))).toBe("ok");
     expect(verdict(await client.push(planned))).toBe("POLICY_STALE");
     expect(verdict(await client.push(client.plan({ now: "12345678901" })))).toBe("VALUE_TOO_LARGE");
     await client.set({ now: "1234567890" });
   });
 
+  test("one that takes force while a transaction is checked stops that transaction", async () => {
+    let meanwhile = async (): Promise<void> => {};
+    const other = await TestStargate.start({
+      onStage: (stage) => {
+        if (stage === "synced") void meanwhile();
+      },
+    });
+    const one = new TestClient(other.dir, other.loginUrl(other.token()));
+    await one.set({ a: "1" });
+    const before = git(other.dir, "rev-parse", "refs/kv/main");
+    const { commands, pack } = policyPush(one, "version: 1\n");
+    one.repo.objects.writePack(pack.finish());
+    // After the checks, before the locks.
+    meanwhile = async () => fs.writeFileSync(path.join(other.dir, POLICY_REF), `${commands[0]!.newOid}\n`);
+    fs.mkdirSync(path.dirname(path.join(other.dir, POLICY_REF)), { recursive: true });
+    expect(verdict(await one.push(one.plan({ b: "1" })))).toBe("POLICY_STALE");
+    expect(git(other.dir, "rev-parse", "refs/kv/main")).toBe(before);
+    meanwhile = async () => {};
+    await one.set({ b: "1" });
+    await other.stop();
+  });
+
   test("one that requires signatures shuts the door: unsigned is refused, and what is signed cannot be verified yet", async () => {
     const other = await TestStargate.start();
     const admin = new TestClient(other.dir, other.loginUrl(other.token("admin")));
-    const { format } = admin.repo;
-    const pack = new PackBuilder(format);
-    const blob = pack.write(
-      "blob",
-      Buffer.from("version: 1\nnamespaces: { main: { require_signed_commits: true } }\n"),
-    );
-    const tree = pack.write("tree", encodeTree(format, [{ mode: MODE.file, name: "policy.yaml", oid: blob }]));
-    const who = { name: "A", email: "a@b", seconds: 1, offset: 0 };
-    const old = git(other.dir, "rev-parse", POLICY_REF);
-    const oid = pack.write(
-      "commit",
-      encodeCommit({ tree, parents: [old], author: who, committer: who, message: "p\n" }),
-    );
-    expect(verdict(await admin.push({ commands: [{ ref: POLICY_REF, oldOid: old, newOid: oid }], pack }))).toBe("ok");
+    const strict =
+      "version: 1\nstargate: { admins: [ssh-ed25519 AAAA a] }\nnamespaces: { main: { require_signed_commits: true } }\n";
+    expect(verdict(await admin.push(policyPush(admin, strict)))).toBe("ok");
     expect(verdict(await admin.push(admin.plan({ a: "1" })))).toBe("UNSIGNED");
+    const signed = admin.plan({ a: "1" });
+    const lines = "gpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n";
+    expect(
+      verdict(await admin.push(withLedger(signed, (text) => text.replace("\n\n", `\n${lines}\n`), other.dir))),
+    ).toBe("BAD_SIGNATURE");
+    expect(verdict(await admin.push(policyPush(admin, "version: 1\n")))).toBe("POLICY_UNTRUSTED");
     await admin.set({ a: "1" }, "elsewhere");
     await other.stop();
   });

@@ -4,8 +4,9 @@ import * as path from "node:path";
 import { utf8ToByteString } from "../../src/bytes.ts";
 import { systemClock } from "../../src/clock.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
-import type { Ident } from "../../src/gitwire/object/commit.ts";
+import { encodeCommit, type Ident } from "../../src/gitwire/object/commit.ts";
 import { type ObjectFormat, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import type { PushCommand } from "../../src/gitwire/protocol/receive-commands.ts";
 import { type PushResult, sendPack } from "../../src/gitwire/protocol/send-pack.ts";
@@ -214,4 +215,24 @@ export function verdict(result: PushResult): string {
     ),
   );
   return [...codes].join(" | ");
+}
+
+/** A push of the next policy, on the one in force unless other parents are given. */
+export function policyPush(client: TestClient, text: string, parents?: readonly Oid[]): Omit<Planned, "txn"> {
+  const { format, refs } = client.repo;
+  const old = refs.resolve(POLICY_REF);
+  const pack = new PackBuilder(format);
+  const blob = pack.write("blob", Buffer.from(text));
+  const tree = pack.write("tree", encodeTree(format, [{ mode: MODE.file, name: "policy.yaml", oid: blob }]));
+  const newOid = pack.write(
+    "commit",
+    encodeCommit({
+      tree,
+      parents: parents ?? (old === undefined ? [] : [old]),
+      author: WHO,
+      committer: WHO,
+      message: "policy\n",
+    }),
+  );
+  return { commands: [{ ref: POLICY_REF, oldOid: old ?? format.zeroOid, newOid }], pack, ledger: newOid };
 }
