@@ -7,6 +7,7 @@ import { type Oid, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE, type TreeEntry } from "../../src/gitwire/object/tree.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { keyDigits, keyName } from "../../src/kv/key.ts";
+import type { SetOperation } from "../../src/kv/operation.ts";
 import { encodeMetadata } from "../../src/kv/record.ts";
 import { type ReplayLimits, replayTransaction } from "../../src/kv/replay.ts";
 import type { NamespaceState } from "../../src/kv/state.ts";
@@ -181,6 +182,35 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
     expect(forged(deleted)).toBe("REPLAY_MISMATCH");
   });
 
+  test("a writer that lies everywhere alike", () => {
+    const lie = (change: Partial<Omit<SetOperation, "value">> & { value?: object }, key = "lie"): string | string[] => {
+      const liar = new KvModel(format);
+      for (const [oid, object] of objects.objects) liar.objects.objects.set(oid, object);
+      liar.state = base;
+      const operation = liar.set(key, "value") as SetOperation;
+      liar.commit([{ ...operation, ...change, value: { ...operation.value, ...change.value } }]);
+      return replay(liar, base, liar.state!);
+    };
+    expect(lie({})).toEqual(["set lie 1"]);
+    expect(lie({ expires: 253_402_300_799 })).toEqual(["set lie 1"]);
+    const lies: [Parameters<typeof lie>[0], string][] = [
+      [{ value: { size: 6 } }, "REPLAY_MISMATCH"],
+      [{ value: { etag: etagOf(Buffer.from("other")) } }, "REPLAY_MISMATCH"],
+      [{ value: { ctype: "none" } }, "REPLAY_MISMATCH"],
+      [{ value: { ctype: "" } }, "REPLAY_MISMATCH"],
+      [{ value: { type: "chunked" } }, "UNSUPPORTED"],
+      [{ value: { oid: blob("x".repeat(5000)) } }, "VALUE_TOO_LARGE"],
+      [{ value: { oid: base.ledger.tree } }, "BAD_OBJECT"],
+      [{ expires: 253_402_300_800 }, "REPLAY_MISMATCH"],
+      [{ expires: Number.MAX_SAFE_INTEGER }, "REPLAY_MISMATCH"],
+      [{ labels: { a: "v".repeat(1025) } }, "REPLAY_MISMATCH"],
+      [{ labels: { "": "v" } }, "REPLAY_MISMATCH"],
+    ];
+    for (const [change, code] of lies) expect([change, lie(change)]).toEqual([change, code]);
+    for (const key of ["x".repeat(1025), "x\u0001", "\u007f"])
+      expect([key, lie({}, key)]).toEqual([key, "KEY_INVALID"]);
+  });
+
   test("a value set anew without a change", () => {
     const again = (files: Files): void => {
       const json = text(files.get(metaPath)!.oid).replace('"rev":1', '"rev":2');
@@ -228,6 +258,11 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
         expect([mode, path, forged(change)]).toEqual([mode, path, "KEY_INVALID"]);
       }
     }
+    const untouched = [...filesOf(objects, base.ledger.tree).keys()].find((path) => /^data\/.*\/k1$/.test(path))!;
+    const executable = (files: Files): void => {
+      files.set(untouched, file(files.get(untouched)!.oid, MODE.executable));
+    };
+    expect(forged(executable)).toBe("KEY_INVALID");
     for (const path of [dataPath, metaPath]) {
       const change = (files: Files): void => void files.set(path, file(treeOf(objects, new Map()), MODE.tree));
       expect(["KEY_INVALID", "REPLAY_MISMATCH"]).toContain(forged(change) as string);

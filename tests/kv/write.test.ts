@@ -101,6 +101,8 @@ describe("conflicts", () => {
     expect(acceptor.tries).toHaveLength(2);
     expect(acceptor.tries[0]!.plan.txn).toBe(acceptor.tries[1]!.plan.txn);
     expect([get(workspace, "mine"), get(workspace, "theirs")]).toEqual(["a value of some length", "1"]);
+    // Nothing of the first plan went along with the second.
+    expect(git(dir, "fsck", "--unreachable")).toBe("");
     expect(complaints(dir)).toBe("");
   });
 
