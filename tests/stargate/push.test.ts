@@ -1,19 +1,15 @@
 /** Pushes to a running Stargate: the good ones are there afterwards, the bad ones are refused by name and leave nothing. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import * as fs from "node:fs";
-import * as path from "node:path";
 import { commitLinks, encodeCommit, parseCommit, parseIdent } from "../../src/gitwire/object/commit.ts";
 import { readAs } from "../../src/gitwire/object/object.ts";
 import { hashObject, type Oid, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE, parseTree, sortEntries } from "../../src/gitwire/object/tree.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
-import { capabilities } from "../../src/gitwire/protocol/capabilities.ts";
-import { FLUSH } from "../../src/gitwire/protocol/pkt-line.ts";
-import { encodePushRequest } from "../../src/gitwire/protocol/receive-commands.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
-import { fsck, git, tryGit } from "../support/git.ts";
-import { type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { contents, copyAll, reader, withLedger } from "../support/forged.ts";
+import { fsck, git } from "../support/git.ts";
+import { type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 
 let stargate: TestStargate;
 let client: TestClient;
@@ -31,65 +27,15 @@ afterAll(async () => {
   expect(fsck(stargate.dir)).toBe("");
 });
 
-/** Everything stored and every ref, to see that a refused push has left nothing. */
-function contents(): string {
-  const objects = git(stargate.dir, "cat-file", "--batch-all-objects", "--batch-check", "--unordered")
-    .split("\n")
-    .sort();
-  const files = fs.readdirSync(path.join(stargate.dir, "objects")).filter((name) => name.startsWith("tmp"));
-  return [...objects, ...files, git(stargate.dir, "for-each-ref")].join("\n");
-}
-
-/** Rewrites the ledger commit's message or parents, with the kv-index commit left as it is. */
-function withLedger(planned: Planned, edit: (text: string) => string, dir = stargate.dir): Planned {
-  const pack = new PackBuilder(client.repo.format);
-  const source = reader(planned, dir);
-  copyAll(planned, pack, source);
-  const text = source(planned.ledger).toString("utf8");
-  const ledger = pack.write("commit", Buffer.from(edit(text)));
-  return {
-    ...planned,
-    ledger,
-    pack,
-    commands: planned.commands.map((c) => (c.newOid === planned.ledger ? { ...c, newOid: ledger } : c)),
-  };
-}
-
-/** Objects of the planned pack, or of the repository. */
-function reader(planned: Planned, repo = stargate.dir): (oid: Oid) => Buffer {
-  const dir = fs.mkdtempSync(path.join(repo, "..", "plan-"));
-  git(dir, "init", "-q", "--bare", `--object-format=${client.repo.format.name}`);
-  fs.writeFileSync(path.join(dir, "objects/info/alternates"), `${path.join(repo, "objects")}\n`);
-  const pack = Buffer.concat([...planned.pack.finish().chunks()]);
-  const run = tryGit(dir, ["index-pack", "--stdin", "--fix-thin"], { input: pack });
-  if (run.status !== 0) throw new Error(run.stderr);
-  return (oid) => {
-    const kind = git(dir, "cat-file", "-t", oid);
-    return tryGit(dir, ["cat-file", kind, oid]).stdout;
-  };
-}
-
-function copyAll(planned: Planned, pack: PackBuilder, read: (oid: Oid) => Buffer): void {
-  const { objects } = planned.pack.finish();
-  const { rawSize } = client.repo.format;
-  for (let i = 0; i < objects.count; i++) {
-    const oid = Buffer.from(objects.ids).toString("hex", i * rawSize, (i + 1) * rawSize);
-    const data = read(oid);
-    for (const kind of ["commit", "tree", "blob"] as const) {
-      if (hashObject(client.repo.format, kind, data) === oid) pack.write(kind, data);
-    }
-  }
-}
-
 async function refused(
   planned: Pick<Planned, "commands"> & Partial<Planned>,
   code: string,
   options: readonly string[] = [],
 ): Promise<void> {
-  const before = contents();
+  const before = contents(stargate.dir);
   const result = await client.push(planned, options);
   expect(verdict(result)).toBe(code);
-  expect(contents()).toBe(before);
+  expect(contents(stargate.dir)).toBe(before);
 }
 
 describe("accepted", () => {
@@ -189,7 +135,7 @@ describe("refused on admission", () => {
     const planned = client.plan({ p: "1" });
     const other = git(stargate.dir, "rev-parse", POLICY_REF);
     await refused(
-      withLedger(planned, (text) => text.replace(/^parent .*$/m, `$&\nparent ${other}`)),
+      withLedger(client, planned, (text) => text.replace(/^parent .*$/m, `$&\nparent ${other}`)),
       "NOT_LINEAR",
     );
   });
@@ -197,12 +143,12 @@ describe("refused on admission", () => {
   test("no parent, or another one", async () => {
     const planned = client.plan({ p: "1" });
     await refused(
-      withLedger(planned, (text) => text.replace(/^parent .*\n/m, "")),
+      withLedger(client, planned, (text) => text.replace(/^parent .*\n/m, "")),
       "NOT_FAST_FORWARD",
     );
     const grandparent = git(stargate.dir, "rev-parse", "refs/kv/main^");
     await refused(
-      withLedger(planned, (text) => text.replace(/^parent .*$/m, `parent ${grandparent}`)),
+      withLedger(client, planned, (text) => text.replace(/^parent .*$/m, `parent ${grandparent}`)),
       "NOT_FAST_FORWARD",
     );
   });
@@ -230,11 +176,11 @@ describe("refused on admission", () => {
     ["a further header", (t: string) => t.replace("\n\n", "\nencoding UTF-8\n\n"), "ATTESTATION_MISMATCH"],
     ["another epoch", (t: string) => t.replace(/^Epoch: .*$/m, "Epoch: e2"), "ATTESTATION_MISMATCH"],
   ])("%s", async (_what, edit, code) => {
-    await refused(withLedger(client.plan({ t: "1" }), edit), code);
+    await refused(withLedger(client, client.plan({ t: "1" }), edit), code);
   });
 
   test("the unchanged copy of such a commit is fine: the helper does not break it", async () => {
-    expect(verdict(await client.push(withLedger(client.plan({ t: "1" }), unchanged)))).toBe("ok");
+    expect(verdict(await client.push(withLedger(client, client.plan({ t: "1" }), unchanged)))).toBe("ok");
   });
 
   test("a KV-Txn that is taken", async () => {
@@ -253,7 +199,7 @@ describe("refused on admission", () => {
   ): Planned {
     const planned = client.plan({ f: "1" });
     const { repo } = client;
-    const read = reader(planned);
+    const read = reader(client, planned);
     const pack = new PackBuilder(repo.format);
     copyAll(planned, pack, read);
     const [ledger, index] = planned.commands;
@@ -339,146 +285,10 @@ describe("refused on admission", () => {
 
   test("objects that are missing", async () => {
     const planned = client.plan({ m: "value of m" });
-    const read = reader(planned);
+    const read = reader(client, planned);
     const pack = new PackBuilder(client.repo.format);
     for (const { newOid } of planned.commands) pack.write("commit", read(newOid));
     await refused({ ...planned, pack }, "missing necessary objects");
-  });
-});
-
-describe("broken packs", () => {
-  /** Pushes raw bytes as the pack; returns the HTTP status and the answer. */
-  async function raw(pack: Uint8Array): Promise<{ status: number; text: string }> {
-    const planned = client.plan({ [`raw${Math.random()}`]: "x".repeat(500) });
-    const head = encodePushRequest({
-      commands: planned.commands,
-      capabilities: capabilities(["report-status"], ["side-band-64k"], ["atomic"]),
-      pushOptions: [],
-    });
-    const good = Buffer.concat([...planned.pack.finish().chunks()]);
-    const body = Buffer.concat([head, pack.length === 0 ? good : pack]);
-    const response = await fetch(`${stargate.url}/git-receive-pack`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/x-git-receive-pack-request" },
-      body,
-    });
-    return { status: response.status, text: Buffer.from(await response.arrayBuffer()).toString("latin1") };
-  }
-
-  function goodPack(): Buffer {
-    return Buffer.concat([
-      ...client
-        .plan({ [`p${Math.random()}`]: "y".repeat(500) })
-        .pack.finish()
-        .chunks(),
-    ]);
-  }
-
-  function withCount(pack: Buffer, change: (count: number) => number): Buffer {
-    pack.writeUInt32BE(change(pack.readUInt32BE(8)), 8);
-    return pack;
-  }
-
-  function flipped(pack: Buffer, at: number): Buffer {
-    pack[at] = pack[at]! ^ 0xff;
-    return pack;
-  }
-
-  test.each([
-    ["cut short", (p: Buffer) => p.subarray(0, p.length - 30)],
-    ["cut inside its header", (p: Buffer) => p.subarray(0, 7)],
-    ["declaring more than it holds", (p: Buffer) => withCount(p, (n) => n + 5)],
-    ["declaring a billion objects", (p: Buffer) => withCount(p, () => 1_000_000_000)],
-    ["declaring fewer", (p: Buffer) => withCount(p, (n) => n - 1)],
-    ["with a flipped byte", (p: Buffer) => flipped(p, 40)],
-    ["with a wrong trailer", (p: Buffer) => flipped(p, p.length - 1)],
-    ["that is no pack", () => Buffer.from("this is not a pack at all, whatever it says")],
-    ["of another version", (p: Buffer) => flipped(p, 7)],
-  ])("%s", async (_what, damage) => {
-    const before = contents();
-    const { status, text } = await raw(damage(goodPack()));
-    expect(status).toBe(200);
-    expect(text).toMatch(/unpack (?!ok)/);
-    expect(text).toMatch(/ng refs\/kv\/main /);
-    expect(contents()).toBe(before);
-  });
-
-  test("the server is well afterwards", async () => {
-    expect((await raw(new Uint8Array(0))).text).toContain("ok refs/kv/main");
-    await client.set({ fine: "1" });
-  });
-
-  test("requests that are no push", async () => {
-    const post = async (body: Uint8Array | string): Promise<string> => {
-      const response = await fetch(`${stargate.url}/git-receive-pack`, {
-        method: "POST",
-        headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/x-git-receive-pack-request" },
-        body,
-      });
-      return `${response.status} ${await response.text()}`;
-    };
-    expect(await post(FLUSH)).toBe("200 ");
-    expect(await post("")).toBe("200 ");
-    expect(await post("0003")).toContain("ERR");
-    expect(await post("zzzz")).toContain("ERR");
-    expect(await post("ffff")).toContain("ERR");
-    expect(await post(`0032${"1".repeat(40)} x`)).toContain("ERR");
-  });
-});
-
-describe("the policy ref", () => {
-  test("takes an admin's next valid policy, and then transactions must name it", async () => {
-    const admin = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
-    const good = "version: 1\nnamespaces: { main: { max_value_inline: 10B } }\n";
-    expect(verdict(await client.push(policyPush(admin, good)))).toBe("FORBIDDEN");
-    expect(verdict(await admin.push(policyPush(admin, "version: 7\n")))).toBe("POLICY_UNTRUSTED");
-    expect(verdict(await admin.push(policyPush(admin, good, [])))).toBe("NOT_FAST_FORWARD");
-    const planned = client.plan({ before: "1" });
-    const policy = policyPush(admin, good);
-    expect(verdict(await admin.push(policy))).toBe("ok");
-    expect(verdict(await admin.push(policy))).toBe("ok");
-    expect(verdict(await client.push(planned))).toBe("POLICY_STALE");
-    expect(verdict(await client.push(client.plan({ now: "12345678901" })))).toBe("VALUE_TOO_LARGE");
-    await client.set({ now: "1234567890" });
-  });
-
-  test("one that takes force while a transaction is checked stops that transaction", async () => {
-    let meanwhile = async (): Promise<void> => {};
-    const other = await TestStargate.start({
-      onStage: (stage) => {
-        if (stage === "synced") void meanwhile();
-      },
-    });
-    const one = new TestClient(other.dir, other.loginUrl(other.token()));
-    await one.set({ a: "1" });
-    const before = git(other.dir, "rev-parse", "refs/kv/main");
-    const { commands, pack } = policyPush(one, "version: 1\n");
-    one.repo.objects.writePack(pack.finish());
-    // After the checks, before the locks.
-    meanwhile = async () => fs.writeFileSync(path.join(other.dir, POLICY_REF), `${commands[0]!.newOid}\n`);
-    fs.mkdirSync(path.dirname(path.join(other.dir, POLICY_REF)), { recursive: true });
-    expect(verdict(await one.push(one.plan({ b: "1" })))).toBe("POLICY_STALE");
-    expect(git(other.dir, "rev-parse", "refs/kv/main")).toBe(before);
-    meanwhile = async () => {};
-    await one.set({ b: "1" });
-    await other.stop();
-  });
-
-  test("one that requires signatures shuts the door: unsigned is refused, and what is signed cannot be verified yet", async () => {
-    const other = await TestStargate.start();
-    const admin = new TestClient(other.dir, other.loginUrl(other.token("admin")));
-    const strict =
-      "version: 1\nstargate: { admins: [ssh-ed25519 AAAA a] }\nnamespaces: { main: { require_signed_commits: true } }\n";
-    expect(verdict(await admin.push(policyPush(admin, strict)))).toBe("ok");
-    expect(verdict(await admin.push(admin.plan({ a: "1" })))).toBe("UNSIGNED");
-    const signed = admin.plan({ a: "1" });
-    const lines = "gpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n";
-    expect(
-      verdict(await admin.push(withLedger(signed, (text) => text.replace("\n\n", `\n${lines}\n`), other.dir))),
-    ).toBe("BAD_SIGNATURE");
-    expect(verdict(await admin.push(policyPush(admin, "version: 1\n")))).toBe("POLICY_UNTRUSTED");
-    await admin.set({ a: "1" }, "elsewhere");
-    await other.stop();
   });
 });
 
