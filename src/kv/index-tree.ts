@@ -13,8 +13,8 @@
 import { compare, utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
-import { hasSubtree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import { findByPrefix, hasSubtree, MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
+import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import {
   isFileOf,
   type KeyState,
@@ -314,13 +314,9 @@ function notAnIndex(name: string): KvError {
 
 /** The file of the key named `name` in the node `data`. */
 export function findIndexFile(writer: Pick<NodeWriter, "format">, data: Buffer, name: string): IndexState | undefined {
-  const cursor = new TreeCursor(writer.format, data);
-  while (cursor.next()) {
-    if (cursor.mode !== MODE.file || cursor.nameEnd - cursor.nameStart < name.length + 4) continue;
-    const fileName = cursor.name();
-    if (isFileOf(fileName, name)) return { fileName, oid: cursor.oid(), state: stateOf(fileName) };
-  }
-  return undefined;
+  const found = findByPrefix(writer.format, data, name, (fileName) => isFileOf(fileName, name));
+  if (found === undefined || found.mode !== MODE.file) return undefined;
+  return { fileName: found.name, oid: found.oid, state: stateOf(found.name) };
 }
 
 function groupByNextByte<T extends IndexOp>(prefix: Key, ops: readonly T[]): T[][] {

@@ -60,6 +60,10 @@ const ENCODED = /^(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})*$/;
 /** The bytes `text` encodes, or undefined where it holds anything but safe characters and `%XX`. */
 export function percentDecode(text: string): string | undefined {
   if (!ENCODED.test(text)) return undefined;
+  return unescapeBytes(text);
+}
+
+function unescapeBytes(text: string): string {
   return text.replace(/%([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
@@ -89,13 +93,20 @@ export type NamedKey = { readonly kind: "key"; readonly key: Key } | { readonly 
 
 const LONG_NAME = /^([^~]{118,120})~([0-9a-f]{64})$/;
 
+/** Safe bytes, and `%XX` of bytes that are neither safe nor control characters; where a dot may be `%2E` is looked at apart. */
+const NAME = /^(?:[A-Za-z0-9_.-]|%(?:2[0-9A-CEF]|3[A-F]|40|5[B-E]|60|7[B-E]|[89A-F][0-9A-F]))+$/;
+
 /** Reads a name back, or undefined where no key has that name. Of a long name only the key itself tells all. */
 export function parseName(name: string): NamedKey | undefined {
-  const long = LONG_NAME.exec(name);
-  if (long !== null) return ENCODED.test(long[1]!) ? { kind: "long", digits: long[2]! } : undefined;
-  const key = percentDecode(name);
-  if (key === undefined || !isKey(key) || keyName(key) !== name) return undefined;
-  return { kind: "key", key };
+  if (name.includes("~")) {
+    const long = LONG_NAME.exec(name);
+    return long !== null && ENCODED.test(long[1]!) ? { kind: "long", digits: long[2]! } : undefined;
+  }
+  if (name.length > NAME_BYTES || !NAME.test(name)) return undefined;
+  const key = name.includes("%") ? unescapeBytes(name) : name;
+  // Only dots and bytes beyond ASCII leave room for a name that keyName would not have written.
+  if (name.includes(".") || name.includes("%2E")) if (keyName(key) !== name) return undefined;
+  return isKey(key) ? { kind: "key", key } : undefined;
 }
 
 /** SHA-256 digits of the key a name stands for, or undefined where no key has that name. */

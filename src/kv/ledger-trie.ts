@@ -10,8 +10,8 @@ import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findEntry, MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
-import { hasSubtree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import { findEntry, hasSubtree, MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
+import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import { keyName, nameDigits } from "./key.ts";
 import type { NodeWriter, TreeDraft } from "./node-writer.ts";
 

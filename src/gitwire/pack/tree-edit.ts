@@ -5,7 +5,7 @@
  */
 
 import type { ObjectFormat, Oid } from "../object/oid.ts";
-import { entrySize, MODE, sortName, TreeCursor, writeEntry } from "../object/tree.ts";
+import { entrySize, sortName, TreeCursor, writeEntry } from "../object/tree.ts";
 import { DeltaBuilder } from "./delta.ts";
 
 /** Sets the entry `name` of the given mode, or removes it where `oid` is undefined. A file and a tree of one name are two entries. */
@@ -116,11 +116,4 @@ class Splice {
     this.#at += size;
     this.#taken = offset;
   }
-}
-
-/** True where the tree has at least one subtree. */
-export function hasSubtree(format: ObjectFormat, data: Buffer): boolean {
-  const cursor = new TreeCursor(format, data);
-  while (cursor.next()) if (cursor.mode === MODE.tree) return true;
-  return false;
 }

@@ -102,7 +102,8 @@ for (const [name, way] of Object.entries(WAYS)) {
       git(dir, "update-ref", "refs/heads/main", commits[3]!);
       const tip = addCommit(dir, "theirs", "theirs\n");
       const result = await fetchInto(into, way(dir), version);
-      expect(result.objectCount).toBeLessThanOrEqual(4);
+      // A thin pack's base may be added to it, with what that is a delta of.
+      expect(result.objectCount).toBeLessThanOrEqual(5);
       // Which common commits are named depends on how early the server has enough.
       for (const oid of result.common) expect(commits).toContain(oid);
       expect(git(into, "rev-parse", "refs/heads/main")).toBe(tip);
