@@ -2,8 +2,8 @@
 
 import { AGENT } from "../agent.ts";
 import { isCode, KvError } from "../errors.ts";
-import type { Oid } from "../gitwire/object/oid.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
+import type { LedgerCommit } from "./attestation.ts";
 import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
 import { pushUrl, withConnection } from "./remote-session.ts";
@@ -91,10 +91,15 @@ async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promis
 }
 
 /** The ledger commit of `txn` among those after `seq`. */
-function findTransaction(workspace: Workspace, state: NamespaceState, txn: string, seq: number): Oid | undefined {
+function findTransaction(
+  workspace: Workspace,
+  state: NamespaceState,
+  txn: string,
+  seq: number,
+): LedgerCommit | undefined {
   let { ledger } = state;
   for (;;) {
-    if (ledger.txn === txn) return ledger.oid;
+    if (ledger.txn === txn) return ledger;
     if (ledger.seq <= seq || ledger.parent === undefined) return undefined;
     ledger = stateAt(workspace.repo.objects, ledger.parent).ledger;
   }

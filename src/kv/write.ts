@@ -8,6 +8,7 @@ import { KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { FinishedPack, PackBuilder } from "../gitwire/pack/pack-builder.ts";
 import { LIMITS } from "../limits.ts";
+import type { LedgerCommit } from "./attestation.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import type { NamespaceState } from "./state.ts";
@@ -57,7 +58,7 @@ export interface Acceptor {
    * Learns the newest state after a conflict or a lost connection. Returns the ledger commit of the transaction `txn` where
    * it turns out to be accepted already.
    */
-  refresh(txn: string, since: NamespaceState | undefined): Promise<Oid | undefined>;
+  refresh(txn: string, since: NamespaceState | undefined): Promise<LedgerCommit | undefined>;
 }
 
 /** Writes. Throws CAS_CONFLICT (a condition does not hold, or too many retries), NS_NOT_FOUND and what the acceptor throws. */
@@ -75,6 +76,8 @@ class TransactionWriter {
   readonly #acceptor: Acceptor;
   readonly #request: WriteRequest;
   readonly #txn: string;
+  /** Whether a try was sent whose outcome never came: it may still arrive. */
+  #lost = false;
 
   constructor(workspace: Workspace, acceptor: Acceptor, request: WriteRequest) {
     this.#workspace = workspace;
@@ -97,7 +100,7 @@ class TransactionWriter {
         return committed(plan);
       } catch (thrown) {
         const known = await this.#recover(toKvError(thrown), attempt, base);
-        if (known !== undefined) return committed({ ...plan, ledger: known });
+        if (known !== undefined) return committed({ ...plan, ledger: known.oid, tree: known.tree, seq: known.seq });
       }
       builder.rewind(values);
     }
@@ -137,18 +140,34 @@ class TransactionWriter {
   }
 
   /** Decides whether a failed try is tried again; returns the commit where the lost transaction is found in the ledger. */
-  async #recover(error: KvError, attempt: number, base: NamespaceState | undefined): Promise<Oid | undefined> {
-    const lost = error.data?.unknownOutcome === true;
+  async #recover(error: KvError, attempt: number, base: NamespaceState | undefined): Promise<LedgerCommit | undefined> {
+    this.#lost ||= error.data?.unknownOutcome === true;
     const stale = error.code === "CAS_CONFLICT" || error.code === "POLICY_STALE";
-    if (!lost && !stale) throw error;
-    const known = await this.#acceptor.refresh(this.#txn, base);
+    if (!this.#lost && !stale) throw error;
+    const known = await this.#look(base);
     if (known !== undefined) return known;
+    const again = stale || error.data?.unknownOutcome === true;
+    if (!again || attempt >= LIMITS.conflictRetries) throw error;
     if (error.code === "CAS_CONFLICT" && this.#request.expectTree !== undefined) throw error;
-    if (attempt >= LIMITS.conflictRetries) throw error;
     const { random } = this.#workspace.around.clock;
     const most = Math.min(1000, 5 * 2 ** attempt);
     await sleep((random(1)[0]! / 256) * most, undefined, { signal: this.#workspace.around.signal });
     return undefined;
+  }
+
+  /** Learns the newest state. After a lost connection nobody may be told that nothing was written where nobody knows. */
+  async #look(base: NamespaceState | undefined): Promise<LedgerCommit | undefined> {
+    try {
+      return await this.#acceptor.refresh(this.#txn, base);
+    } catch (cause) {
+      this.#workspace.around.signal.throwIfAborted();
+      if (!this.#lost) throw cause;
+      const { code, message } = toKvError(cause);
+      throw new KvError(code, `whether transaction ${this.#txn} was accepted is not known: ${message}`, {
+        hint: "run the command again: what is written already is not written twice",
+        cause,
+      });
+    }
   }
 }
 

@@ -21,7 +21,7 @@ import {
 } from "../../src/kv/write.ts";
 import { LIMITS } from "../../src/limits.ts";
 import { failureOf } from "../support/failure.ts";
-import { git } from "../support/git.ts";
+import { git, gitInput } from "../support/git.ts";
 import { complaints, countingClock, newRepository, workspaceAt } from "../support/workspace.ts";
 
 interface Given {
@@ -160,7 +160,7 @@ describe("lost connections", () => {
   /** Finds a transaction as the Stargate's acceptor does: by its KV-Txn. */
   const findTxn = (workspace: Workspace) => async (txn: string, _since: NamespaceState | undefined) => {
     const { ledger } = workspace.requireState();
-    return ledger.txn === txn ? ledger.oid : undefined;
+    return ledger.txn === txn ? ledger : undefined;
   };
 
   test("the transaction had arrived: found by its KV-Txn, not written twice", async () => {
@@ -195,6 +195,47 @@ describe("lost connections", () => {
       expect(await write(workspace, acceptor, "k", "v", given)).toMatchObject({ kind: "committed", seq: 2 });
       expect(acceptor.tries.map(({ plan }) => plan.txn)).toEqual([acceptor.refreshes[0]!, acceptor.refreshes[0]!]);
     }
+  });
+
+  test("the first try arrives late, while the second is refused for whatever reason: found all the same", async () => {
+    for (const code of ["CAS_CONFLICT", "ATTESTATION_MISMATCH", "NETWORK"] as const) {
+      const { workspace, dir, local } = await newWorkspace();
+      let first: Proposal | undefined;
+      const looks = [async () => undefined, findTxn(workspace)];
+      const acceptor = scripted({ ...local, refresh: (txn, since) => looks.shift()!(txn, since) }, [
+        async (proposal) => {
+          // What was sent is on its way: kept as bytes, since the next plan rewrites the pack.
+          const bytes = [...proposal.pack.chunks()].map((chunk) => Buffer.from(chunk));
+          first = { ...proposal, pack: { ...proposal.pack, chunks: () => bytes } };
+          throw lost();
+        },
+        async () => {
+          gitInput(dir, Buffer.concat([...first!.pack.chunks()]), "index-pack", "--stdin", "--fix-thin");
+          for (const { ref, newOid } of first!.plan.moves) git(dir, "update-ref", ref, newOid);
+          throw new KvError(code, "no");
+        },
+      ]);
+      expect(await write(workspace, acceptor, "k", "v")).toMatchObject({
+        kind: "committed",
+        ledger: first!.plan.ledger,
+      });
+      expect(git(dir, "rev-list", "--count", "refs/kv/main")).toBe("2");
+    }
+  });
+
+  test("nobody can be asked what became of it: says so", async () => {
+    const { workspace, local } = await newWorkspace();
+    const down = async (): Promise<never> => {
+      throw new KvError("NETWORK", "the server is down");
+    };
+    const acceptor = scripted({ ...local, refresh: down }, [
+      async () => {
+        throw lost();
+      },
+    ]);
+    const failure = await failureOf(write(workspace, acceptor, "k", "v"));
+    expect(failure.code).toBe("NETWORK");
+    expect(failure.message).toMatch(/^whether transaction \S{26} was accepted is not known: the server is down$/);
   });
 
   test("a failure whose outcome is known is not tried again", async () => {
