@@ -1,7 +1,7 @@
 /**
  * Connectivity: a ref may only point at an object from which everything can be reached (git: `rev-list --objects --not --all`
  * in receive-pack). Only the objects that came with the push are walked: what was here before is complete, because
- * everything enters the repository through this check.
+ * everything enters the repository through this check. Each new object is held to git's own rules (fsck) on the way.
  *
  * A new tree is compared with the tree its commit's parent has in the same place. What they share is checked with the
  * parent, so a change in a directory of 256 entries costs one lookup and not 256.
@@ -10,6 +10,7 @@
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { commitLinks } from "../object/commit.ts";
+import { objectFault } from "../object/fsck.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
@@ -94,6 +95,8 @@ class ConnectivityWalk {
     if (newKind === undefined || newKind === "blob") return undefined;
     const object = this.#view.objects.read(oid);
     if (object === undefined) return { oid, expected, found: undefined };
+    const fault = objectFault(this.#view.objects.format, object.kind, object.data);
+    if (fault !== undefined) throw new KvError("BAD_OBJECT", `malformed ${object.kind} ${oid}: ${fault}`);
     this.#follow(index, object);
     return this.#conflict;
   }
