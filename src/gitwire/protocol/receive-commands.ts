@@ -27,6 +27,8 @@ export interface PushRequest {
   readonly commands: readonly PushCommand[];
   readonly capabilities: Capabilities;
   readonly pushOptions: readonly string[];
+  /** Why the push is refused for its options; they were read over then, so that the client can read a report. */
+  readonly refusal?: KvError;
   /** Commits whose parents the client lacks. */
   readonly shallow: readonly Oid[];
 }
@@ -93,8 +95,8 @@ export async function readPushRequest(
   }
   if (commands.length === 0) return undefined;
   list ??= capabilities();
-  const pushOptions = list.has("push-options") ? await readPushOptions(reader, limits) : [];
-  return { commands, capabilities: list, pushOptions, shallow };
+  const options = list.has("push-options") ? await readPushOptions(reader, limits) : { pushOptions: [] };
+  return { commands, capabilities: list, ...options, shallow };
 }
 
 function splitNul(data: Buffer): { line: string; rest: string | undefined } {
@@ -128,23 +130,34 @@ function checkFormat(list: Capabilities, format: ObjectFormat): Capabilities {
   throw new KvError("UNSUPPORTED", `the client speaks ${quoted(name)}, the repository is ${format.name}`);
 }
 
-async function readPushOptions(reader: PktReader, limits: PushLimits): Promise<string[]> {
-  const options: string[] = [];
-  for (;;) {
+/** Options read over after a refusal, before the connection is given up. */
+const MOST_READ_OVER = 10_000;
+
+async function readPushOptions(
+  reader: PktReader,
+  limits: PushLimits,
+): Promise<Pick<PushRequest, "pushOptions" | "refusal">> {
+  const pushOptions: string[] = [];
+  let refusal: KvError | undefined;
+  for (let count = 0; ; count++) {
     const packet = await reader.read();
-    if (packet.kind === "flush") return options;
+    if (packet.kind === "flush") return refusal === undefined ? { pushOptions } : { pushOptions: [], refusal };
     if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the push options");
     if (packet.kind !== "data") throw new KvError("PROTOCOL", `${packet.kind} inside the push options`);
-    if (options.length >= limits.pushOptions || packet.data.length > limits.pushOptionBytes) {
-      throw new KvError(
-        "LIMIT_EXCEEDED",
-        `at most ${limits.pushOptions} push options of ${limits.pushOptionBytes} bytes are taken`,
-      );
-    }
-    const option = lineText(packet.data);
-    if (UNPRINTABLE.test(option)) throw new KvError("PROTOCOL", `unprintable push option ${quoted(option)}`);
-    options.push(option);
+    refusal ??= optionFault(packet.data, count, limits);
+    if (refusal === undefined) pushOptions.push(lineText(packet.data));
+    else if (count >= MOST_READ_OVER) throw refusal;
   }
+}
+
+function optionFault(data: Buffer, count: number, limits: PushLimits): KvError | undefined {
+  if (count >= limits.pushOptions || data.length > limits.pushOptionBytes) {
+    const most = `${limits.pushOptions} push options of ${limits.pushOptionBytes} bytes`;
+    return new KvError("LIMIT_EXCEEDED", `at most ${most} are taken`);
+  }
+  const option = lineText(data);
+  if (!UNPRINTABLE.test(option)) return undefined;
+  return new KvError("PROTOCOL", `unprintable push option ${quoted(option)}`);
 }
 
 const UNPRINTABLE = /[\x00-\x1f\x7f]/;

@@ -7,7 +7,7 @@
  * them into the repository. A refusal is a report (`unpack ok`, `ng <ref> <reason>`) wherever the client can read one.
  */
 
-import { toKvError } from "../../errors.ts";
+import { type KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
@@ -143,6 +143,8 @@ class ReceiveSession {
     const { host, repo } = this.#options;
     const { commands } = this.#request;
     const drain = sendsPack(commands, repo.format);
+    const { refusal } = this.#request;
+    if (refusal !== undefined) return { unpack: "ok", refs: this.#refuseAll(refusal), drain };
     this.#refuseOddCommands();
     const intent = this.#intent();
     if (intent.commands.length === 0) return { unpack: "ok", refs: this.#results([]), drain };
@@ -166,6 +168,10 @@ class ReceiveSession {
     } finally {
       quarantine.discard();
     }
+  }
+
+  #refuseAll({ code, message }: KvError): readonly RefResult[] {
+    return this.#request.commands.map(({ ref }) => ({ ref, status: "ng", reason: `${code}: ${message}` }));
   }
 
   /** Names no ref can have, and refs named twice. */

@@ -133,12 +133,25 @@ test("limits and malformed commands", async () => {
   expect(await from(["push-cert\0 atomic"])).toBe("UNSUPPORTED");
   expect(await from([`${a} ${a} refs/heads/x\0 object-format=sha256`])).toBe("UNSUPPORTED");
   expect(await from(["x".repeat(20)])).toBe("PROTOCOL");
-  expect(await from([`${a} ${a} r\0 push-options`], "00000009a\x01bc0000")).toBe("PROTOCOL");
-  expect(await from([`${a} ${a} r\0 push-options`], `0000${pktLine("x".repeat(5_000))}0000`)).toBe("LIMIT_EXCEEDED");
-  expect(await from([`${a} ${a} r\0 push-options`], `0000${"0005a".repeat(65)}0000`)).toBe("LIMIT_EXCEEDED");
   expect(await from(Array.from({ length: LIMITS.refsPerPush + 1 }, (_, i) => `${a} ${a} r${i}`))).toBe(
     "LIMIT_EXCEEDED",
   );
+});
+
+test("refused push options are read over, so that a report can say why", async () => {
+  const a = "1".repeat(40);
+  const sent = async (tail: string): Promise<unknown> => {
+    const reader = new PktReader(bytesSource(Buffer.from(`${pktLine(`${a} ${a} r\0 push-options`)}0000${tail}PACK`)));
+    const got = await readPushRequest(reader, SHA1);
+    expect((await reader.rest().read())?.toString()).toBe("PACK");
+    expect(got?.pushOptions).toEqual([]);
+    return got?.refusal?.code;
+  };
+  expect(await sent("0008a\x01bc00060b0000")).toBe("PROTOCOL");
+  expect(await sent(`${pktLine("x".repeat(5_000))}0000`)).toBe("LIMIT_EXCEEDED");
+  expect(await sent(`${"0005a".repeat(65)}0000`)).toBe("LIMIT_EXCEEDED");
+  const endless = bytesSource(Buffer.from(`${pktLine(`${a} ${a} r\0 push-options`)}0000${"0005a".repeat(20_000)}`));
+  expect(await codeOf(() => request(endless))).toBe("LIMIT_EXCEEDED");
 });
 
 test("reports read as they were written, split anyhow", async () => {
