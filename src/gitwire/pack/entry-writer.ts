@@ -25,8 +25,10 @@ export class EntryWriter {
   }
 
   write(bytes: Uint8Array): void {
-    if (this.#length + bytes.length > BUFFER_BYTES) this.flush();
-    if (bytes.length > BUFFER_BYTES / 2) {
+    // Large ones go by themselves, after what waits: also where they would have fitted beside it.
+    const isLarge = bytes.length > BUFFER_BYTES / 2;
+    if (isLarge || this.#length + bytes.length > BUFFER_BYTES) this.flush();
+    if (isLarge) {
       this.#store(bytes);
       return;
     }
