@@ -58,7 +58,7 @@ async function main(): Promise<number> {
 
 async function measureAll(scratch: Scratch): Promise<string> {
   const keys = flags.quick ? 100_000 : 1_000_000;
-  const runs = flags.quick ? { short: 11, middle: 7, long: 3 } : { short: 41, middle: 21, long: 5 };
+  const runs = flags.quick ? { short: 11, middle: 7, long: 3 } : { short: 41, middle: 21, long: 3 };
   let etcd: Promise<Etcd | undefined> | undefined;
   const setting: Setting = {
     scratch,

@@ -47,7 +47,11 @@ function cells(row: Row): string[] {
     other?.name ?? "",
     other === undefined ? "" : figure(other.value, unit),
     ratio === undefined ? "" : ratio.toFixed(2),
-    target === undefined ? "" : target.kind === "value" ? `<= ${figure(target.most, unit)}` : `ratio <= ${target.most}`,
+    target === undefined
+      ? ""
+      : target.kind === "value"
+        ? `<= ${figure(target.most, unit)}`
+        : `ratio <= ${Number(target.most.toFixed(2))}`,
     target === undefined ? "" : (target.kind === "value" ? ours : ratio!) <= target.most ? "yes" : "no",
     extra ?? "",
   ];
