@@ -73,7 +73,7 @@ export class ResponseBody implements ByteSink {
     this.#requireClient();
     if (bytes.length === 0) return;
     // The writer may use its memory again, while this still waits to be sent.
-    this.#controller.enqueue(Uint8Array.from(bytes));
+    this.#controller.enqueue(new Uint8Array(bytes));
     while (!this.#isGone && (this.#controller.desiredSize ?? 0) <= 0) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;

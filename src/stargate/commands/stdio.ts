@@ -110,7 +110,7 @@ function stdioDuplex({ stdin, out }: Context): Duplex {
     input: { read: () => stdin.read() },
     output: {
       write: async (bytes) => {
-        out.answer(Uint8Array.from(bytes));
+        out.answer(new Uint8Array(bytes));
         out.flush();
       },
     },
