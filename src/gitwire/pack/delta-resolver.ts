@@ -17,8 +17,6 @@ import { decodeEntryHeader, entryKind, kindType } from "./pack-entry.ts";
 import type { PackLimits } from "./pack-scan.ts";
 import { inflateAt } from "./zlib.ts";
 
-/** Bytes of bases held along the path that is walked, unless told otherwise. */
-const HELD_BYTES = 256 * 1024 * 1024;
 const PAGE_BYTES = 4_096;
 
 /** A base on the path that is walked. */
@@ -48,8 +46,8 @@ export class DeltaResolver {
   #made = 0;
   #resolved = 0;
 
-  /** The entries in `list` have come with the pack and are in the file `fd` up to `end`. */
-  constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number = HELD_BYTES) {
+  /** The entries in `list` have come with the pack and are in the file `fd` up to `end`; `heldMax` bytes of bases are held. */
+  constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number) {
     this.#list = list;
     this.#fd = fd;
     this.#received = list.count;
@@ -126,7 +124,7 @@ export class DeltaResolver {
     if (depth > deltaDepth)
       throw new KvError("LIMIT_EXCEEDED", `the pack has a chain of more than ${deltaDepth} deltas`);
     const entry = list.deltaEntries[delta]!;
-    const data = this.#apply(entry, base);
+    const data = this.#apply(delta, base);
     this.#made += data.length;
     if (this.#made > packInflatedBytes) {
       throw new KvError("LIMIT_EXCEEDED", `the pack's deltas make more than ${packInflatedBytes} bytes`);
@@ -164,7 +162,7 @@ export class DeltaResolver {
     const chain: number[] = [];
     let at = entry;
     for (let delta = list.deltaOf(at); delta >= 0; delta = list.deltaOf(at)) {
-      chain.push(at);
+      chain.push(delta);
       at = list.deltaBases[delta]!;
     }
     let data = at >= this.#received ? this.#root!.data! : this.#read(at);
@@ -175,9 +173,10 @@ export class DeltaResolver {
     return data;
   }
 
-  #apply(entry: number, base: Buffer): Buffer {
+  #apply(delta: number, base: Buffer): Buffer {
+    const entry = this.#list.deltaEntries[delta]!;
     try {
-      return applyDelta(base, this.#read(entry), this.#limits.objectBytes);
+      return applyDelta(base, this.#list.kept.get(delta) ?? this.#read(entry), this.#limits.objectBytes);
     } catch (error) {
       if (!(error instanceof KvError) || error.code !== "BAD_OBJECT") throw error;
       throw new KvError("BAD_PACK", `object ${entry + 1} of the pack: ${error.message}`, { cause: error });

@@ -6,6 +6,7 @@
 import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { withRoom } from "./grow.ts";
+import { KeptDeltas } from "./kept-deltas.ts";
 import { entryKind } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 
@@ -30,8 +31,13 @@ export class EntryList {
   #known: OidTable | undefined;
   #firstByRef = new Int32Array(64).fill(-1);
 
-  constructor(format: ObjectFormat) {
+  /** Deltas by number, as far as they are kept. */
+  readonly kept: KeptDeltas;
+
+  /** `keptBytes`: most bytes of inflated deltas held. */
+  constructor(format: ObjectFormat, keptBytes: number) {
     this.format = format;
+    this.kept = new KeptDeltas(keptBytes);
     this.ids = Buffer.allocUnsafe(64 * format.rawSize);
     this.refBases = new OidTable(format);
   }

@@ -20,6 +20,10 @@ import { type PackLimits, scanPack } from "./pack-scan.ts";
 import { createTemp, type TempFile, writeAll } from "./temp-file.ts";
 import { BaseCopier, type BasePlace, type BaseSink, type BaseSource, placesOf } from "./thin-bases.ts";
 
+/** Bytes held in memory for deltas and their bases, unless told otherwise, and the part of it for the deltas. */
+const HELD_BYTES = 256 * 1024 * 1024;
+const KEPT_SHARE = 8;
+
 export interface IndexPackOptions {
   readonly format: ObjectFormat;
   /** Folder the pack goes to. */
@@ -28,7 +32,7 @@ export interface IndexPackOptions {
   readonly bases: BaseSource | undefined;
   /** Limits other than those of limits.ts. */
   readonly limits?: Partial<PackLimits>;
-  /** Bytes of delta bases kept in memory meanwhile. Default 256 MiB. */
+  /** Bytes of deltas and their bases kept in memory meanwhile. Default 256 MiB. */
   readonly heldBytes?: number;
   /** Whether the files are on disk when this resolves; a quarantine does that later, all at once. Default false. */
   readonly fsync?: boolean;
@@ -56,7 +60,8 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
   const temp = createTemp(options.dir, "tmp_pack_");
   try {
     const input = new PackInput(source, temp.fd, options.format, limits.packBytes);
-    const list = new EntryList(options.format);
+    const { heldBytes = HELD_BYTES } = options;
+    const list = new EntryList(options.format, heldBytes / KEPT_SHARE);
     let checksum = await scanPack(input, list, limits);
     if (list.count === 0) return undefined;
     let end = input.position - options.format.rawSize;
@@ -88,7 +93,7 @@ async function resolveDeltas(
   list: EntryList,
   end: number,
   limits: PackLimits,
-  { bases, heldBytes }: IndexPackOptions,
+  { bases, heldBytes = HELD_BYTES }: IndexPackOptions,
 ): Promise<number> {
   const resolver = new DeltaResolver(list, fd, end, limits, heldBytes);
   await resolver.resolveReceived();

@@ -6,14 +6,14 @@
  * process may delete it (gc, repack) meanwhile.
  */
 
-import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { GitObject } from "../object/object.ts";
 import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
 import { applyDelta } from "./delta.ts";
 import { ObjectCache } from "./object-cache.ts";
-import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
+import { ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
+import { PACK_HEADER_BYTES, PackFile } from "./pack-file.ts";
 import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
 import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, TRUNCATED } from "./zlib.ts";
@@ -22,7 +22,6 @@ const PAGE_BYTES = 4_096;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
 const CHAIN_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
-const HEADER_BYTES = 12;
 
 /** An entry as it is stored, for a pack that is to hold it unchanged. */
 export interface RawEntry {
@@ -59,6 +58,9 @@ export interface EntryInfo {
   readonly dataOffset: number;
 }
 
+/** Longest entry that is read. */
+const MAX_ENTRY = maxStream(LIMITS.objectBytes);
+
 const page = Buffer.allocUnsafeSlow(PAGE_BYTES);
 let serials = 0;
 
@@ -70,15 +72,14 @@ export class Pack {
   #index: PackIndex | undefined;
   #order: PackOrder | undefined;
   #orderAsked = 0;
-  #fd: number | undefined;
-  /** Where the trailer starts. */
-  #end = 0;
+  readonly #file: PackFile;
 
   /** `path` ends in ".pack"; the index beside it ends in ".idx". Files are opened when first needed. */
   constructor(path: string, format: ObjectFormat, cache: ObjectCache = new ObjectCache(DEFAULT_CACHE_BYTES)) {
     this.path = path;
     this.format = format;
     this.#cache = cache;
+    this.#file = new PackFile(path, format);
   }
 
   /** The pack's index. Throws CORRUPT where it is damaged; ENOENT where it is gone. */
@@ -120,7 +121,10 @@ export class Pack {
         break;
       }
       if (chain.length >= LIMITS.deltaDepth) {
-        throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`);
+        throw new KvError(
+          "LIMIT_EXCEEDED",
+          `${this.#file.place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`,
+        );
       }
       const base = this.#baseOffset(at, header, page);
       held += header.size;
@@ -145,7 +149,10 @@ export class Pack {
       if (kind !== undefined) return kind;
       at = this.#baseOffset(at, header, page);
     }
-    throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`);
+    throw new KvError(
+      "LIMIT_EXCEEDED",
+      `${this.#file.place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`,
+    );
   }
 
   /** What the entry at `offset` is, without its data. */
@@ -166,12 +173,20 @@ export class Pack {
 
   /** As {@link rawEntry}, of an entry whose end and position are known (see {@link entryEnds}). */
   rawEntryAt({ offset, end, position }: EntryPlace): RawEntry {
-    this.#dataEnd();
-    const bytes = this.#bytes(offset, end - offset);
-    const header = this.#decode(offset, bytes, bytes.length);
+    const file = this.#opened();
+    if (!(end > offset && end - offset < MAX_ENTRY)) throw file.corrupt(offset, "its length is absurd");
+    const bytes = Buffer.allocUnsafe(end - offset);
+    file.readFully(bytes, bytes.length, offset, offset);
+    return this.rawEntryIn(bytes, offset, position);
+  }
+
+  /** As {@link rawEntryAt}, of an entry that has been read: `bytes` holds it and nothing else. */
+  rawEntryIn(bytes: Buffer, offset: number, position: number): RawEntry {
+    const file = this.#file;
+    const header = file.header(offset, bytes, 0, bytes.length);
     const crc = this.index.crc(position);
-    if (crc === undefined) this.#damaged(offset, () => inflateAt(bytes, header.length, header.size));
-    else if (crc !== Bun.hash.crc32(bytes)) throw this.#corrupt(offset, "its checksum is wrong");
+    if (crc === undefined) file.decoding(offset, () => inflateAt(bytes, header.length, header.size));
+    else if (crc !== Bun.hash.crc32(bytes)) throw file.corrupt(offset, "its checksum is wrong");
     return this.#raw(offset, header, bytes, bytes.subarray(header.length));
   }
 
@@ -189,7 +204,7 @@ export class Pack {
    */
   entryEnds(wanted: Float64Array): Float64Array {
     if (this.#order !== undefined) return wanted.map((offset) => this.#order!.end(offset));
-    return entryEnds(this.index.loadOffsets(), wanted, this.#dataEnd());
+    return entryEnds(this.index.loadOffsets(), wanted, this.#opened().end);
   }
 
   /** Id of the object whose entry is at `offset`. */
@@ -202,19 +217,18 @@ export class Pack {
 
   /** The pack's objects in the order of their entries: loads a table of 12 bytes an object. */
   order(): PackOrder {
-    this.#order ??= new PackOrder(this.path, this.index.loadOffsets(), this.#dataEnd());
+    this.#order ??= new PackOrder(this.path, this.index.loadOffsets(), this.#opened().end);
     return this.#order;
   }
 
-  /** Opens the pack's file where it is not open. Throws ENOENT where it is gone, CORRUPT where it is damaged. */
-  open(): void {
-    this.#dataEnd();
+  /** Opens the pack's file where it is not open, and hands it out for reading. Throws ENOENT where it is gone, CORRUPT where it is damaged. */
+  open(): PackFile {
+    return this.#opened();
   }
 
   /** Gives back the file descriptors; what is in memory stays, files are opened again when needed. */
   release(): void {
-    if (this.#fd !== undefined) fs.closeSync(this.#fd);
-    this.#fd = undefined;
+    this.#file.release();
     this.#index?.release();
   }
 
@@ -245,29 +259,16 @@ export class Pack {
 
   /** The header at `offset`; {@link page} then holds the bytes that follow it. */
   #header(offset: number): EntryHeader {
-    const end = this.#dataEnd();
-    if (!(offset >= HEADER_BYTES && offset < end)) throw this.#corrupt(offset, "it lies outside the pack");
-    const got = fs.readSync(this.#fd!, page, 0, Math.min(PAGE_BYTES, end - offset), offset);
-    return this.#decode(offset, page, got);
-  }
-
-  /** The header of the entry at `offset`, of which `bytes[0, end)` has been read. */
-  #decode(offset: number, bytes: Buffer, end: number): EntryHeader {
-    const header = this.#damaged(offset, () => decodeEntryHeader(this.format, bytes, 0, end));
-    if (header === undefined) throw this.#corrupt(offset, "it is cut short");
-    if (header.size > LIMITS.objectBytes) {
-      const size = `${header.size} bytes`;
-      throw new KvError("LIMIT_EXCEEDED", `${this.#place(offset)}: ${size}, the limit is ${LIMITS.objectBytes}`);
-    }
-    return header;
+    const file = this.#opened();
+    return file.header(offset, page, 0, file.readUpTo(page, PAGE_BYTES, offset));
   }
 
   /** Data of the entry whose `header` was just read into {@link page}. */
   #inflate(offset: number, header: EntryHeader): Buffer {
-    return this.#damaged(offset, () => {
+    return this.#file.decoding(offset, () => {
       const { size, length } = header;
       if (size <= PAGE_BYTES * 2) {
-        const few = inflateFew(page.subarray(length, Math.min(PAGE_BYTES, this.#end - offset)), size);
+        const few = inflateFew(page.subarray(length, Math.min(PAGE_BYTES, this.#file.end - offset)), size);
         if (few !== undefined) return few;
       }
       if (this.#inflateFromPage(offset, header) >= 0) return Buffer.copyBytesFrom(small, 0, header.size);
@@ -277,7 +278,7 @@ export class Pack {
 
   /** As {@link #inflate}, together with the compressed stream. */
   #inflateKeeping(offset: number, header: EntryHeader): { data: Buffer; stream: Buffer } {
-    return this.#damaged(offset, () => {
+    return this.#file.decoding(offset, () => {
       const { size, length } = header;
       const consumed = this.#inflateFromPage(offset, header);
       if (consumed < 0) return this.#inflateStream(offset, header);
@@ -288,7 +289,7 @@ export class Pack {
   /** Inflates into {@link small} a stream that most probably ends inside {@link page}; its length, or {@link TRUNCATED}. */
   #inflateFromPage(offset: number, { size, length }: EntryHeader): number {
     if (size > PAGE_BYTES * 2) return TRUNCATED;
-    return inflateInto(page, length, Math.min(PAGE_BYTES, this.#end - offset), small, size);
+    return inflateInto(page, length, Math.min(PAGE_BYTES, this.#file.end - offset), small, size);
   }
 
   #inflateStream(offset: number, { size, length }: EntryHeader): { data: Buffer; stream: Buffer } {
@@ -296,7 +297,8 @@ export class Pack {
     const output = Buffer.allocUnsafeSlow(size + 1);
     // Streams longer than any sensible encoder makes them are legal: the second try reads on.
     for (const bound of [deflateBound(size), maxStream(size)]) {
-      const stream = this.#bytes(start, Math.min(bound, this.#end - start));
+      const stream = Buffer.allocUnsafeSlow(Math.max(1, Math.min(bound, this.#file.end - start)));
+      this.#file.readFully(stream, stream.length, start, offset);
       const consumed = inflateInto(stream, 0, stream.length, output, size);
       if (consumed !== TRUNCATED) return { data: output.subarray(0, size), stream: stream.subarray(0, consumed) };
     }
@@ -307,79 +309,25 @@ export class Pack {
   #baseOffset(offset: number, header: EntryHeader, bytes: Buffer): number {
     if (header.type === ENTRY.ofsDelta) {
       const base = offset - header.baseDistance;
-      if (header.baseDistance === 0 || base < HEADER_BYTES)
-        throw this.#corrupt(offset, "its base lies outside the pack");
+      if (header.baseDistance === 0 || base < PACK_HEADER_BYTES)
+        throw this.#file.corrupt(offset, "its base lies outside the pack");
       return base;
     }
     bytes.copy(baseOid, 0, header.baseAt, header.baseAt + this.format.rawSize);
     const base = this.findRaw(baseOid, 0);
     if (base < 0)
-      throw this.#corrupt(offset, `its base ${baseOid.hexSlice(0, this.format.rawSize)} is not in the pack`);
+      throw this.#file.corrupt(offset, `its base ${baseOid.hexSlice(0, this.format.rawSize)} is not in the pack`);
     return base;
   }
 
   #apply(offset: number, base: Buffer, delta: Buffer): Buffer {
-    return this.#damaged(offset, () => applyDelta(base, delta));
+    return this.#file.decoding(offset, () => applyDelta(base, delta));
   }
 
-  #bytes(offset: number, length: number): Buffer {
-    const bytes = Buffer.allocUnsafeSlow(Math.max(1, length));
-    let done = 0;
-    while (done < length) {
-      const got = fs.readSync(this.#fd!, bytes, done, length - done, offset + done);
-      if (got === 0) throw this.#corrupt(offset, "it is cut short");
-      done += got;
-    }
-    return bytes.subarray(0, length);
-  }
-
-  /** Opens the pack where it is not open, and tells where its entries end. */
-  #dataEnd(): number {
-    if (this.#fd === undefined) this.#open();
-    return this.#end;
-  }
-
-  #open(): void {
-    const { index } = this;
-    const { rawSize } = this.format;
-    const fd = fs.openSync(this.path, "r");
-    try {
-      const end = fs.fstatSync(fd).size - rawSize;
-      const head = Buffer.alloc(HEADER_BYTES + rawSize);
-      const got = end < HEADER_BYTES ? 0 : fs.readSync(fd, head, 0, HEADER_BYTES, 0);
-      if (got < HEADER_BYTES || head.latin1Slice(0, 4) !== "PACK") throw this.#damage("it is not a pack");
-      if (head.readUInt32BE(4) !== 2 && head.readUInt32BE(4) !== 3) throw this.#damage("its version is not known");
-      if (head.readUInt32BE(8) !== index.count) throw this.#damage("its index is of another number of objects");
-      fs.readSync(fd, head, HEADER_BYTES, rawSize, end);
-      if (!head.subarray(HEADER_BYTES).equals(index.packChecksum)) throw this.#damage("its index is of another pack");
-      this.#fd = fd;
-      this.#end = end;
-    } catch (error) {
-      fs.closeSync(fd);
-      throw error;
-    }
-  }
-
-  /** Runs a decoder and turns its BAD_OBJECT into a CORRUPT that names the place. */
-  #damaged<T>(offset: number, decode: () => T): T {
-    try {
-      return decode();
-    } catch (error) {
-      if (error instanceof KvError && error.code === "BAD_OBJECT") throw this.#corrupt(offset, error.message, error);
-      throw error;
-    }
-  }
-
-  #place(offset: number): string {
-    return `${this.path}, entry at ${offset}`;
-  }
-
-  #corrupt(offset: number, reason: string, cause?: unknown): KvError {
-    return new KvError("CORRUPT", `${this.#place(offset)}: ${reason}`, { cause });
-  }
-
-  #damage(reason: string): KvError {
-    return new KvError("CORRUPT", `${this.path}: ${reason}`);
+  /** The pack's file, open. */
+  #opened(): PackFile {
+    if (!this.#file.isOpen) this.#file.open(this.index);
+    return this.#file;
   }
 }
 

@@ -51,10 +51,11 @@ export async function scanPack(input: PackInput, list: EntryList, limits: PackLi
     if (size >= output.length) output = Buffer.allocUnsafeSlow(size + 1);
     const length = header.length + (await inflateWhole(input, list, header, output));
     const crc = Bun.hash.crc32(input.buffer.subarray(input.at, input.at + length));
-    addEntry(input, list, header, crc, (entry) => {
-      const id = hashObjectRaw(list.format, entryKind(header.type)!, output.subarray(0, size));
-      list.setId(entry, id);
-    });
+    const data = output.subarray(0, size);
+    const entry = addEntry(input, list, header, crc);
+    const kind = entryKind(header.type);
+    if (kind === undefined) list.kept.add(list.deltaCount - 1, data);
+    else list.setId(entry, hashObjectRaw(list.format, kind, data));
     input.pass(length);
     if (slice.isOver()) await slice.pause();
   }
@@ -132,7 +133,7 @@ async function streamEntry(input: PackInput, list: EntryList, header: EntryHeade
   const inflater = new StreamInflater(header.size, (data) => {
     if (kind !== undefined) hasher.update(data);
   });
-  const entry = addEntry(input, list, header, 0, () => {});
+  const entry = addEntry(input, list, header, 0);
   let crc = Bun.hash.crc32(input.buffer.subarray(input.at, input.at + header.length));
   let length = 0;
   input.pass(header.length);
@@ -149,14 +150,8 @@ async function streamEntry(input: PackInput, list: EntryList, header: EntryHeade
   if (kind !== undefined) list.setId(entry, hasher.digest() as Buffer);
 }
 
-/** Adds the entry at the start of the window, a delta with its base; `onObject` gets the number of a whole object. */
-function addEntry(
-  input: PackInput,
-  list: EntryList,
-  header: EntryHeader,
-  crc: number,
-  onObject: (entry: number) => void,
-): number {
+/** Adds the entry at the start of the window, a delta with its base; returns its number. */
+function addEntry(input: PackInput, list: EntryList, header: EntryHeader, crc: number): number {
   const { rawSize } = list.format;
   const offset = input.position;
   const base = header.type === ENTRY.ofsDelta ? list.entryAt(offset - header.baseDistance) : -1;
@@ -167,7 +162,6 @@ function addEntry(
   if (header.type === ENTRY.ofsDelta) list.addOfsDelta(entry, base);
   // Not header.baseAt: the window may have moved since the header was decoded.
   else if (header.type === ENTRY.refDelta) list.addRefDelta(entry, input.buffer, input.at + header.length - rawSize);
-  else onObject(entry);
   return entry;
 }
 

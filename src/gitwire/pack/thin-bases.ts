@@ -12,6 +12,7 @@ import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { ENTRY, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import type { Pack, RawEntry } from "./pack-reader.ts";
+import { PackSweep, type SweptObject } from "./pack-sweep.ts";
 import { deflate } from "./zlib.ts";
 
 /** Longest chain of deltas that is copied: one link more costs a reader about 5 us, making the object whole 45 us once. */
@@ -21,7 +22,7 @@ const BULK_SHARE = 512;
 
 /** Objects for bases: where it can say in which pack one is, that one is copied. */
 export interface BaseSource extends ObjectSource {
-  locate?(oid: Oid): StoredBase | undefined;
+  locateAll?(oids: Iterable<Oid>): ReadonlyMap<Oid, StoredBase>;
 }
 
 type StoredBase =
@@ -63,15 +64,24 @@ interface Copied {
 export function placesOf(source: BaseSource, oids: Iterable<Oid>): BasePlace[] {
   const places: BasePlace[] = [];
   const numbers = new Map<Pack, number>();
-  for (const oid of oids) {
-    const at = source.locate?.(oid);
-    if (at === undefined && (source.locate !== undefined || !source.has(oid))) continue;
-    if (at?.kind !== "packed") places.push({ oid, pack: undefined, offset: 0, position: 0, end: undefined });
-    else places.push({ oid, pack: at.pack, offset: at.offset, position: at.position, end: undefined });
-    if (at?.kind === "packed" && !numbers.has(at.pack)) numbers.set(at.pack, numbers.size);
+  if (source.locateAll === undefined) {
+    for (const oid of oids) if (source.has(oid)) places.push(unpacked(oid));
+    return places;
+  }
+  for (const [oid, at] of source.locateAll(oids)) {
+    if (at.kind === "loose") {
+      places.push(unpacked(oid));
+      continue;
+    }
+    places.push({ oid, pack: at.pack, offset: at.offset, position: at.position, end: undefined });
+    if (!numbers.has(at.pack)) numbers.set(at.pack, numbers.size);
   }
   const numberOf = (place: BasePlace): number => (place.pack === undefined ? -1 : numbers.get(place.pack)!);
   return places.sort((a, b) => numberOf(a) - numberOf(b) || a.offset - b.offset);
+}
+
+function unpacked(oid: Oid): BasePlace {
+  return { oid, pack: undefined, offset: 0, position: 0, end: undefined };
 }
 
 /** Finds where the entries of many bases end. `places` are sorted as {@link placesOf} does, no object twice. */
@@ -94,6 +104,8 @@ export class BaseCopier {
   readonly #source: BaseSource;
   readonly #sink: BaseSink;
   readonly #copied = new Map<Oid, Copied>();
+  /** Bases come sorted by pack: one window will do. */
+  #sweep: PackSweep | undefined;
   readonly #header = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
 
   constructor(source: BaseSource, sink: BaseSink) {
@@ -104,22 +116,30 @@ export class BaseCopier {
   /** Adds the base where it is not there yet. Throws BAD_OBJECT where it is gone, CORRUPT where it is damaged. */
   add(place: BasePlace): void {
     if (this.#copied.has(place.oid)) return;
-    if (!this.#attempt(place, (pack) => this.#copy(place, pack, storedEntry(place, pack)))) {
+    if (!this.#attempt(place, (pack) => this.#copy(place.oid, pack, this.#storedEntry(place, pack)))) {
       this.#make(place.oid, this.#read(place.oid));
     }
   }
 
-  /** As {@link add}; returns the number of the base's entry and the object. */
+  /** As {@link add}; returns the number of the base's entry and the object, whose data is good until the next call. */
   addAndRead(place: BasePlace): { readonly entry: number; readonly object: GitObject } {
     const { oid } = place;
     let object: GitObject | undefined;
     if (!this.#copied.has(oid)) {
       const isCopied = this.#attempt(place, (pack) => {
-        const { entry, data } = pack.inflatedEntry(place.offset);
-        object = entry.kind === undefined ? pack.read(place.offset) : { kind: entry.kind, data };
-        return this.#copy(place, pack, entry);
+        object = this.#sweepOf(pack).smallObject(place.offset);
+        if (object !== undefined) {
+          const { kind, data, stream } = object as SweptObject;
+          this.#append(oid, { kind, size: data.length, base: undefined, baseOffset: -1, data: stream }, undefined);
+          return true;
+        }
+        object = pack.read(place.offset);
+        return this.#copy(oid, pack, pack.rawEntry(place.offset));
       });
-      if (!isCopied) this.#make(oid, object ?? this.#read(oid));
+      if (!isCopied) {
+        object ??= this.#read(oid);
+        this.#make(oid, object);
+      }
     }
     return { entry: this.#copied.get(oid)!.entry, object: object ?? this.#read(oid) };
   }
@@ -136,8 +156,8 @@ export class BaseCopier {
   }
 
   /** Copies the entry, after those it is a delta of; false where that would not do. */
-  #copy(place: BasePlace, pack: Pack, entry: RawEntry): boolean {
-    const chain: { oid: Oid; entry: RawEntry }[] = [{ oid: place.oid, entry }];
+  #copy(first: Oid, pack: Pack, entry: RawEntry): boolean {
+    const chain: { oid: Oid; entry: RawEntry }[] = [{ oid: first, entry }];
     let base: Copied | undefined;
     for (let last = entry; last.base !== undefined; ) {
       const oid = last.base;
@@ -173,13 +193,18 @@ export class BaseCopier {
     this.#append(oid, entry, undefined);
   }
 
+  #storedEntry({ offset, position, end }: BasePlace, pack: Pack): RawEntry {
+    return end === undefined ? pack.rawEntry(offset) : this.#sweepOf(pack).rawEntryAt({ offset, position, end });
+  }
+
+  #sweepOf(pack: Pack): PackSweep {
+    if (this.#sweep?.pack !== pack) this.#sweep = new PackSweep(pack);
+    return this.#sweep;
+  }
+
   #read(oid: Oid): GitObject {
     const object = this.#source.read(oid);
     if (object === undefined) throw new KvError("BAD_OBJECT", `${oid}, the base of a delta, is missing`);
     return object;
   }
-}
-
-function storedEntry({ offset, position, end }: BasePlace, pack: Pack): RawEntry {
-  return end === undefined ? pack.rawEntry(offset) : pack.rawEntryAt({ offset, position, end });
 }

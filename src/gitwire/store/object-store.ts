@@ -20,6 +20,8 @@ import { PackDir } from "./pack-dir.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
 const OBJECT_BYTES = 16 * 1024 * 1024;
+/** Ids are looked up by reading ahead from one for this many entries of a pack on. */
+const SWEEP_SHARE = 500;
 /** Packs kept open; more would use up the process's file descriptors. */
 const OPEN_PACKS = 200;
 
@@ -85,6 +87,24 @@ export class ObjectStore implements ObjectSource {
       if (location.kind === "packed") location.pack.open();
       return location;
     });
+  }
+
+  /** As {@link locate} for many objects: where each one that is here is stored. */
+  locateAll(oids: Iterable<Oid>): Map<Oid, ObjectLocation> {
+    const sorted = [...oids].sort();
+    const found = new Map<Oid, ObjectLocation>();
+    let lookups = (): void => {
+      for (const oid of sorted) {
+        const location = this.locate(oid);
+        if (location !== undefined) found.set(oid, location);
+      }
+    };
+    for (const pack of this.packs()) {
+      const inner = lookups;
+      if (this.#isWorthSweeping(pack, sorted.length)) lookups = () => pack.index.sweep(inner);
+    }
+    lookups();
+    return found;
   }
 
   /** The kind of an object, without its content where that can be avoided; undefined where it is not here. */
@@ -219,6 +239,17 @@ export class ObjectStore implements ObjectSource {
       if (!(error instanceof KvError && error.code === "CORRUPT")) throw error;
       this.#damage ??= error;
       return undefined;
+    }
+  }
+
+  /** Whether `lookups` lookups in the pack's index are better done by reading ahead. */
+  #isWorthSweeping(pack: Pack, lookups: number): boolean {
+    try {
+      if (!this.#open.has(pack)) this.#makeRoom(pack);
+      return lookups * SWEEP_SHARE > pack.count;
+    } catch {
+      // Gone or damaged: a lookup deals with that.
+      return false;
     }
   }
 

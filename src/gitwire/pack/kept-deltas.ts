@@ -1,0 +1,50 @@
+/**
+ * The small deltas of an arriving pack, kept inflated between the pass that finds them and the one that applies them: a
+ * second read and inflation of each would cost 4 us. What is past the budget is read again.
+ */
+
+import { withRoom } from "./grow.ts";
+
+const CHUNK = 256 * 1024;
+/** Larger deltas are not kept: what they save is small beside their own work. */
+const LARGEST = 4_096;
+
+export class KeptDeltas {
+  readonly #budget: number;
+  readonly #chunks: Buffer[] = [];
+  /** Bytes taken in the last chunk. */
+  #filled = 0;
+  /** By number of the delta: its length plus one, 0 where it is not kept, and where it is. */
+  #lengths = new Uint32Array(64);
+  #places = new Uint32Array(64);
+
+  /** `budget`: most bytes held, at most 4 GiB. */
+  constructor(budget: number) {
+    this.#budget = budget;
+  }
+
+  /** Keeps a copy of the delta, where there is room. */
+  add(delta: number, data: Buffer): void {
+    if (data.length > LARGEST) return;
+    if (this.#chunks.length === 0 || this.#filled + data.length > CHUNK) {
+      if ((this.#chunks.length + 1) * CHUNK > this.#budget) return;
+      this.#chunks.push(Buffer.allocUnsafeSlow(CHUNK));
+      this.#filled = 0;
+    }
+    this.#lengths = withRoom(this.#lengths, delta);
+    this.#places = withRoom(this.#places, delta);
+    this.#lengths[delta] = data.length + 1;
+    this.#places[delta] = (this.#chunks.length - 1) * CHUNK + this.#filled;
+    data.copy(this.#chunks.at(-1)!, this.#filled);
+    this.#filled += data.length;
+  }
+
+  /** The delta, where it is kept. */
+  get(delta: number): Buffer | undefined {
+    const length = this.#lengths[delta] ?? 0;
+    if (length === 0) return undefined;
+    const place = this.#places[delta]!;
+    const start = place % CHUNK;
+    return this.#chunks[Math.floor(place / CHUNK)]!.subarray(start, start + length - 1);
+  }
+}
