@@ -1,6 +1,7 @@
 /** The process around a program: its arguments, its signals, its end. */
 
 import { EXIT, KvError } from "../errors.ts";
+import { undecodableArgument } from "./arguments.ts";
 import type { Program } from "./command.ts";
 import { run } from "./runner.ts";
 
@@ -17,5 +18,6 @@ export async function main(program: Program, argv: readonly string[] = process.a
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
-  process.exit(await run(program, { argv, env: process.env, signal: controller.signal }));
+  const undecodable = undecodableArgument(argv);
+  process.exit(await run(program, { argv, undecodable, env: process.env, signal: controller.signal }));
 }

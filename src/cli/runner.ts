@@ -15,6 +15,8 @@ import { Stdin } from "./stdin.ts";
 export interface Host {
   /** Arguments without the executable. */
   readonly argv: readonly string[];
+  /** Number (from 1) of an argument that is not UTF-8, so that `argv` does not say what was meant. */
+  readonly undecodable?: number | undefined;
   readonly env: Environment;
   /** Aborted when the program is told to end. */
   readonly signal: AbortSignal;
@@ -24,6 +26,11 @@ export interface Host {
 export async function run(program: Program, host: Host): Promise<number> {
   const out = new Output(outputOptions(host));
   try {
+    if (host.undecodable !== undefined) {
+      throw new KvError("INPUT_INVALID", `argument ${host.undecodable} is not UTF-8`, {
+        hint: "give a value that is not text with --file or on standard input",
+      });
+    }
     const status = await obey(program, dispatch(program, host.argv), host, out);
     out.progress("");
     out.flush();
