@@ -151,8 +151,7 @@ function parseValue(fields: Fields, context: BatchContext): ValueInput {
   const given = (["value", "value_b64", "file"] as const).filter((name) => fields[name] !== undefined);
   if (given.length !== 1) throw bad('"set" needs exactly one of "value", "value_b64" and "file"');
   const value = fields[given[0]!];
-  if (given[0] === "value")
-    return { kind: "bytes", data: Buffer.from(typeof value === "string" ? value : JSON.stringify(value)) };
+  if (given[0] === "value") return { kind: "bytes", data: textValue(value) };
   if (typeof value !== "string") throw bad(`"${given[0]}" is not a string`);
   return given[0] === "file"
     ? { kind: "file", path: context.file(value) }
@@ -180,6 +179,13 @@ function parseOptions(fields: Fields, context: BatchContext): SetOptions {
     expires: parseExpiry(ttl, expires, context.now),
     labels: fields.labels === undefined ? undefined : parseLabels(fields.labels),
   };
+}
+
+function textValue(value: unknown): Buffer {
+  if (typeof value !== "string") return Buffer.from(JSON.stringify(value));
+  // Half a surrogate pair has no bytes in UTF-8: another character would be stored in its place.
+  if (!value.isWellFormed()) throw bad('"value" is not valid Unicode');
+  return Buffer.from(value);
 }
 
 /** Labels where `value` is a map of strings. Throws INPUT_INVALID. */

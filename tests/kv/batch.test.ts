@@ -121,6 +121,7 @@ describe("bad lines", () => {
       ['{"op":"del","key":""}', /the key is empty/],
       ['{"op":"del","key":"a\\nb"}', /control character/],
       ['{"op":"del","key":"\\ud800"}', /not valid Unicode/],
+      ['{"op":"set","key":"k","value":"\\ud800"}', /"value" is not valid Unicode/],
       ['{"op":"del","key":"k","value":"v"}', /"del" has no field "value"/],
       ['{"op":"del","key":"k","__proto__":1}', /"del" has no field "__proto__"/],
       ['{"op":"check","key":"k"}', /"check" needs an "if"/],
