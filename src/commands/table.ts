@@ -77,7 +77,7 @@ const START: readonly Command[] = [
     topic: "Start",
     summary: "Make a namespace here, and a repository where there is none",
     flags: [{ name: "epoch", type: "string", value: "LABEL", summary: "Label of the first epoch (default: e1)" }],
-    examples: ["git kv init", "git kv init --ns staging"],
+    examples: ["init", "init --ns staging"],
     load: () => import("./init.ts"),
   },
   {
@@ -128,7 +128,7 @@ const KEYS: readonly Command[] = [
       { name: "allow-expired", type: "boolean", summary: "Read a key that has expired" },
     ],
     details: "Exit 6 where the key is not there, 7 where it has expired.",
-    examples: ["git kv get cfg:theme", "git kv get cfg:theme --read-from stargate"],
+    examples: ["get cfg:theme", "get cfg:theme --read-from stargate"],
     load: () => import("./get.ts"),
   },
   {
@@ -141,7 +141,7 @@ const KEYS: readonly Command[] = [
     ],
     flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "Write only if the key is not there" }, WAIT],
     details: "Prints the commit. A value that is there already makes no commit.",
-    examples: ["git kv set cfg:theme dark", "git kv set cfg:logo --file logo.svg", "date | git kv set job:last -"],
+    examples: ["set cfg:theme dark", "set cfg:logo --file logo.svg", "set job:last - < last.txt"],
     load: () => import("./set.ts"),
   },
   {
@@ -167,7 +167,7 @@ const KEYS: readonly Command[] = [
       'Lines are {"op":"set","key":K,"value":V}, {"op":"del","key":K} and {"op":"check","key":K,"if":C}; a set takes "value", ' +
       '"value_b64" or "file", and "ctype", "ttl", "expires" and "labels"; every line takes "if": {"absent":true}, {"blob":OID} ' +
       'or {"rev":N}. Every bad line is named before anything is written.',
-    examples: ["git kv mset --file batch.jsonl"],
+    examples: ["mset --file batch.jsonl"],
     load: () => import("./mset.ts"),
   },
   {
@@ -196,7 +196,7 @@ const KEYS: readonly Command[] = [
       { name: "nul", alias: "0", type: "boolean", summary: "End each key with NUL instead of a newline" },
       READ_FROM,
     ],
-    examples: ["git kv list --prefix cfg:", "git kv list --after user:0999 --limit 100"],
+    examples: ["list --prefix cfg:", "list --after user:0999 --limit 100"],
     load: () => import("./list.ts"),
   },
 ];
