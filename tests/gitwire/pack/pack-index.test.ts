@@ -5,7 +5,7 @@ import { KvError } from "../../../src/errors.ts";
 import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { PackIndex } from "../../../src/gitwire/pack/pack-index.ts";
 import { type IndexedObjects, sortById, writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
-import { PackOrder } from "../../../src/gitwire/pack/pack-order.ts";
+import { entryEnds, PackOrder } from "../../../src/gitwire/pack/pack-order.ts";
 import { atOnce } from "../../../src/time-slice.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
@@ -183,6 +183,47 @@ test("entries in the order of the pack", () => {
   expect([order.position(12), order.position(500), order.position(2 ** 32 + 9)]).toEqual([1, 0, 2]);
   expect([order.end(12), order.end(500), order.end(2 ** 32 + 9)]).toEqual([500, 2 ** 32 + 9, 2 ** 33]);
   expect(() => order.position(13)).toThrow("no entry starts at 13");
+});
+
+test("the order of entries agrees with a plain sort, at any size of pack", () => {
+  for (const end of [200, 5_000, 2 ** 21, 2 ** 31 - 1, 2 ** 32, 2 ** 40]) {
+    const all = new Set<number>();
+    while (all.size < 150) all.add(12 + Math.floor(rng.next() * (end - 12)));
+    const byPosition = Float64Array.from(rng.shuffle([...all]));
+    const order = new PackOrder("p", byPosition, end);
+    const sorted = [...all].sort((a, b) => a - b);
+    expect([...order.offsets]).toEqual(sorted);
+    for (const [rank, offset] of sorted.entries()) {
+      expect(byPosition[order.positionOf(rank)]).toBe(offset);
+      expect(order.endOf(rank)).toBe(sorted[rank + 1] ?? end);
+    }
+    for (const share of [1, 3, 50]) {
+      const wanted = Float64Array.from(sorted.filter(() => rng.int(share) === 0));
+      expect([...entryEnds(byPosition, wanted, end)]).toEqual([...wanted].map((offset) => order.end(offset)));
+    }
+  }
+});
+
+test("a sweep finds what single lookups find", () => {
+  for (const format of [SHA1, SHA256]) {
+    const ids = Array.from({ length: 9_000 }, () => rng.bytes(format.rawSize));
+    const index = new PackIndex(write(format, objectsOf(format, ids)), format);
+    const wanted = ids
+      .filter(() => rng.int(4) === 0)
+      .concat(Array.from({ length: 500 }, () => rng.bytes(format.rawSize)));
+    const sorted = [...wanted].sort((a, b) => a.compare(b));
+    for (const order of [sorted, rng.shuffle(wanted)]) {
+      const look = (): number[] =>
+        order.map((id) => {
+          const position = index.findRaw(id, 0);
+          return position < 0 ? -1 : index.offset(position);
+        });
+      const alone = look();
+      expect(alone.filter((offset) => offset >= 0).length).toBeGreaterThan(1_000);
+      expect(index.sweep(look)).toEqual(alone);
+      expect(look()).toEqual(alone);
+    }
+  }
 });
 
 describe("a damaged index", () => {
