@@ -26,7 +26,7 @@ export class KeptDeltas {
   /** Keeps a copy of the delta, where there is room. */
   add(delta: number, data: Buffer): void {
     if (data.length > LARGEST) return;
-    if (this.#chunks.length === 0 || this.#filled + data.length > CHUNK) {
+    if (this.#chunks.length === 0 || this.#filled + data.length >= CHUNK) {
       if ((this.#chunks.length + 1) * CHUNK > this.#budget) return;
       this.#chunks.push(Buffer.allocUnsafeSlow(CHUNK));
       this.#filled = 0;
