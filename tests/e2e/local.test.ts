@@ -254,7 +254,10 @@ describe("many writers in one repository", () => {
     const writers = Array.from({ length: 8 }, (_, i) =>
       Bun.spawn([executable("git-kv"), "set", `k${i}`, "v"], { cwd: dir, env: ENV, stdout: "ignore", stderr: "pipe" }),
     );
-    for (const writer of writers) expect(await writer.exited).toBe(0);
+    for (const writer of writers) {
+      const stderr = await new Response(writer.stderr).text();
+      expect([await writer.exited, stderr]).toEqual([0, ""]);
+    }
     expect(kvOk(dir, "list", "--count")).toBe("8");
     expect(git(dir, "rev-list", "--count", "refs/kv/main")).toBe("9");
     expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");

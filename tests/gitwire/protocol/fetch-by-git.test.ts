@@ -135,8 +135,8 @@ test("many refs, and prefixes that pick some", () => {
 });
 
 test("a shallow clone, a filter, a shallow repository: refused politely", () => {
-  const server = newServer();
-  randomHistory(server, random("shallow")).grow(5);
+  // With at least one branch: of an empty repository any clone succeeds.
+  const { server } = reach();
   for (const version of VERSIONS) {
     for (const flag of ["--depth=1", "--shallow-since=2000-01-01"]) {
       const run = tryGit("/", [
@@ -150,8 +150,12 @@ test("a shallow clone, a filter, a shallow repository: refused politely", () => 
         `file://${server}`,
         `${tempDir("s")}/c`,
       ]);
-      expect(run.status).not.toBe(0);
-      expect(run.stderr).toMatch(/shallow/);
+      expect([version, flag, run.status !== 0, run.stderr]).toEqual([
+        version,
+        flag,
+        true,
+        expect.stringMatching(/shallow/),
+      ]);
     }
     // A server that does not offer filters sends everything.
     const whole = tryGit("/", [
