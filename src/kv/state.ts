@@ -58,8 +58,14 @@ export function readState(
   root = "refs/",
 ): NamespaceState | undefined {
   const names = namespaceRefs(ns, root);
-  const ledger = refs.resolve(names.ledger);
-  return ledger === undefined ? undefined : stateAt(objects, ledger, refs.resolve(names.index));
+  // Both move in one step, but are read in two: with the same ledger before and after, the kv-index between is its own.
+  for (let ledger = refs.resolve(names.ledger); ledger !== undefined; ) {
+    const index = refs.resolve(names.index);
+    const again = refs.resolve(names.ledger);
+    if (again === ledger) return stateAt(objects, ledger, index);
+    ledger = again;
+  }
+  return undefined;
 }
 
 /**

@@ -76,3 +76,23 @@ test("a ref at something else is an error, not an empty namespace", () => {
     expect(() => readState(objects, { resolve: () => oid }, "main")).toThrow(KvError);
   }
 });
+
+test("refs that move between two looks: the kv-index is the one of the ledger that is returned", () => {
+  const model = new KvModel();
+  const commits = ["one", "two"].map((value) => {
+    const plan = model.commit([model.set("k", value)]);
+    if (plan.kind !== "planned") throw new Error("nothing was planned");
+    return { ledger: plan.ledger, index: plan.moves[1]!.newOid };
+  });
+  for (let moveAt = 0; moveAt < 4; moveAt++) {
+    let looks = 0;
+    const refs = {
+      resolve: (name: string) => {
+        const { ledger, index } = commits[looks++ < moveAt ? 0 : 1]!;
+        return name.startsWith("refs/kv/") ? ledger : index;
+      },
+    };
+    const state = readState(model.objects, refs, "main")!;
+    expect(commits).toContainEqual({ ledger: state.ledger.oid, index: state.index! });
+  }
+});
