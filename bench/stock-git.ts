@@ -2,9 +2,11 @@
  * What we are held against: stock git keeping the same keys, in two layouts a careful person would choose.
  *
  * `full`: three files a key with the very content of ours. Value and metadata under data/ and meta/, fanned out by the first four
- * hex digits of the key's SHA-256; the index entry under a directory named by the first eleven characters of its name
- * (`user%3A0001`), which gives 1,000 a directory and makes a listing of 1,000 keys a single directory: the best case for
- * `git ls-tree`. `values`: the value files alone, which is what someone would do who needs no metadata and no listing.
+ * hex digits of the key's SHA-256; the index entry under directories by the start of its name (`user%3A000/1/2/`), which gives
+ * about 100 a directory and makes a prefix a path. Larger directories would make `git fast-import` several times slower: it
+ * searches them one entry after the other.
+ *
+ * `values`: the value files alone, which is what someone would do who needs no metadata and no listing.
  */
 
 import { hashObject, SHA1 } from "../src/gitwire/object/oid.ts";
@@ -36,7 +38,7 @@ export async function writeFastImport(
     const digits = keyDigits(key);
     const name = keyName(key, digits);
     const fan = `${digits.slice(0, 2)}/${digits.slice(2, 4)}`;
-    const index = `index/${name.slice(0, 11)}/${name}`;
+    const index = `index/${name.slice(0, 10)}/${name[10]}/${name[11]}/${name}`;
     if (value === undefined) {
       out.text(`D data/${fan}/${name}\n`);
       if (layout === "values") continue;
