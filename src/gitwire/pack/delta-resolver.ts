@@ -18,6 +18,8 @@ import type { PackLimits } from "./pack-scan.ts";
 import { inflateAt } from "./zlib.ts";
 
 const PAGE_BYTES = 4_096;
+/** Results up to this size are made in one place. */
+const SCRATCH_BYTES = 64 * 1024;
 
 /** A base on the path that is walked. */
 interface Frame {
@@ -36,6 +38,7 @@ export class DeltaResolver {
   readonly #limits: PackLimits;
   readonly #heldMax: number;
   readonly #slice = new TimeSlice();
+  readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
   /** Entries that came with the pack, and where they end in the file. */
   readonly #received: number;
@@ -124,7 +127,8 @@ export class DeltaResolver {
     if (depth > deltaDepth)
       throw new KvError("LIMIT_EXCEEDED", `the pack has a chain of more than ${deltaDepth} deltas`);
     const entry = list.deltaEntries[delta]!;
-    const data = this.#apply(delta, base);
+    // Most are no base of anything: their bytes are needed for the id only.
+    const data = this.#apply(delta, base, this.#scratch);
     this.#made += data.length;
     if (this.#made > packInflatedBytes) {
       throw new KvError("LIMIT_EXCEEDED", `the pack's deltas make more than ${packInflatedBytes} bytes`);
@@ -135,7 +139,9 @@ export class DeltaResolver {
     this.#resolved++;
     const nextOfs = list.firstChild(entry);
     const nextRef = list.takeRefChildren(entry);
-    return nextOfs < 0 && nextRef < 0 ? undefined : { entry, depth, data, nextOfs, nextRef };
+    if (nextOfs < 0 && nextRef < 0) return undefined;
+    const kept = data.buffer === this.#scratch.buffer ? Buffer.copyBytesFrom(data) : data;
+    return { entry, depth, data: kept, nextOfs, nextRef };
   }
 
   #dataOf(frame: Frame): Buffer {
@@ -173,10 +179,10 @@ export class DeltaResolver {
     return data;
   }
 
-  #apply(delta: number, base: Buffer): Buffer {
+  #apply(delta: number, base: Buffer, into?: Buffer): Buffer {
     const entry = this.#list.deltaEntries[delta]!;
     try {
-      return applyDelta(base, this.#list.kept.get(delta) ?? this.#read(entry), this.#limits.objectBytes);
+      return applyDelta(base, this.#list.kept.get(delta) ?? this.#read(entry), this.#limits.objectBytes, into);
     } catch (error) {
       if (!(error instanceof KvError) || error.code !== "BAD_OBJECT") throw error;
       throw new KvError("BAD_PACK", `object ${entry + 1} of the pack: ${error.message}`, { cause: error });

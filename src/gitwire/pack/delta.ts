@@ -40,17 +40,18 @@ export function deltaSizes(delta: Buffer): { baseSize: number; targetSize: numbe
 }
 
 /**
- * The object that `delta` makes of `base`. Throws BAD_OBJECT where the delta is damaged or made for another base,
+ * The object that `delta` makes of `base`; at the start of `into` where that is given and has room. Throws BAD_OBJECT where the delta is damaged or made for another base,
  * LIMIT_EXCEEDED where its result would exceed `limit` bytes.
  */
-export function applyDelta(base: Buffer, delta: Buffer, limit: number = LIMITS.objectBytes): Buffer {
+export function applyDelta(base: Buffer, delta: Buffer, limit: number = LIMITS.objectBytes, into?: Buffer): Buffer {
   const { baseSize, targetSize, start } = deltaSizes(delta);
   if (baseSize !== base.length) throw bad(`it is made for a base of ${baseSize} bytes, not ${base.length}`);
   if (targetSize > limit)
     throw new KvError("LIMIT_EXCEEDED", `a delta makes ${targetSize} bytes, the limit is ${limit}`);
   // A few bytes can declare a huge result: the instructions must add up to it before it gets memory.
   if (targetSize > MEASURE_ABOVE) measure(delta, start, targetSize);
-  const target = Buffer.allocUnsafe(targetSize);
+  const fits = into !== undefined && targetSize <= into.length;
+  const target = fits ? into.subarray(0, targetSize) : Buffer.allocUnsafe(targetSize);
   let at = start;
   let filled = 0;
   while (at < delta.length) {
