@@ -1,4 +1,10 @@
 /** Loaded before every test file: the environment a test sees is the same everywhere. */
+
+import { afterAll } from "bun:test";
+import { removeTempDirs } from "./temp.ts";
+
+afterAll(removeTempDirs);
+
 process.env.LC_ALL = "C";
 process.env.TZ = "UTC";
 process.env.GIT_CONFIG_NOSYSTEM = "1";

@@ -1,18 +1,19 @@
-/** Temporary folders that go away when the test process ends. */
+/** Temporary folders, all below one that goes away when the tests of this process have ended. */
 
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 
-const made: string[] = [];
-
-process.on("exit", () => {
-  for (const dir of made) fs.rmSync(dir, { recursive: true, force: true });
-});
+let root: string | undefined;
 
 /** A new empty folder. */
 export function tempDir(label = "test"): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), `git-kv-${label}-`));
-  made.push(dir);
-  return dir;
+  root ??= fs.mkdtempSync(path.join(os.tmpdir(), "git-kv-"));
+  return fs.mkdtempSync(path.join(root, `${label}-`));
+}
+
+/** Removes them all. `bun test` runs no exit handlers: the preload file calls this after the last test. */
+export function removeTempDirs(): void {
+  if (root !== undefined) fs.rmSync(root, { recursive: true, force: true });
+  root = undefined;
 }
