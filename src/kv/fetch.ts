@@ -64,11 +64,14 @@ export async function fetchAccepted(workspace: Workspace): Promise<NamespaceStat
   const { repo, around, ns } = workspace;
   const names = namespaceRefs(ns);
   const wanted = [names.ledger, names.index, POLICY_REF];
+  const before = readState(repo.objects, repo.refs, ns);
   const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, (all) =>
     wanted.flatMap((ref) => all.get(ref) ?? []),
   );
   const ledger = refs.get(names.ledger);
   const state = ledger === undefined ? undefined : stateAt(repo.objects, ledger, refs.get(names.index));
+  // What was accepted before we asked, the Stargate has; only what came meanwhile can be ahead of its answer.
+  if (before !== undefined) demandContains(repo.objects, state, before);
   const updates = wanted.flatMap((ref): [string, Oid][] => (refs.has(ref) ? [[ref, refs.get(ref)!]] : []));
   for (let attempt = 1; ; attempt++) {
     const own = readState(repo.objects, repo.refs, ns);
@@ -78,7 +81,7 @@ export async function fetchAccepted(workspace: Workspace): Promise<NamespaceStat
     }
     if (own !== undefined) demandContains(repo.objects, state, own);
     try {
-      await moveRefs(workspace, movedRefs(workspace, updates));
+      await moveRefs(workspace, movedRefs(workspace, updates, own));
       return state;
     } catch (error) {
       if (!(error instanceof KvError) || error.code !== "CAS_CONFLICT" || attempt === LIMITS.conflictRetries)
@@ -87,10 +90,22 @@ export async function fetchAccepted(workspace: Workspace): Promise<NamespaceStat
   }
 }
 
-function movedRefs({ repo }: Workspace, updates: Iterable<readonly [ref: string, to: Oid]>): MovedRef[] {
+/**
+ * The refs of `updates` that are elsewhere. Those of a state that was judged move from where it had them: read again, they may
+ * be where another process of this clone has taken them meanwhile, and would be moved back.
+ */
+function movedRefs(
+  { repo, ns }: Workspace,
+  updates: Iterable<readonly [ref: string, to: Oid]>,
+  judged?: NamespaceState,
+): MovedRef[] {
+  const { ledger, index } = namespaceRefs(ns);
+  const known = new Map(
+    judged === undefined ? [] : [[ledger, judged.ledger.oid] as const, [index, judged.index] as const],
+  );
   const moved: MovedRef[] = [];
   for (const [ref, to] of updates) {
-    const from = repo.refs.resolve(ref);
+    const from = known.has(ref) ? known.get(ref) : repo.refs.resolve(ref);
     if (from !== to) moved.push({ ref, from, to });
   }
   return moved;

@@ -3,11 +3,13 @@
 import { AGENT } from "../agent.ts";
 import { isCode, KvError } from "../errors.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
+import { LIMITS } from "../limits.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
 import { pushUrl, withConnection } from "./remote-session.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
+import type { RefMove } from "./transaction.ts";
 import type { Workspace } from "./workspace.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
@@ -81,14 +83,30 @@ function coded(reason: string): KvError | undefined {
  */
 async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promise<void> {
   try {
-    const own = readState(repo.objects, repo.refs, ns);
-    if (own !== undefined && own.ledger.seq >= proposal.plan.seq) return;
-    const moves = proposal.plan.moves.map((move) => ({ ...move, oldOid: repo.refs.resolve(move.ref) }));
-    await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves } });
+    for (let attempt = 1; ; attempt++) {
+      const own = readState(repo.objects, repo.refs, ns);
+      if (own !== undefined && own.ledger.seq >= proposal.plan.seq) return;
+      try {
+        await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves: movesFrom(own, proposal) } });
+        return;
+      } catch (error) {
+        if (!isConflict(error) || attempt === LIMITS.conflictRetries) throw error;
+      }
+    }
   } catch (error) {
     around.progress(`the transaction is accepted, but could not be kept here: ${(error as Error).message}`);
   }
 }
+
+/** The moves of an accepted transaction from `own`: where the refs are read anew, they may be ahead by then. */
+function movesFrom(own: NamespaceState | undefined, { plan }: Proposal): readonly RefMove[] {
+  return plan.moves.map((move) => ({
+    ...move,
+    oldOid: move.newOid === plan.ledger ? own?.ledger.oid : own?.index,
+  }));
+}
+
+const isConflict = (error: unknown): boolean => error instanceof KvError && error.code === "CAS_CONFLICT";
 
 /** The ledger commit of `txn` among those after `seq`. */
 function findTransaction(
