@@ -39,7 +39,7 @@ const TABLE = {
   INPUT_INVALID: { exit: EXIT.invalid },
   KEY_NOT_FOUND: { exit: EXIT.notFound },
   KEY_EXPIRED: { exit: EXIT.expired },
-  NS_NOT_FOUND: { exit: EXIT.notFound, hint: "make it with 'git kv init', or fetch it with 'git kv fetch'" },
+  NS_NOT_FOUND: { exit: EXIT.notFound, hint: "in a clone run 'git kv remote setup'; 'git kv init' makes a new one" },
   // conditions
   CAS_CONFLICT: { exit: EXIT.conflict, hint: "read the new state and try again" },
   // policy

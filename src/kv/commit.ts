@@ -54,6 +54,9 @@ export async function commit(
 
 /** Who decides: the Stargate where one is set up, else this repository. */
 async function acceptorOf(workspace: Workspace): Promise<Acceptor> {
-  if (!workspace.hasStargate) return localAcceptor(workspace.repo);
+  if (!workspace.hasStargate) {
+    workspace.requireLocalMode();
+    return localAcceptor(workspace.repo);
+  }
   return (await import("./stargate-acceptor.ts")).stargateAcceptor(workspace);
 }

@@ -1,14 +1,20 @@
 /** What a command works on: a repository, a namespace in it and, where one is set up, the remote it is mirrored at. */
 
+import * as fs from "node:fs";
+import * as path from "node:path";
 import type { Clock } from "../clock.ts";
+import { KvError } from "../errors.ts";
 import { identFor } from "../gitwire/ident.ts";
 import type { Ident } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
-import { POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
+import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
 import { type NamespaceState, newestState, requireState } from "./state.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The file that makes a repository a Stargate's. */
+const STARGATE_SETTINGS = "stargate.yaml";
 
 /** What is the same for every command of one run. */
 export interface Surroundings {
@@ -38,8 +44,39 @@ export class Workspace {
 
   /** Whether `remote setup` was run: then the Stargate decides what is accepted, else the local refs are the ledger. */
   get hasStargate(): boolean {
-    const refspec = `+refs/kv/*:${trackingRoot(this.remote)}kv/*`;
-    return this.repo.config.getAll(`remote.${this.remote}.fetch`).includes(refspec);
+    return this.#isSetUp(this.remote);
+  }
+
+  #isSetUp(remote: string): boolean {
+    return this.repo.config.getAll(`remote.${remote}.fetch`).includes(`+refs/kv/*:${trackingRoot(remote)}kv/*`);
+  }
+
+  /**
+   * Throws where the local refs must not decide what is accepted: REF_FORBIDDEN in a Stargate's own repository, CONFIG in a clone
+   * that follows one and is not set up to write through it. A write would be reported as done and be nowhere but here.
+   */
+  requireLocalMode(): void {
+    const { repo, remote, ns } = this;
+    const { ledger } = namespaceRefs(ns);
+    if (fs.existsSync(path.join(repo.gitDir, STARGATE_SETTINGS))) {
+      throw new KvError("REF_FORBIDDEN", `${ledger} can only be moved through the Stargate of this repository`, {
+        hint: "write from a clone",
+      });
+    }
+    const other = repo.config.subsections("remote").find((name) => this.#isSetUp(name));
+    if (other !== undefined) {
+      throw new KvError(
+        "CONFIG",
+        `this clone writes through the Stargate of '${other}', and kv.remote is '${remote}'`,
+        {
+          hint: `unset kv.remote, or run 'git kv remote setup --remote ${remote}'`,
+        },
+      );
+    }
+    if (repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) === undefined) return;
+    throw new KvError("CONFIG", `this clone follows '${remote}' and is not set up to write through its Stargate`, {
+      hint: "run 'git kv remote setup'",
+    });
   }
 
   /** Unix seconds. */

@@ -67,6 +67,37 @@ describe.each(["sha1", "sha256"] as const)("a Stargate with a mirror, %s", (form
   );
 
   test(
+    "a write that would be nowhere but in this clone is refused, and one made on purpose is told apart",
+    () => {
+      const app = scene.clone("strays");
+      kvOk(app, "set", "cfg:first", "1");
+      git(app, "config", "kv.remote", "nope");
+      expect(kv(app, "set", "cfg:stray", "1").stderr).toContain("kv.remote is 'nope'");
+      git(app, "config", "--unset", "kv.remote");
+      expect(kv(scene.repo, "set", "cfg:stray", "1").status).toBe(3);
+      const raw = path.join(scene.root, "raw");
+      git(scene.root, "clone", "-q", "github.git", raw);
+      expect(kv(raw, "init").stderr).toContain("git kv remote setup");
+      kvOk(raw, "fetch");
+      expect(kv(raw, "set", "cfg:stray", "1").status).toBe(5);
+      // Undone on purpose, the clone is on its own; set up again it says so, and how to go on.
+      kvOk(app, "remote", "setup", "--undo");
+      kvOk(app, "set", "cfg:stray", "1");
+      for (const verb of [
+        ["remote", "setup"],
+        ["set", "cfg:second", "1"],
+      ]) {
+        const { status, stderr } = kv(app, ...verb);
+        expect([status, stderr]).toEqual([3, expect.stringContaining("is not part of the Stargate's")]);
+      }
+      for (const ref of ["refs/kv/main", "refs/kv-index/main"]) git(app, "update-ref", "-d", ref);
+      kvOk(app, "set", "cfg:second", "1");
+      expect(kv(app, "get", "cfg:stray").status).toBe(6);
+    },
+    SLOW,
+  );
+
+  test(
     "two clones that write at once lose nothing",
     async () => {
       const clones = [scene.clone("one"), scene.clone("two")];
