@@ -45,10 +45,14 @@ const ZONE = /([+-])(\d\d):?(\d\d)$/;
 /** Reads git's internal date format (`@seconds zone`), ISO 8601 or RFC 2822; without a zone it is UTC. */
 function parseIdentDate(text: string, variable: string): Pick<Ident, "seconds" | "offset"> {
   const raw = RAW_DATE.exec(text.trim());
+  const zone = ZONE.exec(text.trim());
+  // There is no such time zone, and a hundred hours would not even fit into four digits.
+  if (zone !== null && (Number(zone[2]) > 23 || Number(zone[3]) > 59)) {
+    throw new KvError("CONFIG", `${variable} is not a date: '${text}'`);
+  }
   if (raw !== null && (text.startsWith("@") || raw[1]!.length > 8)) {
     return { seconds: Number(raw[1]), offset: zoneMinutes(raw[2], raw[3], raw[4]) };
   }
-  const zone = ZONE.exec(text.trim());
   const zoned = zone !== null || /(?:Z|GMT|UTC)$/i.test(text.trim());
   const parsed = Date.parse(zoned ? text : `${text} Z`);
   if (Number.isNaN(parsed)) throw new KvError("CONFIG", `${variable} is not a date: '${text}'`);
