@@ -172,22 +172,33 @@ export class Pack {
   }
 
   /** As {@link rawEntry}, of an entry whose end and position are known (see {@link entryEnds}). */
-  rawEntryAt({ offset, end, position }: EntryPlace): RawEntry {
+  rawEntryAt(place: EntryPlace): RawEntry {
+    return this.rawEntryIn(this.entryBytes(place), place.offset, place.position);
+  }
+
+  /** The entry's bytes, header included, as they are. */
+  entryBytes({ offset, end }: EntryPlace): Buffer {
     const file = this.#opened();
     if (!(end > offset && end - offset < MAX_ENTRY)) throw file.corrupt(offset, "its length is absurd");
     const bytes = Buffer.allocUnsafe(end - offset);
     file.readFully(bytes, bytes.length, offset, offset);
-    return this.rawEntryIn(bytes, offset, position);
+    return bytes;
   }
 
   /** As {@link rawEntryAt}, of an entry that has been read: `bytes` holds it and nothing else. */
   rawEntryIn(bytes: Buffer, offset: number, position: number): RawEntry {
+    const header = this.verify(bytes, offset, position);
+    return this.#raw(offset, header, bytes, bytes.subarray(header.length));
+  }
+
+  /** Checks an entry that has been read by its CRC, or by inflating it; returns its header. Throws CORRUPT on damage. */
+  verify(bytes: Buffer, offset: number, position: number): EntryHeader {
     const file = this.#file;
     const header = file.header(offset, bytes, 0, bytes.length);
     const crc = this.index.crc(position);
     if (crc === undefined) file.decoding(offset, () => inflateAt(bytes, header.length, header.size));
     else if (crc !== Bun.hash.crc32(bytes)) throw file.corrupt(offset, "its checksum is wrong");
-    return this.#raw(offset, header, bytes, bytes.subarray(header.length));
+    return header;
   }
 
   /** The entry at `offset` as it is stored, and its data, which for a delta is the delta. Throws CORRUPT on damage. */

@@ -4,7 +4,7 @@
  */
 
 import type { ObjectKind } from "../object/oid.ts";
-import { entryKind, MAX_ENTRY_HEADER } from "./pack-entry.ts";
+import { type EntryHeader, entryKind, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import type { PackFile } from "./pack-file.ts";
 import type { EntryPlace, Pack, RawEntry } from "./pack-reader.ts";
 import { deflateBound, inflateInto, TRUNCATED } from "./zlib.ts";
@@ -35,14 +35,37 @@ export class PackSweep {
     this.pack = pack;
   }
 
+  /** What {@link headerAt} has read. */
+  get window(): Buffer {
+    return this.#window;
+  }
+
+  /** The header of the entry at `offset`; the id of a ref-delta's base is in {@link window}, until the next call. */
+  headerAt(offset: number): EntryHeader {
+    const file = this.pack.open();
+    const at = this.#show(file, offset, MAX_ENTRY_HEADER);
+    return file.header(offset, this.#window, at, this.#end - this.#start);
+  }
+
   /** As {@link Pack.rawEntryAt}; the entry's data is good until the next call. */
   rawEntryAt(place: EntryPlace): RawEntry {
-    const { offset, end, position } = place;
-    const file = this.pack.open();
-    if (end - offset > WINDOW_BYTES || end <= offset) return this.pack.rawEntryAt(place);
-    const at = this.#show(file, offset, end - offset);
-    if (at + end - offset > this.#end - this.#start) return this.pack.rawEntryAt(place);
-    return this.pack.rawEntryIn(this.#window.subarray(at, at + end - offset), offset, position);
+    return this.pack.rawEntryIn(this.#bytesAt(place), place.offset, place.position);
+  }
+
+  /** The compressed stream of the entry, which has been verified; good until the next call. */
+  streamAt(place: EntryPlace): Buffer {
+    const bytes = this.#bytesAt(place);
+    return bytes.subarray(this.pack.verify(bytes, place.offset, place.position).length);
+  }
+
+  /** The entry's bytes, in the window where they fit. */
+  #bytesAt(place: EntryPlace): Buffer {
+    const { offset, end } = place;
+    const length = end - offset;
+    if (!(length > 0 && length <= WINDOW_BYTES)) return this.pack.entryBytes(place);
+    const at = this.#show(this.pack.open(), offset, length);
+    if (at + length > this.#end - this.#start) return this.pack.entryBytes(place);
+    return this.#window.subarray(at, at + length);
   }
 
   /** The object whose entry is at `offset`, where it is small and stored whole; else undefined. Throws CORRUPT on damage. */

@@ -141,11 +141,21 @@ export class ObjectStore implements ObjectSource {
     return this.#own.packs.packs();
   }
 
+  /** The own packs that maintenance may replace. */
+  replaceablePacks(): readonly Pack[] {
+    return this.#own.packs.unpinned();
+  }
+
   /** Looks for packs that came or went. A failed lookup does this by itself. */
   refresh(): boolean {
     let changed = false;
     for (const folder of this.#all()) if (folder.packs.refresh()) changed = true;
     return changed;
+  }
+
+  /** Forgets an own pack whose files were just removed. */
+  dropPack(pack: Pack): void {
+    this.#forget(pack, this.#own);
   }
 
   /** Takes up a pack that was just put into this store's own `pack` folder. */
@@ -224,11 +234,15 @@ export class ObjectStore implements ObjectSource {
       });
     } catch (error) {
       if (!isMissing(error)) throw error;
-      folder.packs.drop(pack);
-      this.#open.delete(pack);
-      if (this.#recent?.pack === pack) this.#recent = undefined;
+      this.#forget(pack, folder);
       return undefined;
     }
+  }
+
+  #forget(pack: Pack, folder: Folder): void {
+    folder.packs.drop(pack);
+    this.#open.delete(pack);
+    if (this.#recent?.pack === pack) this.#recent = undefined;
   }
 
   /** Keeps a CORRUPT for later: there may be a good copy elsewhere. */

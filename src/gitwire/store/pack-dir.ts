@@ -18,6 +18,8 @@ export class PackDir {
   readonly #known = new Map<string, Pack>();
   /** Newest first. */
   #packs: readonly Pack[] = [];
+  /** Names of packs that are not to be replaced by others, as of the last scan. */
+  #pinned: ReadonlySet<string> = new Set();
   #scanned = false;
   #mtime = -1;
   #scannedAt = 0;
@@ -32,6 +34,11 @@ export class PackDir {
   packs(): readonly Pack[] {
     if (!this.#scanned) this.#scan();
     return this.#packs;
+  }
+
+  /** Those of {@link packs} that maintenance may replace by others with the same objects. */
+  unpinned(): readonly Pack[] {
+    return this.packs().filter((pack) => !this.#pinned.has(path.basename(pack.path)));
   }
 
   /** Looks at the disk again where the folder may have changed; true when the list of packs did change. */
@@ -79,6 +86,7 @@ export class PackDir {
     this.#mtime = modified(this.dir);
     this.#scanned = true;
     const names = readDirIfThere(this.dir);
+    this.#pinned = new Set(names.filter(isPin).map((name) => name.replace(/\.[a-z]+$/, ".pack")));
     const indexes = new Set(names.filter((name) => name.endsWith(".idx")));
     const present = new Set(
       names.filter((name) => name.endsWith(".pack") && indexes.has(name.replace(/\.pack$/, ".idx"))),
@@ -98,6 +106,13 @@ export class PackDir {
     if (changed) this.#packs = newestFirst([...this.#known.values()]);
     return changed;
   }
+}
+
+/** Files beside a pack that say it is to stay as it is: kept by a person or a fetch, of a partial clone, of unreachable objects. */
+export const PINS: readonly string[] = [".keep", ".promisor", ".mtimes"];
+
+function isPin(name: string): boolean {
+  return PINS.some((extension) => name.endsWith(extension));
 }
 
 function newestFirst(packs: Pack[]): Pack[] {

@@ -1,0 +1,276 @@
+/**
+ * Combines packs into one. Entries are copied as they are stored, their checksums verified; a delta stays one, its distance
+ * to its base written anew. An object that is in several packs comes once, whole where one of them has it whole. Deltas
+ * that would lie too deep, or, taken from different packs, in a circle, are made whole.
+ *
+ * Memory: about 60 bytes an object, and one entry, or a piece of it, at a time.
+ */
+
+import { KvError } from "../../errors.ts";
+import { inSlices, TimeSlice } from "../../time-slice.ts";
+import { newHasher, type ObjectFormat } from "../object/oid.ts";
+import { OidTable } from "../object/oid-table.ts";
+import { EntryWriter } from "./entry-writer.ts";
+import { withRoom } from "./grow.ts";
+import { packHeader } from "./pack-builder.ts";
+import {
+  ENTRY,
+  type EntryHeader,
+  type EntryType,
+  encodeEntryHeader,
+  kindType,
+  MAX_ENTRY_HEADER,
+} from "./pack-entry.ts";
+import { installPack, type PackPaths } from "./pack-install.ts";
+import { type EntryPlace, Pack } from "./pack-reader.ts";
+import { PackSweep } from "./pack-sweep.ts";
+import { createTemp, writeAll } from "./temp-file.ts";
+import { deflate } from "./zlib.ts";
+
+/** Deltas in one chain (as git's pack.depth). */
+const MAX_DEPTH = 50;
+/** Entries from this size on are copied in pieces of it. */
+const PIECE_BYTES = 1024 * 1024;
+/** Packs open at a time: two files and a window each. */
+const OPEN_PACKS = 16;
+
+export interface MergeOptions {
+  /** Folder of the new pack. */
+  readonly dir: string;
+  readonly format: ObjectFormat;
+  /** Stops the work; nothing is left then. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A pack that holds what others held. */
+export interface MergedPack extends PackPaths {
+  readonly objectCount: number;
+  /** Bytes of the pack. */
+  readonly byteLength: number;
+}
+
+/**
+ * Combines the packs at `paths`, at least one, older ones first. The old ones are left as they are, the new one is not
+ * synced. Rejects with CORRUPT on damage, ENOENT where one is gone, the signal's reason.
+ */
+export async function mergePacks(paths: readonly string[], options: MergeOptions): Promise<MergedPack> {
+  const merge = new PackMerge(paths, options);
+  try {
+    await merge.read();
+    return await merge.write();
+  } finally {
+    merge.close();
+  }
+}
+
+class PackMerge {
+  readonly #format: ObjectFormat;
+  readonly #options: MergeOptions;
+  readonly #packs: readonly Pack[];
+  /** Sweeps of the packs that are open, in order of use. */
+  readonly #sweeps = new Map<number, PackSweep>();
+  readonly #slice = new TimeSlice();
+  /** The objects; their numbers here are the indexes of the arrays below. */
+  readonly #table: OidTable;
+  /** Where the chosen entry is: number of the pack plus one (0: none yet), offset, length and position in the index. */
+  #sources = new Uint32Array(64);
+  #offsets = new Float64Array(64);
+  #lengths = new Uint32Array(64);
+  #positions = new Uint32Array(64);
+  /** The object the entry is a delta of; -1 for none. */
+  #bases = new Int32Array(64);
+  /** CRC-32 of the header written last. */
+  #headerCrc = 0;
+
+  constructor(paths: readonly string[], options: MergeOptions) {
+    this.#format = options.format;
+    this.#options = options;
+    this.#packs = paths.map((path) => new Pack(path, options.format));
+    this.#table = new OidTable(options.format);
+  }
+
+  /** Notes every object of every pack, and which of its entries is to be copied. */
+  async read(): Promise<void> {
+    for (let source = 0; source < this.#packs.length; source++) {
+      const sweep = this.#sweepOf(source);
+      const { pack } = sweep;
+      const ids = pack.index.loadIds();
+      const order = pack.order();
+      for (let rank = 0; rank < order.offsets.length; rank++) {
+        const offset = order.offsets[rank]!;
+        const position = order.positionOf(rank);
+        const header = sweep.headerAt(offset);
+        const number = this.#add(ids, position * this.#format.rawSize);
+        const isDelta = header.type === ENTRY.ofsDelta || header.type === ENTRY.refDelta;
+        const isFirst = this.#sources[number] === 0;
+        if (isFirst || (!isDelta && this.#bases[number]! >= 0)) {
+          // First: it may replace the arrays by longer ones.
+          const base = isDelta ? this.#baseOf(header, offset, sweep, ids) : -1;
+          this.#bases[number] = base;
+          this.#sources[number] = source + 1;
+          this.#offsets[number] = offset;
+          this.#lengths[number] = order.endOf(rank) - offset;
+          this.#positions[number] = position;
+        }
+        if (this.#slice.isOver()) await this.#pause();
+      }
+      this.#close(source);
+    }
+  }
+
+  /** Writes the new pack and its index. */
+  async write(): Promise<MergedPack> {
+    const { dir } = this.#options;
+    const count = this.#table.size;
+    const temp = createTemp(dir, "tmp_pack_");
+    try {
+      const hasher = newHasher(this.#format);
+      const writer = new EntryWriter(temp.fd, 0, hasher);
+      writer.write(packHeader(count));
+      const offsets = new Float64Array(count);
+      const crcs = new Uint32Array(count);
+      for (const number of this.#basesFirst()) {
+        offsets[number] = writer.position;
+        crcs[number] = this.#copy(number, writer, offsets);
+        if (this.#slice.isOver()) await this.#pause();
+      }
+      writer.flush();
+      const checksum = hasher.digest() as Buffer;
+      writeAll(temp.fd, checksum, writer.position);
+      const objects = { count, ids: this.#table.rawIds(), offsets, crcs };
+      const byteLength = writer.position + checksum.length;
+      this.#options.signal?.throwIfAborted();
+      const paths = await inSlices(installPack(dir, this.#format, temp, objects, checksum, { fsync: false }));
+      return { ...paths, objectCount: count, byteLength };
+    } finally {
+      temp.discard();
+    }
+  }
+
+  close(): void {
+    for (const source of this.#packs.keys()) this.#close(source);
+  }
+
+  /** Number of the object with the raw id at `ids[at]`. */
+  #add(ids: Buffer, at: number): number {
+    const number = this.#table.addRaw(ids, at);
+    this.#sources = withRoom(this.#sources, number);
+    this.#offsets = withRoom(this.#offsets, number);
+    this.#lengths = withRoom(this.#lengths, number);
+    this.#positions = withRoom(this.#positions, number);
+    this.#bases = withRoom(this.#bases, number);
+    return number;
+  }
+
+  /** Number of the object that the entry with that header, just read, is a delta of. */
+  #baseOf(header: EntryHeader, offset: number, sweep: PackSweep, ids: Buffer): number {
+    if (header.type === ENTRY.refDelta) return this.#add(sweep.window, header.baseAt);
+    const position = sweep.pack.order().position(offset - header.baseDistance);
+    return this.#add(ids, position * this.#format.rawSize);
+  }
+
+  /** The numbers of all objects, that of a base before those of its deltas. Takes deltas apart that must not stay. */
+  *#basesFirst(): Generator<number> {
+    const bases = this.#bases;
+    /** By object: 0 not met, 1 on the path that is walked, else 2 and the number of deltas below it. */
+    const states = new Uint8Array(this.#table.size);
+    const path: number[] = [];
+    for (let first = 0; first < states.length; first++) {
+      let next = first;
+      while (next >= 0 && states[next] === 0) {
+        states[next] = 1;
+        path.push(next);
+        next = bases[next]!;
+      }
+      // Back at an object of this very path: its last delta closes a circle.
+      if (next >= 0 && states[next] === 1) bases[path.at(-1)!] = -1;
+      for (let number = path.pop(); number !== undefined; number = path.pop()) {
+        const base = bases[number]!;
+        const depth = base < 0 ? 0 : states[base]! - 2 + 1;
+        if (depth > MAX_DEPTH) bases[number] = -1;
+        states[number] = 2 + (depth > MAX_DEPTH ? 0 : depth);
+        yield number;
+      }
+    }
+  }
+
+  /** Writes the entry of an object whose base is there already; returns its CRC-32. */
+  #copy(number: number, writer: EntryWriter, offsets: Float64Array): number {
+    const source = this.#sources[number]! - 1;
+    if (source < 0) throw new KvError("CORRUPT", `${this.#table.oid(number)}, the base of a delta, is not in its pack`);
+    const sweep = this.#sweepOf(source);
+    const offset = this.#offsets[number]!;
+    const base = this.#bases[number]!;
+    const { type, size, length } = sweep.headerAt(offset);
+    const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
+    if (isDelta && base < 0) return this.#make(sweep.pack, offset, writer);
+    const distance = isDelta ? writer.position - offsets[base]! : 0;
+    this.#writeHeader(writer, isDelta ? ENTRY.ofsDelta : type, size, distance);
+    const place = { offset, end: offset + this.#lengths[number]!, position: this.#positions[number]! };
+    if (place.end - offset > PIECE_BYTES) return this.#copyPieces(sweep.pack, place, length, writer);
+    const stream = sweep.streamAt(place);
+    writer.write(stream);
+    return Bun.hash.crc32(stream, this.#headerCrc);
+  }
+
+  /** Copies the stream of a large entry, whose own header has `length` bytes; returns the new entry's CRC-32. */
+  #copyPieces(pack: Pack, { offset, end, position }: EntryPlace, length: number, writer: EntryWriter): number {
+    const file = pack.open();
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
+    file.readFully(piece, length, offset, offset);
+    let oldCrc = Bun.hash.crc32(piece.subarray(0, length));
+    let newCrc = this.#headerCrc;
+    for (let at = offset + length; at < end; at += PIECE_BYTES) {
+      const bytes = piece.subarray(0, Math.min(PIECE_BYTES, end - at));
+      file.readFully(bytes, bytes.length, at, offset);
+      oldCrc = Bun.hash.crc32(bytes, oldCrc);
+      newCrc = Bun.hash.crc32(bytes, newCrc);
+      writer.write(bytes);
+    }
+    const expected = pack.index.crc(position);
+    // An old index has no checksums: then the data speaks for itself.
+    if (expected === undefined) pack.read(offset);
+    else if (expected !== oldCrc) throw file.corrupt(offset, "its checksum is wrong");
+    return newCrc;
+  }
+
+  /** Writes the object at `offset` of `pack` whole; returns the entry's CRC-32. */
+  #make(pack: Pack, offset: number, writer: EntryWriter): number {
+    const { kind, data } = pack.read(offset);
+    this.#writeHeader(writer, kindType(kind), data.length, 0);
+    const stream = deflate(data);
+    writer.write(stream);
+    return Bun.hash.crc32(stream, this.#headerCrc);
+  }
+
+  #writeHeader(writer: EntryWriter, type: EntryType, size: number, distance: number): void {
+    const end = encodeEntryHeader(header, this.#format, type, size, distance, undefined);
+    const bytes = header.subarray(0, end);
+    this.#headerCrc = Bun.hash.crc32(bytes);
+    writer.write(bytes);
+  }
+
+  /** A way into the pack; those used longest ago are closed where too many are open. */
+  #sweepOf(source: number): PackSweep {
+    const sweep = this.#sweeps.get(source) ?? new PackSweep(this.#packs[source]!);
+    this.#sweeps.delete(source);
+    this.#sweeps.set(source, sweep);
+    for (const oldest of this.#sweeps.keys()) {
+      if (this.#sweeps.size <= OPEN_PACKS) break;
+      this.#close(oldest);
+    }
+    return sweep;
+  }
+
+  #close(source: number): void {
+    this.#packs[source]!.close();
+    this.#sweeps.delete(source);
+  }
+
+  async #pause(): Promise<void> {
+    await this.#slice.pause();
+    this.#options.signal?.throwIfAborted();
+  }
+}
+
+const header = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
