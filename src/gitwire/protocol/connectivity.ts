@@ -1,7 +1,7 @@
 /**
  * Connectivity: a ref may only point at an object from which everything can be reached (git: `rev-list --objects --not --all`
  * in receive-pack). Only the objects that came with the push are walked: what was here before is complete, because
- * everything enters the repository through this check. Each new object is held to git's own rules (fsck) on the way.
+ * everything enters the repository through this check.
  *
  * A new tree is compared with the tree its commit's parent has in the same place. What they share is checked with the
  * parent, so a change in a directory of 256 entries costs one lookup and not 256.
@@ -27,6 +27,11 @@ export interface ConnectivityView {
   newKind(oid: Oid): ObjectKind | undefined;
   /** Kind of the object where the repository had it before, undefined where it had not. */
   oldKind(oid: Oid): ObjectKind | undefined;
+  /**
+   * Whether each new object is held to git's own rules (object/fsck.ts). A push is; a fetch is not, as with git: histories of
+   * long ago have faults that nobody can take out any more.
+   */
+  readonly fsck: boolean;
 }
 
 /** Why a tip is not connected. */
@@ -95,10 +100,14 @@ class ConnectivityWalk {
     if (newKind === undefined || newKind === "blob") return undefined;
     const object = this.#view.objects.read(oid);
     if (object === undefined) return { oid, expected, found: undefined };
-    const fault = objectFault(this.#view.objects.format, object.kind, object.data);
-    if (fault !== undefined) throw new KvError("BAD_OBJECT", `malformed ${object.kind} ${oid}: ${fault}`);
+    if (this.#view.fsck) this.#check(oid, object);
     this.#follow(index, object);
     return this.#conflict;
+  }
+
+  #check(oid: Oid, { kind, data }: GitObject): void {
+    const fault = objectFault(this.#view.objects.format, kind, data);
+    if (fault !== undefined) throw new KvError("BAD_OBJECT", `malformed ${kind} ${oid}: ${fault}`);
   }
 
   #follow(index: number, object: GitObject): void {

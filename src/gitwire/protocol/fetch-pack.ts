@@ -174,6 +174,7 @@ async function checkConnected(
         return offset < 0 ? undefined : pack?.kind(offset);
       },
       oldKind: (oid: Oid) => objects.kind(oid),
+      fsck: false,
     };
     const [problem] = (await unconnectedTips(view, wants)).values();
     if (problem === undefined) return;

@@ -255,7 +255,7 @@ class ReceiveSession {
     };
     const tips = commands.filter(({ newOid }) => newOid !== repo.format.zeroOid);
     const reasons = await unconnectedTips(
-      { objects, newKind, oldKind: (oid) => repo.objects.kind(oid) },
+      { objects, newKind, oldKind: (oid) => repo.objects.kind(oid), fsck: true },
       tips.map(({ newOid }) => newOid),
     );
     for (const { ref, newOid } of tips) {

@@ -11,7 +11,7 @@ import { openRepository } from "../../../src/gitwire/repo.ts";
 import { connect } from "../../../src/gitwire/transport/connect.ts";
 import { AGENT, connectOptions } from "../../support/connect.ts";
 import { failureOf } from "../../support/failure.ts";
-import { fsck, git } from "../../support/git.ts";
+import { fsck, git, gitInput } from "../../support/git.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { addCommit, addCommits, bareRepository, repositoryWith } from "../../support/push.ts";
 
@@ -185,6 +185,18 @@ test("many fetches on one v2 connection", async () => {
     await transport.close();
     expect(fsck(into)).toBe("");
   }
+});
+
+test("a history of long ago is fetched with its faults, as git does", async () => {
+  const source = bareRepository();
+  const blob = gitInput(source, "x", "hash-object", "-w", "--stdin");
+  const inner = gitInput(source, `100644 blob ${blob}\tf\n`, "mktree");
+  const data = Buffer.concat([Buffer.from("040000 a\0"), Buffer.from(inner, "hex")]);
+  const tree = gitInput(source, data as Uint8Array, "hash-object", "-t", "tree", "-w", "--stdin", "--literally");
+  git(source, "update-ref", "refs/heads/main", git(source, "commit-tree", "-m", "x", tree));
+  const into = bareRepository();
+  await fetchInto(into, WAYS.local!(source), 2);
+  expect(git(into, "rev-parse", "refs/heads/main^{tree}")).toBe(tree);
 });
 
 test("nothing wanted, nothing sent", async () => {

@@ -172,6 +172,31 @@ test("an object of the wrong kind or shape is refused where it is linked", async
       ],
     ],
     ["a missing parent", [["commit", commit(tree, ["1".repeat(40)])]]],
+    [
+      "an author without an address",
+      [
+        [
+          "commit",
+          Buffer.from(
+            commit(tree)
+              .toString()
+              .replace(/<.*?> /, ""),
+          ),
+        ],
+      ],
+    ],
+    [
+      "a tree with '.git' in it",
+      [
+        [
+          "commit",
+          commit(
+            hashObject(SHA1, "tree", Buffer.from(`40000 .git\0${Buffer.from(tree, "hex").latin1Slice()}`, "latin1")),
+          ),
+        ],
+        ["tree", Buffer.from(`40000 .git\0${Buffer.from(tree, "hex").latin1Slice()}`, "latin1")],
+      ],
+    ],
     ["no commit at all", [["commit", Buffer.from("tree")]]],
     ["half a commit", [["commit", Buffer.from(`tree ${tree}\nparent ${first}`)]]],
     ["an empty commit", [["commit", Buffer.alloc(0)]]],
