@@ -49,6 +49,8 @@ export const LIMITS = {
   configIncludeDepth: 10,
   /** Largest git config file. */
   configBytes: 16 * MiB,
+  /** Packs that may lie side by side before small ones are combined. */
+  packs: 16,
   /** Depth of directories in a tree walk. */
   treeDepth: 4_096,
   /** Symbolic ref hops (as git). */

@@ -6,6 +6,7 @@ import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { parseLabels, type SetOptions } from "../kv/batch.ts";
 import { parseMediaType } from "../kv/media-type.ts";
 import type { Condition } from "../kv/operation.ts";
+import { tidyUp } from "../kv/tidy.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import type { WriteOutcome } from "../kv/write.ts";
 import { parseExpiry } from "../time.ts";
@@ -45,7 +46,7 @@ export function setOptions(flags: Flags, now: number): SetOptions {
   };
 }
 
-/** Shows what came of a write, and waits for the mirror where `--wait` asks for it. */
+/** Shows what came of a write, waits for the mirror where `--wait` asks for it, and tidies up. */
 export async function showOutcome(context: Context, workspace: Workspace, outcome: WriteOutcome): Promise<void> {
   const { out } = context;
   if (outcome.kind === "unchanged") {
@@ -60,10 +61,12 @@ export async function showOutcome(context: Context, workspace: Workspace, outcom
   const set = changes.filter(({ kind }) => kind === "set").length;
   if (out.json) out.record({ oid: ledger, txn, seq, ...rev, tree, set, del: changes.length - set });
   else out.line(ledger);
-  if (!context.flags.on("wait")) return;
   out.flush();
-  const { waitForMirror } = await import("../kv/wait.ts");
-  await waitForMirror(workspace, ledger, WAIT_TIMEOUT);
+  if (context.flags.on("wait")) {
+    const { waitForMirror } = await import("../kv/wait.ts");
+    await waitForMirror(workspace, ledger, WAIT_TIMEOUT);
+  }
+  await tidyUp(workspace);
 }
 
 /** How long `--wait` waits, in milliseconds. */

@@ -12,6 +12,7 @@ import { Registry, type RepositorySpec } from "./registry.ts";
 import type { Served } from "./service.ts";
 import { loadSettings, parseListen, type SettingFlags, type Settings } from "./settings.ts";
 import { SocketDoor } from "./socket-door.ts";
+import { Upkeep } from "./upkeep.ts";
 
 export interface DaemonOptions {
   readonly repositories: readonly RepositorySpec[];
@@ -36,6 +37,7 @@ interface Unit {
   readonly served: Served;
   readonly settings: Settings;
   readonly link: MirrorLink | undefined;
+  readonly upkeep: Upkeep;
 }
 
 export class Daemon {
@@ -68,8 +70,8 @@ export class Daemon {
   /** Takes nothing new, finishes what is under way and lets go of everything. */
   async stop(drain = DRAIN): Promise<void> {
     await Promise.all([...this.#http, ...this.#sockets].map((door) => door.close(drain)));
-    for (const { served, link } of this.#units) {
-      await link?.stop();
+    for (const { served, link, upkeep } of this.#units) {
+      await Promise.all([link?.stop(), upkeep.stop()]);
       served.gate.close();
     }
     this.#units.length = 0;
@@ -94,7 +96,7 @@ export class Daemon {
       const link = MirrorLink.of(gate, env);
       const served: Served = { name, gate, ordinary: link?.relay ?? storingHost(gate), mirror: link };
       this.registry.add(served);
-      this.#units.push({ served, settings, link });
+      this.#units.push({ served, settings, link, upkeep: new Upkeep(gate) });
     } catch (error) {
       gate.close();
       throw error;

@@ -14,6 +14,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 import { isMissing } from "../disk.ts";
 import { type MergedPack, mergePacks } from "../pack/pack-merge.ts";
 import { Pack } from "../pack/pack-reader.ts";
@@ -23,8 +24,6 @@ import type { ObjectStore } from "./object-store.ts";
 import { PINS } from "./pack-dir.ts";
 import { Quarantine } from "./quarantine.ts";
 
-/** Packs that may lie side by side before it is worth combining some. */
-const MAX_PACKS = 16;
 /** Packs from this size on stay as they are. */
 const MAX_BYTES = 512 * 1024 * 1024;
 /** Most objects that are combined at once: 60 bytes of memory each. */
@@ -52,7 +51,7 @@ export type RollUp =
   | { readonly kind: "busy" };
 
 /** Whether {@link rollUp} may have something to do, judged by the list of packs that is at hand. */
-export function needsRollUp(store: ObjectStore, maxPacks: number = MAX_PACKS): boolean {
+export function needsRollUp(store: ObjectStore, maxPacks: number = LIMITS.packs): boolean {
   return store.replaceablePacks().length > maxPacks;
 }
 
@@ -72,7 +71,7 @@ export async function rollUp(store: ObjectStore, options: RollUpOptions = {}): P
 }
 
 async function rollUpLocked(store: ObjectStore, options: RollUpOptions): Promise<RollUp> {
-  const { signal, maxPacks = MAX_PACKS, maxBytes = MAX_BYTES } = options;
+  const { signal, maxPacks = LIMITS.packs, maxBytes = MAX_BYTES } = options;
   store.refresh();
   if (!needsRollUp(store, maxPacks)) return { kind: "nothing" };
   const chosen = chooseBySize(measure(store, maxBytes));
