@@ -2,8 +2,10 @@
 
 import { expect, test } from "bun:test";
 import { type ChildProcess, spawn } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
+import { gitInput } from "../../support/git.ts";
 import { complaints, gitValues, leftovers, makeFixture, newRepository, openRefs, values } from "./fixture.ts";
 
 const fixture = makeFixture();
@@ -52,8 +54,24 @@ test("readers in another process see both refs of a transaction or none, while g
   expect(leftovers(dir)).toEqual([]);
 }, 10_000);
 
+/**
+ * Commits none of which a ref ever has twice: `git pack-refs` removes a loose file that holds again what it packed a while
+ * ago, although packed-refs has moved on meanwhile, and the ref falls back (seen with 2.39). No ledger goes in circles.
+ */
+function distinctCommits(dir: string, count: number): string[] {
+  const lines = Array.from(
+    { length: count },
+    (_, i) => `commit refs/heads/chain\nmark :${i + 1}\ncommitter A <a@b> ${i} +0000\ndata 0\n`,
+  );
+  gitInput(dir, lines.join(""), "fast-import", "--quiet", "--export-marks=marks");
+  const marks = fs.readFileSync(path.join(dir, "marks"), "utf8").trim().split("\n");
+  const oids: string[] = [];
+  for (const line of marks) oids[Number(line.slice(1, line.indexOf(" "))) - 1] = line.slice(line.indexOf(" ") + 1);
+  return oids;
+}
+
 test("no update is lost between us and git update-ref, pack-refs and gc", async () => {
-  const { commits } = fixture;
+  const commits = distinctCommits(fixture.dir, 2000);
   const dir = newRepository(fixture, {
     packed: { "refs/kv/a": commits[0]!, "refs/kv/b": commits[0]!, "refs/heads/main": commits[0]! },
   });
@@ -65,7 +83,7 @@ test("no update is lost between us and git update-ref, pack-refs and gc", async 
     let at = 0;
     let worked = 0;
     while (Date.now() < deadline) {
-      const to = (at + 1) % 6;
+      const to = at + 1;
       const child = spawn("git", ["update-ref", "refs/heads/main", commits[to]!, commits[at]!], {
         cwd: dir,
         stdio: "ignore",
@@ -80,7 +98,7 @@ test("no update is lost between us and git update-ref, pack-refs and gc", async 
   let ours = 0;
   let refused = 0;
   for (let at = 0; Date.now() < deadline; ) {
-    const to = (at + 1) % 6;
+    const to = at + 1;
     try {
       const names = ours % 3 === 0 ? ["refs/kv/a"] : ["refs/kv/a", "refs/kv/b", "refs/heads/main"];
       // Our moves of main put it back where git left it, under the condition that it is still there.
