@@ -40,8 +40,8 @@ export function deltaSizes(delta: Buffer): { baseSize: number; targetSize: numbe
 }
 
 /**
- * The object that `delta` makes of `base`; at the start of `into` where that is given and has room. Throws BAD_OBJECT where the delta is damaged or made for another base,
- * LIMIT_EXCEEDED where its result would exceed `limit` bytes.
+ * The object that `delta` makes of `base`; at the start of `into` where that is given and has room. Throws BAD_OBJECT where
+ * the delta is damaged or made for another base, LIMIT_EXCEEDED where its result would exceed `limit` bytes.
  */
 export function applyDelta(base: Buffer, delta: Buffer, limit: number = LIMITS.objectBytes, into?: Buffer): Buffer {
   const { baseSize, targetSize, start } = deltaSizes(delta);
@@ -49,7 +49,7 @@ export function applyDelta(base: Buffer, delta: Buffer, limit: number = LIMITS.o
   if (targetSize > limit)
     throw new KvError("LIMIT_EXCEEDED", `a delta makes ${targetSize} bytes, the limit is ${limit}`);
   // A few bytes can declare a huge result: the instructions must add up to it before it gets memory.
-  if (targetSize > MEASURE_ABOVE) measure(delta, start, targetSize);
+  if (targetSize > MEASURE_ABOVE) measure(delta, targetSize);
   const fits = into !== undefined && targetSize <= into.length;
   const target = fits ? into.subarray(0, targetSize) : Buffer.allocUnsafe(targetSize);
   let at = start;
@@ -86,25 +86,47 @@ export function applyDelta(base: Buffer, delta: Buffer, limit: number = LIMITS.o
 }
 
 /** Checks that the instructions add up to `targetSize`, reading only their opcodes and sizes. */
-function measure(delta: Buffer, start: number, targetSize: number): void {
-  let at = start;
+function measure(delta: Buffer, targetSize: number): void {
   let total = 0;
+  readInstructions(delta, {
+    copy(_offset, size) {
+      total += size;
+    },
+    insert(_at, size) {
+      total += size;
+    },
+  });
+  if (total !== targetSize) throw bad(`it makes ${total} bytes and declares ${targetSize}`);
+}
+
+/** What {@link readInstructions} reports to. */
+export interface InstructionSink {
+  /** Bytes `[offset, offset + size)` of the base come next. */
+  copy(offset: number, size: number): void;
+  /** Bytes `[at, at + size)` of the delta come next. */
+  insert(at: number, size: number): void;
+}
+
+/** Reports the instructions of `delta` in their order. Throws BAD_OBJECT where one is cut short or not known. */
+export function readInstructions(delta: Buffer, sink: InstructionSink): void {
+  let at = deltaSizes(delta).start;
   while (at < delta.length) {
     const opcode = delta[at++]!;
     if (opcode < 0x80) {
       if (opcode === 0) throw bad("instruction 0 is reserved");
+      if (at + opcode > delta.length) throw bad("an insert is cut short");
+      sink.insert(at, opcode);
       at += opcode;
-      total += opcode;
       continue;
     }
-    for (let bit = 0x01; bit <= 0x08; bit *= 2) if (opcode & bit) at++;
+    let offset = 0;
     let size = 0;
-    if (opcode & 0x10) size = delta[at++] ?? 0;
-    if (opcode & 0x20) size += (delta[at++] ?? 0) * 0x100;
-    if (opcode & 0x40) size += (delta[at++] ?? 0) * 0x1_0000;
-    total += size === 0 ? 0x1_0000 : size;
+    for (let bit = 0x01, scale = 1; bit <= 0x08; bit *= 2, scale *= 256)
+      if (opcode & bit) offset += delta[at++]! * scale;
+    for (let bit = 0x10, scale = 1; bit <= 0x40; bit *= 2, scale *= 256) if (opcode & bit) size += delta[at++]! * scale;
+    if (at > delta.length) throw bad("a copy is cut short");
+    sink.copy(offset, size === 0 ? 0x1_0000 : size);
   }
-  if (total !== targetSize) throw bad(`it makes ${total} bytes and declares ${targetSize}`);
 }
 
 /**

@@ -12,18 +12,12 @@ import { withRoom } from "./grow.ts";
 import { ENTRY, type EntryType, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 import { Spill } from "./spill.ts";
-import { deflate } from "./zlib.ts";
+import { deflate, deflateDelta } from "./zlib.ts";
 
 const HEADER_BYTES = 12;
 const DEFAULT_MEMORY = 32 * 1024 * 1024;
 /** Deltas on deltas written here (as git's pack.depth): more would make reading slow. */
 const MAX_DEPTH = 50;
-/**
- * Deltas up to this size are stored: their copies and object ids hardly compress. A million records took 7 % more bytes and
- * a third less time than with every delta compressed.
- */
-const STORED_DELTA = 160;
-
 export interface PackBuilderOptions {
   /** Folder for the temporary file, best `objects/pack` of a repository. The system's by default. */
   readonly dir?: string;
@@ -188,7 +182,7 @@ export class PackBuilder implements ObjectSink {
     const index = this.#table.size - 1;
     const end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
     const header = head.subarray(0, end);
-    const stream = type === ENTRY.ofsDelta || type === ENTRY.refDelta ? deflate(data, STORED_DELTA) : deflate(data);
+    const stream = type === ENTRY.ofsDelta || type === ENTRY.refDelta ? deflateDelta(data) : deflate(data);
     this.#offsets = withRoom(this.#offsets, index);
     this.#crcs = withRoom(this.#crcs, index);
     this.#depths = withRoom(this.#depths, index);

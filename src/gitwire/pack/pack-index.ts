@@ -19,6 +19,8 @@ const MAGIC = 0xff74_4f63;
 const FANOUT_BYTES = 1_024;
 /** Indexes up to this size are kept in memory. */
 const WHOLE_MAX = 64 * 1024;
+/** Indexes up to this size are, where the pack's objects are read in bulk. */
+const KEPT_MAX = 16 * 1024 * 1024;
 /** Bytes of ids read around the computed place. */
 const WINDOW_BYTES = 4_096;
 /** Bytes read at once during a sweep; more than a window. */
@@ -193,6 +195,11 @@ export class PackIndex {
       else throw this.#corrupt("an offset points past its table");
     }
     return offsets;
+  }
+
+  /** Takes an index of up to 16 MiB into memory, for bulk work. */
+  keep(): void {
+    if (this.#whole === undefined && this.#size <= KEPT_MAX) this.#readWhole();
   }
 
   /** Gives back the file descriptor; the file is opened again when needed. */

@@ -226,9 +226,12 @@ export class Pack {
     return hashObject(this.format, kind, data);
   }
 
-  /** The pack's objects in the order of their entries: loads a table of 12 bytes an object. */
+  /** The pack's objects in the order of their entries: loads a table of 12 bytes an object, and most indexes. */
   order(): PackOrder {
-    this.#order ??= new PackOrder(this.path, this.index.loadOffsets(), this.#opened().end);
+    if (this.#order === undefined) {
+      this.index.keep();
+      this.#order = new PackOrder(this.path, this.index.loadOffsets(), this.#opened().end);
+    }
     return this.#order;
   }
 

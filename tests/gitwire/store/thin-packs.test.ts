@@ -103,21 +103,25 @@ for (const format of [SHA1, SHA256]) {
         fsckClean(dir);
       });
 
-      test("a base that is a delta brings its chain along, until that grows too long", async () => {
+      test("a base that is a delta becomes one of the whole object at the end of its chain", async () => {
         const { dir, store } = emptyStore(format);
-        const versions = [text(rng)];
-        for (let i = 1; i < 14; i++) versions.push(edited(versions.at(-1)!, `edit ${i}`));
+        const versions = [text(rng, 4_500)];
+        for (let i = 1; i < 60; i++)
+          versions.push(edited(versions.at(-1)!, `edit ${i} ${rng.bytes(40).toString("hex")}`));
         writeWhole(store, versions[0]!);
         const depths: number[] = [];
-        const counts: number[] = [];
         for (let i = 1; i < versions.length; i++) {
           const pack = await addDeltas(store, way, [[versions[i - 1]!, versions[i]!]]);
           depths.push(entryOf(pack, idOf(versions[i]!)).depth);
-          counts.push(pack.count);
+          // The object, its base, and the one at the end, unless that has just been made anew.
+          expect(pack.count).toBe(depths.at(-1)! + 1);
         }
-        // Four links are copied, a fifth makes the base whole.
-        expect(depths).toEqual([1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3]);
-        expect(counts).toEqual([2, 3, 4, 5, 6, 2, 3, 4, 5, 6, 2, 3, 4]);
+        expect(depths.slice(0, 5)).toEqual([1, 2, 2, 2, 2]);
+        // Where the delta of all changes grew too large the base was made whole, and the next one starts there.
+        const renewed = depths.slice(1).filter((depth) => depth === 1).length;
+        expect(renewed).toBeGreaterThan(0);
+        expect(renewed).toBeLessThan(15);
+        expect(Math.max(...depths)).toBe(2);
         fsckClean(dir);
         for (const version of versions) {
           expect(new ObjectStore(store.objectsDir, format).read(idOf(version))!.data.equals(version)).toBe(true);
@@ -136,6 +140,7 @@ for (const format of [SHA1, SHA256]) {
           way,
           [root, middle, ...tips].map((base) => [base, edited(base, "the last edit")] as const),
         );
+        // Five new ones, and of the five bases all.
         expect(pack.count).toBe(10);
         fsckClean(dir);
       });
