@@ -1,6 +1,9 @@
 /** Runs the tests and ends with the line `N passed, N failed` and Bun's exit status. Arguments go to `bun test`. */
 
-const run = Bun.spawn([process.execPath, "test", ...process.argv.slice(2)], {
+/** Milliseconds one test or hook may take: a busy machine is no failure. */
+const TIMEOUT = "60000";
+
+const run = Bun.spawn([process.execPath, "test", "--timeout", TIMEOUT, ...process.argv.slice(2)], {
   stdin: "ignore",
   stdout: "inherit",
   stderr: "pipe",

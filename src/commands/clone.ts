@@ -11,7 +11,8 @@ export async function run(context: Context): Promise<void> {
   const { args, flags, out, cwd, env, clock, signal } = context;
   const url = args.one("url");
   const dir = path.resolve(cwd, args.optional("dir") ?? defaultFolder(url));
-  const around = { env, clock, signal, progress: (text: string) => out.progress(text) };
+  const progress = (text: string): void => out.progress(text);
+  const around = { env, clock, signal, progress, warn: (text: string) => out.warn(text) };
   const repo = await clone(addressFrom(url, cwd), dir, around);
   out.note(`cloned into ${dir}`);
   if (flags.on("no-setup")) return;

@@ -14,7 +14,8 @@ export function openWorkspace(context: Context): Workspace {
 /** The workspace of a verb in a repository that is open already. */
 export function workspaceIn(context: Context, repo: Repository): Workspace {
   const { env, clock, signal, out, flags } = context;
-  return new Workspace(repo, flags.value("ns"), { env, clock, signal, progress: (text) => out.progress(text) });
+  const progress = (text: string): void => out.progress(text);
+  return new Workspace(repo, flags.value("ns"), { env, clock, signal, progress, warn: (text) => out.warn(text) });
 }
 
 function openRepo({ flags, cwd, env }: Context): Repository {

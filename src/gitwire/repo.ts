@@ -81,6 +81,11 @@ export class Repository {
     return path.join(this.commonDir, "config");
   }
 
+  /** Whether its packs may be tidied unasked: `gc.auto = 0` and `maintenance.auto = false` forbid it, as with git. */
+  get isAutoMaintained(): boolean {
+    return this.config.getInt("gc.auto") !== 0 && this.config.getBool("maintenance.auto") !== false;
+  }
+
   /** Closes all files. The repository can still be used; they are opened again. */
   close(): void {
     this.#objects?.close();

@@ -11,7 +11,7 @@ import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
 import { LIMITS } from "../limits.ts";
 import { namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
-import { type NamespaceState, readState, stateAt } from "./state.ts";
+import { ledgerContains, type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Refs a clone tracks, as refspecs for `remote.<name>.fetch`. Chunks and archives are fetched when something needs them. */
@@ -36,7 +36,20 @@ export async function fetchMirror(workspace: Workspace): Promise<readonly MovedR
   ]);
   const moved = movedRefs(workspace, tracked(remote, refs));
   await moveRefs(workspace, moved, true);
+  warnOfForeignLedger(workspace);
   return moved;
+}
+
+/** Says it loudly where the mirror's ledger is not one that follows the accepted one: reads leave it alone then. */
+function warnOfForeignLedger({ repo, ns, remote, around }: Workspace): void {
+  const own = readState(repo.objects, repo.refs, ns);
+  if (own === undefined || repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) === undefined) return;
+  const tracked = readTracked(repo.objects, repo.refs, ns, remote);
+  const ledgers = tracked && [tracked.ledger, own.ledger].sort((a, b) => b.seq - a.seq);
+  if (ledgers !== undefined && ledgerContains(repo.objects, ledgers[0]!, ledgers[1]!)) return;
+  around.warn(
+    `the ledger of '${ns}' on the mirror is not part of the accepted one, nor does it follow it: it is not read`,
+  );
 }
 
 /** Tracking ref and value of each remote ref that is tracked. */
@@ -77,7 +90,7 @@ export async function fetchAccepted(workspace: Workspace): Promise<NamespaceStat
     const own = readState(repo.objects, repo.refs, ns);
     // Another process of this clone may have learned more meanwhile: the accepted refs never go back.
     if (own !== undefined && state !== undefined && own.ledger.seq > state.ledger.seq) {
-      if (ledgerContains(repo.objects, own, state.ledger.oid, state.ledger.seq)) return state;
+      if (ledgerContains(repo.objects, own.ledger, state.ledger)) return state;
     }
     if (own !== undefined) demandContains(repo.objects, state, own);
     try {
@@ -112,7 +125,7 @@ function movedRefs(
 }
 
 function demandContains(objects: ObjectSource, state: NamespaceState | undefined, own: NamespaceState): void {
-  if (state !== undefined && ledgerContains(objects, state, own.ledger.oid, own.ledger.seq)) return;
+  if (state !== undefined && ledgerContains(objects, state.ledger, own.ledger)) return;
   const theirs = state === undefined ? "has no such namespace" : `is at seq ${state.ledger.seq}`;
   throw new KvError(
     "NOT_FAST_FORWARD",
@@ -121,11 +134,4 @@ function demandContains(objects: ObjectSource, state: NamespaceState | undefined
       hint: `move it out of the way: git update-ref -d ${namespaceRefs(own.ns).ledger}, and the same for kv-index`,
     },
   );
-}
-
-/** Whether the ledger commit `oid`, number `seq`, is in the history of `state`. Costs the commits after it. */
-export function ledgerContains(objects: ObjectSource, state: NamespaceState, oid: Oid, seq: number): boolean {
-  let { ledger } = state;
-  while (ledger.seq > seq && ledger.parent !== undefined) ledger = stateAt(objects, ledger.parent).ledger;
-  return ledger.oid === oid;
 }

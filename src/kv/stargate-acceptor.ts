@@ -94,7 +94,7 @@ async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promis
       }
     }
   } catch (error) {
-    around.progress(`the transaction is accepted, but could not be kept here: ${(error as Error).message}`);
+    around.warn(`the transaction is accepted, but could not be kept here: ${(error as Error).message}`);
   }
 }
 

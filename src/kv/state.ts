@@ -69,8 +69,8 @@ export function readState(
 }
 
 /**
- * The newest state this clone knows: its own, or the one the last fetch from `remote` brought, whichever has the higher
- * KV-Seq. Own writes are thereby visible at once and a lagging mirror never moves a clone backwards.
+ * The newest state this clone knows: its own, or the one the last fetch from `remote` brought where that one follows it. Own
+ * writes are thereby visible at once, and neither a lagging nor a foreign or damaged mirror ever takes a clone back.
  */
 export function newestState(
   objects: ObjectSource,
@@ -79,10 +79,39 @@ export function newestState(
   remote: string,
 ): NamespaceState | undefined {
   const own = readState(objects, refs, ns);
-  const trackedOid = refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger);
-  if (trackedOid === undefined || trackedOid === own?.ledger.oid) return own;
-  const tracked = readState(objects, refs, ns, trackingRoot(remote));
-  return own === undefined || (tracked !== undefined && tracked.ledger.seq > own.ledger.seq) ? tracked : own;
+  if (own === undefined) return readState(objects, refs, ns, trackingRoot(remote));
+  if (refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) === own.ledger.oid) return own;
+  const tracked = readTracked(objects, refs, ns, remote);
+  const isNewer = tracked !== undefined && tracked.ledger.seq > own.ledger.seq;
+  return isNewer && ledgerContains(objects, tracked.ledger, own.ledger) ? tracked : own;
+}
+
+/** What the last fetch from `remote` brought, or undefined where that is nothing, or nothing that can be read. */
+export function readTracked(
+  objects: ObjectSource,
+  refs: RefSource,
+  ns: string,
+  remote: string,
+): NamespaceState | undefined {
+  try {
+    return readState(objects, refs, ns, trackingRoot(remote));
+  } catch (error) {
+    if (error instanceof KvError) return undefined;
+    throw error;
+  }
+}
+
+/** The part of a ledger commit that tells where it stands. */
+type LedgerPosition = Pick<LedgerCommit, "oid" | "seq">;
+
+/** Whether `earlier` is in the history of the ledger commit `tip`, or is it. Costs the commits between them. */
+export function ledgerContains(objects: ObjectSource, tip: LedgerPosition, earlier: LedgerPosition): boolean {
+  let at: Oid | undefined = tip.oid;
+  for (let steps = tip.seq - earlier.seq; steps > 0 && at !== undefined; steps--) {
+    const object = objects.read(at);
+    at = object?.kind === "commit" ? commitLinks(objects.format, object.data).parents[0] : undefined;
+  }
+  return at === earlier.oid;
 }
 
 /** {@link newestState}, or NS_NOT_FOUND. */

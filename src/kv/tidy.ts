@@ -1,6 +1,5 @@
 /** Housekeeping after a verb, when its answer is out: nobody waits for it, and nothing it meets makes the verb fail. */
 
-import type { Repository } from "../gitwire/repo.ts";
 import { LIMITS } from "../limits.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -11,7 +10,7 @@ import type { Workspace } from "./workspace.ts";
 export async function tidyUp({ repo, around }: Workspace): Promise<void> {
   const { signal, clock } = around;
   try {
-    if (repo.objects.replaceablePacks().length <= LIMITS.packs || isOff(repo)) return;
+    if (repo.objects.replaceablePacks().length <= LIMITS.packs || !repo.isAutoMaintained) return;
     const { rollUp } = await import("../gitwire/store/maintenance.ts");
     await rollUp(repo.objects, { commonDir: repo.commonDir, signal });
     const { sweepLeftovers } = await import("../gitwire/store/leftovers.ts");
@@ -19,8 +18,4 @@ export async function tidyUp({ repo, around }: Workspace): Promise<void> {
   } catch {
     // What was written stands whatever comes of this: the next write tries again, and a damaged pack shows where it is read.
   }
-}
-
-function isOff({ config }: Repository): boolean {
-  return config.getInt("gc.auto") === 0 || config.getBool("maintenance.auto") === false;
 }

@@ -3,10 +3,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { fetchMirror, ledgerContains } from "./fetch.ts";
+import { fetchMirror } from "./fetch.ts";
 import { trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl } from "./remote-session.ts";
-import { readState, stateAt } from "./state.ts";
+import { ledgerContains, readState, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** First and longest pause between two looks, in milliseconds: hosts ask for few requests. */
@@ -53,7 +53,7 @@ async function isOnMirror(workspace: Workspace, oid: Oid): Promise<boolean> {
   await fetchMirror(workspace);
   const state = readState(repo.objects, repo.refs, ns, trackingRoot(remote));
   if (state === undefined || !repo.objects.has(oid)) return false;
-  return ledgerContains(repo.objects, state, oid, stateAt(repo.objects, oid).ledger.seq);
+  return ledgerContains(repo.objects, state.ledger, stateAt(repo.objects, oid).ledger);
 }
 
 function timedOut(oid: Oid, timeout: number, cause: unknown): KvError {

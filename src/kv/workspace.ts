@@ -9,7 +9,7 @@ import type { Ident } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
-import { type NamespaceState, newestState, requireState } from "./state.ts";
+import { type NamespaceState, newestState, readState, requireState } from "./state.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -23,6 +23,8 @@ export interface Surroundings {
   readonly signal: AbortSignal;
   /** Shows one line of progress or news from a server. */
   readonly progress: (text: string) => void;
+  /** Tells what went wrong without making the command fail. */
+  readonly warn: (text: string) => void;
 }
 
 /** A repository and the namespace a command speaks of. */
@@ -87,6 +89,11 @@ export class Workspace {
   /** The newest state known here, or undefined. */
   state(): NamespaceState | undefined {
     return newestState(this.repo.objects, this.repo.refs, this.ns, this.remote);
+  }
+
+  /** The state known here to be accepted, whatever a mirror shows; undefined where there is none. */
+  acceptedState(): NamespaceState | undefined {
+    return readState(this.repo.objects, this.repo.refs, this.ns);
   }
 
   /** The newest state known here. Throws NS_NOT_FOUND. */

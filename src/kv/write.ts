@@ -91,7 +91,8 @@ class TransactionWriter {
     const values = builder.mark();
     for (let attempt = 1; ; attempt++) {
       this.#workspace.around.signal.throwIfAborted();
-      const base = this.#workspace.state();
+      // What was just learned to be accepted counts, whatever a mirror shows.
+      const base = attempt === 1 ? this.#workspace.state() : this.#workspace.acceptedState();
       this.#demand(base);
       const plan = this.#plan(base);
       if (plan.kind === "unchanged") return { kind: "unchanged", state: plan.base };

@@ -17,7 +17,7 @@ import { accept } from "./accept.ts";
 import { admit } from "./admission.ts";
 import { checkExpectations, parseExpectations } from "./expectation.ts";
 import type { Gate } from "./gate.ts";
-import { isInLedger } from "./ledger-history.ts";
+import { isRepeated } from "./ledger-history.ts";
 import { acceptPolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind } from "./push-kind.ts";
 import { acceptAll, asRejection, rejectAll } from "./rejection.ts";
@@ -95,7 +95,7 @@ class PushHost implements ReceivePackHost {
       }
       return undefined;
     }
-    if (isInLedger(this.#gate, kind.ns, kind.ledger.newOid)) return acceptAll(push.commands);
+    if (isRepeated(this.#gate, kind.ns, kind.ledger.newOid, kind.index.newOid)) return acceptAll(push.commands);
     throw this.#conflict(kind);
   }
 
@@ -122,7 +122,7 @@ class PushHost implements ReceivePackHost {
     const { ns, ledger, index } = kind;
     // Another push may have had its turn since the preflight.
     if (!this.#atTips(kind)) {
-      if (isInLedger(gate, ns, ledger.newOid)) return acceptAll(push.commands);
+      if (isRepeated(gate, ns, ledger.newOid, index.newOid)) return acceptAll(push.commands);
       throw this.#conflict(kind);
     }
     const inForce = gate.policy();

@@ -38,7 +38,7 @@ export class Upkeep {
     const now = this.#gate.clock.now();
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
-    if (!needsRollUp(this.#gate.repo.objects)) return;
+    if (!needsRollUp(this.#gate.repo.objects) || !this.#gate.repo.isAutoMaintained) return;
     this.#running = this.#rollUp(now).finally(() => {
       this.#running = undefined;
     });

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable } from "../support/executable.ts";
-import { fsck, git, tryGit } from "../support/git.ts";
+import { fsck, git, gitBytes, gitInput, tryGit } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene, Serving, stargateOk } from "../support/scene.ts";
 import { startSshd } from "../support/sshd.ts";
 import { tempDir } from "../support/temp.ts";
@@ -158,6 +158,19 @@ describe.each(["sha1", "sha256"] as const)("a Stargate with a mirror, %s", (form
       expect(kv(app, "get", "lag", "--read-from", "mirror").status).toBe(6);
       expect(kv(app, "wait", "--oid", oid, "--timeout", "300ms").status).toBe(10);
       for (const ref of ["refs/kv/main", "refs/kv-mirror/main"]) git(scene.github, "update-ref", ref, oid);
+      // A history of its own with a higher number is no newer state.
+      const foreign = gitInput(
+        scene.github,
+        gitBytes(scene.github, "cat-file", "commit", watermark)
+          .toString()
+          .replace(/^KV-Seq: .*$/m, "KV-Seq: 999"),
+        ...["hash-object", "-t", "commit", "-w", "--stdin"],
+      );
+      git(scene.github, "update-ref", "refs/kv/main", foreign);
+      expect(kv(app, "fetch").stderr).toContain("warning: the ledger of 'main' on the mirror is not part of");
+      expect(kv(app, "get", "lag").stdout).toBe("new");
+      git(scene.github, "update-ref", "refs/kv/main", oid);
+      kvOk(app, "fetch");
       expect(kv(app, "set", "lag", "newer", "--wait").status).toBe(0);
     },
     SLOW,

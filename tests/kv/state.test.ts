@@ -45,6 +45,21 @@ describe("the newest state", () => {
     expect(state?.ledger.oid).toBe(first.ledger.oid);
   });
 
+  test("is the own one where the mirror's is newer by its number only: another history, or one that cannot be read", () => {
+    const other = new KvModel();
+    for (const value of ["a", "b", "c"]) other.commit([other.set("k", value)]);
+    for (const [oid, object] of other.objects.objects) objects.objects.set(oid, object);
+    expect(newestState(objects, refs(second, other.state), "main", "origin")?.ledger.oid).toBe(second.ledger.oid);
+    // The own tip with a number made up: nothing follows it.
+    const data = objects.read(second.ledger.oid)!.data.toString().replace("KV-Seq: 2", "KV-Seq: 999");
+    const boasting = stateAt(objects, objects.write("commit", Buffer.from(data)));
+    expect(newestState(objects, refs(second, boasting), "main", "origin")?.ledger.oid).toBe(second.ledger.oid);
+    const damaged = objects.write("commit", Buffer.from(data.replace("KV-NS: main\n", "")));
+    const tracked = { ...third, ledger: { ...third.ledger, oid: damaged } };
+    expect(newestState(objects, refs(second, tracked), "main", "origin")?.ledger.oid).toBe(second.ledger.oid);
+    expect(() => newestState(objects, refs(undefined, tracked), "main", "origin")).toThrow(KvError);
+  });
+
   test("of another namespace or remote is not looked at", () => {
     expect(newestState(objects, refs(first, second), "other", "origin")).toBeUndefined();
     expect(newestState(objects, refs(first, second), "main", "upstream")?.ledger.seq).toBe(1);

@@ -12,7 +12,13 @@ import { tempDir } from "../support/temp.ts";
 const signal = new AbortController().signal;
 
 function workspaceOf(repo: Repository, stop = signal): Workspace {
-  return new Workspace(repo, undefined, { env: {}, clock: systemClock, signal: stop, progress: () => {} });
+  return new Workspace(repo, undefined, {
+    env: {},
+    clock: systemClock,
+    signal: stop,
+    progress: () => {},
+    warn: () => {},
+  });
 }
 
 /** A repository with so many packs. */

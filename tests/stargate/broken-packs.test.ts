@@ -13,7 +13,7 @@ let client: TestClient;
 let token: string;
 
 beforeAll(async () => {
-  stargate = await TestStargate.start();
+  stargate = await TestStargate.start({ upkeep: false });
   token = stargate.token();
   client = new TestClient(stargate.dir, stargate.loginUrl(token));
   await client.set({ a: "1", b: "2" });

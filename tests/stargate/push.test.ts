@@ -16,7 +16,7 @@ let client: TestClient;
 let token: string;
 
 beforeAll(async () => {
-  stargate = await TestStargate.start();
+  stargate = await TestStargate.start({ upkeep: false });
   token = stargate.token();
   client = new TestClient(stargate.dir, stargate.loginUrl(token));
   await client.set({ a: "1", b: "2" });
@@ -59,6 +59,18 @@ describe("accepted", () => {
     expect(git(stargate.dir, "for-each-ref")).toBe(refs);
     await client.set({ later: "1" });
     expect(verdict(await client.push(planned))).toBe("ok");
+  });
+
+  test("a known ledger commit with a kv-index of another transaction is no repetition", async () => {
+    const first = client.plan({ mixed: "1" });
+    expect(verdict(await client.push(first))).toBe("ok");
+    const later = client.plan({ mixed: "2" });
+    expect(verdict(await client.push(later))).toBe("ok");
+    const mixed = {
+      ...first,
+      commands: [first.commands[0]!, { ...first.commands[1]!, newOid: later.commands[1]!.newOid }],
+    };
+    expect(verdict(await client.push(mixed))).toStartWith("CAS_CONFLICT");
   });
 
   test("namespaces are independent, and the first transaction makes one", async () => {
@@ -174,6 +186,7 @@ describe("refused on admission", () => {
     ["a wrong count", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 7"), "REPLAY_MISMATCH"],
     ["too many keys by its own word", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 100001"), "TXN_TOO_LARGE"],
     ["a further header", (t: string) => t.replace("\n\n", "\nencoding UTF-8\n\n"), "ATTESTATION_MISMATCH"],
+    ["a signature nobody can verify yet", (t: string) => t.replace("\n\n", "\ngpgsig garbage\n\n"), "BAD_SIGNATURE"],
     ["another epoch", (t: string) => t.replace(/^Epoch: .*$/m, "Epoch: e2"), "ATTESTATION_MISMATCH"],
   ])("%s", async (_what, edit, code) => {
     await refused(withLedger(client, client.plan({ t: "1" }), edit), code);
@@ -294,7 +307,7 @@ describe("refused on admission", () => {
 
 describe("sha256", () => {
   test("works the same", async () => {
-    const other = await TestStargate.start({ format: SHA256 });
+    const other = await TestStargate.start({ upkeep: false, format: SHA256 });
     const one = new TestClient(other.dir, other.loginUrl(other.token()));
     await one.set({ a: "1" });
     await one.set({ a: "2", b: "3" });

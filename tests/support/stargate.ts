@@ -3,6 +3,7 @@
 import * as path from "node:path";
 import { utf8ToByteString } from "../../src/bytes.ts";
 import { systemClock } from "../../src/clock.ts";
+import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
 import { encodeCommit, type Ident } from "../../src/gitwire/object/commit.ts";
 import { type ObjectFormat, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
@@ -41,6 +42,8 @@ export interface StargateOptions {
   /** An existing folder to serve again. */
   readonly dir?: string;
   readonly env?: Record<string, string | undefined>;
+  /** False: packs are left as they come, so that what a push leaves behind can be counted. */
+  readonly upkeep?: boolean;
 }
 
 export interface LogLine {
@@ -77,6 +80,7 @@ export class TestStargate {
         clock: systemClock,
       });
     }
+    if (options.upkeep === false) setConfig(path.join(dir, "config"), "gc.auto", "0");
     const log: LogLine[] = [];
     const write: Log = (level, component, fields) => void log.push({ level, component, ...fields });
     const daemon = await Daemon.start({

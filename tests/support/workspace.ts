@@ -39,6 +39,7 @@ export function workspaceAt(dir: string, options: WorkspaceOptions = {}): Worksp
     clock: options.clock ?? countingClock(),
     signal: options.signal ?? new AbortController().signal,
     progress: options.progress ?? (() => {}),
+    warn: () => {},
   });
 }
 

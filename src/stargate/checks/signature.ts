@@ -1,14 +1,19 @@
 /**
  * The signature, where the policy asks for one. This version cannot verify signatures, and a signature nobody verifies is
- * worth nothing: under such a policy it takes no transaction at all rather than an unverified one.
+ * worth nothing: under such a policy it takes no transaction at all rather than an unverified one. Elsewhere it takes no
+ * signed one: the ledger would keep what nobody has looked at for ever.
  */
 
 import { KvError } from "../../errors.ts";
 import type { Check } from "./check.ts";
 
 export const signature: Check = ({ commit, ns, rules }) => {
-  if (!rules.requireSignedCommits) return null;
   const isSigned = commit.commit.headers.some(({ name }) => name.startsWith("gpgsig"));
+  if (!rules.requireSignedCommits) {
+    return isSigned
+      ? new KvError("BAD_SIGNATURE", "this Stargate cannot verify signatures yet", { hint: "push it unsigned" })
+      : null;
+  }
   if (!isSigned) {
     return new KvError("UNSIGNED", `the policy requires signed transactions in '${ns}', this one is not signed`);
   }
