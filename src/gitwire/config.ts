@@ -190,7 +190,7 @@ function usesWorktreeConfig(local: string): boolean {
 }
 
 /** The variables of one file without its includes, or undefined where there is no such file. Throws CONFIG. */
-export function readEntries(file: string): FileEntry[] | undefined {
+export function readEntries(file: string): readonly FileEntry[] | undefined {
   const content = readConfigFile(file);
   return content === undefined ? undefined : parseConfigEntries(content.latin1Slice(), file);
 }

@@ -47,12 +47,19 @@ export function keyDigits(key: Key): string {
 }
 
 const UNSAFE = /[^A-Za-z0-9_.-]/g;
-const PERCENT = Array.from({ length: 256 }, (_, byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`);
+/** `%XX` of each byte that was asked for: a process that reads one key needs two or three of them. */
+const PERCENT: (string | undefined)[] = [];
+
+function percent(byte: string): string {
+  const code = byte.charCodeAt(0);
+  PERCENT[code] ??= `%${code.toString(16).toUpperCase().padStart(2, "0")}`;
+  return PERCENT[code];
+}
 const SUFFIX_DOT = /\.(?=(?:manifest\.json|meta|ref|del)$)/;
 
 /** Every byte that is not a letter, digit, `_`, `-` or `.` as `%XX`. Serves names and the labels of the kv-index. */
 export function percentEncode(bytes: string): string {
-  return bytes.replace(UNSAFE, (byte) => PERCENT[byte.charCodeAt(0)]!);
+  return bytes.replace(UNSAFE, percent);
 }
 
 const ENCODED = /^(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})*$/;

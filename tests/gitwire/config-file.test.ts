@@ -11,7 +11,7 @@ import { tempDir } from "../support/temp.ts";
 
 const dir = tempDir("config-file");
 
-function read(content: string | Buffer): FileEntry[] {
+function read(content: string | Buffer): readonly FileEntry[] {
   return parseConfigEntries(Buffer.from(content as string).latin1Slice(), "f");
 }
 

@@ -50,9 +50,18 @@ export function parseConfigFile(text: string, file: string): ConfigPart[] {
 }
 
 /** The variables of a file, in order. Throws CONFIG. */
-export function parseConfigEntries(text: string, file: string): FileEntry[] {
-  return parseConfigFile(text, file).flatMap((part) => (part.kind === "entry" ? [part.entry] : []));
+export function parseConfigEntries(text: string, file: string): readonly FileEntry[] {
+  const known = parsed.get(file);
+  if (known?.text === text) return known.entries;
+  const entries = parseConfigFile(text, file).flatMap((part) => (part.kind === "entry" ? [part.entry] : []));
+  if (parsed.size >= MOST_PARSED) parsed.clear();
+  parsed.set(file, { text, entries });
+  return entries;
 }
+
+/** A start reads the repository's config for its format and again for its settings: the second time it is known. */
+const parsed = new Map<string, { readonly text: string; readonly entries: readonly FileEntry[] }>();
+const MOST_PARSED = 16;
 
 const LF = "\n";
 const BOM = "\xef\xbb\xbf";
