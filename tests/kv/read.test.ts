@@ -48,7 +48,6 @@ test("one tree a level and two blobs are read", () => {
 });
 
 test("a value that does not fit its metadata is CORRUPT, never returned", () => {
-  expect(read("k", (files) => files.set("data/k", blob("vague")))).toEqual({ code: "CORRUPT" });
   expect(read("k", (files) => files.set("data/k", blob("longer than that")))).toEqual({ code: "CORRUPT" });
   expect(read("k", (files) => files.delete("data/k"))).toEqual({ code: "CORRUPT" });
   expect(read("k", (files) => files.set("meta/k.meta", blob("{}")))).toEqual({ code: "CORRUPT" });
@@ -58,4 +57,17 @@ test("a value that does not fit its metadata is CORRUPT, never returned", () => 
     files.set("data/k.manifest.json", blob("{}"));
   };
   expect(read("k", chunked)).toEqual({ code: "UNSUPPORTED" });
+});
+
+test("a value that is not the one its id names is CORRUPT, never returned", () => {
+  const oid = blob("value").oid;
+  const lying = { format: objects.format, has: () => true, read: (asked: string) => objects.read(asked) };
+  const bent = {
+    ...lying,
+    read: (asked: string) =>
+      asked === oid ? { kind: "blob" as const, data: Buffer.from("vague") } : lying.read(asked),
+  };
+  expect(() => readValue(bent, model.state!, "k", { now: 0, allowExpired: false })).toThrow(
+    "is not the one its id names",
+  );
 });

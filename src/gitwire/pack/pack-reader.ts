@@ -16,7 +16,7 @@ import { ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
 import { PACK_HEADER_BYTES, PackFile } from "./pack-file.ts";
 import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
-import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, TRUNCATED } from "./zlib.ts";
+import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, mayInflateFew, TRUNCATED } from "./zlib.ts";
 
 const PAGE_BYTES = 4_096;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
@@ -281,13 +281,22 @@ export class Pack {
   #inflate(offset: number, header: EntryHeader): Buffer {
     return this.#file.decoding(offset, () => {
       const { size, length } = header;
-      if (size <= PAGE_BYTES * 2) {
-        const few = inflateFew(page.subarray(length, Math.min(PAGE_BYTES, this.#file.end - offset)), size);
+      if (mayInflateFew(size)) {
+        const few = inflateFew(this.#fewBytes(offset, length, size), size);
         if (few !== undefined) return few;
       }
       if (this.#inflateFromPage(offset, header) >= 0) return Buffer.copyBytesFrom(small, 0, header.size);
       return this.#inflateStream(offset, header).data;
     });
+  }
+
+  /** What most probably holds the whole stream of an entry: the rest of {@link page}, or as much as it can take. */
+  #fewBytes(offset: number, length: number, size: number): Buffer {
+    if (size <= PAGE_BYTES * 2) return page.subarray(length, Math.min(PAGE_BYTES, this.#file.end - offset));
+    const start = offset + length;
+    const stream = Buffer.allocUnsafeSlow(Math.min(deflateBound(size), this.#file.end - start));
+    this.#file.readFully(stream, stream.length, start, offset);
+    return stream;
   }
 
   /** As {@link #inflate}, together with the compressed stream. */

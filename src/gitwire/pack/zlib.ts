@@ -40,6 +40,11 @@ function zlib(): typeof Zlib {
   return process.getBuiltinModule("node:zlib");
 }
 
+/** Whether {@link inflateFew} would try an object of `size` bytes. */
+export function mayInflateFew(size: number): boolean {
+  return fewInflated < FEW && size <= FEW_BYTES;
+}
+
 /** Objects that a short-lived process inflates or deflates without node:zlib, and the largest of them in bytes. */
 const FEW = 48;
 const FEW_BYTES = 32 * 1024;
@@ -55,7 +60,7 @@ const ZLIB_STREAM = { library: "zlib", windowBits: 15 } as unknown as { library:
  * size was checked before, such as an indexed pack's: a damaged one could inflate to a thousand times `input`.
  */
 export function inflateFew(input: Buffer, size: number): Buffer | undefined {
-  if (fewInflated >= FEW || size > FEW_BYTES) return undefined;
+  if (!mayInflateFew(size)) return undefined;
   fewInflated++;
   try {
     const data = Bun.inflateSync(input as Uint8Array<ArrayBuffer>, ZLIB_STREAM);
