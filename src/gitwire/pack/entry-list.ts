@@ -31,6 +31,10 @@ export class EntryList {
   #known: OidTable | undefined;
   #firstByRef = new Int32Array(64).fill(-1);
 
+  /** Entries met that hold the base of the same number; more than one: {@link hasBaseTwice}. */
+  #met = new Uint32Array(64);
+  /** Whether the base of a ref-delta is here more than once. */
+  hasBaseTwice = false;
   /** Deltas by number, as far as they are kept. */
   readonly kept: KeptDeltas;
 
@@ -113,11 +117,13 @@ export class EntryList {
     return this.#firstByRef[ref]!;
   }
 
-  /** Takes the ref-deltas that wait for the id of `entry`: the first of them, or -1. They are given out once. */
+  /** Takes the ref-deltas that wait for the id of `entry`: the first of them, or -1. They are given out once. Asked once for each entry. */
   takeRefChildren(entry: number): number {
     if (this.refBases.size === 0) return -1;
     const ref = this.refBases.indexOfRaw(this.ids, entry * this.format.rawSize);
     if (ref < 0) return -1;
+    this.#met = withRoom(this.#met, ref);
+    if (this.#met[ref]!++ > 0) this.hasBaseTwice = true;
     const first = this.#firstByRef[ref]!;
     this.#firstByRef[ref] = -1;
     return first;

@@ -10,6 +10,7 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
+import { refuseCircles } from "./delta-circles.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
 import { EntryList } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
@@ -91,13 +92,26 @@ function install(
 async function resolveDeltas(
   fd: number,
   list: EntryList,
-  end: number,
+  received: number,
   limits: PackLimits,
   { bases, heldBytes = HELD_BYTES }: IndexPackOptions,
 ): Promise<number> {
+  let end = received;
   const resolver = new DeltaResolver(list, fd, end, limits, heldBytes);
   await resolver.resolveReceived();
-  if (resolver.unresolved === 0) return end;
+  if (resolver.unresolved > 0) end = await appendBases(resolver, fd, list, end, bases);
+  if (list.hasBaseTwice) refuseCircles(list);
+  return end;
+}
+
+/** Appends the bases that are still missing; returns where the entries end then. */
+async function appendBases(
+  resolver: DeltaResolver,
+  fd: number,
+  list: EntryList,
+  end: number,
+  bases: BaseSource | undefined,
+): Promise<number> {
   const sink = new AppendedEntries(list, fd, end);
   if (bases !== undefined)
     await resolveOutside(resolver, list, new BaseCopier(bases, sink), placesOf(bases, waiting(list)));

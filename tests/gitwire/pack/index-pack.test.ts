@@ -209,6 +209,16 @@ describe("deltas in any order", () => {
     expectGitAgrees(await index(handPack(SHA1, [whole(0), whole(1), whole(0)]), options(SHA1)), SHA1);
   });
 
+  test("circles through an object that comes twice are refused, whichever copy would be read", async () => {
+    const outside = sourceOf(SHA1, new Map([[ids[0]!, all.get(ids[0]!)!]]));
+    // 1 is a delta of 0, which is outside, and 0 comes again as a delta of 1.
+    expect(await refusal(handPack(SHA1, [delta(1, 0), delta(0, 1)]), { bases: outside })).toBe("BAD_PACK");
+    expect(await refusal(handPack(SHA1, [delta(1, 0), delta(0, 1), whole(0)]))).toBe("BAD_PACK");
+    expect(await refusal(handPack(SHA1, [delta(2, 1), delta(1, 0), delta(0, 2)]), { bases: outside })).toBe("BAD_PACK");
+    // Twice, but no delta names it: any copy will do.
+    expect(await refusal(handPack(SHA1, [whole(0), { ...delta(1, 0) }, whole(1)]))).toBe("accepted");
+  });
+
   test("circles and missing bases are refused", async () => {
     expect(await refusal(handPack(SHA1, [delta(0, 1), delta(1, 0)]))).toBe("BAD_PACK");
     expect(await refusal(handPack(SHA1, [whole(0), delta(2, 1)]))).toBe("BAD_PACK");
