@@ -37,6 +37,8 @@ export const LIMITS = {
   pushOptionBytes: 4 * KiB,
   /** Largest request body of a negotiation (not of a push), inflated. */
   requestBody: 64 * MiB,
+  /** Bytes of objects a Stargate keeps in memory for each repository, and as much again for each large push under way. */
+  serverObjectCache: 256 * MiB,
   /** Longest key in bytes of UTF-8 (docs/formats, section 3). */
   keyBytes: 1_024,
   /** Default largest inline value. */

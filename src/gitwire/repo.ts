@@ -32,6 +32,8 @@ export class Repository {
   readonly worktree: string | undefined;
   readonly bare: boolean;
   readonly format: ObjectFormat;
+  /** Bytes of objects kept in memory; a server that reads the same trees again and again sets more than the default first. */
+  objectCacheBytes: number | undefined;
   readonly #alternates: readonly string[];
   readonly #env: Env;
   #config: GitConfig | undefined;
@@ -61,7 +63,10 @@ export class Repository {
   }
 
   get objects(): ObjectStore {
-    this.#objects ??= new ObjectStore(this.objectsDir, this.format, { alternates: this.#alternates });
+    this.#objects ??= new ObjectStore(this.objectsDir, this.format, {
+      alternates: this.#alternates,
+      ...(this.objectCacheBytes !== undefined && { cacheBytes: this.objectCacheBytes }),
+    });
     return this.#objects;
   }
 

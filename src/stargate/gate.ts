@@ -10,6 +10,7 @@ import { openRepository, type Repository } from "../gitwire/repo.ts";
 import { sweepQuarantines } from "../gitwire/store/quarantine.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { type Policy, policyAt } from "../kv/policy.ts";
+import { LIMITS } from "../limits.ts";
 import { Journal } from "./journal.ts";
 import { LeaderLock } from "./leader.ts";
 import type { Log } from "./log.ts";
@@ -80,6 +81,8 @@ export class Gate {
    */
   static async open(options: GateOptions): Promise<Gate> {
     const repo = openRepository(options.dir, options.env);
+    // 15,000 operations on 1,000,000 keys read 12,000 trees of 13 KB, old and new: 5.6 s with the default of 16 MiB, 4.7 s with this.
+    repo.objectCacheBytes = LIMITS.serverObjectCache;
     const dir = stargateDir(repo.gitDir);
     const lock = LeaderLock.acquire(dir, options.role, options.clock.now(), options.lockWait ?? 0);
     let journal: Journal | undefined;

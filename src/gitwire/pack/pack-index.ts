@@ -19,8 +19,9 @@ const MAGIC = 0xff74_4f63;
 const FANOUT_BYTES = 1_024;
 /** Indexes up to this size are kept in memory. */
 const WHOLE_MAX = 64 * 1024;
-/** Indexes up to this size are, where the pack's objects are read in bulk. */
+/** Indexes up to this size are, where the pack's objects are read in bulk or after this many lookups: each costs two reads. */
 const KEPT_MAX = 16 * 1024 * 1024;
+const KEPT_AFTER = 128;
 /** Bytes of ids read around the computed place. */
 const WINDOW_BYTES = 4_096;
 /** Bytes read at once during a sweep; more than a window. */
@@ -45,6 +46,7 @@ export class PackIndex {
   readonly #offsetsAt: number;
   readonly #largeCount: number;
   #whole: Buffer | undefined;
+  #lookups = 0;
   /** What was read ahead of ids and of offsets, during a sweep. */
   #ahead: { readonly ids: ReadAhead; readonly offsets: ReadAhead } | undefined;
   #fd: number | undefined;
@@ -77,6 +79,7 @@ export class PackIndex {
 
   /** Position of the raw id at `oid[at]` in the order of ids, or -1. */
   findRaw(oid: Buffer, at: number): number {
+    if (this.#lookups++ === KEPT_AFTER) this.keep();
     const first = oid[at]!;
     let low = first === 0 ? 0 : this.#fanout.readUInt32BE((first - 1) * 4);
     let high = this.#fanout.readUInt32BE(first * 4);

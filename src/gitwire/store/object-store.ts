@@ -48,6 +48,8 @@ export class ObjectStore implements ObjectSource {
   readonly format: ObjectFormat;
   readonly #extra: readonly string[];
   readonly #bases = new ObjectCache(DELTA_BASE_BYTES);
+  /** Most bytes of objects kept in memory. */
+  readonly cacheBytes: number;
   readonly #objects: ObjectCache;
   readonly #own: Folder;
   /** Own folder first; undefined until the alternates have been read. */
@@ -63,7 +65,8 @@ export class ObjectStore implements ObjectSource {
     this.objectsDir = objectsDir;
     this.format = format;
     this.#extra = options.alternates ?? [];
-    this.#objects = new ObjectCache(options.cacheBytes ?? OBJECT_BYTES);
+    this.cacheBytes = options.cacheBytes ?? OBJECT_BYTES;
+    this.#objects = new ObjectCache(this.cacheBytes);
     this.#own = this.#folder(objectsDir);
   }
 

@@ -54,18 +54,21 @@ export class Quarantine {
   }
 
   /** The objects in it alone. */
-  objects(format: ObjectFormat): ObjectStore {
-    this.#objects ??= new ObjectStore(this.dir, format);
+  objects(format: ObjectFormat, cacheBytes?: number): ObjectStore {
+    this.#objects ??= new ObjectStore(this.dir, format, cacheBytes === undefined ? {} : { cacheBytes });
     return this.#objects;
   }
 
   /** Objects of the quarantine first, then those of `store`. Stays good after {@link migrate}. */
   source(store: ObjectSource): ObjectSource {
     const { format } = store;
+    // What is checked here is read several times, as is what it is compared with.
+    const cacheBytes = store instanceof ObjectStore ? store.cacheBytes : undefined;
+    const own = (): ObjectStore => this.objects(format, cacheBytes);
     return {
       format,
-      read: (oid) => (this.#holds ? this.objects(format).read(oid) : undefined) ?? store.read(oid),
-      has: (oid) => (this.#holds && this.objects(format).has(oid)) || store.has(oid),
+      read: (oid) => (this.#holds ? own().read(oid) : undefined) ?? store.read(oid),
+      has: (oid) => (this.#holds && own().has(oid)) || store.has(oid),
     };
   }
 
