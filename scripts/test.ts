@@ -10,12 +10,18 @@ const run = Bun.spawn([process.execPath, "test", "--timeout", TIMEOUT, ...proces
 });
 const decoder = new TextDecoder();
 let tail = "";
-for await (const chunk of run.stderr) {
-  process.stderr.write(chunk);
-  // The summary is at the end; the rest need not be kept.
-  tail = (tail + decoder.decode(chunk, { stream: true })).slice(-16_384);
+async function pass(): Promise<void> {
+  for await (const chunk of run.stderr) {
+    process.stderr.write(chunk);
+    // The summary is at the end; the rest need not be kept.
+    tail = (tail + decoder.decode(chunk, { stream: true })).slice(-16_384);
+  }
 }
+
+const passing = pass();
 const status = await run.exited;
+// A process that a test left behind would hold the pipe open for ever.
+await Promise.race([passing, Bun.sleep(2_000)]);
 
 /** The number before `word` on a line of its own in the summary. */
 function count(word: string): number {

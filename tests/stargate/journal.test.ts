@@ -143,11 +143,19 @@ describe("leader lock", () => {
     const dir = tempDir("leader");
     const script = `const { LeaderLock } = await import(${JSON.stringify(path.resolve("src/stargate/leader.ts"))});
       LeaderLock.acquire(${JSON.stringify(dir)}, "serve", Date.now()); console.log("held"); setInterval(() => {}, 1000);`;
-    const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "inherit" });
-    await child.stdout.getReader().read();
-    expect(codeOf(() => LeaderLock.acquire(dir, "serve", 0))).toBe("LOCKED");
-    child.kill("SIGKILL");
-    await child.exited;
+    const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "ignore" });
+    try {
+      let said = "";
+      for await (const chunk of child.stdout) {
+        said += Buffer.from(chunk).toString();
+        if (said.includes("held")) break;
+      }
+      expect(said).toBe("held\n");
+      expect(codeOf(() => LeaderLock.acquire(dir, "serve", 0))).toBe("LOCKED");
+    } finally {
+      child.kill("SIGKILL");
+      await child.exited;
+    }
     LeaderLock.acquire(dir, "serve", 0).release();
   });
 });
