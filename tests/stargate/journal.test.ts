@@ -142,7 +142,9 @@ describe("leader lock", () => {
   test("the kernel lets go of it when the process is killed", async () => {
     const dir = tempDir("leader");
     const script = `const { LeaderLock } = await import(${JSON.stringify(path.resolve("src/stargate/leader.ts"))});
-      LeaderLock.acquire(${JSON.stringify(dir)}, "serve", Date.now()); console.log("held"); setInterval(() => {}, 1000);`;
+      // Held by a variable: a lock nobody refers to is collected, and let go of.
+      globalThis.lock = LeaderLock.acquire(${JSON.stringify(dir)}, "serve", Date.now());
+      console.log("held"); setInterval(() => {}, 1000);`;
     const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "ignore" });
     try {
       let said = "";
