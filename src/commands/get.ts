@@ -22,14 +22,20 @@ export async function run(context: Context): Promise<void> {
     const value = readValue(workspace.repo.objects, state, key, options);
     const file = flags.value("output");
     if (file !== undefined) writeWhole(path.resolve(cwd, file), value.data);
-    else if (out.json) out.record(describe(keyText(key), value));
+    else if (out.json) out.record(await describe(keyText(key), value));
     else out.answer(value.data);
   }
   // For eyes only: a prompt right behind a value is hard to read.
   if (out.answersTerminal && !out.json && !flags.on("raw") && flags.value("output") === undefined) out.line("");
 }
 
-function describe(key: string, { data, oid, meta }: Value): object {
+/** A value with what is known of it. Throws CORRUPT where the etag that is shown is not the value's. */
+async function describe(key: string, { data, oid, meta }: Value): Promise<object> {
+  // Loaded here: a plain get does without BLAKE3.
+  const { etagOf } = await import("../kv/etag.ts");
+  if (etagOf(data) !== meta.etag) {
+    throw new KvError("CORRUPT", `the value of ${JSON.stringify(key)} is not the one its etag names`);
+  }
   const { size, etag, ctype, rev, expires, labels } = meta;
   const text = decodeUtf8(data);
   const value = text === undefined ? { value_b64: data.toString("base64") } : { value: text };

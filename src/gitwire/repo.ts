@@ -1,13 +1,14 @@
 /** A repository: where its parts are, opened when first asked for. */
 
 import * as path from "node:path";
+import { systemClock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import { GitConfig } from "./config.ts";
+import { identFor } from "./ident.ts";
 import { formatIdent } from "./object/commit.ts";
 import type { ObjectFormat } from "./object/oid.ts";
 import { RefStore } from "./refs/ref-store.ts";
 import type { ReflogPolicy } from "./refs/reflog.ts";
-import { reflogIdent } from "./repo/committer.ts";
 import {
   absoluteEnv,
   type Env,
@@ -107,7 +108,9 @@ export class Repository {
         if (value?.toLowerCase() === "always") return "always";
         return (repository.config.getBool("core.logAllRefUpdates") ?? !repository.bare) ? "usual" : "never";
       },
-      identity: () => formatIdent(reflogIdent(this.config, this.#env)),
+      // The time of the move, whatever date the commit is given.
+      identity: () =>
+        formatIdent(identFor("committer", this.config, { ...this.#env, GIT_COMMITTER_DATE: undefined }, systemClock)),
     };
   }
 }

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable, runProgram } from "../support/executable.ts";
-import { fsck, git } from "../support/git.ts";
+import { fsck, git, gitBytes, gitInput } from "../support/git.ts";
 import { ENV, kv, kvOk } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -149,6 +149,19 @@ describe("a store in an empty folder", () => {
     kvOk(dir, "del", "b");
     expect(kvOk(dir, "list", "--deleted", "--json")).toBe('{"key":"b","deleted":true}');
   });
+});
+
+test("a value under another one's etag is not described", () => {
+  const dir = store();
+  kvOk(dir, "set", "k", "value");
+  const tree = git(dir, "rev-parse", "refs/kv/main^{tree}");
+  const data = gitInput(dir, `100644 blob ${gitInput(dir, "other", "hash-object", "-w", "--stdin")}\tk\n`, "mktree");
+  const listing = git(dir, "ls-tree", tree).replace(/[0-9a-f]{40}\tdata/, `${data}\tdata`);
+  const forged = gitInput(dir, `${listing}\n`, "mktree");
+  const commit = gitBytes(dir, "cat-file", "commit", "refs/kv/main").toString().replace(tree, forged);
+  git(dir, "update-ref", "refs/kv/main", gitInput(dir, commit, "hash-object", "-t", "commit", "-w", "--stdin"));
+  expect(kv(dir, "get", "k").stdout).toBe("other");
+  expect(kv(dir, "get", "k", "--json")).toMatchObject({ status: 5, stdout: expect.stringContaining('"CORRUPT"') });
 });
 
 describe("bad input", () => {
