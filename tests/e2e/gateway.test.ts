@@ -68,7 +68,12 @@ describe("signals", () => {
       const client = new TestClient(dir, login(serving, token));
       const planned = client.plan(Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`k${i}`, `${i}`])));
       const pushing = client.push(planned);
-      await Bun.sleep(20);
+      // Under way is what has a quarantine: a request that has not arrived yet is not.
+      const isUnderWay = (): boolean =>
+        fs.readdirSync(path.join(dir, "objects")).some((name) => name.startsWith("tmp_objdir"));
+      const deadline = Date.now() + SLOW / 2;
+      while (!isUnderWay() && Date.now() < deadline) await Bun.sleep(1);
+      expect(isUnderWay()).toBe(true);
       const ended = serving.stop("SIGTERM");
       expect(verdict(await pushing)).toBe("ok");
       expect(await ended).toBe(0);
