@@ -112,6 +112,7 @@ class IndexUpdate<T extends IndexOp> {
     edits.push({ name: after.fileName, mode: MODE.file, oid: after.oid });
   }
 
+  /** The resolver's answer. It is asked once for each op: it keeps a record of what it decided. */
   #decide(op: T, existing: IndexState | undefined): IndexFile | undefined {
     return this.#asked.has(op) ? this.#asked.get(op) : this.#resolve(op, existing);
   }
@@ -186,9 +187,9 @@ class IndexUpdate<T extends IndexOp> {
     if (oid !== item.oid) edits.push({ name: item.name, mode: MODE.tree, oid });
   }
 
-  /** Whether an op whose key is not in the tree adds it; the answer is kept for its turn. */
+  /** Whether an op whose key is not in the tree adds it; the answer is kept for its turn, and for the labels it meets below. */
   #adds(op: T): boolean {
-    const after = this.#resolve(op, undefined);
+    const after = this.#decide(op, undefined);
     this.#asked.set(op, after);
     return after !== undefined;
   }

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
 import { type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { MODE, parseTree } from "../../src/gitwire/object/tree.ts";
 import { findInIndex } from "../../src/kv/index-list.ts";
 import { keyDigits, keyName, parseKey } from "../../src/kv/key.ts";
 import { findInTrie } from "../../src/kv/ledger-trie.ts";
@@ -302,4 +303,27 @@ describe("messages", () => {
     for (const text of ["Fixes: #1", "a\n\nSigned-off-by: A <a@b>", "KV rocks: yes", "the epoch: e2"])
       expect([text, refused(text)]).toEqual([text, "ok"]);
   });
+});
+
+test("keys that cut one label at several places are each written once", () => {
+  // A branch below a long label; then keys that leave the label after 21, 28 and 7 bytes, in one transaction.
+  const long = "x".repeat(60);
+  const model = new KvModel();
+  model.commit([...Array.from({ length: 600 }, (_, i) => model.set(`${long}/${i}`, "v")), model.set("other", "v")]);
+  const plan = model.commit([21, 28, 7].map((length) => model.set("x".repeat(length), "w")));
+  expect(plan).toMatchObject({ kind: "planned" });
+  if (plan.kind !== "planned") throw new Error("not planned");
+  expect(plan.changes.map(({ key }) => key.length)).toEqual([7, 21, 28]);
+  for (const root of [model.state!.data, model.state!.meta, model.state!.ledger.indexTree]) {
+    const paths: string[] = [];
+    const walk = (oid: Oid, path: string): void => {
+      for (const entry of parseTree(model.objects.format, model.objects.read(oid)!.data)) {
+        if (entry.mode === MODE.tree) walk(entry.oid, `${path}${entry.name}/`);
+        else paths.push(entry.name);
+      }
+    };
+    walk(root!, "");
+    expect(paths.length).toBe(604);
+    expect(new Set(paths).size).toBe(604);
+  }
 });

@@ -28,6 +28,9 @@ export interface EditedTree {
 export function editTree(format: ObjectFormat, base: Buffer, edits: readonly TreeEdit[]): EditedTree {
   const pending = edits.map((edit) => ({ edit, at: Buffer.from(sortName(edit), "latin1") }));
   if (pending.length > 1) pending.sort((a, b) => a.at.compare(b.at));
+  for (let i = 1; i < pending.length; i++) {
+    if (pending[i]!.at.equals(pending[i - 1]!.at)) throw new Error(`two edits of the entry ${pending[i]!.edit.name}`);
+  }
   const splice = new Splice(format, base, edits);
   const cursor = new TreeCursor(format, base);
   let entries = 0;
