@@ -80,7 +80,7 @@ const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] 
   [/^yaml$/, /^src\/yaml-file\.ts$/, "one door for YAML"],
   [/^valibot$/, /(-schema|^src\/yaml-file)\.ts$/, "shapes are declared in schema files"],
   [/^@noble\/hashes/, /^src\/kv\/etag\.ts$/, "one door for BLAKE3"],
-  [/^@noble\/ed25519/, /^src\/gitwire\/object\/ed25519\.ts$/, "one door for Ed25519"],
+  [/^openpgp$/, /^src\/gitwire\/object\/openpgp\.ts$/, "one door for OpenPGP"],
   [/^fflate$/, /^src\/gzip\.ts$/, "one door for gzip"],
   [/^hash-wasm$/, /^src\/kv\/etag\.ts$/, "one door for fast BLAKE3"],
   [/^fastcdc-wasm/, /^src\/cdc\/fastcdc\.ts$/, "one door for FastCDC"],
