@@ -10,6 +10,7 @@ import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { collectGarbage } from "../memory.ts";
 import { indexFileName } from "./index-file.ts";
+import { findInIndex } from "./index-list.ts";
 import { type IndexFile, type IndexState, updateIndex } from "./index-tree.ts";
 import { keyDigits, keyName, keyText } from "./key.ts";
 import { findInTrie, type TrieChange, type TrieKind, trieFileName, updateTrie } from "./ledger-trie.ts";
@@ -79,6 +80,23 @@ export function applyOperations(
     return updated;
   };
   return { data: update("data", base.data), meta: update("meta", base.meta), index, changes };
+}
+
+/**
+ * What one operation makes of its key alone: its file in the kv-index, and the change; undefined where nothing changes.
+ * Throws as {@link applyOperations}.
+ */
+export function resolveKey(
+  writer: NodeWriter,
+  source: ObjectSource,
+  base: ApplyBase,
+  operation: Operation,
+): { readonly file: IndexFile; readonly change: KeyChange } | undefined {
+  const resolver = new Resolver(writer, source, base, undefined);
+  const file = resolver.resolve(operation, findInIndex(source, base.index, operation.key));
+  resolver.finish();
+  const [change] = resolver.changes;
+  return file === undefined || change === undefined ? undefined : { file, change };
 }
 
 function sortByKey(operations: readonly Operation[]): readonly Operation[] {

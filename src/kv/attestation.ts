@@ -181,6 +181,11 @@ function checkHeaders(what: string, format: ObjectFormat, commit: Commit, signed
   const signature = format.name === "sha1" ? "gpgsig" : "gpgsig-sha256";
   if (signed && names.length === expected.length + 1 && names.at(-1) === signature) expected.push(signature);
   if (names.join(" ") !== expected.join(" ")) fail("ATTESTATION_MISMATCH", `has the headers '${names.join(" ")}'`);
+  // git reads a line that begins with a space as part of the header before it, and then ignores it.
+  const folded = commit.headers.find(({ name, value }) => name !== signature && value.includes("\n"));
+  if (folded !== undefined) fail("ATTESTATION_MISMATCH", `has a '${folded.name}' header of several lines`);
+  if (commit.headers.some(({ value }) => value.includes("\0")))
+    fail("ATTESTATION_MISMATCH", "has a NUL byte in its headers");
 }
 
 /** Reads a ledger commit. Throws ATTESTATION_MISSING, ATTESTATION_MISMATCH, NOT_LINEAR or BAD_OBJECT. */

@@ -3,7 +3,7 @@
  * a file leaves out has the default given here; a namespace that is not named has what `"*"` says.
  */
 
-import { decodeUtf8 } from "../bytes.ts";
+import { decodeUtf8, utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
@@ -31,7 +31,12 @@ export interface NamespacePolicy {
   readonly verify: Verify;
   /** Bytes. */
   readonly maxValueInline: number;
+  /** Bytes of a value however it is stored; undefined: no such limit. */
+  readonly maxValueTotal: number | undefined;
   readonly maxKeysPerTxn: number;
+  /** Byte strings; undefined: keys may begin as they like. */
+  readonly allowedPrefixes: readonly string[] | undefined;
+  readonly forbidLfs: boolean;
 }
 
 /** A policy that was read and found valid. */
@@ -68,7 +73,10 @@ export function namespacePolicy(policy: Policy | undefined, ns: string): Namespa
     requireSignedCommits: rules.require_signed_commits ?? false,
     verify: parseVerify(rules.verify ?? "replay"),
     maxValueInline: rules.max_value_inline ?? LIMITS.inlineValue,
+    maxValueTotal: rules.max_value_total,
     maxKeysPerTxn: rules.max_keys_per_txn ?? DEFAULT_MAX_KEYS,
+    allowedPrefixes: rules.allowed_prefixes?.map(utf8ToByteString),
+    forbidLfs: rules.forbidden?.some(({ lfs }) => lfs) ?? false,
   };
 }
 

@@ -11,6 +11,7 @@ import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
 import { type Applied, applyOperations } from "./apply.ts";
+import { type ContentRules, checkKey, checkValue } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
 import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
@@ -21,22 +22,21 @@ import { kvJson, ledgerTree, type NamespaceState } from "./state.ts";
 import { diffTries } from "./trie-diff.ts";
 
 /** What a replay is held to. */
-export interface ReplayLimits {
+export interface ReplayLimits extends ContentRules {
   /** Most keys a transaction may change. */
   readonly maxKeys: number;
-  /** Largest inline value in bytes. */
-  readonly maxInline: number;
 }
 
 /** One key's files that changed. */
-interface ChangedKey {
+export interface ChangedKey {
   data?: { fileName: string; after: Oid | undefined };
   meta?: { before: Oid | undefined; after: Oid | undefined };
 }
 
 /**
  * Replays the transaction that led from `base` to `next` and returns what it changed, in key order.
- * Throws KEY_INVALID, TXN_TOO_LARGE, VALUE_TOO_LARGE, REPLAY_MISMATCH, or what reading a damaged object throws.
+ * Throws KEY_INVALID, TXN_TOO_LARGE, REPLAY_MISMATCH, what the rules about keys and values throw (content-rules.ts), or what
+ * reading a damaged object throws.
  */
 export function replayTransaction(
   objects: ObjectSource,
@@ -71,10 +71,11 @@ export function replayTransaction(
   return applied.changes;
 }
 
-const mismatch = (text: string): KvError => new KvError("REPLAY_MISMATCH", text);
+/** The ledger tree, or the kv-index, is not what a correct writer makes of the changes. */
+export const mismatch = (text: string): KvError => new KvError("REPLAY_MISMATCH", text);
 
 /** A sink that only names objects. */
-function hashingSink(objects: ObjectSource): ObjectSink {
+export function hashingSink(objects: ObjectSource): ObjectSink {
   const { format } = objects;
   return {
     format,
@@ -90,7 +91,7 @@ function rootTree({ format }: ObjectSource, { data, meta }: Applied, next: Names
 }
 
 /** The root holds kv.json as the format has it, data/ and meta/, nothing else. */
-function checkRoot(objects: ObjectSource, next: NamespaceState): void {
+export function checkRoot(objects: ObjectSource, next: NamespaceState): void {
   const { format } = objects;
   const expected = hashObject(format, "blob", Buffer.from(kvJson(format, next.ns)));
   for (const { name, mode, oid } of parseTree(format, readAs(objects, next.ledger.tree, "tree"))) {
@@ -103,7 +104,8 @@ function checkRoot(objects: ObjectSource, next: NamespaceState): void {
   }
 }
 
-function changedKeys(
+/** What changed, by the keys' names. Throws KEY_INVALID, TXN_TOO_LARGE, REPLAY_MISMATCH. */
+export function changedKeys(
   objects: ObjectSource,
   base: NamespaceState | undefined,
   next: NamespaceState,
@@ -133,7 +135,7 @@ function changedKeys(
 }
 
 /** Reads one key's change back into the operation that made it. */
-class KeyReplay {
+export class KeyReplay {
   readonly #objects: ObjectSource;
   readonly #next: NamespaceState;
   readonly #etagOf: EtagHasher;
@@ -162,6 +164,7 @@ class KeyReplay {
     if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
     const record = this.#record((meta.after ?? meta.before)!);
     const key = this.#key(record);
+    checkKey(this.#limits, key);
     if (meta.after === undefined) {
       if (data === undefined || data.after !== undefined)
         throw mismatch(`${keyText(key)} lost its metadata, not its value`);
@@ -172,6 +175,27 @@ class KeyReplay {
     this.#checkValue(key, record, oid);
     const { type, size, etag, ctype, expires, labels } = record;
     return { kind: "set", key, value: { type, oid, size, etag, ctype }, expires, labels };
+  }
+
+  /**
+   * What the policy's rules about keys and values need, and no more: the key is the one its name stands for (a long one's
+   * comes from its record), the value is there, and both keep the rules. Returns the kind of change.
+   */
+  content(): "set" | "del" {
+    const { meta, data } = this.#change;
+    if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
+    const named = parseName(this.#name);
+    const isLong = named?.kind !== "key" || !isKey(named.key);
+    const key = isLong ? this.#key(this.#record((meta.after ?? meta.before)!)) : named.key;
+    checkKey(this.#limits, key);
+    const isSet = meta.after !== undefined;
+    const isWhole = isSet
+      ? data?.after !== undefined || (data === undefined && meta.before !== undefined)
+      : data !== undefined && data.after === undefined;
+    if (!isWhole) throw mismatch(`value and metadata of ${keyText(key)} do not come and go together`);
+    if (data?.after !== undefined && data.fileName === trieFileName("data", this.#name))
+      checkValue(this.#limits, key, readAs(this.#objects, data.after, "blob"));
+    return isSet ? "set" : "del";
   }
 
   #record(oid: Oid): Metadata {
@@ -204,12 +228,7 @@ class KeyReplay {
     if (record.type !== "inline" || chunked)
       throw new KvError("UNSUPPORTED", `${keyText(key)} is chunked, which is not taken yet`);
     const value = readAs(this.#objects, oid, "blob");
-    if (value.length > this.#limits.maxInline) {
-      throw new KvError(
-        "VALUE_TOO_LARGE",
-        `the value of ${keyText(key)} has ${value.length} bytes, at most ${this.#limits.maxInline} are allowed`,
-      );
-    }
+    checkValue(this.#limits, key, value);
     if (record.size !== value.length)
       throw mismatch(`${keyText(key)} has ${value.length} bytes, its metadata says ${record.size}`);
     if (record.etag !== this.#etagOf(value)) throw mismatch(`the etag of ${keyText(key)} is not the one of its value`);

@@ -234,8 +234,12 @@ describe.each([SHA1, SHA256])("commits in a $name repository", (format) => {
     expect(judgeLedger(after(good, signature.replace(name, other)))).toBe("ATTESTATION_MISMATCH");
     expect(judgeLedger(after(good, signature + signature.replace(name, other)))).toBe("ATTESTATION_MISMATCH");
     expect(judgeIndex(after(goodIndex, signature))).toBe("ATTESTATION_MISMATCH");
+    expect(judgeLedger(good.replace("\ncommitter Test", "\ncommitter Te\0st"))).toBe("ATTESTATION_MISMATCH");
     for (const extra of [
       "encoding ISO-8859-1\n",
+      // A further line of the committer, to git.
+      " folded\n",
+      " gpgsig x\n",
       "mergetag x\n",
       "GPGSIG x\n",
       "x\n",
@@ -244,6 +248,7 @@ describe.each([SHA1, SHA256])("commits in a $name repository", (format) => {
     ]) {
       expect([extra, judgeLedger(after(good, extra))]).toEqual([extra, "ATTESTATION_MISMATCH"]);
       expect([extra, judgeLedger(after(good, extra + signature))]).toEqual([extra, "ATTESTATION_MISMATCH"]);
+      if (extra.startsWith(" ")) continue;
       expect([extra, judgeLedger(after(good, signature + extra))]).toEqual([extra, "ATTESTATION_MISMATCH"]);
     }
     const two = commit(format, good.slice(good.indexOf("\n\n") + 2), [oid(format, "a"), oid(format, "b")]).toString();

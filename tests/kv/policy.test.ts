@@ -58,7 +58,10 @@ describe("policy", () => {
       requireSignedCommits: true,
       verify: { kind: "sample", keys: 32 },
       maxValueInline: 65_536,
+      maxValueTotal: 100 * 1024 ** 2,
       maxKeysPerTxn: 500,
+      allowedPrefixes: ["cfg:", "user:"],
+      forbidLfs: true,
     });
     expect(policy.file.namespaces?.main?.retention?.ttl_default).toBe(365 * 86_400);
   });
@@ -69,7 +72,10 @@ describe("policy", () => {
       requireSignedCommits: false,
       verify: { kind: "replay" },
       maxValueInline: 1024 ** 2,
+      maxValueTotal: undefined,
       maxKeysPerTxn: 100_000,
+      allowedPrefixes: undefined,
+      forbidLfs: false,
     } as const;
     expect(namespacePolicy(parsePolicy("version: 1\n"), "main")).toEqual(plain);
     expect(namespacePolicy(undefined, "main")).toEqual(plain);

@@ -1,0 +1,91 @@
+/**
+ * What a policy says of keys and values themselves (docs/policy.md): which prefixes, how large, no Git LFS pointers. Every
+ * message names the key and the rule, every hint the way out.
+ */
+
+import { byteStringToUtf8 } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import { type Key, keyText } from "./key.ts";
+
+export interface ContentRules {
+  /** Largest inline value in bytes. */
+  readonly maxInline: number;
+  /** Largest value in bytes, however it is stored; undefined: as large as the other rules let it be. */
+  readonly maxTotal?: number | undefined;
+  /** Prefixes keys of the namespace must begin with, as byte strings; undefined: any. */
+  readonly allowedPrefixes?: readonly Key[] | undefined;
+  /** The signer, where the policy lets it write some keys only. */
+  readonly signer?: { readonly name: string; readonly prefixes: readonly Key[] } | undefined;
+  readonly forbidLfs?: boolean | undefined;
+}
+
+/** Whether any rule but the largest inline value, which always holds, is there: then keys must be looked at. */
+export function hasContentRules({ maxTotal, allowedPrefixes, signer, forbidLfs }: ContentRules): boolean {
+  return maxTotal !== undefined || allowedPrefixes !== undefined || signer !== undefined || forbidLfs === true;
+}
+
+/** May this key be set or deleted? Throws PREFIX_NOT_ALLOWED. */
+export function checkKey({ allowedPrefixes, signer }: ContentRules, key: Key): void {
+  const begins = (prefixes: readonly Key[]): boolean => prefixes.some((prefix) => key.startsWith(prefix));
+  if (allowedPrefixes !== undefined && !begins(allowedPrefixes)) {
+    throw new KvError(
+      "PREFIX_NOT_ALLOWED",
+      `${quote(key)} begins with none of the namespace's allowed_prefixes (${list(allowedPrefixes)})`,
+      { hint: "choose a key with one of them, or let an admin add one to the policy", data: { key: keyText(key) } },
+    );
+  }
+  if (signer !== undefined && !begins(signer.prefixes)) {
+    throw new KvError(
+      "PREFIX_NOT_ALLOWED",
+      `${signer.name} may not write ${quote(key)}: its prefixes are ${list(signer.prefixes)}`,
+      { hint: "sign with another key, or let an admin widen this writer's prefixes", data: { key: keyText(key) } },
+    );
+  }
+}
+
+/** May the key hold this inline value? Throws VALUE_TOO_LARGE, LFS_FORBIDDEN. */
+export function checkValue(rules: ContentRules, key: Key, value: Buffer): void {
+  checkSize(key, value.length, rules.maxTotal, "max_value_total");
+  checkSize(key, value.length, rules.maxInline, "max_value_inline");
+  if (rules.forbidLfs === true && isLfsPointer(value)) {
+    throw new KvError("LFS_FORBIDDEN", `the value of ${quote(key)} is a Git LFS pointer, which the policy forbids`, {
+      hint: "store the file itself: turn the lfs filter off for it ('git lfs untrack', 'git lfs smudge')",
+      data: { key: keyText(key) },
+    });
+  }
+}
+
+function checkSize(key: Key, size: number, most: number | undefined, rule: string): void {
+  if (most === undefined || size <= most) return;
+  throw new KvError(
+    "VALUE_TOO_LARGE",
+    `the value of ${quote(key)} has ${size} bytes, at most ${most} are allowed (${rule})`,
+    { hint: `store less under this key, or let an admin raise ${rule}`, data: { key: keyText(key) } },
+  );
+}
+
+/** Pointers are shorter than this (git-lfs: lfs/pointer.go). */
+const LFS_POINTER_BYTES = 1_024;
+const LFS_VERSION = /^version\s+\S*(?:git-lfs|hawser|git-media)\S*\r?$/m;
+const LFS_OID = /^oid\s+sha256:[0-9a-f]{64}\r?$/m;
+
+/**
+ * Whether git-lfs would take `value` for a pointer (git-lfs: docs/spec.md, "The Pointer"): a few lines, the version first, one
+ * with the id. Its older spellings count too, and white space around it.
+ */
+export function isLfsPointer(value: Buffer): boolean {
+  if (value.length >= LFS_POINTER_BYTES) return false;
+  const text = value.toString("latin1").trim();
+  return text.startsWith("version") && LFS_VERSION.test(text) && LFS_OID.test(text);
+}
+
+const quote = (key: Key): string => JSON.stringify(keyText(key));
+
+/** Prefixes a message names. */
+const NAMED_PREFIXES = 5;
+
+function list(prefixes: readonly Key[]): string {
+  if (prefixes.length === 0) return "none";
+  const named = prefixes.slice(0, NAMED_PREFIXES).map((prefix) => JSON.stringify(byteStringToUtf8(prefix)));
+  return named.join(", ") + (prefixes.length > NAMED_PREFIXES ? " and more" : "");
+}
