@@ -56,8 +56,32 @@ export type Plan =
       readonly moves: readonly RefMove[];
     };
 
-/** Plans a transaction. Throws as {@link applyOperations}, and INPUT_INVALID for a message that looks like trailers. */
+/** A transaction whose trees are written and whose commits are not: the ledger commit can still be signed. */
+export interface DraftTransaction {
+  readonly kind: "draft";
+  /** The ledger commit without a signature. */
+  readonly ledgerCommit: Buffer;
+  /** Writes the commits. `signed` is the ledger commit with a signature in it. */
+  finish(signed?: Buffer): PlannedTransaction;
+}
+
+export type PlannedTransaction = Extract<Plan, { readonly kind: "planned" }>;
+
+/** Plans a transaction that is not signed. Throws as {@link draftTransaction}. */
 export function planTransaction(source: ObjectSource, sink: ObjectSink, input: TransactionInput): Plan {
+  const draft = draftTransaction(source, sink, input);
+  return draft.kind === "draft" ? draft.finish() : draft;
+}
+
+/**
+ * Plans a transaction up to its commits. Throws as {@link applyOperations}, and INPUT_INVALID for a message that looks like
+ * trailers.
+ */
+export function draftTransaction(
+  source: ObjectSource,
+  sink: ObjectSink,
+  input: TransactionInput,
+): DraftTransaction | Extract<Plan, { readonly kind: "unchanged" }> {
   const { base, ns } = input;
   const { format } = source;
   const writer = new NodeWriter(source, sink);
@@ -76,17 +100,17 @@ export function planTransaction(source: ObjectSource, sink: ObjectSink, input: T
   if (base !== undefined && applied.changes.length === 0) return { kind: "unchanged", base };
   // The root of an empty kv-index is the empty tree, which a pack need not hold but a stock repository wants stored.
   if (applied.index === format.emptyTree) sink.write("tree", new Uint8Array(0));
-  return writeCommits(source, sink, writer, input, applied, ns);
+  return draftCommits(source, sink, writer, input, applied, ns);
 }
 
-function writeCommits(
+function draftCommits(
   source: ObjectSource,
   sink: ObjectSink,
   writer: NodeWriter,
   input: TransactionInput,
   applied: Applied,
   ns: string,
-): Plan {
+): DraftTransaction {
   const { base, txn, author, committer } = input;
   const { format } = source;
   const tree = sink.write(
@@ -125,14 +149,17 @@ function writeCommits(
     committer,
     message: `${INDEX_SUBJECT}${text.split("\n", 1)[0]}\n\n${formatIndexTrailers({ ns, txn, seq, ledgerTree: tree })}`,
   });
-  const ledgerOid = writeCommit(source, sink, ledgerCommit, base?.ledger.oid);
-  const indexOid = writeCommit(source, sink, indexCommit, index);
-  const refs = namespaceRefs(ns);
-  const moves: RefMove[] = [
-    { ref: refs.ledger, oldOid: base?.ledger.oid, newOid: ledgerOid },
-    { ref: refs.index, oldOid: index, newOid: indexOid },
-  ];
-  return { kind: "planned", ledger: ledgerOid, tree, seq, txn, changes: applied.changes, moves };
+  const finish = (signed: Buffer = ledgerCommit): PlannedTransaction => {
+    const ledgerOid = writeCommit(source, sink, signed, base?.ledger.oid);
+    const indexOid = writeCommit(source, sink, indexCommit, index);
+    const refs = namespaceRefs(ns);
+    const moves: RefMove[] = [
+      { ref: refs.ledger, oldOid: base?.ledger.oid, newOid: ledgerOid },
+      { ref: refs.index, oldOid: index, newOid: indexOid },
+    ];
+    return { kind: "planned", ledger: ledgerOid, tree, seq, txn, changes: applied.changes, moves };
+  };
+  return { kind: "draft", ledgerCommit, finish };
 }
 
 /** A commit repeats most of its parent: as a delta it takes about a third of the bytes. */

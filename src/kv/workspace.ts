@@ -25,6 +25,8 @@ export interface Surroundings {
   readonly progress: (text: string) => void;
   /** Tells what went wrong without making the command fail. */
   readonly warn: (text: string) => void;
+  /** Tells what is done. */
+  readonly note?: (text: string) => void;
 }
 
 /** A repository and the namespace a command speaks of. */

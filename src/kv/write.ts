@@ -11,12 +11,11 @@ import { LIMITS } from "../limits.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { KeyChange, Operation } from "./operation.ts";
+import { type CommitSigner, needsSignature } from "./signing.ts";
 import type { NamespaceState } from "./state.ts";
-import { type Plan, planTransaction } from "./transaction.ts";
+import { draftTransaction, type Plan, type PlannedTransaction } from "./transaction.ts";
 import { newUlid } from "./ulid.ts";
 import type { Workspace } from "./workspace.ts";
-
-export type PlannedTransaction = Extract<Plan, { readonly kind: "planned" }>;
 
 /** What a writer wants done. The values of `operations` are in `builder` already. */
 export interface WriteRequest {
@@ -78,6 +77,7 @@ class TransactionWriter {
   readonly #txn: string;
   /** Whether a try was sent whose outcome never came: it may still arrive. */
   #lost = false;
+  #signer: { readonly policy: Oid | undefined; readonly sign: CommitSigner | undefined } | undefined;
 
   constructor(workspace: Workspace, acceptor: Acceptor, request: WriteRequest) {
     this.#workspace = workspace;
@@ -94,7 +94,7 @@ class TransactionWriter {
       // What was just learned to be accepted counts, whatever a mirror shows.
       const base = attempt === 1 ? this.#workspace.state() : this.#workspace.acceptedState();
       this.#demand(base);
-      const plan = this.#plan(base);
+      const plan = await this.#plan(base);
       if (plan.kind === "unchanged") return { kind: "unchanged", state: plan.base };
       try {
         await this.#acceptor.accept({ plan, pack: builder.finish(), expectTree: this.#request.expectTree });
@@ -107,20 +107,36 @@ class TransactionWriter {
     }
   }
 
-  #plan(base: NamespaceState | undefined): Plan {
+  async #plan(base: NamespaceState | undefined): Promise<Plan> {
     const { operations, message, epoch, builder } = this.#request;
     const { ns, repo } = this.#workspace;
-    return planTransaction(repo.objects, builder, {
+    const policy = this.#workspace.policy();
+    const draft = draftTransaction(repo.objects, builder, {
       base,
       ns,
       epoch: epoch ?? FIRST_EPOCH,
-      policy: this.#workspace.policy(),
+      policy,
       txn: this.#txn,
       operations,
       message,
       author: this.#workspace.ident("author"),
       committer: this.#workspace.ident("committer"),
     });
+    if (draft.kind === "unchanged") return draft;
+    const sign = await this.#signerFor(policy);
+    return draft.finish(sign === undefined ? undefined : await sign(draft.ledgerCommit));
+  }
+
+  /** Whoever signs under `policy`; asked anew where another one has come into force meanwhile. */
+  async #signerFor(policy: Oid | undefined): Promise<CommitSigner | undefined> {
+    if (this.#signer === undefined || this.#signer.policy !== policy) {
+      const isNeeded = await needsSignature(this.#workspace, policy);
+      this.#signer = {
+        policy,
+        sign: isNeeded ? await (await import("./signer.ts")).writerSigner(this.#workspace, policy) : undefined,
+      };
+    }
+    return this.#signer.sign;
   }
 
   #demand(base: NamespaceState | undefined): void {

@@ -29,17 +29,22 @@ export interface WorkspaceOptions {
   readonly clock?: Clock;
   readonly signal?: AbortSignal;
   readonly progress?: (text: string) => void;
+  readonly note?: (text: string) => void;
+  /** On top of the environment of the tests. */
+  readonly env?: Record<string, string | undefined>;
 }
 
 /** A workspace of the repository at `dir`. */
 export function workspaceAt(dir: string, options: WorkspaceOptions = {}): Workspace {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.endsWith("_DATE")));
+  const inherited = Object.entries(process.env).filter(([name]) => !name.endsWith("_DATE"));
+  const env = { ...Object.fromEntries(inherited), ...options.env };
   return new Workspace(openRepository(dir, env), options.ns, {
     env,
     clock: options.clock ?? countingClock(),
     signal: options.signal ?? new AbortController().signal,
     progress: options.progress ?? (() => {}),
     warn: () => {},
+    note: options.note ?? (() => {}),
   });
 }
 

@@ -14,7 +14,7 @@
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { KvError } from "../../errors.ts";
 import { ed25519KeyFault, ed25519PublicKey } from "./ed25519.ts";
-import { SshReader } from "./ssh-wire.ts";
+import { SshReader, sshPositive, sshString } from "./ssh-wire.ts";
 
 /** Key types that are known, by the name OpenSSH gives them. */
 export type SshKeyType =
@@ -179,4 +179,16 @@ function imported(read: SshReader, make: () => KeyObject): KeyObject {
   } catch {
     throw read.wrong("is not a key of its type: its point is not on the curve, or its numbers are out of range");
   }
+}
+
+/** The blob of a public key of the runtime; undefined for a type that SSH does not know. */
+export function encodeSshKey(key: KeyObject): Buffer | undefined {
+  const { kty, crv, x, y, n, e } = key.export({ format: "jwk" });
+  const bytes = (text: string | undefined): Buffer => Buffer.from(text!, "base64url");
+  if (kty === "OKP" && crv === "Ed25519") return Buffer.concat([sshString("ssh-ed25519"), sshString(bytes(x))]);
+  if (kty === "RSA") return Buffer.concat([sshString("ssh-rsa"), sshPositive(bytes(e)), sshPositive(bytes(n))]);
+  const found = Object.entries(CURVES).find(([type, { jwk }]) => jwk === crv && !isSk(type));
+  if (kty !== "EC" || found === undefined) return undefined;
+  const point = Buffer.concat([Buffer.of(4), bytes(x), bytes(y)]);
+  return Buffer.concat([sshString(found[0]), sshString(found[1].name), sshString(point)]);
 }

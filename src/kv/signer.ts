@@ -1,0 +1,75 @@
+/**
+ * The key a transaction or a policy is signed with: the one git's settings name, else the first of the SSH agent's and the
+ * default ones that the policy lists. A key nobody named is said on stderr.
+ */
+
+import { KvError } from "../errors.ts";
+import { joinSignature } from "../gitwire/object/commit-signature.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { configuredSigner, defaultSshSigner, gpgSigner, type SigningSettings } from "../gitwire/sign.ts";
+import type { Signer } from "../gitwire/sign-ssh.ts";
+import type { NamespaceRules } from "./policy-schema.ts";
+import type { CommitSigner } from "./signing.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** Keys that may sign; undefined = whichever there is. SSH keys by the base64 of their blob. */
+export interface ListedKeys {
+  /** What they are, for messages: "a writer of 'main'". */
+  readonly role: string;
+  readonly sshBlobs: ReadonlySet<string> | undefined;
+}
+
+/** Whoever signs a transaction of the workspace's namespace under `policy`. Throws CONFIG where no key is found. */
+export async function writerSigner(workspace: Workspace, policy: Oid | undefined): Promise<CommitSigner> {
+  return commitSigner(workspace, async () => {
+    const role = `a writer of '${workspace.ns}'`;
+    if (policy === undefined) return { role, sshBlobs: undefined };
+    const { policyAt } = await import("./policy.ts");
+    const { namespaces } = policyAt(workspace.repo.objects, policy).file;
+    const rules = namespaces?.[workspace.ns] ?? namespaces?.["*"];
+    return { role, sshBlobs: rules?.writers === undefined ? undefined : sshBlobsOf(rules.writers) };
+  });
+}
+
+/** Whoever signs commits in this workspace; `listed` is asked only where git's settings name no key. Throws CONFIG. */
+export async function commitSigner(workspace: Workspace, listed: () => Promise<ListedKeys>): Promise<CommitSigner> {
+  const settings = settingsOf(workspace);
+  const signer = (await configuredSigner(settings)) ?? (await unnamedSigner(workspace, settings, await listed()));
+  const { format } = workspace.repo;
+  return async (commit) => joinSignature(format, commit, await signer.sign(commit));
+}
+
+function settingsOf(workspace: Workspace): SigningSettings {
+  const { repo, around } = workspace;
+  const { env, signal, note = around.warn } = around;
+  const { name, email } = workspace.ident("committer");
+  const folder = repo.worktree ?? repo.gitDir;
+  return { config: repo.config, env, signal, tell: note, folder, committer: `${name} <${email}>` };
+}
+
+async function unnamedSigner(
+  { around, repo }: Workspace,
+  settings: SigningSettings,
+  { role, sshBlobs }: ListedKeys,
+): Promise<Signer> {
+  const { signer, looked } = await defaultSshSigner(settings, ({ blob }) => {
+    return sshBlobs === undefined || sshBlobs.has(blob.toString("base64"));
+  });
+  if (signer !== undefined) {
+    const why = sshBlobs === undefined ? "" : `, and the policy lists it as ${role}`;
+    (around.note ?? around.warn)(`signing with ${signer.description}: user.signingKey is not set${why}`);
+    return signer;
+  }
+  // As git: without a key that anybody named, gpg looks for the committer's own.
+  if (sshBlobs === undefined && repo.config.get("gpg.format") === undefined) return gpgSigner(settings, undefined);
+  throw new KvError("CONFIG", `no key to sign with: none that was found is ${role} (looked at ${looked.join(", ")})`, {
+    hint: "git config gpg.format ssh, and git config user.signingKey FILE with the .pub file of your key",
+    data: { looked },
+  });
+}
+
+/** The SSH keys of a policy's list of writers, by the base64 of their blobs. */
+function sshBlobsOf(writers: NonNullable<NamespaceRules["writers"]>): ReadonlySet<string> {
+  const lines = writers.flatMap((writer) => (typeof writer === "string" ? writer : "key" in writer ? writer.key : []));
+  return new Set(lines.map((line) => line.trim().split(/\s+/)[1]!));
+}
