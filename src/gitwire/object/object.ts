@@ -16,6 +16,8 @@ export interface ObjectSource {
   read(oid: Oid): GitObject | undefined;
   /** Whether the object is here; cheaper than {@link read}. */
   has(oid: Oid): boolean;
+  /** Bytes of the object's content, or undefined where it is not here: for sources that can tell without reading all of it. */
+  size?(oid: Oid): number | undefined;
 }
 
 /** A place new objects are written to. Writing the same object twice stores it once. */

@@ -13,6 +13,7 @@
 
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { TimeSlice } from "../../time-slice.ts";
 import { type Capabilities, collect } from "./capabilities.ts";
 import { DELIM, FLUSH, lineText, type PktReader, pktLine, quoted } from "./pkt-line.ts";
 
@@ -36,15 +37,21 @@ export function encodeCommandRequest(command: string, list: Capabilities, args: 
 }
 
 /**
- * Reads a command; undefined where the client says it is done or hangs up. Throws PROTOCOL, NETWORK, or LIMIT_EXCEEDED
- * over LIMITS.fetchLines lines or LIMITS.requestBody bytes.
+ * Reads a command; undefined where the client says it is done or hangs up. Arguments that `take` takes are not kept: a fetch
+ * may name a million objects. Throws PROTOCOL, NETWORK, or LIMIT_EXCEEDED over LIMITS.fetchLines lines or LIMITS.requestBody
+ * bytes.
  */
-export async function readCommandRequest(reader: PktReader): Promise<CommandRequest | undefined> {
+export async function readCommandRequest(
+  reader: PktReader,
+  take: (argument: Buffer) => boolean = () => false,
+): Promise<CommandRequest | undefined> {
   const words: string[] = [];
   const args: string[] = [];
+  const slice = new TimeSlice();
   let into = words;
   let bytes = 0;
-  for (;;) {
+  for (let lines = 0; ; lines++) {
+    if (slice.isOver()) await slice.pause();
     const packet = await reader.read();
     if (packet.kind === "eof" && words.length === 0) return undefined;
     if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside a command");
@@ -56,10 +63,10 @@ export async function readCommandRequest(reader: PktReader): Promise<CommandRequ
       continue;
     }
     bytes += packet.data.length;
-    if (words.length + args.length >= LIMITS.fetchLines || bytes > LIMITS.requestBody) {
+    if (lines > LIMITS.fetchLines || bytes > LIMITS.requestBody) {
       throw new KvError("LIMIT_EXCEEDED", "the request is too long");
     }
-    into.push(lineText(packet.data));
+    if (into === words || !take(packet.data)) into.push(lineText(packet.data));
   }
   if (words.length === 0 && into === words) return undefined;
   return splitCommand(words, args);

@@ -6,8 +6,7 @@
 import { TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
-import { tagTarget } from "../object/tag.ts";
-import type { CommitGraph } from "./commit-graph.ts";
+import { type CommitGraph, commitOf } from "./commit-graph.ts";
 
 export class CommonCommits {
   readonly #source: ObjectSource;
@@ -24,7 +23,7 @@ export class CommonCommits {
   constructor(source: ObjectSource, graph: CommitGraph, wants: readonly Oid[]) {
     this.#source = source;
     this.#graph = graph;
-    this.#open = wants.map((oid) => this.#commitOf(oid)).filter((commit) => commit >= 0);
+    this.#open = wants.map((oid) => commitOf(source, graph, oid)).filter((commit) => commit >= 0);
   }
 
   /** The common objects, in the order the client named them. */
@@ -42,7 +41,7 @@ export class CommonCommits {
     if (!this.#source.has(have)) return false;
     this.#common.add(have);
     this.#isNews = true;
-    const commit = this.#commitOf(have);
+    const commit = commitOf(this.#source, this.#graph, have);
     if (commit >= 0) {
       this.#theirs.add(commit);
       for (const parent of this.#graph.parents(commit)) this.#theirs.add(parent);
@@ -78,17 +77,5 @@ export class CommonCommits {
       if (slice.isOver()) await slice.pause();
     }
     return false;
-  }
-
-  /** The commit an object or a tag leads to, or -1. */
-  #commitOf(oid: Oid): number {
-    for (let at = oid, depth = 0; depth < 10; depth++) {
-      const commit = this.#graph.find(at);
-      if (commit >= 0) return commit;
-      const object = this.#source.read(at);
-      if (object?.kind !== "tag") return -1;
-      at = tagTarget(this.#source.format, object.data).oid;
-    }
-    return -1;
   }
 }

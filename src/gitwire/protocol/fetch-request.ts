@@ -14,8 +14,9 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { isOid, type ObjectFormat, type Oid } from "../object/oid.ts";
+import type { OidTable } from "../object/oid-table.ts";
 import { type Capabilities, capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
-import { FLUSH, lineText, type PktReader, pktLine, quoted } from "./pkt-line.ts";
+import { FLUSH, lineText, type PktReader, pktLine, quoted, startsWith } from "./pkt-line.ts";
 
 /** How much of the history is asked for; absent parts mean all of it. */
 export interface DepthRequest {
@@ -93,7 +94,8 @@ export async function readUploadRequest(reader: PktReader, format: ObjectFormat)
     if (!args.addCommon(line)) throw unexpected(line);
   }
   if (args.wants.length === 0) return undefined;
-  return { wants: args.wants, capabilities: list ?? capabilities(), ...args.depth() };
+  const deepenRelative = list?.has("deepen-relative") === true;
+  return { wants: args.wants, capabilities: list ?? capabilities(), ...args.depth(), deepenRelative };
 }
 
 /** Parses a line of the v0 negotiation. Throws PROTOCOL on anything else. */
@@ -102,6 +104,19 @@ export function parseNegotiation(format: ObjectFormat, data: Buffer): Negotiatio
   if (line === "done") return { kind: "done" };
   if (line.startsWith("have ") && isOid(format, line.slice(5))) return { kind: "have", oid: line.slice(5) };
   throw new KvError("PROTOCOL", `git upload-pack: expected SHA1 list, got ${quoted(line)}`);
+}
+
+/** Takes `have` lines of v2 into a table: 28 bytes each, where a line kept as text has several times as many. */
+export function takeHaves(haves: OidTable): (argument: Buffer) => boolean {
+  const { format } = haves;
+  return (argument) => {
+    if (!startsWith(argument, "have ")) return false;
+    const line = lineText(argument);
+    const oid = line.slice(5);
+    if (!isOid(format, oid)) throw unexpected(line);
+    haves.add(oid);
+    return true;
+  };
 }
 
 /** The arguments of a v2 fetch command. */
@@ -192,15 +207,18 @@ class FetchArguments {
         this.#shallow.push(this.#oid(value, line));
         return true;
       case "deepen":
-        this.#deepen = number(value, line, 1);
+        this.#deepen = number(value, `Invalid deepen: ${line}`);
         return true;
       case "deepen-since":
-        this.#deepenSince = number(value, line, 0);
+        this.#deepenSince = number(value, `Invalid deepen-since: ${line}`);
         return true;
       case "deepen-not":
         this.#deepenNot.push(value);
         return true;
       case "filter":
+        if (this.#filter !== undefined) {
+          throw new KvError("PROTOCOL", "multiple filter-specs cannot be combined");
+        }
         this.#filter = value;
         return true;
       default:
@@ -225,9 +243,10 @@ class FetchArguments {
   }
 }
 
-function number(text: string, line: string, least: number): number {
+/** A number from 1 on; git refuses anything else in these words. */
+function number(text: string, complaint: string): number {
   const value = Number(text);
-  if (!/^[0-9]{1,15}$/.test(text) || value < least) throw new KvError("PROTOCOL", `invalid ${quoted(line)}`);
+  if (!/^[0-9]{1,15}$/.test(text) || value < 1) throw new KvError("PROTOCOL", complaint.slice(0, 200));
   return value;
 }
 

@@ -16,6 +16,8 @@ import { tagTarget } from "../object/tag.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
 import { compareTrees } from "../object/tree-difference.ts";
 import type { CommitGraph } from "./commit-graph.ts";
+import { DepthWalk, FilterGate } from "./filter-gate.ts";
+import type { ObjectFilter } from "./object-filter.ts";
 import { revisionRange } from "./revision-range.ts";
 
 /** What goes into a pack, in the order it is written. */
@@ -33,6 +35,8 @@ export interface ObjectListRequest {
   readonly haves: readonly Oid[];
   /** Annotated tags to be added where what they point at is sent (include-tag). */
   readonly tags: readonly { readonly oid: Oid; readonly peeled: Oid }[];
+  /** What is left out, but for what is wanted by its id. */
+  readonly filter?: ObjectFilter | undefined;
 }
 
 /** Trees of the other side's tips that a commit without parents is compared with (the root of a new epoch is one). */
@@ -47,7 +51,8 @@ export async function listObjects(
   graph: CommitGraph,
   request: ObjectListRequest,
 ): Promise<ObjectList> {
-  const list = new ListBuilder(source, graph);
+  const gate = request.filter === undefined ? undefined : new FilterGate(source, request.filter);
+  const list = new ListBuilder(source, graph, gate);
   await list.build(request);
   return list;
 }
@@ -59,11 +64,16 @@ class ListBuilder implements ObjectList {
   readonly #graph: CommitGraph;
   /** What the receiver has, or is sent as part of something else. */
   readonly #known: OidTable;
+  readonly #gate: FilterGate | undefined;
+  /** What was met and left out, or may be missing on the other side because of the filter. */
+  readonly #passed: OidTable;
   readonly #slice = new TimeSlice();
 
-  constructor(source: ObjectSource, graph: CommitGraph) {
+  constructor(source: ObjectSource, graph: CommitGraph, gate: FilterGate | undefined) {
     this.#source = source;
     this.#graph = graph;
+    this.#gate = gate;
+    this.#passed = new OidTable(source.format);
     this.objects = new OidTable(source.format, 1024);
     this.#known = new OidTable(source.format);
   }
@@ -79,13 +89,52 @@ class ListBuilder implements ObjectList {
     const others: { oid: Oid; kind: ObjectKind }[] = [];
     for (const oid of wants) this.#addWant(oid, commits, others);
     const range = await revisionRange(this.#graph, commits, old);
-    for (const commit of range) this.objects.add(this.#graph.oid(commit));
-    await this.#addTreesOf(range, old);
-    for (const { oid, kind } of others) {
-      if (kind === "tree") await this.#addTree(oid);
-      else this.#add(oid);
-    }
+    const listed = this.#gate?.keepsCommits === false ? inBoth(range, commits) : range;
+    for (const commit of listed) this.objects.add(this.#graph.oid(commit));
+    const trees = others.filter(({ kind }) => kind === "tree").map(({ oid }) => oid);
+    for (const { oid, kind } of others) if (kind !== "tree") this.#add(oid);
+    await this.#addContent(range, old, trees);
     this.#addTags(tags);
+  }
+
+  /** Adds the trees and blobs of the commits `range`, and those of the `wanted` trees. */
+  async #addContent(range: readonly number[], old: readonly number[], wanted: readonly Oid[]): Promise<void> {
+    const gate = this.#gate;
+    if (gate?.treeDepth !== undefined) await this.#addToDepth(range, old, wanted, gate.treeDepth);
+    else {
+      if (gate === undefined || gate.keepsTrees || gate.keepsAnyBlob) await this.#addTreesOf(range, old);
+      for (const oid of wanted) await this.#addTree(oid, true);
+    }
+  }
+
+  /** As {@link #addContent}, above a depth. The trees are walked one by one: what a tree leaves out another may hold higher up. */
+  async #addToDepth(
+    range: readonly number[],
+    old: readonly number[],
+    wanted: readonly Oid[],
+    depth: number,
+  ): Promise<void> {
+    const inRange = new Set(range);
+    const parents = range.flatMap((commit) => this.#graph.parents(commit)).filter((commit) => !inRange.has(commit));
+    const theirs = new DepthWalk(this.#source, depth);
+    for (const commit of new Set([...old, ...parents])) {
+      if (!this.#graph.load(commit)) continue;
+      await this.#run(theirs.walk(this.#graph.tree(commit), 0, (oid, isTree) => void this.#tableOf(isTree).add(oid)));
+    }
+    const ours = new DepthWalk(this.#source, depth);
+    const take = (oid: Oid, isTree: boolean): void => void this.#take(oid, isTree);
+    for (const commit of range) await this.#run(ours.walk(this.#graph.tree(commit), 0, take));
+    for (const tree of wanted) {
+      this.#add(tree);
+      for (const entry of ours.entries(tree, 0)) {
+        if (entry.isTree) await this.#run(ours.walk(entry.oid, 0, take));
+        else take(entry.oid, false);
+      }
+    }
+  }
+
+  async #run(work: Generator<void>): Promise<void> {
+    for (const _ of work) if (this.#slice.isOver()) await this.#slice.pause();
   }
 
   /** Adds the tags on the way from a wanted object; what they lead to is a commit to start from or another object. */
@@ -132,16 +181,17 @@ class ListBuilder implements ObjectList {
     }
   }
 
-  /** Adds a tree and everything in it that is neither known nor added yet. */
-  async #addTree(root: Oid): Promise<void> {
+  /** Adds a tree and everything in it that is neither known nor added yet. `isWanted`: the tree is no matter for a filter. */
+  async #addTree(root: Oid, isWanted = false): Promise<void> {
     const stack = [root];
     for (let oid = stack.pop(); oid !== undefined; oid = stack.pop()) {
-      if (!this.#add(oid)) continue;
+      if (!(isWanted && oid === root ? this.#add(oid) : this.#take(oid, true))) continue;
       const cursor = new TreeCursor(this.#source.format, this.#readTree(oid));
       while (cursor.next()) {
         if (cursor.mode === MODE.gitlink || this.#isHandled(cursor)) continue;
         if (cursor.isTree()) stack.push(cursor.oid());
-        else this.objects.addRaw(cursor.data, cursor.oidStart);
+        else if (this.#gate === undefined) this.objects.addRaw(cursor.data, cursor.oidStart);
+        else this.#take(cursor.oid(), false);
       }
       if (this.#slice.isOver()) await this.#slice.pause();
     }
@@ -164,13 +214,13 @@ class ListBuilder implements ObjectList {
   async #addDifference(root: Oid, before: readonly Oid[]): Promise<void> {
     const pending: PendingDifference = { pairs: [{ tree: root, before }], blobs: [], trees: [] };
     for (let pair = pending.pairs.pop(); pair !== undefined; pair = pending.pairs.pop()) {
-      if (pair.before.includes(pair.tree) || !this.#add(pair.tree, pair.before[0])) continue;
+      if (pair.before.includes(pair.tree) || !this.#take(pair.tree, true, pair.before[0])) continue;
       const [only, ...others] = pair.before;
       if (only !== undefined && others.length === 0) this.#compareWithOne(pair.tree, only, pending);
       else this.#compareWithAll(pair, pending);
       if (this.#slice.isOver()) await this.#slice.pause();
     }
-    for (const { oid, likely } of pending.blobs) this.#add(oid, likely);
+    for (const { oid, likely } of pending.blobs) this.#take(oid, false, likely);
     for (const oid of pending.trees) await this.#addTree(oid);
   }
 
@@ -221,12 +271,30 @@ class ListBuilder implements ObjectList {
   /** An entry of an old tree: the receiver has it, or it was added with a commit before. */
   #setKnown(entry: TreeCursor): void {
     if (entry.mode === MODE.gitlink || this.objects.indexOfRaw(entry.data, entry.oidStart) >= 0) return;
-    this.#known.addRaw(entry.data, entry.oidStart);
+    this.#tableOf(entry.isTree()).addRaw(entry.data, entry.oidStart);
+  }
+
+  /** Where an object of theirs is noted: with a filter a blob, or even a tree, may be missing on the other side. */
+  #tableOf(isTree: boolean): OidTable {
+    if (this.#gate === undefined) return this.#known;
+    const isThere = isTree ? this.#gate.keepsTrees : this.#gate.keepsEveryBlob;
+    return isThere ? this.#known : this.#passed;
   }
 
   #isHandled(entry: TreeCursor): boolean {
     const { data, oidStart } = entry;
-    return this.objects.indexOfRaw(data, oidStart) >= 0 || this.#known.indexOfRaw(data, oidStart) >= 0;
+    if (this.objects.indexOfRaw(data, oidStart) >= 0 || this.#known.indexOfRaw(data, oidStart) >= 0) return true;
+    return this.#gate !== undefined && this.#passed.indexOfRaw(data, oidStart) >= 0;
+  }
+
+  /** Adds a tree or a blob unless the filter leaves it out; false where it was met before. */
+  #take(oid: Oid, isTree: boolean, likely?: Oid): boolean {
+    const gate = this.#gate;
+    if (gate === undefined) return this.#add(oid, likely);
+    if (this.#passed.has(oid)) return false;
+    if (isTree ? gate.keepsTrees : gate.keepsBlob(oid)) return this.#add(oid, likely);
+    this.#passed.add(oid);
+    return true;
   }
 
   /** Adds an object; false where it was added before, or is known. */
@@ -257,6 +325,12 @@ interface PendingDifference {
   readonly pairs: TreePair[];
   readonly blobs: { readonly oid: Oid; readonly likely: Oid | undefined }[];
   readonly trees: Oid[];
+}
+
+/** Those of `range` that are also in `some`. */
+function inBoth(range: readonly number[], some: readonly number[]): number[] {
+  const wanted = new Set(some);
+  return range.filter((commit) => wanted.has(commit));
 }
 
 /** The commits of `range`, none before one of its parents. */

@@ -4,7 +4,7 @@ import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ByteSink } from "./byte-stream.ts";
 import type { CommitGraph } from "./commit-graph.ts";
-import type { DepthRequest } from "./fetch-request.ts";
+import type { ObjectFilter } from "./object-filter.ts";
 import { listObjects } from "./object-list.ts";
 import { type PackStatistics, packObjects } from "./pack-objects.ts";
 import { pktLine } from "./pkt-line.ts";
@@ -20,21 +20,22 @@ export interface PackRequest {
   readonly thin: boolean;
   readonly ofsDelta: boolean;
   readonly progress: boolean;
+  /** What is left out. */
+  readonly filter: ObjectFilter | undefined;
 }
 
+/** What a fetch asks for, once it is settled where its history ends. */
+export type PackOrder = PackRequest & { readonly graph: CommitGraph };
+
 /** Sends the pack and ends the conversation. Rejects where it breaks off; the client has been told then. */
-export async function respondWithPack(
-  host: UploadPackHost,
-  graph: CommitGraph,
-  writer: SidebandWriter,
-  request: PackRequest,
-): Promise<void> {
+export async function respondWithPack(host: UploadPackHost, writer: SidebandWriter, request: PackOrder): Promise<void> {
   try {
     const say = (text: string): void => {
       if (request.progress) writer.progress(text);
     };
     const tags = request.tags.flatMap(({ oid, peeled }) => (peeled === undefined ? [] : [{ oid, peeled }]));
-    const list = await listObjects(host.objects, graph, { wants: request.wants, haves: request.haves, tags });
+    const { graph, wants, haves, filter } = request;
+    const list = await listObjects(host.objects, graph, { wants, haves, tags, filter });
     say(`Enumerating objects: ${list.objects.size}, done.\n`);
     const statistics: PackStatistics = { objects: list.objects.size, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
     for await (const chunk of packObjects(host.objects, list, request, statistics)) await writer.write(chunk);
@@ -45,14 +46,6 @@ export async function respondWithPack(
     await writer.fatal("aborting due to possible repository corruption on the remote side.");
     throw error;
   }
-}
-
-/** Only whole histories are given out: the capabilities for less are not advertised, so no client should ask. */
-export function refuseDepth({ shallow, deepen, deepenSince, deepenNot, filter }: DepthRequest): void {
-  if (shallow.length > 0 || deepen !== undefined || deepenSince !== undefined || deepenNot.length > 0) {
-    throw new KvError("PROTOCOL", "upload-pack: this server does not support shallow clients");
-  }
-  if (filter !== undefined) throw new KvError("PROTOCOL", "upload-pack: this server does not support filters");
 }
 
 /** Git's words for a wanted object that may not be had. */

@@ -31,14 +31,14 @@ export class SidebandWriter implements ByteSink {
   #silent = true;
 
   /**
-   * `maxPacket`: see {@link sidebandLimit}; `keepAlive`: milliseconds of silence before a sign of life. Ends with
+   * `maxPacket`: see {@link sidebandLimit}; `keepAlive`: milliseconds of silence before a sign of life, 0 for none. Ends with
    * {@link end}, {@link fatal} or {@link close}.
    */
   constructor(sink: ByteSink, maxPacket: number | undefined, keepAlive: number = KEEP_ALIVE) {
     this.#sink = new SerialSink(sink);
     this.#maxPacket = maxPacket;
     this.#data = maxPacket === undefined ? this.#sink : sidebandSink(this.#sink, 1, maxPacket);
-    if (maxPacket !== undefined) this.#timer = setInterval(() => this.#keepAlive(), keepAlive);
+    if (maxPacket !== undefined && keepAlive > 0) this.#timer = setInterval(() => this.#keepAlive(), keepAlive);
   }
 
   /** Writes data (band 1). */

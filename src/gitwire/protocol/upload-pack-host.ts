@@ -1,11 +1,13 @@
 /** What a fetch may see of a repository: the sessions (upload-pack.ts, upload-pack-v2.ts) ask nothing else. */
 
 import type { GitConfig } from "../config.ts";
-import type { ObjectFormat } from "../object/oid.ts";
+import type { ObjectFormat, Oid } from "../object/oid.ts";
 import type { RefStore } from "../refs/ref-store.ts";
 import type { ObjectStore } from "../store/object-store.ts";
+import { readShallow } from "../store/shallow-file.ts";
 import { hiddenRefPatterns, isHidden } from "./hidden-refs.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
+import { type UploadPolicy, uploadPolicy } from "./upload-policy.ts";
 
 /** HEAD of a repository whose branch has no commit yet. */
 export interface UnbornHead {
@@ -21,6 +23,11 @@ export interface UploadPackHost {
   refs(prefixes?: readonly string[]): readonly RemoteRef[];
   /** HEAD, where its branch does not exist yet. */
   unbornHead(): UnbornHead | undefined;
+  /** Commits that are here without their parents. */
+  shallow(): readonly Oid[];
+  /** Values of the refs that may not be seen. */
+  hiddenTips(): readonly Oid[];
+  readonly policy: UploadPolicy;
 }
 
 /** What a host needs of a repository; a Repository will do. */
@@ -29,10 +36,14 @@ export interface ServedRepository {
   readonly objects: ObjectStore;
   readonly refs: RefStore;
   readonly config: GitConfig;
+  readonly commonDir: string;
 }
 
-/** The ordinary repository: every ref, but for those its config hides. */
-export function repositoryUploadHost(repo: ServedRepository): UploadPackHost {
+/**
+ * The ordinary repository: every ref, but for those its config hides. `open`: what its config does not settle is allowed, as
+ * a Stargate does; without it git's own defaults hold (see upload-policy.ts).
+ */
+export function repositoryUploadHost(repo: ServedRepository, open = true): UploadPackHost {
   const hidden = hiddenRefPatterns(repo.config, "uploadpack");
   return {
     objects: repo.objects,
@@ -42,6 +53,13 @@ export function repositoryUploadHost(repo: ServedRepository): UploadPackHost {
       if (head.kind === "detached" || head.oid !== undefined || isHidden(head.ref, hidden)) return undefined;
       return { symref: head.ref };
     },
+    shallow: () => readShallow(repo.commonDir, repo.format),
+    hiddenTips: () =>
+      repo.refs
+        .snapshot()
+        .filter(({ name }) => isHidden(name, hidden))
+        .map(({ oid }) => oid),
+    policy: uploadPolicy(repo.config, open),
   };
 }
 

@@ -5,6 +5,9 @@
 
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { TimeSlice } from "../../time-slice.ts";
+import type { Oid } from "../object/oid.ts";
+import { OidTable } from "../object/oid-table.ts";
 import type { ByteSink, Duplex } from "./byte-stream.ts";
 import {
   agentToken,
@@ -17,14 +20,18 @@ import { writeChunks } from "./chunk-writer.ts";
 import { type CommandRequest, readCommandRequest } from "./command-request.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommonCommits } from "./common-commits.ts";
-import { type FetchRequest, parseFetchRequest } from "./fetch-request.ts";
+import { asksForDepth, findBoundary } from "./deepen.ts";
+import { type FetchRequest, parseFetchRequest, takeHaves } from "./fetch-request.ts";
 import { encodeFetchResponse, type FetchResponse } from "./fetch-response.ts";
 import { encodeLsRefs, type LsRefsLine, parseLsRefsRequest } from "./ls-refs.ts";
-import { notOurRef, type PackRequest, refuseDepth, respondWithPack, sayError } from "./pack-response.ts";
+import { type ObjectFilter, parseFilter } from "./object-filter.ts";
+import { type PackOrder, respondWithPack, sayError } from "./pack-response.ts";
 import { PktReader, quoted } from "./pkt-line.ts";
-import { findUnreachable } from "./reachability.ts";
+import type { RemoteRef } from "./ref-advertisement.ts";
 import { SidebandWriter } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
+import type { UploadPolicy } from "./upload-policy.ts";
+import { checkWants } from "./want-check.ts";
 
 export interface UploadPackV2Options {
   readonly host: UploadPackHost;
@@ -39,29 +46,34 @@ export async function uploadPackV2(duplex: Duplex, options: UploadPackV2Options)
   if (options.advertise !== "skip") await duplex.output.write(encodeCapabilityAdvertisement(offer));
   if (options.advertise === "only") return;
   const reader = new PktReader(duplex.input);
-  const graph = new CommitGraph(options.host.objects);
+  const { host } = options;
+  const graph = new CommitGraph(host.objects, host.shallow());
   do {
-    let pack: PackRequest | undefined;
+    let pack: PackOrder | undefined;
     try {
-      const request = await readCommandRequest(reader);
+      const haves = new OidTable(host.objects.format);
+      const request = await readCommandRequest(reader, takeHaves(haves));
       if (request === undefined) return;
       checkCapabilities(request.capabilities, offer);
-      pack = await serve(request, options.host, graph, duplex.output);
+      pack = await serve(request, haves, host, graph, duplex.output);
     } catch (error) {
       await sayError(duplex.output, error);
       throw error;
     }
     if (pack !== undefined) {
-      await respondWithPack(options.host, graph, new SidebandWriter(duplex.output, LIMITS.packet), pack);
+      await respondWithPack(host, new SidebandWriter(duplex.output, LIMITS.packet, host.policy.keepAlive), pack);
     }
   } while (!options.stateless);
 }
 
 function ourCapabilities({ host, agent }: UploadPackV2Options): Capabilities {
+  const features = ["shallow", "wait-for-done"];
+  if (host.policy.filters) features.push("filter");
+  if (host.policy.refInWant) features.push("ref-in-want");
   return capabilities(
     ["agent", agentToken(agent)],
-    ["ls-refs", "unborn"],
-    ["fetch", "wait-for-done"],
+    host.policy.unborn === "advertise" ? ["ls-refs", "unborn"] : ["ls-refs"],
+    ["fetch", features.join(" ")],
     ["object-format", host.objects.format.name],
   );
 }
@@ -81,18 +93,22 @@ function checkCapabilities(list: Capabilities, offer: Capabilities): void {
 /** Answers a command up to the pack that is to follow, if one is. */
 async function serve(
   { command, args }: CommandRequest,
+  haves: OidTable,
   host: UploadPackHost,
   graph: CommitGraph,
   output: ByteSink,
-): Promise<PackRequest | undefined> {
-  if (command === "fetch") return fetch(parseFetchRequest(args, host.objects.format), host, graph, output);
+): Promise<PackOrder | undefined> {
+  if (command === "fetch") return fetch(parseFetchRequest(args, host.objects.format), haves, host, graph, output);
+  if (haves.size > 0) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`have ${haves.oid(0)}`)}`);
   if (command !== "ls-refs") throw new KvError("PROTOCOL", `invalid command ${quoted(command)}`);
   await lsRefs(args, host, output);
   return undefined;
 }
 
 async function lsRefs(args: readonly string[], host: UploadPackHost, output: ByteSink): Promise<void> {
-  const { symrefs, peel, unborn, prefixes } = parseLsRefsRequest(args);
+  const request = parseLsRefsRequest(args);
+  const { symrefs, peel, prefixes } = request;
+  const unborn = request.unborn && host.policy.unborn !== "ignore";
   const lines: LsRefsLine[] = host.refs(prefixes).map(({ name, oid, symref, peeled }) => ({
     kind: "ref",
     name,
@@ -111,25 +127,33 @@ function isAsked(name: string, prefixes: readonly string[]): boolean {
 
 async function fetch(
   request: FetchRequest,
+  haves: OidTable,
   host: UploadPackHost,
   graph: CommitGraph,
   output: ByteSink,
-): Promise<PackRequest | undefined> {
-  refuseDepth(request);
-  const [wantRef] = request.wantRefs;
-  if (wantRef !== undefined) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`want-ref ${wantRef}`)}`);
-  if (request.wants.length === 0 && !request.waitForDone) return undefined;
+): Promise<PackOrder | undefined> {
+  const { objects, policy } = host;
+  const filter = filterOf(request, policy);
   const refs = host.refs();
-  const bad = await findUnreachable(host.objects, graph, refs, request.wants);
-  if (bad !== undefined) throw notOurRef(bad);
-  const common = new CommonCommits(host.objects, graph, request.wants);
-  for (const oid of request.haves) common.add(oid);
-  const response = await negotiate(request, common);
-  await output.write(encodeFetchResponse(response));
-  if (!response.packfile) return undefined;
+  const wantedRefs = refsWanted(request, policy, refs);
+  const wants = [...new Set([...request.wants, ...wantedRefs.values()])];
+  if (wants.length === 0 && !request.waitForDone) return undefined;
+  await checkWants(host, graph, refs, wants, false);
+  const common = new CommonCommits(objects, graph, wants);
+  await addHaves(common, haves);
+  const answer = await negotiate(request, haves.size, common);
+  if (!answer.packfile) {
+    await output.write(encodeFetchResponse({ ...answer, shallowInfo: undefined, wantedRefs: new Map() }));
+    return undefined;
+  }
+  const boundary = await findBoundary(objects, graph, request, wants, refs);
+  const isDue = asksForDepth(request) || request.shallow.length > 0 || graph.isShallow;
+  await output.write(encodeFetchResponse({ ...answer, shallowInfo: isDue ? boundary.info : undefined, wantedRefs }));
   return {
-    wants: request.wants,
-    haves: common.oids,
+    graph: boundary.graph,
+    wants: [...wants, ...boundary.wants],
+    haves: [...common.oids, ...boundary.haves],
+    filter,
     tags: request.includeTag ? refs : [],
     thin: request.thinPack,
     ofsDelta: request.ofsDelta,
@@ -137,11 +161,44 @@ async function fetch(
   };
 }
 
+async function addHaves(common: CommonCommits, haves: OidTable): Promise<void> {
+  const slice = new TimeSlice();
+  for (let i = 0; i < haves.size; i++) {
+    common.add(haves.oid(i));
+    if (slice.isOver()) await slice.pause();
+  }
+}
+
+function filterOf({ filter: spec }: FetchRequest, policy: UploadPolicy): ObjectFilter | undefined {
+  if (spec === undefined) return undefined;
+  if (!policy.filters) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`filter ${spec}`)}`);
+  const filter = parseFilter(spec);
+  policy.checkFilter(filter);
+  return filter;
+}
+
+/** Values of the refs that are wanted by name. */
+function refsWanted({ wantRefs }: FetchRequest, policy: UploadPolicy, refs: readonly RemoteRef[]): Map<string, Oid> {
+  const wanted = new Map<string, Oid>();
+  if (wantRefs.length === 0) return wanted;
+  if (!policy.refInWant) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`want-ref ${wantRefs[0]}`)}`);
+  const byName = new Map(refs.map(({ name, oid }) => [name, oid]));
+  for (const name of wantRefs) {
+    const oid = byName.get(name);
+    if (oid === undefined) throw new KvError("PROTOCOL", `unknown ref ${name.slice(0, 200)}`);
+    if (wanted.has(name)) throw new KvError("PROTOCOL", `duplicate want-ref ${name.slice(0, 200)}`);
+    wanted.set(name, oid);
+  }
+  return wanted;
+}
+
 /** Haves are acknowledged until the client is done, or until there is enough in common to end it ourselves. */
-async function negotiate(request: FetchRequest, common: CommonCommits): Promise<FetchResponse> {
-  const base = { shallowInfo: undefined, wantedRefs: new Map(), ready: false };
-  if (request.done || (request.haves.length === 0 && !request.waitForDone))
-    return { ...base, acks: undefined, packfile: true };
+async function negotiate(
+  request: FetchRequest,
+  haves: number,
+  common: CommonCommits,
+): Promise<Pick<FetchResponse, "acks" | "ready" | "packfile">> {
+  if (request.done || (haves === 0 && !request.waitForDone)) return { acks: undefined, ready: false, packfile: true };
   const ready = !request.waitForDone && (await common.isEnough());
-  return { ...base, acks: common.oids, ready, packfile: ready };
+  return { acks: common.oids, ready, packfile: ready };
 }

@@ -13,15 +13,17 @@ import { agentToken, type Capabilities, type CapabilityEntry, capabilities } fro
 import { writeChunks } from "./chunk-writer.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommonCommits } from "./common-commits.ts";
-import { parseNegotiation, readUploadRequest } from "./fetch-request.ts";
-import { type AckStatus, encodeAck, NAK } from "./fetch-response.ts";
-import { notOurRef, refuseDepth, respondWithPack, sayError } from "./pack-response.ts";
-import { PktReader } from "./pkt-line.ts";
-import { findUnreachable } from "./reachability.ts";
+import { asksForDepth, type Boundary, findBoundary } from "./deepen.ts";
+import { parseNegotiation, readUploadRequest, type UploadRequest } from "./fetch-request.ts";
+import { type AckStatus, encodeAck, encodeShallowLines, NAK } from "./fetch-response.ts";
+import { type ObjectFilter, parseFilter } from "./object-filter.ts";
+import { respondWithPack, sayError } from "./pack-response.ts";
+import { FLUSH, PktReader, quoted } from "./pkt-line.ts";
 import { encodeRefAdvertisement, encodeServiceLine, type RemoteRef } from "./ref-advertisement.ts";
 import { SidebandWriter, sidebandLimit } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
 import { uploadPackV2 } from "./upload-pack-v2.ts";
+import { checkWants } from "./want-check.ts";
 
 export interface UploadPackOptions {
   readonly host: UploadPackHost;
@@ -50,7 +52,8 @@ export async function uploadPack(duplex: Duplex, options: UploadPackOptions): Pr
 }
 
 async function advertise(output: ByteSink, options: UploadPackOptions, refs: readonly RemoteRef[]): Promise<void> {
-  const { format } = options.host.objects;
+  const { policy, objects } = options.host;
+  const { format } = objects;
   const head = refs.find(({ name, symref }) => name === "HEAD" && symref !== undefined);
   const list: CapabilityEntry[] = [
     ["multi_ack"],
@@ -58,12 +61,19 @@ async function advertise(output: ByteSink, options: UploadPackOptions, refs: rea
     ["side-band"],
     ["side-band-64k"],
     ["ofs-delta"],
+    ["shallow"],
+    ["deepen-since"],
+    ["deepen-not"],
+    ["deepen-relative"],
     ["no-progress"],
     ["include-tag"],
     ["multi_ack_detailed"],
   ];
+  if (policy.hiddenTips) list.push(["allow-tip-sha1-in-want"]);
+  if (policy.wants !== "tips") list.push(["allow-reachable-sha1-in-want"]);
   if (options.stateless) list.push(["no-done"]);
   if (head?.symref !== undefined) list.push(["symref", `HEAD:${head.symref}`]);
+  if (policy.filters) list.push(["filter"]);
   list.push(["object-format", format.name], ["agent", agentToken(options.agent)]);
   if (options.stateless) await output.write(encodeServiceLine("git-upload-pack"));
   const chunks = encodeRefAdvertisement({
@@ -71,6 +81,7 @@ async function advertise(output: ByteSink, options: UploadPackOptions, refs: rea
     format,
     capabilities: capabilities(...list),
     refs,
+    shallow: options.host.shallow(),
   });
   await writeChunks(output, chunks);
 }
@@ -80,6 +91,8 @@ interface Agreement {
   readonly wants: readonly Oid[];
   readonly capabilities: Capabilities;
   readonly haves: readonly Oid[];
+  readonly boundary: Boundary;
+  readonly filter: ObjectFilter | undefined;
 }
 
 class UploadSession {
@@ -94,7 +107,7 @@ class UploadSession {
     this.#refs = refs;
     this.#output = duplex.output;
     this.#reader = new PktReader(duplex.input);
-    this.#graph = new CommitGraph(options.host.objects);
+    this.#graph = new CommitGraph(options.host.objects, options.host.shallow());
   }
 
   async run(): Promise<void> {
@@ -106,11 +119,14 @@ class UploadSession {
       throw error;
     }
     if (agreed === undefined) return;
-    const { wants, capabilities: list, haves } = agreed;
-    const writer = new SidebandWriter(this.#output, sidebandLimit(list));
-    await respondWithPack(this.#options.host, this.#graph, writer, {
-      wants,
-      haves,
+    const { wants, capabilities: list, haves, boundary, filter } = agreed;
+    const { host } = this.#options;
+    const writer = new SidebandWriter(this.#output, sidebandLimit(list), host.policy.keepAlive);
+    await respondWithPack(host, writer, {
+      graph: boundary.graph,
+      wants: [...wants, ...boundary.wants],
+      haves: [...haves, ...boundary.haves],
+      filter,
       tags: list.has("include-tag") ? this.#refs : [],
       thin: list.has("thin-pack"),
       ofsDelta: list.has("ofs-delta"),
@@ -120,26 +136,31 @@ class UploadSession {
 
   /** All that is said before the pack; undefined where none is to follow. */
   async #agree(): Promise<Agreement | undefined> {
-    const { objects } = this.#options.host;
+    const { host, stateless } = this.#options;
+    const { objects } = host;
     const request = await readUploadRequest(this.#reader, objects.format);
     if (request === undefined) return undefined;
-    refuseDepth(request);
-    await this.#checkWants(request.wants);
-    const common = new CommonCommits(objects, this.#graph, request.wants);
-    if (!(await this.#negotiate(request.capabilities, common))) return undefined;
-    return { wants: request.wants, capabilities: request.capabilities, haves: common.oids };
+    const { wants, capabilities: list } = request;
+    const filter = this.#filter(request);
+    await checkWants(host, this.#graph, this.#refs, wants, !stateless);
+    const boundary = await findBoundary(objects, this.#graph, request, wants, this.#refs);
+    if (asksForDepth(request)) await this.#output.write(Buffer.concat([encodeShallowLines(boundary.info), FLUSH]));
+    const common = new CommonCommits(objects, this.#graph, wants);
+    if (!(await this.#negotiate(list, common))) return undefined;
+    return { wants, capabilities: list, haves: common.oids, boundary, filter };
   }
 
-  /**
-   * On a connection only what was advertised may be wanted. Over HTTP a ref may have moved since the advertisement, so
-   * anything that can be reached will do.
-   */
-  async #checkWants(wants: readonly Oid[]): Promise<void> {
-    const tips = new Set(this.#refs.map(({ oid }) => oid));
-    const bad = this.#options.stateless
-      ? await findUnreachable(this.#options.host.objects, this.#graph, this.#refs, wants)
-      : wants.find((oid) => !tips.has(oid));
-    if (bad !== undefined) throw notOurRef(bad);
+  /** The filter asked for, which the client must have said it would use. */
+  #filter({ filter: spec, capabilities: list }: UploadRequest): ObjectFilter | undefined {
+    if (spec === undefined) return undefined;
+    const { policy } = this.#options.host;
+    if (!policy.filters || !list.has("filter")) {
+      const line = quoted(`filter ${spec}`);
+      throw new KvError("PROTOCOL", `git upload-pack: protocol error, expected to get object ID, not ${line}`);
+    }
+    const filter = parseFilter(spec);
+    policy.checkFilter(filter);
+    return filter;
   }
 
   /** Answers the haves; true where a pack is to follow, false where the client will come again or went away. */

@@ -120,6 +120,17 @@ export class ObjectStore implements ObjectSource {
     );
   }
 
+  /** Bytes of an object's content, which is read only where it is a delta or loose; undefined where it is not here. */
+  size(oid: Oid): number | undefined {
+    const cached = this.#objects.get(oid);
+    if (cached !== undefined) return cached.data.length;
+    const whole = this.#find(oid, (at) => {
+      const entry = at.kind === "packed" ? at.pack.entryInfo(at.offset) : undefined;
+      return entry?.kind === undefined ? -1 : entry.size;
+    });
+    return whole === undefined || whole < 0 ? this.read(oid)?.data.length : whole;
+  }
+
   /** Ids that start with the hex digits `prefix` (four at least), at most `limit`, in order. */
   resolvePrefix(prefix: string, limit = 2): Oid[] {
     if (!/^[0-9a-f]{4,}$/.test(prefix) || prefix.length > this.format.hexSize) return [];

@@ -31,7 +31,8 @@ export async function serveStdio(context: Context, service: Service, repo: Repos
   const { env } = context;
   const version = protocolVersion(env.GIT_PROTOCOL);
   const duplex = stdioDuplex(context);
-  if (isStargateRepository(repo.gitDir)) {
+  const isStargate = isStargateRepository(repo.gitDir);
+  if (isStargate) {
     const call = { service, repo: repo.gitDir, protocol: env.GIT_PROTOCOL ?? "", user: who.name, scope: who.scope };
     if (await callDaemon(repo, env, call, duplex)) return;
     if (service === "git-receive-pack") {
@@ -42,7 +43,8 @@ export async function serveStdio(context: Context, service: Service, repo: Repos
     }
   }
   const common = { stateless: false, advertise: "both", agent: AGENT } as const;
-  if (service === "git-upload-pack") await uploadPack(duplex, { ...common, host: repositoryUploadHost(repo), version });
+  if (service === "git-upload-pack")
+    await uploadPack(duplex, { ...common, host: repositoryUploadHost(repo, isStargate), version });
   else await receivePack(duplex, { ...common, repo, host: repositoryHost(repo), version: version === 1 ? 1 : 0 });
 }
 

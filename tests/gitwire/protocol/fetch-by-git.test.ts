@@ -134,45 +134,6 @@ test("many refs, and prefixes that pick some", () => {
   }
 });
 
-test("a shallow clone, a filter, a shallow repository: refused politely", () => {
-  // With at least one branch: of an empty repository any clone succeeds.
-  const { server } = reach();
-  for (const version of VERSIONS) {
-    for (const flag of ["--depth=1", "--shallow-since=2000-01-01"]) {
-      const run = tryGit("/", [
-        "-c",
-        `protocol.version=${version}`,
-        "clone",
-        "-q",
-        "--bare",
-        PROGRAM,
-        flag,
-        `file://${server}`,
-        `${tempDir("s")}/c`,
-      ]);
-      expect([version, flag, run.status !== 0, run.stderr]).toEqual([
-        version,
-        flag,
-        true,
-        expect.stringMatching(/shallow/),
-      ]);
-    }
-    // A server that does not offer filters sends everything.
-    const whole = tryGit("/", [
-      "-c",
-      `protocol.version=${version}`,
-      "clone",
-      "-q",
-      "--bare",
-      PROGRAM,
-      "--filter=blob:none",
-      `file://${server}`,
-      `${tempDir("f")}/c`,
-    ]);
-    expect([whole.status, whole.stderr]).toEqual([0, expect.stringContaining("filtering not recognized")]);
-  }
-});
-
 test("only what a visible ref reaches is given away", () => {
   const { server, tip, old, blob, lostCommit, lostBlob } = reach();
   const fetch = (version: number, oid: Oid): ReturnType<typeof tryGit> => {

@@ -4,9 +4,10 @@ import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import { type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
-import { capabilities } from "../../../src/gitwire/protocol/capabilities.ts";
+import { type Capabilities, capabilities } from "../../../src/gitwire/protocol/capabilities.ts";
 import { encodeCommandRequest } from "../../../src/gitwire/protocol/command-request.ts";
 import {
+  type DepthRequest,
   DONE,
   encodeHave,
   encodeUploadRequest,
@@ -26,8 +27,9 @@ import { codeOf, drain } from "../../support/streams.ts";
 const v2 = (args: Parameters<typeof formatFetchRequest>[0]): Buffer =>
   encodeCommandRequest("fetch", capabilities(["object-format", "sha1"]), formatFetchRequest(args));
 
-test("v0: wants must be tips on a connection, reachable over HTTP", async () => {
+test("v0: as git has it, wants must be tips on a connection, reachable over HTTP", async () => {
   const { server, tip, old, blob, lostCommit } = reach();
+  git(server, "config", "uploadpack.allowReachableSHA1InWant", "false");
   const repo = openRepository(server);
   const ask = async (oid: Oid, stateless: boolean): Promise<string> => {
     const request = Buffer.concat([encodeUploadRequest({ wants: [oid], capabilities: capabilities() }), DONE]);
@@ -105,7 +107,7 @@ test("v2: acknowledgments, ready, wait-for-done, done", async () => {
 });
 
 test("v2: ls-refs, several commands on one connection, odd commands", async () => {
-  const { server, tip } = reach();
+  const { server, tip, blob } = reach();
   const repo = openRepository(server);
   const format = capabilities(["object-format", "sha1"]);
   const list = encodeCommandRequest("ls-refs", format, ["symrefs", "ref-prefix HEAD", "ref-prefix refs/heads/"]);
@@ -137,9 +139,23 @@ test("v2: ls-refs, several commands on one connection, odd commands", async () =
       "mismatched object format: server sha1; client 'sha256'",
     ],
     [encodeCommandRequest("ls-refs", capabilities(["server-option", "x"]), []), "unknown capability 'server-option'"],
-    [v2({ wants: [tip], deepen: 1 }), "shallow"],
-    [v2({ wants: [tip], filter: "blob:none" }), "filters"],
-    [v2({ wants: [tip], wantRefs: ["refs/heads/main"] }), "want-ref"],
+    [v2({ wants: [tip], deepen: 0 }), "Invalid deepen: deepen 0"],
+    [encodeCommandRequest("fetch", format, ["deepen -1"]), "Invalid deepen: deepen -1"],
+    [encodeCommandRequest("fetch", format, ["deepen 9999999999999999"]), "Invalid deepen"],
+    [encodeCommandRequest("fetch", format, ["deepen-since x"]), "Invalid deepen-since: deepen-since x"],
+    [
+      v2({ wants: [tip], deepen: 1, deepenSince: 1 }),
+      "deepen and deepen-since (or deepen-not) cannot be used together",
+    ],
+    [v2({ wants: [tip], deepenSince: 4_000_000_000 }), "no commits selected for shallow requests"],
+    [v2({ wants: [tip], deepenNot: ["nothing"] }), "ambiguous deepen-not: deepen-not nothing"],
+    [v2({ wants: [tip], deepenNot: ["refs/secret/x"] }), "ambiguous deepen-not"],
+    [v2({ wants: [tip], deepen: 1, shallow: [blob] }), `invalid shallow object ${blob}`],
+    [v2({ wants: [tip], filter: "sparse:oid=main:x" }), "filter 'sparse:oid' not supported"],
+    [encodeCommandRequest("fetch", format, ["filter tree:1", "filter tree:2"]), "multiple filter-specs"],
+    [v2({ wants: [tip], wantRefs: ["refs/secret/x"] }), "unknown ref refs/secret/x"],
+    [encodeCommandRequest("fetch", format, ["want-ref HEAD", "want-ref HEAD"]), "duplicate want-ref HEAD"],
+    [encodeCommandRequest("ls-refs", format, [`have ${tip}`]), "unexpected line: 'have "],
   ] as const) {
     const answer = await serveUploadPack(repo, request, { version: 2 });
     expect(answer.output.toString()).toMatch(/^[0-9a-f]{4}ERR /);
@@ -148,19 +164,103 @@ test("v2: ls-refs, several commands on one connection, odd commands", async () =
   }
 });
 
-test("v0: what git advertises, we advertise", async () => {
+test("what git offers with the same config, we offer, v0 and v2", async () => {
   const { server } = reach();
-  const repo = openRepository(server);
   git(server, "tag", "-a", "-m", "t", "v1", "main");
-  const { output } = await serveUploadPack(repo, Buffer.alloc(0), { advertise: "only" });
-  expect(output.toString()).toStartWith("001e# service=git-upload-pack\n0000");
-  const ours = await readGreeting(new PktReader(bytesSource(output)));
-  const theirs = await readGreeting(
-    new PktReader(bytesSource(tryGit(server, ["upload-pack", "--http-backend-info-refs", "."]).stdout)),
+  // Any comes first: to git, forbidding it takes back what was allowed before.
+  const keys = [
+    "allowAnySHA1InWant",
+    "allowFilter",
+    "allowReachableSHA1InWant",
+    "allowTipSHA1InWant",
+    "allowRefInWant",
+  ];
+  for (const on of [
+    [],
+    ["allowFilter"],
+    ["allowReachableSHA1InWant", "allowRefInWant"],
+    ["allowTipSHA1InWant"],
+    keys,
+  ]) {
+    for (const key of keys) git(server, "config", `uploadpack.${key}`, String(on.includes(key)));
+    const repo = openRepository(server);
+    for (const version of [0, 2] as const) {
+      const { output } = await serveUploadPack(repo, Buffer.alloc(0), { advertise: "only", version });
+      const theirs = tryGit(server, ["upload-pack", "--http-backend-info-refs", "."], {
+        env: { GIT_PROTOCOL: `version=${version}` },
+      });
+      const [mine, gits] = await Promise.all(
+        [output, theirs.stdout].map((bytes) => readGreeting(new PktReader(bytesSource(bytes)))),
+      );
+      if (mine?.kind === "refs" && gits?.kind === "refs") expect(mine.refs).toEqual(gits.refs);
+      // Git gives everything away in v2 whatever its config says, and takes options nobody reads.
+      const said = (list: Capabilities | undefined): string[] =>
+        [...(list ?? [])].map(([name, values]) => (name === "agent" ? name : `${name}=${values}`)).sort();
+      const words = (text: string): string => text.replace(/^fetch=.*/, (line) => line.split(/[= ]/).sort().join(" "));
+      const left = ["server-option=", "object-info="];
+      expect(said(mine?.capabilities).map(words)).toEqual(
+        said(gits?.capabilities)
+          .filter((line) => !left.includes(line))
+          .map(words),
+      );
+    }
+  }
+});
+
+test("hidden refs: their values may be wanted where the config says so, what they reach may not", async () => {
+  const { server, tip, lostCommit, lostBlob } = reach();
+  git(server, "config", "uploadpack.allowTipSHA1InWant", "true");
+  const repo = openRepository(server);
+  const ask = async (oid: Oid): Promise<string> =>
+    (await serveUploadPack(repo, v2({ wants: [oid], done: true }), { version: 2 })).output.toString("latin1");
+  for (const oid of [tip, lostCommit]) expect(await ask(oid)).toContain("PACK");
+  expect(await ask(lostBlob)).toContain(`not our ref ${lostBlob}`);
+  git(server, "config", "uploadpack.allowAnySHA1InWant", "true");
+  const open = openRepository(server);
+  const { output } = await serveUploadPack(open, v2({ wants: [lostBlob], done: true }), { version: 2 });
+  expect(output.toString("latin1")).toContain("PACK");
+});
+
+test("filters and refs wanted by name, where the config forbids them", async () => {
+  const { server, tip } = reach();
+  const answer = async (request: Buffer, ...config: string[]): Promise<string> => {
+    for (const line of config) git(server, "config", ...line.split("="));
+    const repo = openRepository(server);
+    return (await serveUploadPack(repo, request, { version: 2 })).output.toString();
+  };
+  const tree = v2({ wants: [tip], filter: "combine:tree:9+blob:none", done: true });
+  expect(await answer(tree)).toContain("PACK");
+  expect(await answer(tree, "uploadpackfilter.tree.maxDepth=3")).toContain(
+    "git upload-pack: filter 'tree' not supported tree filter allows max depth 3, but got 9",
   );
-  if (ours.kind !== "refs" || theirs.kind !== "refs") throw new Error("no refs");
-  expect(ours.refs).toEqual(theirs.refs);
-  for (const name of ours.capabilities.keys()) expect([...theirs.capabilities.keys()]).toContain(name);
+  expect(await answer(tree, "uploadpackfilter.blob:none.allow=false")).toContain("filter 'blob:none' not supported");
+  expect(await answer(tree, "uploadpackfilter.allow=false")).toContain("filter 'combine' not supported");
+  expect(await answer(tree, "uploadpack.allowFilter=false")).toContain("unexpected line: 'filter combine");
+  const named = v2({ wantRefs: ["refs/heads/main"], done: true });
+  expect(await answer(named)).toContain(`wanted-refs\n003d${tip} refs/heads/main\n`);
+  expect(await answer(named, "uploadpack.allowRefInWant=false")).toContain(
+    "unexpected line: 'want-ref refs/heads/main'",
+  );
+});
+
+test("v0: shallow lines come before the acknowledgements, a filter needs its capability", async () => {
+  const { server, tip, old } = reach();
+  const repo = openRepository(server);
+  const ask = async (list: readonly string[], depth: Partial<DepthRequest>): Promise<string> => {
+    const named = capabilities(...list.map((name) => [name] as const));
+    const request = encodeUploadRequest({ wants: [tip], capabilities: named, ...depth });
+    return (await serveUploadPack(repo, Buffer.concat([request, DONE]))).output.toString("latin1");
+  };
+  expect(await ask(["shallow"], { deepen: 1 })).toStartWith(`0035shallow ${tip}\n00000008NAK\nPACK`);
+  expect(await ask(["shallow"], { deepen: 2, shallow: [tip] })).toStartWith(
+    `0034shallow ${old}\n0036unshallow ${tip}\n00000008NAK\nPACK`.replace("0034", "0035").replace("0036", "0037"),
+  );
+  expect(await ask(["deepen-relative"], { deepen: 1, shallow: [tip] })).toContain(`unshallow ${tip}`);
+  expect(await ask([], { shallow: [tip] })).toStartWith("0008NAK\nPACK");
+  expect(await ask(["filter"], { filter: "blob:none" })).toStartWith("0008NAK\nPACK");
+  expect(await ask([], { filter: "blob:none" })).toContain(
+    "ERR git upload-pack: protocol error, expected to get object ID, not 'filter blob:none'",
+  );
 });
 
 test("a damaged repository: the client is told, and gets no pack", async () => {

@@ -1,0 +1,33 @@
+/** Which objects a client may want (git: check_non_tip in upload-pack.c, parse_want). */
+
+import type { Oid } from "../object/oid.ts";
+import type { CommitGraph } from "./commit-graph.ts";
+import { notOurRef } from "./pack-response.ts";
+import { findUnreachable } from "./reachability.ts";
+import type { RemoteRef } from "./ref-advertisement.ts";
+import type { UploadPackHost } from "./upload-pack-host.ts";
+
+/**
+ * Throws PROTOCOL ("not our ref") unless everything wanted may be had. `onlyTips`: nothing but the values of refs, as on a
+ * connection of v0, where nothing can have changed since they were advertised; elsewhere whatever a visible ref reaches.
+ */
+export async function checkWants(
+  host: UploadPackHost,
+  graph: CommitGraph,
+  refs: readonly RemoteRef[],
+  wants: readonly Oid[],
+  onlyTips: boolean,
+): Promise<void> {
+  const { policy, objects } = host;
+  const tips = new Set(refs.map(({ oid }) => oid));
+  let others = wants.filter((oid) => !tips.has(oid));
+  if (others.length > 0 && policy.hiddenTips) {
+    const hidden = new Set(host.hiddenTips());
+    others = others.filter((oid) => !hidden.has(oid));
+  }
+  let bad: Oid | undefined;
+  if (policy.wants === "any") bad = others.find((oid) => !objects.has(oid));
+  else if (onlyTips && policy.wants === "tips") [bad] = others;
+  else bad = await findUnreachable(objects, graph, refs, others);
+  if (bad !== undefined) throw notOurRef(bad);
+}
