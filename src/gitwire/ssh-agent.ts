@@ -112,6 +112,8 @@ async function ask(path: string, type: number, body: Buffer, signal: AbortSignal
   const stop = (): void => reject(signal.reason);
   signal.addEventListener("abort", stop, { once: true });
   try {
+    // It may have been aborted while the connection was made.
+    signal.throwIfAborted();
     send();
     return await promise;
   } finally {
