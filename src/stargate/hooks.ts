@@ -1,21 +1,42 @@
 /**
- * The hooks of a Stargate's repository. They stand where a push would not come through the Stargate: a stock `git receive-pack`
- * on the same folder (a push by path, or another daemon). A hook whose program is missing fails, and the push with it.
+ * The hooks of a Stargate's repository (git: githooks). They stand where a push does not come through the Stargate's own doors:
+ * a stock `git receive-pack` on the same folder (sshd and git-shell, a push by path). docs/design/110-stock-receive-pack.md says
+ * what each one does. A hook whose program is missing fails, and the push with it.
  */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
-import { readFileIfThere } from "../gitwire/disk.ts";
+import { replaceConfig } from "../gitwire/config/config-edit.ts";
+import type { GitConfig } from "../gitwire/config.ts";
+import { readFileIfThere, systemDisk } from "../gitwire/disk.ts";
 import { classifyRef } from "../kv/namespace.ts";
 
 /** The hooks that are installed. */
-export const HOOKS = ["pre-receive", "update"] as const;
+export const HOOKS = ["pre-receive", "proc-receive", "update", "post-receive"] as const;
 export type Hook = (typeof HOOKS)[number];
+
+/**
+ * What stock git must be told so that the hooks decide: every ref goes to proc-receive, objects are checked as ours are, and
+ * come as a pack, which git brings to disk.
+ */
+const SETTINGS: readonly (readonly [name: string, value: string])[] = [
+  ["receive.procReceiveRefs", "refs"],
+  ["receive.fsckObjects", "true"],
+  ["receive.unpackLimit", "1"],
+  ["receive.advertisePushOptions", "true"],
+];
 
 const MARK = "# Installed by git-kv-stargate; 'git-kv-stargate init' writes it again.";
 
-/** Installs the hooks in `gitDir`; `program` is the command line of this program. Throws CONFIG where another hook is there. */
+/** Text of a hook; `program` is the command line of this program. */
+function hookText(hook: Hook, program: readonly string[]): string {
+  return `#!/bin/sh\n${MARK}\nexec ${program.map(shellQuote).join(" ")} hook ${hook} "$@"\n`;
+}
+
+/**
+ * Installs the hooks in `gitDir`, or puts right what is not as it should be. Throws CONFIG where another hook is there.
+ */
 export function installHooks(gitDir: string, program: readonly string[]): void {
   const folder = path.join(gitDir, "hooks");
   fs.mkdirSync(folder, { recursive: true });
@@ -28,11 +49,46 @@ export function installHooks(gitDir: string, program: readonly string[]): void {
       });
     }
     const temp = `${file}.${process.pid}`;
-    fs.writeFileSync(temp, `#!/bin/sh\n${MARK}\nexec ${program.map(shellQuote).join(" ")} hook ${hook} "$@"\n`, {
-      mode: 0o755,
-    });
+    fs.writeFileSync(temp, hookText(hook, program), { mode: 0o755 });
+    fs.chmodSync(temp, 0o755);
     fs.renameSync(temp, file);
   }
+  systemDisk.syncDir(folder);
+  for (const [name, value] of SETTINGS) replaceConfig(path.join(gitDir, "config"), name, value);
+}
+
+/** What is wrong with the hooks of the repository at `gitDir`; nothing where a stock push is guarded. */
+export function hookFaults(gitDir: string, config: Pick<GitConfig, "get" | "getAll">): string[] {
+  const faults: string[] = [];
+  for (const hook of HOOKS) {
+    const fault = hookFault(path.join(gitDir, "hooks", hook), hook);
+    if (fault !== undefined) faults.push(`hooks/${hook} ${fault}`);
+  }
+  const elsewhere = config.get("core.hooksPath");
+  if (elsewhere !== undefined && path.resolve(gitDir, elsewhere) !== path.join(gitDir, "hooks"))
+    faults.push(`core.hooksPath is ${elsewhere}, where git looks for hooks instead`);
+  for (const [name, value] of SETTINGS) {
+    const values = config.getAll(name);
+    if (values.length !== 1 || values[0] !== value)
+      faults.push(`${name} is ${values.join(", ") || "not set"}, not ${value}`);
+  }
+  return faults;
+}
+
+/** The one line a hook consists of: quoted words of the program, then the hook's name. */
+const COMMAND = /^exec(?: '(?:[^']|'\\'')*')+ hook (\S+) "\$@"$/;
+
+function hookFault(file: string, hook: Hook): string | undefined {
+  const stat = fs.statSync(file, { throwIfNoEntry: false });
+  if (stat === undefined) return "is missing";
+  if ((stat.mode & 0o111) === 0) return "is not executable";
+  const [shell, mark, command, ...rest] = (readFileIfThere(file)?.toString("utf8") ?? "").split("\n");
+  const isOurs =
+    COMMAND.exec(command ?? "")?.[1] === hook && shell === "#!/bin/sh" && mark === MARK && rest.join("") === "";
+  if (!isOurs) return "is not the one init wrote";
+  const words = [...command!.matchAll(/'((?:[^']|'\\'')*)'/g)].map(([, word]) => word!.replaceAll("'\\''", "'"));
+  const missing = words.find((word) => !fs.existsSync(word));
+  return missing === undefined ? undefined : `runs ${missing}, which is not there`;
 }
 
 /** The command line that runs this program again: the executable, and the script where it is run from source. */
@@ -42,25 +98,11 @@ export function ownProgram(): string[] {
   return isCompiled ? [process.execPath] : [process.execPath, script];
 }
 
-/** Refs among `refs` that only the Stargate may move. */
-export function guardedRefs(refs: readonly string[]): string[] {
-  return refs.filter((ref) => classifyRef(ref) !== undefined);
-}
-
-/** Names of refs in the input of a pre-receive hook: `<old> <new> <ref>` lines. */
-export function refsOfPreReceive(input: string): string[] {
-  return input.split("\n").flatMap((line) => {
-    const ref = line.split(" ").slice(2).join(" ");
-    return ref === "" ? [] : [ref];
-  });
-}
-
-/** Throws REF_FORBIDDEN where one of `refs` is the Stargate's. */
-export function refuseGuarded(refs: readonly string[]): void {
-  const [first] = guardedRefs(refs);
-  if (first === undefined) return;
-  throw new KvError("REF_FORBIDDEN", `${first} can only be pushed through the Stargate`, {
-    hint: "push to the Stargate's address (stargate.push_url of the policy), not to the repository's folder",
+/** Throws REF_FORBIDDEN where `ref` is the Stargate's: git itself must never move it. */
+export function refuseGuarded(ref: string): void {
+  if (classifyRef(ref) === undefined) return;
+  throw new KvError("REF_FORBIDDEN", `${ref} is moved by the Stargate, not by git`, {
+    hint: "this git does not run the proc-receive hook (git 2.29 does); push to the Stargate's address (stargate.push_url)",
   });
 }
 

@@ -18,20 +18,30 @@ import type { Identity } from "./tokens.ts";
 /** Links one push may add. */
 const MOST_LINKS = 100;
 
-/** Checks and accepts the push. Throws CAS_CONFLICT, NOT_FAST_FORWARD, NOT_LINEAR, POLICY_UNTRUSTED and what accepting throws. */
+/** Checks and accepts the push. Throws what {@link judgePolicy} throws and what accepting throws. */
 export async function acceptPolicy(gate: Gate, command: PushCommand, push: Push, who: Identity): Promise<void> {
-  const { format } = gate.repo;
-  const tip = gate.repo.refs.resolve(POLICY_REF);
-  if (command.oldOid !== (tip ?? format.zeroOid)) {
-    if (command.newOid === tip) return;
-    throw new KvError("CAS_CONFLICT", `${POLICY_REF} is ${tip === undefined ? "absent" : `at ${tip}`}`);
-  }
-  checkLinks(push.objects, tip, command.newOid);
-  requireNoSignature(gate);
+  if ((await judgePolicy(gate, command, push)) === "in force") return;
   const { newOid: oid } = command;
   const entry = { kind: "policy", ns: "", txn: oid, seq: 0, oid, updates: [command], who: who.name } as const;
   await accept(gate, entry, push);
   gate.log("info", "policy", { result: "accepted", oid, who: who.name });
+}
+
+/** Checks the push and moves nothing. Throws CAS_CONFLICT, NOT_FAST_FORWARD, NOT_LINEAR, POLICY_UNTRUSTED. */
+export async function judgePolicy(
+  gate: Gate,
+  command: PushCommand,
+  push: Pick<Push, "objects">,
+): Promise<"in force" | "good"> {
+  const { format } = gate.repo;
+  const tip = gate.repo.refs.resolve(POLICY_REF);
+  if (command.oldOid !== (tip ?? format.zeroOid)) {
+    if (command.newOid === tip) return "in force";
+    throw new KvError("CAS_CONFLICT", `${POLICY_REF} is ${tip === undefined ? "absent" : `at ${tip}`}`);
+  }
+  checkLinks(push.objects, tip, command.newOid);
+  requireNoSignature(gate);
+  return "good";
 }
 
 /** Walks from the new tip back to the old one. */

@@ -9,7 +9,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
 import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/receive-pack-host.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
-import { parseLedgerCommit } from "../kv/attestation.ts";
+import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
@@ -18,7 +18,7 @@ import { admit } from "./admission.ts";
 import { checkExpectations, parseExpectations } from "./expectation.ts";
 import type { Gate } from "./gate.ts";
 import { isRepeated } from "./ledger-history.ts";
-import { acceptPolicy } from "./policy-push.ts";
+import { acceptPolicy, judgePolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind } from "./push-kind.ts";
 import { acceptAll, asRejection, rejectAll } from "./rejection.ts";
 import { allows, type Identity } from "./tokens.ts";
@@ -29,10 +29,21 @@ export interface OrdinaryHost {
   apply(push: Push): Promise<readonly RefResult[]>;
 }
 
+/** The ledger commit that was let in, and the policy it was judged by. */
+interface Admitted {
+  readonly commit: LedgerCommit;
+  readonly policy: Oid | undefined;
+}
+
 type Transaction = Extract<PushKind, { kind: "transaction" }>;
 
 /** The host for one push by `who`. */
 export function pushHost(gate: Gate, who: Identity, ordinary: OrdinaryHost): ReceivePackHost {
+  return new PushHost(gate, who, ordinary);
+}
+
+/** Judges one push by `who` and moves nothing: for a push whose objects wait in another program's quarantine. */
+export function judgingHost(gate: Gate, who: Identity, ordinary: OrdinaryHost): Pick<PushHost, "judge"> {
   return new PushHost(gate, who, ordinary);
 }
 
@@ -77,6 +88,20 @@ class PushHost implements ReceivePackHost {
       );
     });
     return results ?? [];
+  }
+
+  /** What would become of the push now: "ok" for every ref, or the refusal. */
+  async judge(push: Push): Promise<readonly RefResult[]> {
+    const results = await this.#answer(push, async () => {
+      this.#gate.requireSound();
+      const kind = classifyPush(push.commands, this.#gate.repo.format);
+      this.#authorize(kind);
+      if (kind.kind === "ordinary") return this.#ordinary.preflight(push);
+      if (kind.kind === "policy") await judgePolicy(this.#gate, kind.command, push);
+      else if (this.#preflightTransaction(kind, push) === undefined) await this.#admit(kind, push);
+      return undefined;
+    });
+    return results ?? acceptAll(push.commands);
   }
 
   #authorize(kind: PushKind): void {
@@ -125,6 +150,22 @@ class PushHost implements ReceivePackHost {
       if (isRepeated(gate, ns, ledger.newOid, index.newOid)) return acceptAll(push.commands);
       throw this.#conflict(kind);
     }
+    const { commit, policy } = await this.#admit(kind, push);
+    const { txn, seq } = commit;
+    const updates = [ledger, index];
+    await accept(
+      gate,
+      { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name },
+      { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(policy) },
+    );
+    const ms = gate.clock.now() - this.#started;
+    gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, ms });
+    return acceptAll(push.commands);
+  }
+
+  /** Whether the transaction is let in, built on the tips as they are. Throws the first rejection. */
+  async #admit({ ns, ledger, index }: Transaction, { objects, pushOptions }: Push): Promise<Admitted> {
+    const gate = this.#gate;
     const inForce = gate.policy();
     const commit = parseLedgerCommit(objects.format, ledger.newOid, readAs(objects, ledger.newOid, "commit"));
     await admit({
@@ -136,19 +177,10 @@ class PushHost implements ReceivePackHost {
       commit,
       policy: inForce?.oid,
       rules: namespacePolicy(inForce?.policy, ns),
-      expectations: parseExpectations(push.pushOptions, objects.format),
+      expectations: parseExpectations(pushOptions, objects.format),
       seen: (txn) => gate.journal.find("txn", ns, txn)?.oid,
     });
-    const { txn, seq } = commit;
-    const updates = [ledger, index];
-    await accept(
-      gate,
-      { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name },
-      { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(inForce?.oid) },
-    );
-    const ms = gate.clock.now() - this.#started;
-    gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, ms });
-    return acceptAll(push.commands);
+    return { commit, policy: inForce?.oid };
   }
 
   /** Policies do not wait for transactions: one may have taken force since this one was checked. */

@@ -2,7 +2,7 @@
  * What goes over the daemon's unix socket: one line of JSON, then the bytes of git's protocol, in both directions.
  *
  *     call  = header LF *OCTET
- *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE}
+ *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE}
  *
  * Whoever can open the socket is believed about `user` and `scope`: sshd has seen to that. File permissions guard it.
  */
@@ -13,7 +13,8 @@ import type { ByteSource } from "../gitwire/protocol/byte-stream.ts";
 import { SCOPES, type Scope } from "./tokens.ts";
 
 export interface SocketCall {
-  readonly service: "git-upload-pack" | "git-receive-pack" | "status";
+  /** `hook`: what follows is a hook's request (hook-call.ts). */
+  readonly service: "git-upload-pack" | "git-receive-pack" | "status" | "hook";
   /** The name a repository is served under, or its absolute path. */
   readonly repo: string;
   /** GIT_PROTOCOL; "" for none. */
@@ -59,7 +60,7 @@ function parseCall(line: string): SocketCall {
   const isText = (text: unknown): boolean => typeof text === "string" && text.length <= 4_096;
   if (
     call?.v === 1 &&
-    ["git-upload-pack", "git-receive-pack", "status"].includes(call.service) &&
+    ["git-upload-pack", "git-receive-pack", "status", "hook"].includes(call.service) &&
     isText(call.repo) &&
     isText(call.protocol) &&
     isText(call.user) &&

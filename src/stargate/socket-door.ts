@@ -6,10 +6,13 @@ import * as path from "node:path";
 import { utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
 import { KvError, toKvError } from "../errors.ts";
+import type { ByteSink, ByteSource } from "../gitwire/protocol/byte-stream.ts";
 import { pktLine } from "../gitwire/protocol/pkt-line.ts";
+import { readHookRequest } from "./hook-call.ts";
+import { answerHook } from "./hook-push.ts";
 import type { Log } from "./log.ts";
 import type { Registry } from "./registry.ts";
-import { protocolVersion, serveSession } from "./service.ts";
+import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { readCall, type SocketCall } from "./socket-call.ts";
 import { socketSink, socketSource } from "./socket-stream.ts";
 import { statusOf } from "./status.ts";
@@ -76,12 +79,19 @@ export class SocketDoor {
     if (served === undefined) return output.write(pktLine("ERR no such repository\n"));
     if (call.service === "status")
       return output.write(utf8(`${JSON.stringify(statusOf(served, this.#clock.now()))}\n`));
+    if (call.service === "hook") return this.#hook(served, call, rest, output);
     const refusal = refuse(call);
     if (refusal !== undefined) return output.write(pktLine(`ERR ${refusal}\n`));
     const { service, user, scope, protocol } = call;
     const who = { name: user, scope };
     const version = protocolVersion(protocol);
     await serveSession(served, { input: rest, output }, { service, version, stateless: false, advertise: "both", who });
+  }
+
+  async #hook(served: Served, { user, scope }: SocketCall, rest: ByteSource, output: ByteSink): Promise<void> {
+    const request = await readHookRequest(rest, served.gate.repo.format);
+    const answer = await answerHook(served, { name: user, scope }, request);
+    await output.write(utf8(`${JSON.stringify(answer)}\n`));
   }
 }
 

@@ -4,7 +4,6 @@ import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
 import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { parseExpectations } from "../../src/stargate/expectation.ts";
-import { guardedRefs, refsOfPreReceive } from "../../src/stargate/hooks.ts";
 import { classifyPush } from "../../src/stargate/push-kind.ts";
 import { parseSshCommand } from "../../src/stargate/ssh-command.ts";
 
@@ -60,11 +59,6 @@ describe("kinds of push", () => {
   test("the policy goes alone; everything else is ordinary", () => {
     expect(kindOf("refs/kv-policy/current")).toBe("policy");
     expect(kindOf("refs/heads/main", "refs/tags/v1 deleted", "refs/notes/x", "refs/kvetch/x")).toBe("ordinary");
-  });
-
-  test("the hooks guard the same refs", () => {
-    const input = `${OID} ${OID} refs/heads/main\n${OID} ${OID} refs/kv/main\n${OID} ${OID} refs/kv-policy\n`;
-    expect(guardedRefs(refsOfPreReceive(input))).toEqual(["refs/kv/main", "refs/kv-policy"]);
   });
 });
 

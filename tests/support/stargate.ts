@@ -141,10 +141,12 @@ export class TestClient {
   readonly address: string;
   /** What the server said on sideband 2. */
   said = "";
+  readonly #env: Record<string, string>;
 
-  constructor(dir: string, address: string) {
+  constructor(dir: string, address: string, env: Record<string, string> = {}) {
     this.repo = openRepository(dir);
     this.address = address;
+    this.#env = env;
   }
 
   plan(values: Readonly<Record<string, string | undefined>>, ns = "main", txn = newUlid(systemClock)): Planned {
@@ -181,7 +183,11 @@ export class TestClient {
   ): Promise<PushResult> {
     this.said = "";
     const config = GitConfig.load({ env: {} });
-    const transport = await connect(this.address, "git-receive-pack", { config, env: process.env, agent: "test/1" });
+    const transport = await connect(this.address, "git-receive-pack", {
+      config,
+      env: { ...process.env, ...this.#env },
+      agent: "test/1",
+    });
     try {
       return await sendPack(transport, {
         commands: planned.commands,

@@ -137,7 +137,12 @@ these over stargate.yaml in the repository.`,
     summary: "What the hooks of the repository run",
     hidden: true,
     args: [
-      { name: "hook", count: "one", choices: ["pre-receive", "update"], summary: "Which hook" },
+      {
+        name: "hook",
+        count: "one",
+        choices: ["pre-receive", "proc-receive", "update", "post-receive"],
+        summary: "Which hook",
+      },
       { name: "args", count: "any", summary: "What git gives the hook" },
     ],
     load: () => import("./hook.ts"),

@@ -1,0 +1,247 @@
+/**
+ * The audit of a namespace's ledger (docs/verify.md): every transaction from the first one, or from a state that is trusted, to
+ * the tip is checked again from the objects of this repository alone, by the code that admits transactions.
+ *
+ * The ledger and its kv-index are walked back once, keeping only ids, and then judged forward, one transaction at a time. What
+ * is wrong with one is told as it is found, and the walk goes on from what the ledger holds: each transaction is judged by
+ * the one before it.
+ */
+
+import { type Code, KvError, toKvError } from "../errors.ts";
+import { commitLinks } from "../gitwire/object/commit.ts";
+import { objectFault } from "../gitwire/object/fsck.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { TimeSlice } from "../time-slice.ts";
+import type { LedgerCommit } from "./attestation.ts";
+import { checkAttestation } from "./check-attestation.ts";
+import type { ContentRules } from "./content-rules.ts";
+import type { EtagHasher } from "./etag.ts";
+import { OidList } from "./oid-list.ts";
+import type { NamespacePolicy } from "./policy.ts";
+import { replayTransaction } from "./replay.ts";
+import { replayLimits } from "./replay-limits.ts";
+import { type NamespaceState, stateAt } from "./state.ts";
+import { TxnList } from "./txn-list.ts";
+
+/** Something that is not as it must be. */
+export interface Finding {
+  /** undefined: it is about the policy. */
+  readonly ns: string | undefined;
+  /** KV-Seq, where the commit could be read. */
+  readonly seq: number | undefined;
+  readonly oid: Oid;
+  readonly code: Code;
+  readonly message: string;
+}
+
+/** What a ledger commit is held to, by the policy it names. */
+export interface Judgement {
+  readonly rules: NamespacePolicy;
+  /** Who signed it, for the summary; undefined: nobody. */
+  readonly signer: { readonly fingerprint: string; readonly prefixes: ContentRules["signer"] } | undefined;
+  /** What is wrong with its policy or its signature. */
+  readonly problems: readonly KvError[];
+}
+
+/** Judges policy and signature of the commits of one ledger, given to it in their order. */
+export type Judge = (commit: LedgerCommit, data: Buffer) => Promise<Judgement>;
+
+export interface VerifyOptions {
+  readonly ns: string;
+  readonly tip: NamespaceState;
+  /** A ledger commit that is trusted, and with it all before it. */
+  readonly since?: Oid | undefined;
+  readonly etagOf: EtagHasher;
+  readonly judge: Judge;
+  readonly signal: AbortSignal;
+  readonly found: (finding: Finding) => void;
+  readonly progress: (done: number, total: number) => void;
+}
+
+/** What was looked at. */
+export interface VerifySummary {
+  readonly ns: string;
+  readonly tip: Oid;
+  readonly seq: number;
+  readonly transactions: number;
+  readonly signed: number;
+  readonly keysSet: number;
+  readonly keysDel: number;
+  /** Transactions by the fingerprint of who signed them. */
+  readonly signers: ReadonlyMap<string, number>;
+}
+
+/** Transactions between two looks at who waits and two lines of progress. */
+const STRIDE = 64;
+
+/** Audits. Throws INPUT_INVALID where `since` is not in the ledger, and what the signal is aborted with. */
+export async function verifyLedger(objects: ObjectSource, options: VerifyOptions): Promise<VerifySummary> {
+  const audit = new LedgerAudit(objects, options);
+  await audit.run();
+  return audit.summary();
+}
+
+class LedgerAudit {
+  readonly #objects: ObjectSource;
+  readonly #options: VerifyOptions;
+  readonly #txns = new TxnList();
+  readonly #signers = new Map<string, number>();
+  #transactions = 0;
+  #signed = 0;
+  #keysSet = 0;
+  #keysDel = 0;
+
+  constructor(objects: ObjectSource, options: VerifyOptions) {
+    this.#objects = objects;
+    this.#options = options;
+  }
+
+  async run(): Promise<void> {
+    const { tip, since, signal, progress } = this.#options;
+    const slice = new TimeSlice();
+    const ledger = await this.#chain(tip.ledger.oid, since, slice);
+    if (since !== undefined && ledger.at(-1) !== since) {
+      throw new KvError("INPUT_INVALID", `${since} is not in the ledger of '${tip.ns}'`);
+    }
+    const trusted = since === undefined ? 0 : 1;
+    const index = await this.#indexChain(ledger.length, slice);
+    let base = trusted === 0 ? undefined : this.#trusted(ledger.at(-1)!, index.at(ledger.length - 1));
+    const total = ledger.length - trusted;
+    for (let at = total - 1; at >= 0; at--) {
+      signal.throwIfAborted();
+      base = await this.#transaction(base, ledger.at(at)!, index.at(at));
+      const done = total - at;
+      if (done % STRIDE === 0) progress(done, total);
+      if (slice.isOver()) await slice.pause();
+    }
+    for (const { at, first } of this.#txns.repeated()) {
+      const oid = ledger.at(total - 1 - at)!;
+      const other = ledger.at(total - 1 - first)!;
+      this.#found(oid, undefined, new KvError("ATTESTATION_MISMATCH", `its KV-Txn is that of ${other} too`));
+    }
+  }
+
+  summary(): VerifySummary {
+    const { ns, tip } = this.#options;
+    return {
+      ns,
+      tip: tip.ledger.oid,
+      seq: tip.ledger.seq,
+      transactions: this.#transactions,
+      signed: this.#signed,
+      keysSet: this.#keysSet,
+      keysDel: this.#keysDel,
+      signers: this.#signers,
+    };
+  }
+
+  #trusted(ledger: Oid, index: Oid | undefined): NamespaceState {
+    return stateAt(this.#objects, ledger, index);
+  }
+
+  /** Commits from `tip` back to the first one, or to `stop`, the newest first. */
+  async #chain(tip: Oid, stop: Oid | undefined, slice: TimeSlice): Promise<OidList> {
+    const chain = new OidList(this.#objects.format);
+    for (let at: Oid | undefined = tip; at !== undefined; ) {
+      this.#options.signal.throwIfAborted();
+      chain.push(at);
+      if (at === stop) break;
+      at = this.#parent(at);
+      if (slice.isOver()) await slice.pause();
+    }
+    return chain;
+  }
+
+  /** As many kv-index commits, from the tip back; fewer where there are no more. */
+  async #indexChain(length: number, slice: TimeSlice): Promise<OidList> {
+    const { tip, since } = this.#options;
+    const chain = new OidList(this.#objects.format);
+    let at = tip.index;
+    for (; at !== undefined && chain.length < length; at = this.#parent(at)) {
+      this.#options.signal.throwIfAborted();
+      chain.push(at);
+      if (slice.isOver()) await slice.pause();
+    }
+    if (chain.length < length || (at !== undefined && since === undefined)) {
+      const count = at === undefined ? chain.length : `more than ${length}`;
+      const text = `the ledger has ${length} commits, its kv-index ${count}`;
+      this.#found(tip.index ?? tip.ledger.oid, undefined, new KvError("ATTESTATION_MISMATCH", text));
+    }
+    return chain;
+  }
+
+  #parent(oid: Oid): Oid | undefined {
+    try {
+      return commitLinks(this.#objects.format, readAs(this.#objects, oid, "commit")).parents[0];
+    } catch (error) {
+      this.#found(oid, undefined, toKvError(error));
+      return undefined;
+    }
+  }
+
+  /** Judges one transaction; returns the state it led to, or the one before where it cannot be read. */
+  async #transaction(
+    base: NamespaceState | undefined,
+    oid: Oid,
+    index: Oid | undefined,
+  ): Promise<NamespaceState | undefined> {
+    this.#transactions++;
+    const objects = this.#objects;
+    let data: Buffer;
+    let next: NamespaceState;
+    try {
+      data = readAs(objects, oid, "commit");
+      next = stateAt(objects, oid, index);
+    } catch (error) {
+      this.#found(oid, undefined, toKvError(error));
+      return base;
+    }
+    const { ledger } = next;
+    this.#txns.push(ledger.txn);
+    this.#keysSet += ledger.keysSet;
+    this.#keysDel += ledger.keysDel;
+    const fail = (error: unknown): void => this.#found(oid, ledger.seq, toKvError(error));
+    this.#attestation(base, next, data, fail);
+    const { rules, signer, problems } = await this.#options.judge(ledger, data);
+    problems.forEach(fail);
+    if (signer !== undefined) {
+      this.#signed++;
+      this.#signers.set(signer.fingerprint, (this.#signers.get(signer.fingerprint) ?? 0) + 1);
+    }
+    try {
+      replayTransaction(objects, base, next, this.#options.etagOf, replayLimits(rules, signer?.prefixes));
+    } catch (error) {
+      fail(error);
+    }
+    return next;
+  }
+
+  #attestation(
+    base: NamespaceState | undefined,
+    next: NamespaceState,
+    data: Buffer,
+    fail: (error: unknown) => void,
+  ): void {
+    const objects = this.#objects;
+    const { ledger, index } = next;
+    try {
+      if (index === undefined) throw new KvError("ATTESTATION_MISSING", "it has no kv-index commit");
+      const policy = ledger.policy;
+      checkAttestation(objects, { ns: this.#options.ns, base, ledger: ledger.oid, index, policy });
+      for (const commit of [data, readAs(objects, index, "commit")]) {
+        const fault = objectFault(objects.format, "commit", commit);
+        if (fault !== undefined) throw new KvError("BAD_OBJECT", `git would refuse the commit: ${fault}`);
+      }
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #found(oid: Oid, seq: number | undefined, error: KvError): void {
+    const { code, message } = error;
+    // Not what the ledger says, but that it could not be looked at.
+    if (code === "BUG" || code === "IO" || code === "STORAGE") throw error;
+    this.#options.found({ ns: this.#options.ns, seq, oid, code, message });
+  }
+}
