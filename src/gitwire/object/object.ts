@@ -18,6 +18,10 @@ export interface ObjectSource {
   has(oid: Oid): boolean;
   /** Bytes of the object's content, or undefined where it is not here: for sources that can tell without reading all of it. */
   size?(oid: Oid): number | undefined;
+  /** Kind of the object, or undefined where it is not here: as {@link size}. */
+  kind?(oid: Oid): ObjectKind | undefined;
+  /** As {@link has}, without another look at the disk: for ids that may well not be here. */
+  hasAtHand?(oid: Oid): boolean;
 }
 
 /** A place new objects are written to. Writing the same object twice stores it once. */

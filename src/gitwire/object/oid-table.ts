@@ -57,6 +57,11 @@ export class OidTable {
     return this.#ids.hexSlice(at, at + this.format.rawSize);
   }
 
+  /** Hex ids in order of arrival. */
+  *[Symbol.iterator](): Generator<Oid> {
+    for (let index = 0; index < this.#size; index++) yield this.oid(index);
+  }
+
   /** The raw ids, one after the other in order of arrival; valid until the next addition. */
   rawIds(): Buffer {
     return this.#ids.subarray(0, this.#size * this.format.rawSize);

@@ -45,6 +45,12 @@ class CommitTable {
     return this.#table.add(oid);
   }
 
+  /** False where the object is surely no commit; where the source can tell, without reading a blob for it. */
+  mayBeCommit(oid: Oid): boolean {
+    if (this.#objects.kind === undefined || this.#table.indexOf(oid) >= 0) return true;
+    return this.#objects.kind(oid) === "commit";
+  }
+
   load(commit: number): boolean {
     this.#grow();
     const state = this.#state[commit]!;
@@ -123,6 +129,7 @@ export class CommitGraph {
 
   /** The commit's number, or -1 where it is missing or no commit. Throws BAD_OBJECT or CORRUPT where it is damaged. */
   find(oid: Oid): number {
+    if (!this.#commits.mayBeCommit(oid)) return -1;
     const commit = this.#commits.add(oid);
     return this.#commits.load(commit) ? commit : -1;
   }

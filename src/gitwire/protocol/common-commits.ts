@@ -8,6 +8,11 @@ import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
 import { type CommitGraph, commitOf } from "./commit-graph.ts";
 
+/** Whether an object that a client has is here too; most often it is not. */
+export function isAtHand(source: ObjectSource, oid: Oid): boolean {
+  return source.hasAtHand?.(oid) ?? source.has(oid);
+}
+
 export class CommonCommits {
   readonly #source: ObjectSource;
   readonly #graph: CommitGraph;
@@ -38,7 +43,7 @@ export class CommonCommits {
   /** Takes note of an object the client has; false where we have not got it. */
   add(have: Oid): boolean {
     if (this.#common.has(have)) return true;
-    if (!this.#source.has(have)) return false;
+    if (!isAtHand(this.#source, have)) return false;
     this.#common.add(have);
     this.#isNews = true;
     const commit = commitOf(this.#source, this.#graph, have);

@@ -13,9 +13,12 @@
 
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { TimeSlice } from "../../time-slice.ts";
+import type { ObjectSource } from "../object/object.ts";
 import { isOid, type ObjectFormat, type Oid } from "../object/oid.ts";
-import type { OidTable } from "../object/oid-table.ts";
+import { OidTable } from "../object/oid-table.ts";
 import { type Capabilities, capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
+import { isAtHand } from "./common-commits.ts";
 import { FLUSH, lineText, type PktReader, pktLine, quoted, startsWith } from "./pkt-line.ts";
 
 /** How much of the history is asked for; absent parts mean all of it. */
@@ -74,11 +77,17 @@ export function encodeHave(oid: Oid): Buffer {
 /** The v0 line that ends the negotiation. */
 export const DONE: Buffer = pktLine("done\n");
 
-/** Reads a v0 request up to its flush; undefined where the client wants nothing (a flush, or it hangs up). */
-export async function readUploadRequest(reader: PktReader, format: ObjectFormat): Promise<UploadRequest | undefined> {
-  const args = new FetchArguments(format);
+/** Reads a v0 request up to its flush; undefined where the client wants nothing (a flush, or it hangs up). `source`: see {@link FetchArguments}. */
+export async function readUploadRequest(
+  reader: PktReader,
+  format: ObjectFormat,
+  source?: ObjectSource,
+): Promise<UploadRequest | undefined> {
+  const args = new FetchArguments(format, source);
+  const slice = new TimeSlice();
   let list: Capabilities | undefined;
   for (let lines = 0; ; lines++) {
+    if (slice.isOver()) await slice.pause();
     const packet = await reader.read();
     if (packet.kind === "flush" || (packet.kind === "eof" && lines === 0)) break;
     if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the request");
@@ -93,9 +102,10 @@ export async function readUploadRequest(reader: PktReader, format: ObjectFormat)
     }
     if (!args.addCommon(line)) throw unexpected(line);
   }
-  if (args.wants.length === 0) return undefined;
+  const wants = [...args.wants];
+  if (wants.length === 0) return undefined;
   const deepenRelative = list?.has("deepen-relative") === true;
-  return { wants: args.wants, capabilities: list ?? capabilities(), ...args.depth(), deepenRelative };
+  return { wants, capabilities: list ?? capabilities(), ...args.depth(), deepenRelative };
 }
 
 /** Parses a line of the v0 negotiation. Throws PROTOCOL on anything else. */
@@ -104,19 +114,6 @@ export function parseNegotiation(format: ObjectFormat, data: Buffer): Negotiatio
   if (line === "done") return { kind: "done" };
   if (line.startsWith("have ") && isOid(format, line.slice(5))) return { kind: "have", oid: line.slice(5) };
   throw new KvError("PROTOCOL", `git upload-pack: expected SHA1 list, got ${quoted(line)}`);
-}
-
-/** Takes `have` lines of v2 into a table: 28 bytes each, where a line kept as text has several times as many. */
-export function takeHaves(haves: OidTable): (argument: Buffer) => boolean {
-  const { format } = haves;
-  return (argument) => {
-    if (!startsWith(argument, "have ")) return false;
-    const line = lineText(argument);
-    const oid = line.slice(5);
-    if (!isOid(format, oid)) throw unexpected(line);
-    haves.add(oid);
-    return true;
-  };
 }
 
 /** The arguments of a v2 fetch command. */
@@ -136,9 +133,14 @@ export function formatFetchRequest(request: Partial<FetchRequest>): string[] {
   return args;
 }
 
-/** Parses the arguments of a v2 fetch command. Throws PROTOCOL on one that is not known. */
-export function parseFetchRequest(args: readonly string[], format: ObjectFormat): FetchRequest {
-  const parsed = new FetchArguments(format);
+/**
+ * Parses the arguments of a v2 fetch command, besides those already taken by `parsed`. Throws PROTOCOL on one that is not known.
+ */
+export function parseFetchRequest(
+  args: readonly string[],
+  format: ObjectFormat,
+  parsed: FetchArguments = new FetchArguments(format),
+): FetchRequest {
   const words = new Set<string>();
   const wantRefs: string[] = [];
   for (const arg of args) {
@@ -148,8 +150,8 @@ export function parseFetchRequest(args: readonly string[], format: ObjectFormat)
   }
   return {
     ...parsed.depth(),
-    wants: parsed.wants,
-    haves: parsed.haves,
+    wants: [...parsed.wants],
+    haves: [...parsed.haves],
     wantRefs,
     done: words.has("done"),
     thinPack: words.has("thin-pack"),
@@ -180,17 +182,38 @@ function formatDepth(request: Partial<DepthRequest>): string[] {
   return args;
 }
 
-/** The words v0 and v2 share. */
-class FetchArguments {
-  readonly wants: Oid[] = [];
-  readonly haves: Oid[] = [];
-  readonly #shallow: Oid[] = [];
+/**
+ * The words v0 and v2 share. With a source, what is not here takes no memory, however much of it is named: a want that is not
+ * here is refused, other objects are passed over.
+ */
+export class FetchArguments {
+  readonly wants: OidTable;
+  readonly haves: OidTable;
+  /** Number of `have` lines, of whatever objects. */
+  haveLines = 0;
+  /** Number of lines taken by {@link take}. */
+  lines = 0;
+  readonly #shallow: OidTable;
   readonly #deepenNot: string[] = [];
   #deepen: number | undefined;
   #deepenSince: number | undefined;
   #filter: string | undefined;
 
-  constructor(readonly format: ObjectFormat) {}
+  constructor(
+    readonly format: ObjectFormat,
+    readonly source?: ObjectSource,
+  ) {
+    this.wants = new OidTable(format);
+    this.haves = new OidTable(format);
+    this.#shallow = new OidTable(format);
+  }
+
+  /** Takes a line that names an object, of which there may be very many; false for others. */
+  take(argument: Buffer): boolean {
+    if (!NAMES_OBJECT.some((word) => startsWith(argument, word))) return false;
+    this.lines++;
+    return this.addCommon(lineText(argument));
+  }
 
   /** False where the word is not one of them. */
   addCommon(line: string): boolean {
@@ -198,13 +221,14 @@ class FetchArguments {
     const value = line.slice(space + 1);
     switch (space < 0 ? "" : line.slice(0, space)) {
       case "want":
-        this.wants.push(this.#oid(value, line));
+        this.wants.add(this.#wanted(this.#oid(value, line)));
         return true;
       case "have":
-        this.haves.push(this.#oid(value, line));
+        this.haveLines++;
+        this.#addKnown(this.haves, this.#oid(value, line));
         return true;
       case "shallow":
-        this.#shallow.push(this.#oid(value, line));
+        this.#addKnown(this.#shallow, this.#oid(value, line));
         return true;
       case "deepen":
         this.#deepen = number(value, `Invalid deepen: ${line}`);
@@ -231,9 +255,18 @@ class FetchArguments {
     throw unexpected(line);
   }
 
+  #wanted(oid: Oid): Oid {
+    if (this.source !== undefined && !this.source.has(oid)) throw notOurRef(oid);
+    return oid;
+  }
+
+  #addKnown(table: OidTable, oid: Oid): void {
+    if (this.source === undefined || isAtHand(this.source, oid)) table.add(oid);
+  }
+
   depth(): DepthRequest {
     return {
-      shallow: this.#shallow,
+      shallow: [...this.#shallow],
       deepenNot: this.#deepenNot,
       deepenRelative: false,
       ...(this.#deepen === undefined ? {} : { deepen: this.#deepen }),
@@ -241,6 +274,13 @@ class FetchArguments {
       ...(this.#filter === undefined ? {} : { filter: this.#filter }),
     };
   }
+}
+
+const NAMES_OBJECT = ["want ", "have ", "shallow "];
+
+/** Git's words for a wanted object that may not be had. */
+export function notOurRef(oid: Oid): KvError {
+  return new KvError("PROTOCOL", `upload-pack: not our ref ${oid}`);
 }
 
 /** A number from 1 on; git refuses anything else in these words. */

@@ -146,13 +146,13 @@ class ListBuilder implements ObjectList {
         commits.push(commit);
         return;
       }
-      const object = this.#read(oid);
-      if (object.kind !== "tag") {
-        others.push({ oid, kind: object.kind });
+      const kind = this.#source.kind?.(oid) ?? this.#read(oid).kind;
+      if (kind !== "tag") {
+        others.push({ oid, kind });
         return;
       }
       this.#add(oid);
-      oid = tagTarget(this.#source.format, object.data).oid;
+      oid = tagTarget(this.#source.format, this.#read(oid).data).oid;
     }
     throw new KvError("CORRUPT", `tag ${want} is nested too deep`);
   }

@@ -1,6 +1,6 @@
 /** What fetches of every version share: the pack and the words that go with it, and the refusals. */
 
-import { KvError, toKvError } from "../../errors.ts";
+import { toKvError } from "../../errors.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ByteSink } from "./byte-stream.ts";
 import type { CommitGraph } from "./commit-graph.ts";
@@ -46,11 +46,6 @@ export async function respondWithPack(host: UploadPackHost, writer: SidebandWrit
     await writer.fatal("aborting due to possible repository corruption on the remote side.");
     throw error;
   }
-}
-
-/** Git's words for a wanted object that may not be had. */
-export function notOurRef(oid: Oid): KvError {
-  return new KvError("PROTOCOL", `upload-pack: not our ref ${oid}`);
 }
 
 /** Tells the client why its request is not served. Never throws: it may be gone. */

@@ -7,7 +7,6 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import type { Oid } from "../object/oid.ts";
-import { OidTable } from "../object/oid-table.ts";
 import type { ByteSink, Duplex } from "./byte-stream.ts";
 import {
   agentToken,
@@ -21,7 +20,7 @@ import { type CommandRequest, readCommandRequest } from "./command-request.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommonCommits } from "./common-commits.ts";
 import { asksForDepth, findBoundary } from "./deepen.ts";
-import { type FetchRequest, parseFetchRequest, takeHaves } from "./fetch-request.ts";
+import { FetchArguments, type FetchRequest, parseFetchRequest } from "./fetch-request.ts";
 import { encodeFetchResponse, type FetchResponse } from "./fetch-response.ts";
 import { encodeLsRefs, type LsRefsLine, parseLsRefsRequest } from "./ls-refs.ts";
 import { type ObjectFilter, parseFilter } from "./object-filter.ts";
@@ -51,11 +50,11 @@ export async function uploadPackV2(duplex: Duplex, options: UploadPackV2Options)
   do {
     let pack: PackOrder | undefined;
     try {
-      const haves = new OidTable(host.objects.format);
-      const request = await readCommandRequest(reader, takeHaves(haves));
+      const named = new FetchArguments(host.objects.format, host.objects);
+      const request = await readCommandRequest(reader, (argument) => named.take(argument));
       if (request === undefined) return;
       checkCapabilities(request.capabilities, offer);
-      pack = await serve(request, haves, host, graph, duplex.output);
+      pack = await serve(request, named, host, graph, duplex.output);
     } catch (error) {
       await sayError(duplex.output, error);
       throw error;
@@ -93,14 +92,17 @@ function checkCapabilities(list: Capabilities, offer: Capabilities): void {
 /** Answers a command up to the pack that is to follow, if one is. */
 async function serve(
   { command, args }: CommandRequest,
-  haves: OidTable,
+  named: FetchArguments,
   host: UploadPackHost,
   graph: CommitGraph,
   output: ByteSink,
 ): Promise<PackOrder | undefined> {
-  if (command === "fetch") return fetch(parseFetchRequest(args, host.objects.format), haves, host, graph, output);
-  if (haves.size > 0) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`have ${haves.oid(0)}`)}`);
+  if (command === "fetch") {
+    const request = parseFetchRequest(args, host.objects.format, named);
+    return fetch(request, named.haveLines > 0, host, graph, output);
+  }
   if (command !== "ls-refs") throw new KvError("PROTOCOL", `invalid command ${quoted(command)}`);
+  if (named.lines > 0) throw new KvError("PROTOCOL", "unexpected line: objects are no arguments of 'ls-refs'");
   await lsRefs(args, host, output);
   return undefined;
 }
@@ -127,7 +129,7 @@ function isAsked(name: string, prefixes: readonly string[]): boolean {
 
 async function fetch(
   request: FetchRequest,
-  haves: OidTable,
+  saysHaves: boolean,
   host: UploadPackHost,
   graph: CommitGraph,
   output: ByteSink,
@@ -140,8 +142,8 @@ async function fetch(
   if (wants.length === 0 && !request.waitForDone) return undefined;
   await checkWants(host, graph, refs, wants, false);
   const common = new CommonCommits(objects, graph, wants);
-  await addHaves(common, haves);
-  const answer = await negotiate(request, haves.size, common);
+  await addHaves(common, request.haves);
+  const answer = await negotiate(request, saysHaves, common);
   if (!answer.packfile) {
     await output.write(encodeFetchResponse({ ...answer, shallowInfo: undefined, wantedRefs: new Map() }));
     return undefined;
@@ -161,10 +163,10 @@ async function fetch(
   };
 }
 
-async function addHaves(common: CommonCommits, haves: OidTable): Promise<void> {
+async function addHaves(common: CommonCommits, haves: readonly Oid[]): Promise<void> {
   const slice = new TimeSlice();
-  for (let i = 0; i < haves.size; i++) {
-    common.add(haves.oid(i));
+  for (const oid of haves) {
+    common.add(oid);
     if (slice.isOver()) await slice.pause();
   }
 }
@@ -195,10 +197,10 @@ function refsWanted({ wantRefs }: FetchRequest, policy: UploadPolicy, refs: read
 /** Haves are acknowledged until the client is done, or until there is enough in common to end it ourselves. */
 async function negotiate(
   request: FetchRequest,
-  haves: number,
+  saysHaves: boolean,
   common: CommonCommits,
 ): Promise<Pick<FetchResponse, "acks" | "ready" | "packfile">> {
-  if (request.done || (haves === 0 && !request.waitForDone)) return { acks: undefined, ready: false, packfile: true };
+  if (request.done || (!saysHaves && !request.waitForDone)) return { acks: undefined, ready: false, packfile: true };
   const ready = !request.waitForDone && (await common.isEnough());
   return { acks: common.oids, ready, packfile: ready };
 }

@@ -7,6 +7,7 @@
  */
 
 import { KvError } from "../../errors.ts";
+import { TimeSlice } from "../../time-slice.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ByteSink, Duplex } from "./byte-stream.ts";
 import { agentToken, type Capabilities, type CapabilityEntry, capabilities } from "./capabilities.ts";
@@ -138,7 +139,7 @@ class UploadSession {
   async #agree(): Promise<Agreement | undefined> {
     const { host, stateless } = this.#options;
     const { objects } = host;
-    const request = await readUploadRequest(this.#reader, objects.format);
+    const request = await readUploadRequest(this.#reader, objects.format, objects);
     if (request === undefined) return undefined;
     const { wants, capabilities: list } = request;
     const filter = this.#filter(request);
@@ -172,7 +173,9 @@ class UploadSession {
     let ready = false;
     let news = { common: false, other: false };
     const ack = (oid: Oid, word?: AckStatus): Promise<void> => this.#output.write(encodeAck(oid, word));
+    const slice = new TimeSlice();
     for (;;) {
+      if (slice.isOver()) await slice.pause();
       const packet = await this.#reader.read();
       if (packet.kind === "eof") return false;
       if (packet.kind === "flush") {

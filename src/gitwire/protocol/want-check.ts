@@ -2,7 +2,7 @@
 
 import type { Oid } from "../object/oid.ts";
 import type { CommitGraph } from "./commit-graph.ts";
-import { notOurRef } from "./pack-response.ts";
+import { notOurRef } from "./fetch-request.ts";
 import { findUnreachable } from "./reachability.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";

@@ -83,6 +83,13 @@ export class ObjectStore implements ObjectSource {
     return oid === this.format.emptyTree || this.#objects.get(oid) !== undefined || this.locate(oid) !== undefined;
   }
 
+  /** As {@link has}, for ids that may well not be here: packs that another process just made are not looked for. */
+  hasAtHand(oid: Oid): boolean {
+    if (oid === this.format.emptyTree || this.#objects.get(oid) !== undefined) return true;
+    this.#damage = undefined;
+    return this.#search(oid, () => true) === true;
+  }
+
   /** Where the object is stored, for taking it over as it is; undefined where it is not here. */
   locate(oid: Oid): ObjectLocation | undefined {
     return this.#find(oid, (location) => {
