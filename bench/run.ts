@@ -17,6 +17,7 @@ import { get } from "./cases/get.ts";
 import { list } from "./cases/list.ts";
 import { mset } from "./cases/mset.ts";
 import { set } from "./cases/set.ts";
+import { signatures } from "./cases/signatures.ts";
 import { startUp } from "./cases/start-up.ts";
 import { everyKey } from "./data.ts";
 import { Etcd } from "./etcd.ts";
@@ -25,7 +26,16 @@ import { Stores } from "./stores.ts";
 import { formatTable, type Row } from "./table.ts";
 
 /** In the order they run: who makes a store comes before who uses it. */
-const CASES: Readonly<Record<string, Case>> = { "start-up": startUp, build, get, list, set, mset, attestation };
+const CASES: Readonly<Record<string, Case>> = {
+  "start-up": startUp,
+  build,
+  get,
+  list,
+  set,
+  mset,
+  attestation,
+  signatures,
+};
 
 const ETCD_KEYS = 100_000;
 

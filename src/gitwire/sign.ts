@@ -109,11 +109,9 @@ export async function defaultSshSigner(
   fits: (key: SshPublicKey) => boolean,
 ): Promise<FoundSigner> {
   const { env } = settings;
-  const looked: string[] = [];
   const held = await agentKeys(settings);
-  looked.push(
-    env.SSH_AUTH_SOCK ? `the SSH agent (${held.length} ${held.length === 1 ? "key" : "keys"})` : "no SSH agent",
-  );
+  const count = held.length === 1 ? "1 key" : `${held.length} keys`;
+  const looked = [env.SSH_AUTH_SOCK ? `the SSH agent at SSH_AUTH_SOCK, ${count}` : "SSH_AUTH_SOCK is not set"];
   const inAgent = held.find(({ key }) => fits(key));
   if (inAgent !== undefined) {
     return { signer: await sshSigner(settings, { publicKey: inAgent.key, file: undefined }), looked };
@@ -130,5 +128,6 @@ export async function defaultSshSigner(
       looked.push(`${file} (${error.message})`);
     }
   }
+  if (looked.length === 1) looked.push("no key in ~/.ssh");
   return { signer: undefined, looked };
 }

@@ -25,8 +25,8 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
     const role = `a writer of '${workspace.ns}'`;
     if (policy === undefined) return { role, sshBlobs: undefined };
     const { policyAt } = await import("./policy.ts");
-    const { namespaces } = policyAt(workspace.repo.objects, policy).file;
-    const rules = namespaces?.[workspace.ns] ?? namespaces?.["*"];
+    const { namespaces = {} } = policyAt(workspace.repo.objects, policy).file;
+    const rules = Object.hasOwn(namespaces, workspace.ns) ? namespaces[workspace.ns] : namespaces["*"];
     return { role, sshBlobs: rules?.writers === undefined ? undefined : sshBlobsOf(rules.writers) };
   });
 }
@@ -62,7 +62,8 @@ async function unnamedSigner(
   }
   // As git: without a key that anybody named, gpg looks for the committer's own.
   if (sshBlobs === undefined && repo.config.get("gpg.format") === undefined) return gpgSigner(settings, undefined);
-  throw new KvError("CONFIG", `no key to sign with: none that was found is ${role} (looked at ${looked.join(", ")})`, {
+  const none = sshBlobs === undefined ? "no SSH key was found" : `none that was found is ${role}`;
+  throw new KvError("CONFIG", `no key to sign with: ${none} (${looked.join("; ")})`, {
     hint: "git config gpg.format ssh, and git config user.signingKey FILE with the .pub file of your key",
     data: { looked },
   });

@@ -268,7 +268,7 @@ describe("nobody named a key", () => {
     site.policy(required(newKey()));
     const failure = await failureOf(site.init());
     expect(failure).toMatchObject({ code: "CONFIG", hint: expect.stringContaining("user.signingKey") });
-    expect(failure.message).toContain("no SSH agent");
+    expect(failure.message).toContain("none that was found is a writer of 'main' (SSH_AUTH_SOCK is not set; ");
     expect(failure.message).toContain(other.file);
     expect(git(site.dir, "for-each-ref", "refs/kv/")).toBe("");
   });

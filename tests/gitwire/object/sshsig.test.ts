@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
@@ -19,6 +19,7 @@ import {
   verifySshsig,
 } from "../../../src/gitwire/object/sshsig.ts";
 import { random } from "../../support/random.ts";
+import { type Touch, tokenSigns as token } from "../../support/security-key.ts";
 import { newKey, run, SSH_TYPES } from "../../support/signing.ts";
 import { tempDir } from "../../support/temp.ts";
 
@@ -253,38 +254,7 @@ describe("refused", () => {
 const padded = (bytes: Buffer): Buffer => Buffer.concat([Buffer.alloc(32 - bytes.length), bytes]);
 
 describe("security keys", () => {
-  const sha256 = (bytes: Buffer | string): Buffer => createHash("sha256").update(bytes).digest();
-
-  interface Touch {
-    readonly flags?: number;
-    readonly application?: string;
-    readonly signedFlags?: number;
-    readonly trailing?: Buffer;
-  }
-  /** What a FIDO token answers. */
-  function tokenSigns(kind: "ed25519" | "ecdsa", touch: Touch = {}): { armored: string; blob: Buffer } {
-    const { flags = 1, application = "ssh:", signedFlags = flags, trailing = Buffer.alloc(0) } = touch;
-    const { privateKey, publicKey } =
-      kind === "ed25519" ? generateKeyPairSync("ed25519") : generateKeyPairSync("ec", { namedCurve: "prime256v1" });
-    const type = kind === "ed25519" ? "sk-ssh-ed25519@openssh.com" : "sk-ecdsa-sha2-nistp256@openssh.com";
-    const plain = new SshReader(encodeSshKey(publicKey)!, "key");
-    plain.string();
-    const fields = kind === "ed25519" ? [plain.string()] : [plain.string(), plain.string()];
-    const blob = Buffer.concat([sshString(type), ...fields.map(sshString), sshString(application)]);
-    const counter = uint32(7);
-    const data = Buffer.concat([
-      sha256(application),
-      Buffer.of(signedFlags),
-      counter,
-      sha256(sshsigMessage(MESSAGE, "sha512")),
-    ]);
-    const bytes =
-      kind === "ed25519"
-        ? sign(null, data, privateKey)
-        : ecdsaSignature(sign("sha256", data, { key: privateKey, dsaEncoding: "ieee-p1363" }));
-    const signature = Buffer.concat([sshString(type), sshString(bytes), Buffer.of(flags), counter, trailing]);
-    return { armored: armorSshsig(encodeSshsig(blob, "sha512", signature)), blob };
-  }
+  const tokenSigns = (kind: "ed25519" | "ecdsa", touch: Touch = {}) => token(kind, MESSAGE, touch);
 
   for (const kind of ["ed25519", "ecdsa"] as const) {
     test(`sk-${kind}: touched is good, for ssh-keygen too`, () => {
