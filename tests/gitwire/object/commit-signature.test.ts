@@ -185,6 +185,7 @@ for (const format of [SHA1, SHA256]) {
     test("weak hashes and weak keys", async () => {
       for (const [name, why] of [
         ["pgp-sha1", "SHA1"],
+        ["pgp-sha1-bound", "SHA1"],
         ["pgp-rsa1024", "2048"],
       ] as const) {
         expect(reason(await judge(format, vector(name, format), [await pgpKey(name)]))).toContain(why);

@@ -47,6 +47,9 @@ gpg_key pgp-rsa3072 rsa3072 SHA256
 gpg_key pgp-nistp384 nistp384 SHA384
 gpg_key pgp-sha1 rsa3072 SHA1
 gpg_key pgp-rsa1024 rsa1024 SHA256
+# SHA-1 in what binds the key together.
+printf 'cert-digest-algo SHA1\n' >"$GNUPGHOME/gpg.conf"
+gpg_key pgp-sha1-bound rsa3072 SHA256
 gpg_key pgp-expiring ed25519 SHA256 2y
 
 # A key whose subkey signs, and one that was revoked afterwards.
