@@ -10,6 +10,7 @@ import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
 import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/receive-pack-host.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
+import { judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
@@ -33,6 +34,8 @@ export interface OrdinaryHost {
 interface Admitted {
   readonly commit: LedgerCommit;
   readonly policy: Oid | undefined;
+  /** Fingerprint of the key that signed it. */
+  readonly signer: string | undefined;
 }
 
 type Transaction = Extract<PushKind, { kind: "transaction" }>;
@@ -150,7 +153,7 @@ class PushHost implements ReceivePackHost {
       if (isRepeated(gate, ns, ledger.newOid, index.newOid)) return acceptAll(push.commands);
       throw this.#conflict(kind);
     }
-    const { commit, policy } = await this.#admit(kind, push);
+    const { commit, policy, signer } = await this.#admit(kind, push);
     const { txn, seq } = commit;
     const updates = [ledger, index];
     await accept(
@@ -159,7 +162,7 @@ class PushHost implements ReceivePackHost {
       { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(policy) },
     );
     const ms = gate.clock.now() - this.#started;
-    gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, ms });
+    gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, signer, ms });
     return acceptAll(push.commands);
   }
 
@@ -167,7 +170,13 @@ class PushHost implements ReceivePackHost {
   async #admit({ ns, ledger, index }: Transaction, { objects, pushOptions }: Push): Promise<Admitted> {
     const gate = this.#gate;
     const inForce = gate.policy();
-    const commit = parseLedgerCommit(objects.format, ledger.newOid, readAs(objects, ledger.newOid, "commit"));
+    const data = readAs(objects, ledger.newOid, "commit");
+    const commit = parseLedgerCommit(objects.format, ledger.newOid, data);
+    let judged: Promise<SignatureJudgement> | undefined;
+    const signature = (): Promise<SignatureJudgement> => {
+      judged ??= judgeSignature(objects.format, data, inForce?.policy, ns, gate.clock.now());
+      return judged;
+    };
     await admit({
       objects,
       ns,
@@ -177,10 +186,11 @@ class PushHost implements ReceivePackHost {
       commit,
       policy: inForce?.oid,
       rules: namespacePolicy(inForce?.policy, ns),
+      signature,
       expectations: parseExpectations(pushOptions, objects.format),
       seen: (txn) => gate.journal.find("txn", ns, txn)?.oid,
     });
-    return { commit, policy: inForce?.oid };
+    return { commit, policy: inForce?.oid, signer: (await signature()).signer?.fingerprint };
   }
 
   /** Policies do not wait for transactions: one may have taken force since this one was checked. */

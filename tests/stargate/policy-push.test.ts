@@ -60,7 +60,7 @@ describe("the policy ref", () => {
     await other.stop();
   });
 
-  test("one that requires signatures shuts the door: unsigned is refused, and what is signed cannot be verified yet", async () => {
+  test("one that requires signatures shuts the door to what is not signed, or signed by nobody", async () => {
     const other = await TestStargate.start();
     const admin = new TestClient(other.dir, other.loginUrl(other.token("admin")));
     const strict =

@@ -186,7 +186,7 @@ describe("refused on admission", () => {
     ["a wrong count", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 7"), "REPLAY_MISMATCH"],
     ["too many keys by its own word", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 100001"), "TXN_TOO_LARGE"],
     ["a further header", (t: string) => t.replace("\n\n", "\nencoding UTF-8\n\n"), "ATTESTATION_MISMATCH"],
-    ["a signature nobody can verify yet", (t: string) => t.replace("\n\n", "\ngpgsig garbage\n\n"), "BAD_SIGNATURE"],
+    ["a signature that is none", (t: string) => t.replace("\n\n", "\ngpgsig garbage\n\n"), "BAD_SIGNATURE"],
     ["another epoch", (t: string) => t.replace(/^Epoch: .*$/m, "Epoch: e2"), "ATTESTATION_MISMATCH"],
   ])("%s", async (_what, edit, code) => {
     await refused(withLedger(client, client.plan({ t: "1" }), edit), code);

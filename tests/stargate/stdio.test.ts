@@ -273,7 +273,7 @@ describe("init", () => {
     fs.writeFileSync(key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ alice@example.com\n");
     const run = await stargateCommand(["init", "--repo", path.join(dir, "kv.git"), "--admin-key", key]);
     expect(run.status).toBe(0);
-    expect(run.stderr).toContain("refuses all transactions under it");
+    expect(run.stderr).toContain("the policy requires signed transactions");
     const policy = git(path.join(dir, "kv.git"), "show", "refs/kv-policy/current:policy.yaml");
     expect(policy).toContain("require_signed_commits: true");
     expect(policy.match(/alice@example.com/g)).toHaveLength(2);

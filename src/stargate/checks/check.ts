@@ -4,6 +4,7 @@ import type { KvError } from "../../errors.ts";
 import type { ObjectSource } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { LedgerCommit } from "../../kv/attestation.ts";
+import type { SignatureJudgement } from "../../kv/judge-signature.ts";
 import type { NamespacePolicy } from "../../kv/policy.ts";
 import type { NamespaceState } from "../../kv/state.ts";
 import type { Expectation } from "../expectation.ts";
@@ -24,6 +25,8 @@ export interface Admission {
   readonly policy: Oid | undefined;
   /** What that policy says of the namespace. */
   readonly rules: NamespacePolicy;
+  /** Who signed the ledger commit, and what the policy says to that, at the time of receipt. Judged once. */
+  signature(): Promise<SignatureJudgement>;
   readonly expectations: readonly Expectation[];
   /** The ledger commit that a KV-Txn of this namespace already stands for, or undefined. */
   seen(txn: string): Oid | undefined;

@@ -16,9 +16,9 @@ import type { Check } from "./check.ts";
 /** Values are rarely larger on average; the guess only decides which BLAKE3 is used. */
 const USUAL_VALUE = 256;
 
-export const replayed: Check = async ({ objects, base, ledger, index, commit, rules }) => {
+export const replayed: Check = async ({ objects, base, ledger, index, commit, rules, signature }) => {
   const { verify } = rules;
-  const limits = replayLimits(rules);
+  const limits = replayLimits(rules, (await signature()).limit);
   if (verify.kind === "attested" && !hasContentRules(limits)) return null;
   const hasher = await etagHasher(commit.keysSet * USUAL_VALUE);
   const next = stateAt(objects, ledger, index);

@@ -49,9 +49,7 @@ function tell({ out }: Context, report: InitReport): void {
   if (mirrorError !== undefined)
     out.warn(`the mirror could not be brought up to date, 'serve' goes on trying: ${mirrorError}`);
   if (signaturesRequired) {
-    out.warn(
-      "the policy requires signed transactions; this version cannot verify signatures and refuses all transactions under it",
-    );
+    out.note("the policy requires signed transactions: those whose key it lists as a writer are let in");
   } else {
     out.warn("signatures are not required: a token alone lets a writer in");
   }

@@ -1,0 +1,159 @@
+/**
+ * Who signed a ledger commit, and whether the policy lets that key write (docs/policy.md, "Signatures and writers"). The Stargate and
+ * the audit ask here; they differ in the time they name: of receipt, or the one the commit claims.
+ */
+
+import { utf8ToByteString } from "../bytes.ts";
+import { KvError } from "../errors.ts";
+import { type Signer, verifyCommitSignature } from "../gitwire/object/commit-signature.ts";
+import type { ObjectFormat } from "../gitwire/object/oid.ts";
+import { type OpenPgpKey, readOpenPgpKey } from "../gitwire/object/openpgp.ts";
+import { parseSshKeyLine } from "../gitwire/object/ssh-key.ts";
+import type { ContentRules } from "./content-rules.ts";
+import { namespacePolicy, type Policy } from "./policy.ts";
+import type { NamespaceRules } from "./policy-schema.ts";
+
+/** A key that may write, and on what terms. */
+export interface Writer {
+  /** For people: the key's comment or user id, else its fingerprint. */
+  readonly name: string;
+  /** SSH: base64 of the key; OpenPGP: fingerprint of the primary key. */
+  readonly id: string;
+  readonly openpgp: OpenPgpKey | undefined;
+  /** Byte strings; undefined: all keys of the namespace. */
+  readonly prefixes: readonly string[] | undefined;
+  /** Milliseconds; undefined: for ever. */
+  readonly until: number | undefined;
+}
+
+/** What came of it. */
+export interface SignatureJudgement {
+  /** Who made the good signature there is. */
+  readonly signer: Signer | undefined;
+  /** What the policy calls the signer, and the prefixes it is held to, where it lists it. */
+  readonly name: string | undefined;
+  readonly limit: ContentRules["signer"];
+  /** Why the commit must not be let in; undefined: it may. */
+  readonly problem: KvError | undefined;
+}
+
+const NOBODY = { signer: undefined, name: undefined, limit: undefined } as const;
+
+/**
+ * Judges the commit `data` by `policy` (undefined: there is none) for the namespace `ns` at the time `now`, in milliseconds.
+ * A signature that is there is held to the policy whether or not one is required: what is kept for ever has been looked at.
+ */
+export async function judgeSignature(
+  format: ObjectFormat,
+  data: Uint8Array,
+  policy: Policy | undefined,
+  ns: string,
+  now: number,
+): Promise<SignatureJudgement> {
+  const isRequired = namespacePolicy(policy, ns).requireSignedCommits;
+  const writers = policy === undefined ? [] : await writersOf(policy, ns);
+  const openpgpKeys = writers.flatMap(({ openpgp }) => openpgp ?? []);
+  const verdict = await verifyCommitSignature(format, data, { now, openpgpKeys });
+  switch (verdict.kind) {
+    case "unsigned":
+      return { ...NOBODY, problem: isRequired ? unsigned(ns) : undefined };
+    case "bad":
+      return { ...NOBODY, problem: new KvError("BAD_SIGNATURE", `the signature is no good: ${verdict.reason}`) };
+    case "unknown":
+      return { ...NOBODY, problem: stranger(`the OpenPGP key ${verdict.keyId}`, ns) };
+    case "good":
+      return judgeSigner(verdict.signer, writers, isRequired, ns, now);
+  }
+}
+
+function judgeSigner(
+  signer: Signer,
+  writers: readonly Writer[],
+  isRequired: boolean,
+  ns: string,
+  now: number,
+): SignatureJudgement {
+  const id = signer.kind === "ssh" ? signer.blob : signer.fingerprint;
+  const entries = writers.filter((writer) => writer.id === id);
+  const [first] = entries;
+  const name = first?.name;
+  // Without a list and without the duty to sign, a good signature says who it was and no more.
+  if (writers.length === 0 && !isRequired) return { signer, name, limit: undefined, problem: undefined };
+  if (first === undefined) {
+    return { signer, name, limit: undefined, problem: stranger(`the key ${signer.fingerprint}`, ns) };
+  }
+  const valid = entries.filter(({ until }) => until === undefined || now < until);
+  if (valid.length === 0) return { signer, name, limit: undefined, problem: expired(first, entries) };
+  const isUnlimited = valid.some(({ prefixes }) => prefixes === undefined);
+  const limit = isUnlimited
+    ? undefined
+    : { name: first.name, prefixes: valid.flatMap(({ prefixes = [] }) => prefixes) };
+  return { signer, name, limit, problem: undefined };
+}
+
+function unsigned(ns: string): KvError {
+  return new KvError("UNSIGNED", `the policy requires signed transactions in '${ns}', this one is not signed`, {
+    hint: "set user.signingKey (and gpg.format ssh) to a key that the policy lists as a writer",
+  });
+}
+
+function stranger(who: string, ns: string): KvError {
+  return new KvError("SIGNER_NOT_ALLOWED", `${who} is no writer of '${ns}'`, {
+    hint: "sign with a listed key, or let an admin add this one to the policy's writers",
+  });
+}
+
+function expired({ name }: Writer, entries: readonly Writer[]): KvError {
+  const until = new Date(Math.max(...entries.map((entry) => entry.until!))).toISOString();
+  return new KvError("SIGNER_NOT_ALLOWED", `${name} could write until ${until}`, {
+    hint: "let an admin give this writer a later 'until'",
+  });
+}
+
+const WRITERS = new WeakMap<Policy, Map<string, Promise<readonly Writer[]>>>();
+
+/** The writers of a namespace. Keys are read once for each policy. */
+function writersOf(policy: Policy, ns: string): Promise<readonly Writer[]> {
+  let known = WRITERS.get(policy);
+  if (known === undefined) {
+    known = new Map();
+    WRITERS.set(policy, known);
+  }
+  let writers = known.get(ns);
+  if (writers === undefined) {
+    const named = policy.file.namespaces;
+    const rules = named !== undefined && Object.hasOwn(named, ns) ? named[ns] : named?.["*"];
+    writers = Promise.all((rules?.writers ?? []).map(readWriter)).then((all) => all.flatMap((one) => one ?? []));
+    known.set(ns, writers);
+  }
+  return writers;
+}
+
+type WriterEntry = NonNullable<NamespaceRules["writers"]>[number];
+
+/** A key that cannot be read is nobody's: 'policy check' says so, and it keeps no other writer out. */
+async function readWriter(entry: WriterEntry): Promise<Writer | undefined> {
+  try {
+    return await readKey(entry);
+  } catch (error) {
+    if (error instanceof KvError && error.code === "INPUT_INVALID") return undefined;
+    throw error;
+  }
+}
+
+async function readKey(entry: WriterEntry): Promise<Writer> {
+  const terms =
+    typeof entry === "string"
+      ? { prefixes: undefined, until: undefined }
+      : {
+          prefixes: entry.prefixes?.map(utf8ToByteString),
+          until: entry.until === undefined ? undefined : new Date(entry.until).getTime(),
+        };
+  if (typeof entry !== "string" && "pgp" in entry) {
+    const key = await readOpenPgpKey(entry.pgp);
+    return { name: key.userIds[0] ?? key.fingerprint, id: key.fingerprint, openpgp: key, ...terms };
+  }
+  const key = parseSshKeyLine(typeof entry === "string" ? entry : entry.key);
+  const id = key.blob.toString("base64");
+  return { name: key.comment === "" ? `the key ${id.slice(0, 24)}...` : key.comment, id, openpgp: undefined, ...terms };
+}
