@@ -32,6 +32,10 @@ export interface ConnectivityView {
    * long ago have faults that nobody can take out any more.
    */
   readonly fsck: boolean;
+  /** True for a commit at which the history ends, so that its parents need not be here. */
+  isEnd?(commit: Oid): boolean;
+  /** Trees and blobs may be missing: the repository is a partial clone, and they are to be had where the rest came from. */
+  readonly isPartial?: boolean;
 }
 
 /** Why a tip is not connected. */
@@ -94,6 +98,8 @@ class ConnectivityWalk {
     const expected = KINDS[this.#kinds[index]!];
     const newKind = this.#view.newKind(oid);
     const found = newKind ?? this.#view.oldKind(oid);
+    const mayBeMissing = this.#view.isPartial === true && (expected === "tree" || expected === "blob");
+    if (found === undefined && mayBeMissing) return undefined;
     if (found === undefined || (expected !== undefined && found !== expected)) return { oid, expected, found };
     this.#kinds[index] = NUMBERS[found];
     // A blob leads nowhere: that it is here is all there is to know.
@@ -101,7 +107,7 @@ class ConnectivityWalk {
     const object = this.#view.objects.read(oid);
     if (object === undefined) return { oid, expected, found: undefined };
     if (this.#view.fsck) this.#check(oid, object);
-    this.#follow(index, object);
+    this.#follow(index, oid, object);
     return this.#conflict;
   }
 
@@ -110,17 +116,18 @@ class ConnectivityWalk {
     if (fault !== undefined) throw new KvError("BAD_OBJECT", `malformed ${kind} ${oid}: ${fault}`);
   }
 
-  #follow(index: number, object: GitObject): void {
+  #follow(index: number, oid: Oid, object: GitObject): void {
     const { format } = this.#view.objects;
     if (object.kind === "commit") {
       const { tree, parents } = commitLinks(format, object.data);
-      for (const parent of parents) this.#linkOid("commit", parent);
-      this.#linkOid("tree", tree, this.#treeOf(parents[0]));
+      const followed = this.#view.isEnd?.(oid) === true ? [] : parents;
+      for (const parent of followed) this.#linkOid("commit", parent);
+      this.#linkOid("tree", tree, this.#treeOf(followed[0]));
     } else if (object.kind === "tree") {
       this.#followTree(index, object.data);
     } else if (object.kind === "tag") {
-      const { oid, kind } = tagTarget(format, object.data);
-      this.#linkOid(kind, oid);
+      const target = tagTarget(format, object.data);
+      this.#linkOid(target.kind, target.oid);
     }
   }
 

@@ -33,11 +33,6 @@ export interface Boundary {
 /** From this depth on the whole history is meant (git: INFINITE_DEPTH). */
 const INFINITE = 0x7fffffff;
 
-/** True where the request says how far the history is to go. */
-export function asksForDepth({ deepen, deepenSince, deepenNot }: DepthRequest): boolean {
-  return deepen !== undefined || deepenSince !== undefined || deepenNot.length > 0;
-}
-
 /**
  * Finds the ends. `refs`: those the client may name in `deepen-not`. Throws PROTOCOL in git's words where the request makes
  * no sense.

@@ -9,8 +9,8 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { Oid } from "../object/oid.ts";
 import { agentToken, type Capabilities, type CapabilityEntry, capabilities } from "./capabilities.ts";
-import { DONE, encodeHave, encodeUploadRequest } from "./fetch-request.ts";
-import { type Acknowledgement, parseAcknowledgement } from "./fetch-response.ts";
+import { asksForDepth, DONE, encodeHave, encodeUploadRequest } from "./fetch-request.ts";
+import { type Acknowledgement, parseAcknowledgement, readShallowLines, type ShallowInfo } from "./fetch-response.ts";
 import { ErrorLineReader } from "./greeting.ts";
 import { type HaveBatch, HaveBatches } from "./have-batches.ts";
 import { type Negotiated, type NegotiationInput, progressTo } from "./negotiation.ts";
@@ -32,12 +32,16 @@ class NegotiationV0 {
   #ready = false;
   #first = true;
   #reader: ErrorLineReader | undefined;
+  /** The next answer begins with where the history ends. */
+  #depthDue: boolean;
+  #shallowInfo: ShallowInfo | undefined;
 
   constructor(input: NegotiationInput, offered: Capabilities) {
     this.#input = input;
     this.#stateless = input.transport.stateless;
     this.#list = requestCapabilities(input, offered);
-    this.#wants = encodeUploadRequest({ wants: input.wants, capabilities: this.#list });
+    this.#wants = encodeUploadRequest({ ...input.depth, wants: input.wants, capabilities: this.#list });
+    this.#depthDue = asksForDepth(input.depth);
   }
 
   async run(): Promise<Negotiated> {
@@ -75,6 +79,7 @@ class NegotiationV0 {
     if (this.#stateless) for (const oid of this.#common) parts.push(encodeHave(oid));
     for (const oid of haves) parts.push(encodeHave(oid));
     parts.push(end);
+    if (this.#stateless) this.#depthDue = asksForDepth(this.#input.depth);
     this.#first = false;
     this.#reader = new ErrorLineReader(this.#input.transport.request(bytesBody(Buffer.concat(parts))).reader);
   }
@@ -97,6 +102,10 @@ class NegotiationV0 {
   }
 
   async #readAck(): Promise<Acknowledgement> {
+    if (this.#depthDue) {
+      this.#shallowInfo = await readShallowLines(this.#reader!, this.#input.greeting.format);
+      this.#depthDue = false;
+    }
     const packet = await this.#reader!.read();
     if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the negotiation");
     if (packet.kind !== "data") throw this.#confused(packet.kind);
@@ -107,7 +116,7 @@ class NegotiationV0 {
     const reader = this.#reader!;
     const hasBands = this.#list.has("side-band-64k") || this.#list.has("side-band");
     const pack = hasBands ? demultiplex(reader, progressTo(this.#input.progress)) : reader.rest();
-    return { pack, common: this.#common };
+    return { pack, common: this.#common, shallowInfo: this.#shallowInfo };
   }
 
   #confused(what: string): KvError {
@@ -125,10 +134,12 @@ function requestCapabilities(input: NegotiationInput, offered: Capabilities): Ca
   // no-done is for requests that stand alone: on one connection the server could not tell a have from what comes next.
   if (take("multi_ack_detailed") && input.transport.stateless) take("no-done");
   if (!take("side-band-64k")) take("side-band");
-  take("thin-pack");
+  if (input.thin) take("thin-pack");
   take("ofs-delta");
   if (input.progress === undefined) take("no-progress");
   if (input.includeTag) take("include-tag");
+  if (input.depth.deepenRelative) take("deepen-relative");
+  if (input.depth.filter !== undefined) take("filter");
   if (offered.has("object-format")) entries.push(["object-format", input.greeting.format.name]);
   if (offered.has("agent")) entries.push(["agent", agentToken(input.agent)]);
   return capabilities(...entries);

@@ -25,7 +25,8 @@ export async function negotiateV2(input: NegotiationInput, list: Capabilities): 
   for (let rounds = 0; rounds < LIMITS.fetchLines; rounds++) {
     const batch = batches.next();
     const args = formatFetchRequest({
-      thinPack: true,
+      ...input.depth,
+      thinPack: input.thin,
       ofsDelta: true,
       noProgress: input.progress === undefined,
       includeTag: input.includeTag,
@@ -37,7 +38,10 @@ export async function negotiateV2(input: NegotiationInput, list: Capabilities): 
     const reader = new ErrorLineReader(answer.reader);
     const response = await readFetchResponse(reader, greeting.format);
     for (const oid of response.acks ?? []) if (batches.acknowledge(oid)) common.push(oid);
-    if (response.packfile) return { pack: demultiplex(reader, progressTo(input.progress)), common };
+    if (response.packfile) {
+      const { shallowInfo } = response;
+      return { pack: demultiplex(reader, progressTo(input.progress)), common, shallowInfo };
+    }
     if (batch.isLast || response.ready) throw new KvError("PROTOCOL", `${transport.url} sends no pack when it is due`);
   }
   throw new KvError("PROTOCOL", `${transport.url} does not come to an end with the negotiation`);

@@ -5,6 +5,7 @@
  * What arrives goes into a quarantine, is checked to be complete, and only then becomes part of the repository.
  */
 
+import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
@@ -12,15 +13,16 @@ import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
 import { Pack } from "../pack/pack-reader.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { Quarantine } from "../store/quarantine.ts";
-import type { ByteSource } from "./byte-stream.ts";
+import { readShallow, updateShallow } from "../store/shallow-file.ts";
 import { agentToken, type Capabilities, capabilities } from "./capabilities.ts";
 import { encodeCommandRequest } from "./command-request.ts";
 import { unconnectedTips } from "./connectivity.ts";
 import { negotiateV0 } from "./fetch-negotiation-v0.ts";
 import { negotiateV2 } from "./fetch-negotiation-v2.ts";
+import { depthRequest, type FetchScope, type MovedEnds, moveEnds, parentsOf } from "./fetch-scope.ts";
 import { checkFormat, ErrorLineReader, greetingOf } from "./greeting.ts";
 import { formatLsRefsRequest, readLsRefs } from "./ls-refs.ts";
-import type { NegotiationInput } from "./negotiation.ts";
+import type { Negotiated, NegotiationInput } from "./negotiation.ts";
 import { Negotiator } from "./negotiator.ts";
 import type { Greeting, RemoteRef } from "./ref-advertisement.ts";
 import { bytesBody, type Transport } from "./transport.ts";
@@ -74,6 +76,8 @@ export interface FetchDestination {
   readonly format: ObjectFormat;
   readonly objectsDir: string;
   readonly objects: ObjectStore;
+  /** Where the shallow file is. */
+  readonly commonDir: string;
 }
 
 export interface FetchOrder {
@@ -87,6 +91,8 @@ export interface FetchOrder {
   readonly includeTag?: boolean;
   /** Text of the server for the person who waits, as it comes. */
   readonly progress?: ((text: string) => void) | undefined;
+  /** How much of it; everything where it is left out. */
+  readonly scope?: FetchScope;
   /** Limits lower than LIMITS. */
   readonly limits?: FetchLimits;
 }
@@ -105,6 +111,8 @@ export interface FetchResult {
   readonly byteLength: number;
   /** Commits both sides had, as the server acknowledged them. */
   readonly common: readonly Oid[];
+  /** Objects may have been left out, as the filter says; the pack is marked as one whose objects lead to missing ones. */
+  readonly isPartial: boolean;
 }
 
 /**
@@ -115,30 +123,48 @@ export async function fetchPack(transport: Transport, order: FetchOrder): Promis
   const greeting = await greetingOf(transport);
   checkFormat(transport, greeting, order.destination.format);
   const wants = [...new Set(order.wants)];
-  if (wants.length === 0) return { objectCount: 0, byteLength: 0, common: [] };
+  if (wants.length === 0) return { objectCount: 0, byteLength: 0, common: [], isPartial: false };
   const advertised = greeting.kind === "refs" ? greeting.refs.map(({ oid }) => oid) : [];
+  const { destination, scope = {} } = order;
+  const shallow = readShallow(destination.commonDir, destination.format);
+  const depth = depthRequest(scope, shallow, greeting, transport.url);
+  const isPartial = scope.partial === true || depth.filter !== undefined;
   const input: NegotiationInput = {
     transport,
     greeting,
     wants,
-    negotiator: new Negotiator(order.destination.objects, order.haves, advertised),
+    negotiator: new Negotiator(destination.objects, order.haves, advertised, shallow),
     agent: order.agent,
     includeTag: order.includeTag ?? false,
     progress: order.progress,
+    // What a delta is made against may be missing here.
+    thin: !isPartial,
+    depth,
   };
-  const { pack, common } = await (greeting.kind === "refs"
+  const negotiated = await (greeting.kind === "refs"
     ? negotiateV0(input, greeting.capabilities)
     : negotiateV2(input, commandCapabilities(greeting, order.agent)));
-  const stored = await storePack(pack, wants, order);
-  return { objectCount: stored?.objectCount ?? 0, byteLength: stored?.byteLength ?? 0, common };
+  const theirs = greeting.kind === "refs" ? greeting.shallow : [];
+  const stored = await storePack(negotiated, { wants, shallow, theirs, isPartial }, order);
+  const { objectCount = 0, byteLength = 0 } = stored ?? {};
+  return { objectCount, byteLength, common: negotiated.common, isPartial };
+}
+
+/** What is known of a fetch when its pack arrives. */
+interface Arrival {
+  readonly wants: readonly Oid[];
+  /** Where our history ends, and where the server's does. */
+  readonly shallow: readonly Oid[];
+  readonly theirs: readonly Oid[];
+  readonly isPartial: boolean;
 }
 
 async function storePack(
-  source: ByteSource,
-  wants: readonly Oid[],
+  { pack: source, shallowInfo }: Negotiated,
+  arrival: Arrival,
   order: FetchOrder,
 ): Promise<IndexedPack | undefined> {
-  const { format, objectsDir, objects } = order.destination;
+  const { format, objectsDir, objects, commonDir } = order.destination;
   const quarantine = Quarantine.create(objectsDir);
   try {
     const indexed = await indexPack(source, {
@@ -149,9 +175,16 @@ async function storePack(
     });
     // What follows is progress and the packet that ends the answer.
     while ((await source.read()) !== undefined);
-    await checkConnected(indexed, wants, quarantine, objects);
-    if (indexed === undefined) return undefined;
-    quarantine.migrate(objects);
+    const moved = moveEnds(arrival.shallow, shallowInfo, arrival.theirs, quarantine.source(objects));
+    await checkConnected(indexed, arrival, moved, quarantine, objects);
+    if (indexed !== undefined) {
+      if (arrival.isPartial) fs.writeFileSync(indexed.packPath.replace(/\.pack$/, ".promisor"), "");
+      quarantine.migrate(objects);
+    }
+    const before = new Set(arrival.shallow);
+    // What another fetch did to the file meanwhile stays.
+    const update = (now: readonly Oid[]): Oid[] => [...moved.ends, ...now.filter((oid) => !before.has(oid))];
+    if (moved.changed) await updateShallow(commonDir, format, update);
     return indexed;
   } finally {
     quarantine.discard();
@@ -161,22 +194,27 @@ async function storePack(
 /** All that the wants lead to must be here now. */
 async function checkConnected(
   indexed: IndexedPack | undefined,
-  wants: readonly Oid[],
+  { wants, isPartial }: Arrival,
+  { ends, opened }: MovedEnds,
   quarantine: Quarantine,
   objects: ObjectStore,
 ): Promise<void> {
   const pack = indexed === undefined ? undefined : new Pack(indexed.packPath, objects.format);
   try {
+    const source = quarantine.source(objects);
     const view = {
-      objects: quarantine.source(objects),
+      objects: source,
       newKind: (oid: Oid) => {
         const offset = pack?.find(oid) ?? -1;
         return offset < 0 ? undefined : pack?.kind(offset);
       },
       oldKind: (oid: Oid) => objects.kind(oid),
       fsck: false,
+      isEnd: (oid: Oid) => ends.has(oid),
+      isPartial,
     };
-    const [problem] = (await unconnectedTips(view, wants)).values();
+    const below = opened.flatMap((oid) => parentsOf(source, oid));
+    const [problem] = (await unconnectedTips(view, [...wants, ...below])).values();
     if (problem === undefined) return;
     throw new KvError("BAD_PACK", `the server did not send all that was asked for: ${problem}`);
   } finally {

@@ -32,6 +32,11 @@ export interface DepthRequest {
   readonly filter?: string;
 }
 
+/** True where the request says how far the history is to go. */
+export function asksForDepth({ deepen, deepenSince, deepenNot }: DepthRequest): boolean {
+  return deepen !== undefined || deepenSince !== undefined || deepenNot.length > 0;
+}
+
 /** The first part of a v0 conversation. */
 export interface UploadRequest extends DepthRequest {
   readonly wants: readonly Oid[];

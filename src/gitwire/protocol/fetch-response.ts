@@ -82,6 +82,21 @@ export function encodeShallowLines(info: ShallowInfo): Buffer {
   ]);
 }
 
+/** Reads the shallow lines of v0, up to their flush. */
+export async function readShallowLines(reader: PktReader, format: ObjectFormat): Promise<ShallowInfo> {
+  const response = new ResponseBuilder(format);
+  response.begin("shallow-info");
+  for (let lines = 0; ; lines++) {
+    const packet = await reader.read();
+    throwIfErr(packet);
+    if (packet.kind === "flush") return response.finish(false).shallowInfo!;
+    if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the answer to a fetch");
+    if (packet.kind !== "data") throw new KvError("PROTOCOL", `${packet.kind} inside the answer to a fetch`);
+    if (lines > LIMITS.fetchLines) throw new KvError("LIMIT_EXCEEDED", "the answer to a fetch is too long");
+    response.add("shallow-info", lineText(packet.data));
+  }
+}
+
 /** Encodes a v2 answer up to its pack: behind it sideband packets and a flush follow where `packfile` is true. */
 export function encodeFetchResponse(response: FetchResponse): Buffer {
   const sections: Buffer[] = [];

@@ -2,6 +2,8 @@
 
 import type { Oid } from "../object/oid.ts";
 import type { ByteSource } from "./byte-stream.ts";
+import type { DepthRequest } from "./fetch-request.ts";
+import type { ShallowInfo } from "./fetch-response.ts";
 import type { Negotiator } from "./negotiator.ts";
 import type { Greeting } from "./ref-advertisement.ts";
 import type { Transport } from "./transport.ts";
@@ -14,6 +16,9 @@ export interface NegotiationInput {
   readonly negotiator: Negotiator;
   readonly agent: string;
   readonly includeTag: boolean;
+  /** Deltas may be made against what we have. */
+  readonly thin: boolean;
+  readonly depth: DepthRequest;
   readonly progress: ((text: string) => void) | undefined;
 }
 
@@ -21,6 +26,8 @@ export interface NegotiationInput {
 export interface Negotiated {
   readonly pack: ByteSource;
   readonly common: readonly Oid[];
+  /** Where the history ends from now on, as far as that changes. */
+  readonly shallowInfo: ShallowInfo | undefined;
 }
 
 /** Options of a demultiplexer that hands progress on as text. */

@@ -27,10 +27,13 @@ export class Negotiator {
   /** Commits in the queue that may be news to the server. */
   #open = 0;
 
-  /** `tips` are local refs' values, `known` what the server has advertised; tags are followed, anything else is left out. */
-  constructor(objects: ObjectSource, tips: Iterable<Oid>, known: Iterable<Oid> = []) {
+  /**
+   * `tips` are local refs' values, `known` what the server has advertised; tags are followed, anything else is left out.
+   * `shallow`: commits at which the local history ends.
+   */
+  constructor(objects: ObjectSource, tips: Iterable<Oid>, known: Iterable<Oid> = [], shallow: Iterable<Oid> = []) {
     this.#objects = objects;
-    this.#graph = new CommitGraph(objects);
+    this.#graph = new CommitGraph(objects, shallow);
     this.#queue = new CommitQueue(this.#graph);
     for (const oid of known) this.#addTip(oid, true);
     for (const oid of tips) this.#addTip(oid, false);

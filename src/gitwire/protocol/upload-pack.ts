@@ -14,8 +14,8 @@ import { agentToken, type Capabilities, type CapabilityEntry, capabilities } fro
 import { writeChunks } from "./chunk-writer.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { CommonCommits } from "./common-commits.ts";
-import { asksForDepth, type Boundary, findBoundary } from "./deepen.ts";
-import { parseNegotiation, readUploadRequest, type UploadRequest } from "./fetch-request.ts";
+import { type Boundary, findBoundary } from "./deepen.ts";
+import { asksForDepth, parseNegotiation, readUploadRequest, type UploadRequest } from "./fetch-request.ts";
 import { type AckStatus, encodeAck, encodeShallowLines, NAK } from "./fetch-response.ts";
 import { type ObjectFilter, parseFilter } from "./object-filter.ts";
 import { respondWithPack, sayError } from "./pack-response.ts";

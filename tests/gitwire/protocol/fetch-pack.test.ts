@@ -204,7 +204,7 @@ test("nothing wanted, nothing sent", async () => {
   const transport = await connect(SOURCE, "git-upload-pack", connectOptions());
   const result = await fetchPack(transport, { wants: [], haves: [], destination: repo, agent: AGENT });
   await transport.close();
-  expect(result).toEqual({ objectCount: 0, byteLength: 0, common: [] });
+  expect(result).toEqual({ objectCount: 0, byteLength: 0, common: [], isPartial: false });
 });
 
 test("a server that leaves objects out is found out, and nothing is kept", async () => {
