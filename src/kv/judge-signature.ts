@@ -113,7 +113,7 @@ function expired({ name }: Writer, entries: readonly Writer[]): KvError {
 const WRITERS = new WeakMap<Policy, Map<string, Promise<readonly Writer[]>>>();
 
 /** The writers of a namespace. Keys are read once for each policy. */
-function writersOf(policy: Policy, ns: string): Promise<readonly Writer[]> {
+export function writersOf(policy: Policy, ns: string): Promise<readonly Writer[]> {
   let known = WRITERS.get(policy);
   if (known === undefined) {
     known = new Map();

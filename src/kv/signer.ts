@@ -8,7 +8,6 @@ import { joinSignature } from "../gitwire/object/commit-signature.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { configuredSigner, defaultSshSigner, gpgSigner, type SigningSettings } from "../gitwire/sign.ts";
 import type { Signer } from "../gitwire/sign-ssh.ts";
-import type { NamespaceRules } from "./policy-schema.ts";
 import type { CommitSigner } from "./signing.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -24,10 +23,12 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
   return commitSigner(workspace, async () => {
     const role = `a writer of '${workspace.ns}'`;
     if (policy === undefined) return { role, sshBlobs: undefined };
-    const { policyAt } = await import("./policy.ts");
-    const { namespaces = {} } = policyAt(workspace.repo.objects, policy).file;
-    const rules = Object.hasOwn(namespaces, workspace.ns) ? namespaces[workspace.ns] : namespaces["*"];
-    return { role, sshBlobs: rules?.writers === undefined ? undefined : sshBlobsOf(rules.writers) };
+    const [{ policyAt }, { writersOf }] = await Promise.all([import("./policy.ts"), import("./judge-signature.ts")]);
+    const writers = await writersOf(policyAt(workspace.repo.objects, policy), workspace.ns);
+    if (writers.length === 0) return { role, sshBlobs: undefined };
+    const now = workspace.around.clock.now();
+    const valid = writers.filter(({ openpgp, until }) => openpgp === undefined && (until === undefined || now < until));
+    return { role, sshBlobs: new Set(valid.map(({ id }) => id)) };
   });
 }
 
@@ -67,10 +68,4 @@ async function unnamedSigner(
     hint: "git config gpg.format ssh, and git config user.signingKey FILE with the .pub file of your key",
     data: { looked },
   });
-}
-
-/** The SSH keys of a policy's list of writers, by the base64 of their blobs. */
-function sshBlobsOf(writers: NonNullable<NamespaceRules["writers"]>): ReadonlySet<string> {
-  const lines = writers.flatMap((writer) => (typeof writer === "string" ? writer : "key" in writer ? writer.key : []));
-  return new Set(lines.map((line) => line.trim().split(/\s+/)[1]!));
 }

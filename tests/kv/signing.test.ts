@@ -262,6 +262,16 @@ describe("nobody named a key", () => {
     expect(site.notes.join("\n")).toContain(listed.file);
   });
 
+  test("a writer whose time is over is passed over", async () => {
+    const site = new Site(SHA1, {});
+    const over = newKey("rsa-2048", { file: path.join(site.home, ".ssh/id_rsa") });
+    const listed = newKey("ed25519", { file: path.join(site.home, ".ssh/id_ed25519") });
+    const terms = JSON.stringify({ key: over.line, until: "2026-01-01" });
+    site.policy(required(listed).replace("writers: [", `writers: [${terms}, `));
+    await site.init();
+    expect(site.verifyCommit([listed])).toMatchObject({ ok: true });
+  });
+
   test("none that it lists: the message says where was looked, and nothing is written", async () => {
     const site = new Site(SHA1, {});
     const other = newKey("ed25519", { file: path.join(site.home, ".ssh/id_ed25519") });

@@ -92,7 +92,7 @@ export class Scene {
   }
 
   /** Sets all up as the README says; the push URL of the policy is the one it listens on. */
-  static async start(format: "sha1" | "sha256" = "sha1"): Promise<Scene> {
+  static async start(format: "sha1" | "sha256" = "sha1", options: { adminKey?: string } = {}): Promise<Scene> {
     const port = await freePort();
     const scene = new Scene(undefined as unknown as Serving, "");
     git(scene.root, "init", "-q", "--bare", `--object-format=${format}`, "github.git");
@@ -100,6 +100,7 @@ export class Scene {
       scene.root,
       ...["init", "--repo", "kv.git", "--mirror-remote", scene.github, "--object-format", format],
       ...["--push-url", `http://127.0.0.1:${port}/kv.git`],
+      ...(options.adminKey === undefined ? [] : ["--admin-key", options.adminKey]),
     );
     const token = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "test", "--scope", "write");
     return Object.assign(scene, { token, serving: await Serving.start(scene.repo, port) });

@@ -1,0 +1,114 @@
+/** Signed writes with the compiled programs: through a Stargate that requires them, and where nobody can be asked. */
+
+import { describe, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { executable, type Run, runProgram } from "../support/executable.ts";
+import { git, tryGit } from "../support/git.ts";
+import { ENV, kvOk, Scene } from "../support/scene.ts";
+import { allowedSigners, newKey, type TestKey } from "../support/signing.ts";
+import { tempDir } from "../support/temp.ts";
+
+const SLOW = 60_000;
+
+/** A user: a home of their own, and no agent. */
+class Person {
+  readonly home = tempDir("home");
+  readonly env: NodeJS.ProcessEnv;
+
+  constructor() {
+    this.env = { ...ENV, HOME: this.home, SSH_AUTH_SOCK: "", GIT_CONFIG_GLOBAL: path.join(this.home, "config") };
+  }
+
+  configure(name: string, value: string): void {
+    git(this.home, "config", "--file", path.join(this.home, "config"), name, value);
+  }
+
+  kv(dir: string, ...args: string[]): Run {
+    return runProgram(executable("git-kv"), args, { cwd: dir, env: this.env });
+  }
+}
+
+const signs = (key: TestKey): Person => {
+  const person = new Person();
+  person.configure("gpg.format", "ssh");
+  person.configure("user.signingKey", key.file);
+  return person;
+};
+
+const verifies = (dir: string, ref: string, keys: readonly TestKey[]): boolean =>
+  tryGit(dir, ["-c", `gpg.ssh.allowedSignersFile=${allowedSigners(keys)}`, "verify-commit", ref]).status === 0;
+
+for (const format of ["sha1", "sha256"] as const) {
+  test(
+    `${format}: a Stargate that requires signatures takes its writers' and nobody else's`,
+    async () => {
+      const [key, other] = [newKey(), newKey("ecdsa-256")];
+      const scene = await Scene.start(format, { adminKey: `${key.file}.pub` });
+      const dir = scene.clone("app");
+      const [alice, mallory] = [signs(key), signs(other)];
+
+      expect(alice.kv(dir, "set", "a", "1")).toMatchObject({ status: 0, stderr: "" });
+      fs.writeFileSync(path.join(dir, "batch"), '{"op":"set","key":"b","value":"2"}\n{"op":"del","key":"a"}\n');
+      expect(alice.kv(dir, "mset", "--file", "batch").status).toBe(0);
+      const tip = git(dir, "rev-parse", "refs/kv/main");
+      for (const ref of [tip, `${tip}~1`]) expect(verifies(dir, ref, [key])).toBe(true);
+      expect(verifies(dir, tip, [other])).toBe(false);
+      kvOk(dir, "wait", "--oid", tip, "--visible-on=mirror");
+      expect(verifies(scene.github, "refs/kv/main", [key])).toBe(true);
+
+      const stranger = mallory.kv(dir, "set", "b", "3");
+      expect(stranger.status).toBe(3);
+      expect(stranger.stderr).toMatch(/error: the key SHA256:\S+ is no writer of 'main'/);
+      const unsigned = new Person();
+      unsigned.configure("kv.sign", "false");
+      expect(unsigned.kv(dir, "set", "b", "3")).toMatchObject({
+        status: 3,
+        stderr: expect.stringContaining("the policy requires signed transactions in 'main', and kv.sign is false"),
+      });
+      expect(git(dir, "rev-parse", "refs/kv/main")).toBe(tip);
+
+      // Nobody named a key: the one in the home folder that the policy lists is taken, and said.
+      const newcomer = new Person();
+      expect(newcomer.kv(dir, "set", "b", "4").stderr).toContain(
+        "no key to sign with: none that was found is a writer",
+      );
+      fs.mkdirSync(path.join(newcomer.home, ".ssh"), { mode: 0o700 });
+      for (const suffix of ["", ".pub"]) {
+        fs.copyFileSync(key.file + suffix, path.join(newcomer.home, ".ssh", `id_ed25519${suffix}`));
+      }
+      const taken = newcomer.kv(dir, "set", "b", "4");
+      expect(taken.status).toBe(0);
+      expect(taken.stderr).toMatch(/^signing with ssh-ed25519 SHA256:\S+ \(\S+id_ed25519\): .* a writer of 'main'\n$/);
+      expect(newcomer.kv(dir, "set", "b", "5", "--quiet")).toMatchObject({ status: 0, stderr: "" });
+      expect(await scene.serving.stop()).toBe(0);
+    },
+    SLOW,
+  );
+}
+
+describe("nobody to ask", () => {
+  /** Runs git-kv in a session of its own: such a process has no terminal, wherever the tests run. */
+  async function withoutTerminal(person: Person, dir: string, ...args: string[]): Promise<Run> {
+    const child = spawn(executable("git-kv"), args, { cwd: dir, env: person.env, detached: true });
+    const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => new Response(stream as never).text());
+    const status = await new Promise<number | null>((resolve) => child.once("exit", resolve));
+    return { status, signal: null, stdout: await stdout!, stderr: await stderr! };
+  }
+
+  test("a passphrase cannot be asked for: said at once, with the way out", async () => {
+    const key = newKey("ed25519", { passphrase: "secret" });
+    const person = signs(key);
+    person.configure("kv.sign", "true");
+    delete person.env.SSH_ASKPASS;
+    const dir = path.join(tempDir("local"), "repo");
+    git("/", "init", "-q", dir);
+    expect(await withoutTerminal(person, dir, "init")).toMatchObject({
+      status: 5,
+      stdout: "",
+      stderr: expect.stringContaining(`a passphrase protects ${key.file}, and there is no terminal to ask for it`),
+    });
+    expect(git(dir, "for-each-ref")).toBe("");
+  });
+});
