@@ -92,6 +92,8 @@ async function runVerb(program: Program, request: Request & { kind: "run" }, hos
     clock: systemClock,
     signal: host.signal,
   };
+  // The executable starts with the compiler held back (scripts/compile.ts).
+  if (!command.brief) Bun.unsafe.setJITPolicy(1);
   const started = performance.now();
   const verb = await command.load();
   const loaded = performance.now();

@@ -129,6 +129,7 @@ const KEYS: readonly Command[] = [
     ],
     details: "Exit 6 where the key is not there, 7 where it has expired.",
     examples: ["get cfg:theme", "get cfg:theme --read-from stargate"],
+    brief: true,
     load: () => import("./get.ts"),
   },
   {
@@ -142,6 +143,7 @@ const KEYS: readonly Command[] = [
     flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "Write only if the key is not there" }, WAIT],
     details: "Prints the commit. A value that is there already makes no commit.",
     examples: ["set cfg:theme dark", "set cfg:logo --file logo.svg", "set job:last - < last.txt"],
+    brief: true,
     load: () => import("./set.ts"),
   },
   {
@@ -150,6 +152,7 @@ const KEYS: readonly Command[] = [
     summary: "Delete keys",
     args: [{ name: "key", count: "some", summary: "The keys" }],
     flags: [IGNORE_MISSING, MESSAGE, EXPECT_TREE, EXPECT_BLOB, WAIT],
+    brief: true,
     load: () => import("./del.ts"),
   },
   {
@@ -179,6 +182,7 @@ const KEYS: readonly Command[] = [
       { name: "value", count: "optional", summary: "The value; - takes it from standard input" },
     ],
     flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "The same as --expect-blob 0" }, WAIT],
+    brief: true,
     load: () => import("./cas-set.ts"),
   },
   {
@@ -197,6 +201,7 @@ const KEYS: readonly Command[] = [
       READ_FROM,
     ],
     examples: ["list --prefix cfg:", "list --after user:0999 --limit 100"],
+    brief: true,
     load: () => import("./list.ts"),
   },
 ];
