@@ -43,22 +43,31 @@ console.log(
 );
 
 async function story(): Promise<void> {
-  await step("The admin: a repository that stands for GitHub, and a Stargate in front of it", async () => {
-    shell.run("git init -q --bare github.git");
-    shell.run(
-      `git-kv-stargate init --repo kv.git --mirror-remote "$PWD/github.git" --push-url http://127.0.0.1:${port}/kv.git`,
-    );
-    shell.run("git-kv-stargate token add --repo kv.git --name demo --scope write > token");
-    shell.run(
-      `git-kv-stargate serve --repo kv.git --listen 127.0.0.1:${port} 2> stargate.log & echo $! > stargate.pid`,
-    );
-    await shell.waitFor("stargate.log", /listening on http/);
-    shell.show("stargate.log");
+  await step("Two people and their keys, made for this demo", () => {
+    shell.run("ssh-keygen -q -t ed25519 -N '' -C alice -f alice");
+    shell.run("ssh-keygen -q -t ed25519 -N '' -C mallory -f mallory");
   });
-  await step("The developer: clone, set up, write, read", () => {
+  await step(
+    "The admin: a repository that stands for GitHub, and a Stargate in front of it that Alice may write to",
+    async () => {
+      shell.run("git init -q --bare github.git");
+      shell.run(
+        `git-kv-stargate init --repo kv.git --mirror-remote "$PWD/github.git" --push-url http://127.0.0.1:${port}/kv.git --admin-key alice.pub`,
+      );
+      shell.run("git-kv-stargate token add --repo kv.git --name demo --scope write > token");
+      shell.run(
+        `git-kv-stargate serve --repo kv.git --listen 127.0.0.1:${port} 2> stargate.log & echo $! > stargate.pid`,
+      );
+      await shell.waitFor("stargate.log", /listening on http/);
+      shell.show("stargate.log");
+    },
+  );
+  await step("Alice: her settings, a clone, set up, write, read", () => {
+    shell.run(`git config --global http.http://127.0.0.1:${port}/.extraHeader "Authorization: Bearer $(cat token)"`);
+    shell.run("git config --global gpg.format ssh");
+    shell.run("git config --global user.signingKey ~/alice.pub");
     shell.run("git clone -q github.git app");
     shell.cd("app");
-    shell.run(`git config http.http://127.0.0.1:${port}/.extraHeader "Authorization: Bearer $(cat ../token)"`);
     shell.run("git kv remote setup");
     shell.run("git kv set cfg:theme dark");
     shell.run("git kv get cfg:theme && echo");
@@ -79,6 +88,32 @@ async function story(): Promise<void> {
     shell.run("git kv mset --file batch.jsonl");
     shell.run("git kv list --prefix cfg:");
     shell.run("git kv get cfg:theme", 6);
+  });
+  await step("Each transaction is signed, as stock git sees it", () => {
+    shell.run(`echo "alice namespaces=\\"git\\" $(cat ../alice.pub)" > ../allowed-signers`);
+    shell.run("git config --global gpg.ssh.allowedSignersFile ~/allowed-signers");
+    shell.run("git log --format='%h %G? %GS %s' refs/kv/main");
+    shell.run("git verify-commit refs/kv/main");
+  });
+  await step("Mallory has the token, and a key that the policy does not list", () => {
+    shell.run("git -c user.signingKey=~/mallory.pub kv set cfg:lang fr", 3);
+    shell.run("git -c kv.sign=false kv set cfg:lang fr", 3);
+    shell.run("git kv get cfg:lang && echo");
+  });
+  await step("A transaction that Alice signed and somebody changed on its way, pushed by stock git", () => {
+    const refs = "'+refs/kv/*:refs/kv/*' '+refs/kv-index/*:refs/kv-index/*' '+refs/kv-policy/*:refs/kv-policy/*'";
+    const url = `http://127.0.0.1:${port}/kv.git`;
+    shell.run("git init -q ../draft");
+    shell.cd("../draft");
+    shell.run(`git fetch -q ../app ${refs}`);
+    shell.run("git kv set cfg:motd 'good morning'");
+    shell.run("git cat-file commit refs/kv/main | sed 's/^set cfg:motd/set cfg:MOTD/' > changed");
+    shell.run("git hash-object -t commit -w changed > changed-oid");
+    shell.run(`git push -q --atomic ${url} $(cat changed-oid):refs/kv/main refs/kv-index/main`, 1);
+    shell.run(`git push -q --atomic ${url} refs/kv/main refs/kv-index/main`);
+    shell.cd("../app");
+    shell.run("git kv fetch --read-from stargate");
+    shell.run("git kv get cfg:motd && echo");
   });
   await step("The mirror, read by stock git", () => {
     shell.run("git kv wait --oid $(git rev-parse refs/kv/main) --visible-on=github");
