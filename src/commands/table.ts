@@ -20,7 +20,7 @@ const GLOBALS: readonly FlagSpec[] = [
   ...COMMON_FLAGS,
 ];
 
-const TOPICS = ["Start", "Read and write", "Remote", "Other"] as const;
+const TOPICS = ["Start", "Read and write", "Audit", "Remote", "Other"] as const;
 
 const MESSAGE: FlagSpec = {
   name: "message",
@@ -206,6 +206,23 @@ const KEYS: readonly Command[] = [
   },
 ];
 
+const AUDIT: readonly Command[] = [
+  {
+    name: "verify",
+    topic: "Audit",
+    summary: "Check signatures, attestations and the replay of every transaction, from this clone alone",
+    flags: [
+      { name: "since", type: "string", value: "OID", summary: "Trust this ledger commit and all before it" },
+      { name: "all", type: "boolean", summary: "All namespaces" },
+    ],
+    details:
+      "Prints each finding as CODE, place, commit and sentence with tabs between them, then a summary. Exit 8 where there is a " +
+      "finding. The first policy is the root of trust: kept as kv.policyRoot at the first use, and a finding where it changes.",
+    examples: ["verify", "verify --all --json", "verify --since $(cat last-audited)"],
+    load: () => import("./verify.ts"),
+  },
+];
+
 const REMOTE: readonly Command[] = [
   {
     name: "fetch",
@@ -239,7 +256,7 @@ const REMOTE: readonly Command[] = [
   },
 ];
 
-const COMMANDS: readonly Command[] = [...START, ...KEYS, ...REMOTE];
+const COMMANDS: readonly Command[] = [...START, ...KEYS, ...AUDIT, ...REMOTE];
 
 export const PROGRAM: Program = {
   name: "git-kv",

@@ -1,0 +1,62 @@
+/** `git kv verify`: an audit of the ledger that trusts no server. */
+
+import type { Context } from "../cli/context.ts";
+import { EXIT, KvError } from "../errors.ts";
+import { isOid } from "../gitwire/object/oid.ts";
+import { type AuditReport, audit } from "../kv/audit.ts";
+import type { Finding, VerifySummary } from "../kv/verify.ts";
+import { openWorkspace } from "./open.ts";
+
+export async function run(context: Context): Promise<number> {
+  const { flags, out } = context;
+  const workspace = openWorkspace(context);
+  const since = flags.value("since");
+  const all = flags.on("all");
+  if (since !== undefined && all)
+    throw new KvError("USAGE", "--since is a commit of one ledger, --all means all of them");
+  if (since !== undefined && !isOid(workspace.repo.format, since))
+    throw new KvError("USAGE", `--since: '${since}' is no full object id`);
+  let findings = 0;
+  const report = await audit(workspace, {
+    since,
+    all,
+    found: (finding) => {
+      findings++;
+      if (out.json) out.record({ finding });
+      else out.line(describe(finding));
+    },
+    progress: (ns, done, total) => out.progress(`verifying ${ns}: ${done} of ${total} transactions`),
+  });
+  out.progress("");
+  if (out.json) out.record({ summary: toJson(report, findings) });
+  else tell(context, report, findings);
+  return findings === 0 ? EXIT.ok : EXIT.attestation;
+}
+
+function describe({ ns, seq, oid, code, message }: Finding): string {
+  const where = ns === undefined ? "policy" : `${ns}${seq === undefined ? "" : ` #${seq}`}`;
+  return `${code}\t${where}\t${oid}\t${message.replace(/\s*\n\s*/g, "; ")}`;
+}
+
+function toJson({ namespaces, policy, pin }: AuditReport, findings: number): object {
+  return {
+    findings,
+    namespaces: namespaces.map(({ signers, ...summary }) => ({ ...summary, signers: Object.fromEntries(signers) })),
+    policy: policy === undefined ? null : { ...policy, trust: pin.kind },
+  };
+}
+
+function tell({ out }: Context, { namespaces, policy, pin }: AuditReport, findings: number): void {
+  for (const summary of namespaces) out.line(sentence(summary));
+  if (policy === undefined) out.line("policy: none, so no signature is required");
+  else out.line(`policy: ${policy.commits} commits from the root ${policy.root} (${pin.kind}) to ${policy.tip}`);
+  if (pin.kind === "pinned now")
+    out.note("kv.policyRoot now holds this root of trust: compare it with what the administrators say it is");
+  out.line(findings === 0 ? "no findings" : findings === 1 ? "1 finding" : `${findings} findings`);
+}
+
+function sentence({ ns, tip, seq, transactions, signed, keysSet, keysDel, signers }: VerifySummary): string {
+  const by =
+    signed === 0 ? "none signed" : `${signed} signed by ${signers.size} ${signers.size === 1 ? "key" : "keys"}`;
+  return `${ns}: ${transactions} transactions to #${seq} ${tip}, ${keysSet} set, ${keysDel} del, ${by}`;
+}

@@ -1,0 +1,204 @@
+/**
+ * `git kv verify` (docs/verify.md): the policy from its root, then each ledger from its first commit, or from a trusted one, with
+ * nothing but the objects and refs of this clone.
+ */
+
+import { KvError } from "../errors.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { etagHasher } from "./etag.ts";
+import { judgeSignature } from "./judge-signature.ts";
+import { classifyRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
+import { namespacePolicy, type Policy } from "./policy.ts";
+import { claimedTime, PolicyHistory } from "./policy-history.ts";
+import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
+import { rehashing } from "./rehashing-source.ts";
+import { ledgerContains, type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
+import { type Finding, type Judge, type VerifySummary, verifyLedger } from "./verify.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface AuditOptions {
+  /** A ledger commit that is trusted; of the workspace's namespace. */
+  readonly since?: Oid | undefined;
+  /** All namespaces instead of the workspace's. */
+  readonly all: boolean;
+  readonly found: (finding: Finding) => void;
+  readonly progress: (ns: string, done: number, total: number) => void;
+}
+
+export interface AuditReport {
+  readonly namespaces: readonly VerifySummary[];
+  readonly policy: { readonly root: Oid; readonly tip: Oid; readonly commits: number } | undefined;
+  readonly pin: PolicyPin;
+}
+
+/** Audits. Throws NS_NOT_FOUND, INPUT_INVALID (a `since` that is not in the ledger), INTERRUPTED. */
+export async function audit(workspace: Workspace, options: AuditOptions): Promise<AuditReport> {
+  return new Audit(workspace, options).run();
+}
+
+class Audit {
+  readonly #workspace: Workspace;
+  readonly #options: AuditOptions;
+  readonly #objects: ObjectSource;
+
+  constructor(workspace: Workspace, options: AuditOptions) {
+    this.#workspace = workspace;
+    this.#options = options;
+    this.#objects = rehashing(workspace.repo.objects);
+  }
+
+  async run(): Promise<AuditReport> {
+    const tips = this.#tips();
+    const policy = await this.#policy();
+    const pin = this.#pin(policy?.root);
+    const namespaces: VerifySummary[] = [];
+    const etagOf = await etagHasher(Number.POSITIVE_INFINITY);
+    for (const tip of tips) {
+      const { ns } = tip;
+      const { since, found, progress } = this.#options;
+      const judge = this.#judge(ns, policy, since);
+      const { signal } = this.#workspace.around;
+      const options = { ns, tip, since, etagOf, judge, signal, found };
+      namespaces.push(
+        await verifyLedger(this.#objects, { ...options, progress: (done, total) => progress(ns, done, total) }),
+      );
+    }
+    const chain = policy && { root: policy.root, tip: policy.tip, commits: policy.links.length };
+    return { namespaces, policy: chain, pin };
+  }
+
+  #problem(ns: string | undefined, oid: Oid, { code, message }: KvError): void {
+    this.#options.found({ ns, seq: undefined, oid, code, message });
+  }
+
+  /** The newest state of each namespace to audit. */
+  #tips(): NamespaceState[] {
+    const { ns } = this.#workspace;
+    const names = this.#options.all ? this.#namespaces() : [ns];
+    const tips = names.flatMap((name) => this.#tip(name) ?? []);
+    if (tips.length === 0) throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
+    return tips;
+  }
+
+  #namespaces(): string[] {
+    const { repo, remote } = this.#workspace;
+    const root = trackingRoot(remote);
+    const names = new Set<string>();
+    for (const { name, oid } of repo.refs.snapshot()) {
+      const is = classifyRef(name.startsWith(root) ? `refs/${name.slice(root.length)}` : name);
+      if (is?.kind === "ledger") names.add(is.ns);
+      if (is?.kind === "epoch" || is?.kind === "archive" || is?.kind === "chunks") {
+        const text = `${name}: epochs and chunked values cannot be verified by this version`;
+        this.#problem(is.ns, oid, new KvError("UNSUPPORTED", text));
+      }
+    }
+    return [...names].sort();
+  }
+
+  /** This clone's own state or the mirror's, whichever goes further; that neither follows the other is a finding. */
+  #tip(ns: string): NamespaceState | undefined {
+    const { repo, remote } = this.#workspace;
+    const own = readState(repo.objects, repo.refs, ns);
+    const tracked = readTracked(repo.objects, repo.refs, ns, remote);
+    const trackedOid = repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger);
+    if (tracked === undefined && trackedOid !== undefined) {
+      const text = `what '${remote}' has as the ledger cannot be read`;
+      this.#problem(ns, trackedOid, new KvError("ATTESTATION_MISMATCH", text));
+    }
+    if (own === undefined || tracked === undefined) return own ?? tracked;
+    const [newer, older] = tracked.ledger.seq > own.ledger.seq ? [tracked, own] : [own, tracked];
+    if (!ledgerContains(repo.objects, newer.ledger, older.ledger)) {
+      const text = `the ledger of '${remote}' and the one this clone knows (${own.ledger.oid}) do not follow each other`;
+      this.#problem(ns, tracked.ledger.oid, new KvError("NOT_FAST_FORWARD", text));
+      return own;
+    }
+    return newer;
+  }
+
+  async #policy(): Promise<PolicyHistory | undefined> {
+    const { refs } = this.#workspace.repo;
+    const own = refs.resolve(POLICY_REF);
+    const tracked = refs.resolve(`${trackingRoot(this.#workspace.remote)}kv-policy`);
+    const [one, other] = own === undefined ? [tracked, undefined] : [own, tracked];
+    if (one === undefined) return undefined;
+    let history = await PolicyHistory.read(this.#objects, one);
+    if (other !== undefined && history.position(other) === undefined) {
+      const further = await PolicyHistory.read(this.#objects, other);
+      if (further.position(one) !== undefined) history = further;
+      else {
+        const text = `the policy of '${this.#workspace.remote}' does not follow the one this clone knows (${one})`;
+        this.#problem(undefined, other, new KvError("POLICY_UNTRUSTED", text));
+      }
+    }
+    for (const { oid, error } of history.problems) this.#problem(undefined, oid, error);
+    return history;
+  }
+
+  #pin(root: Oid | undefined): PolicyPin {
+    const { repo, around } = this.#workspace;
+    let pin: PolicyPin;
+    try {
+      pin = pinPolicyRoot(repo, root);
+    } catch (error) {
+      if (!(error instanceof KvError) || root === undefined) throw error;
+      around.warn(`the root of the policy could not be kept in git's config: ${error.message}`);
+      return { kind: "pinned now", root };
+    }
+    if (pin.kind === "changed") {
+      const text =
+        root === undefined
+          ? `THE POLICY IS GONE: kv.policyRoot is ${pin.pinned}`
+          : `THE ROOT OF TRUST HAS CHANGED: the first policy is ${root}, kv.policyRoot is ${pin.pinned}`;
+      this.#problem(undefined, root ?? pin.pinned, new KvError("POLICY_UNTRUSTED", text));
+    }
+    return pin;
+  }
+
+  #judge(ns: string, history: PolicyHistory | undefined, since: Oid | undefined): Judge {
+    let newest = since === undefined ? -1 : this.#position(history, since);
+    return async (commit, data) => {
+      const problems: KvError[] = [];
+      const position = commit.policy === undefined ? -1 : history?.position(commit.policy);
+      let policy: Policy | undefined;
+      if (position === undefined) {
+        problems.push(
+          new KvError("POLICY_UNTRUSTED", `its KV-Policy ${commit.policy} is not part of the policy's chain`),
+        );
+      } else if (position < newest) {
+        const text = `its KV-Policy ${commit.policy ?? "-"} is older than that of a transaction before it`;
+        problems.push(new KvError("POLICY_STALE", text));
+      } else {
+        newest = position;
+      }
+      try {
+        if (position !== undefined && position >= 0) policy = history!.policy(commit.policy!);
+      } catch (error) {
+        if (!(error instanceof KvError)) throw error;
+        problems.push(new KvError("POLICY_UNTRUSTED", `its policy cannot be read: ${error.message}`));
+      }
+      const { format } = this.#objects;
+      const { problem, signer, limit } = await judgeSignature(
+        format,
+        data,
+        policy,
+        ns,
+        claimedTime(this.#objects, data),
+      );
+      if (problem !== undefined) problems.push(problem);
+      const known = signer && { fingerprint: signer.fingerprint, prefixes: limit };
+      return { rules: namespacePolicy(policy, ns), signer: known, problems };
+    };
+  }
+
+  #position(history: PolicyHistory | undefined, ledger: Oid): number {
+    try {
+      const { policy } = stateAt(this.#objects, ledger).ledger;
+      return policy === undefined ? -1 : (history?.position(policy) ?? -1);
+    } catch (error) {
+      // verifyLedger says what is wrong with a commit that is no ledger commit.
+      if (error instanceof KvError) return -1;
+      throw error;
+    }
+  }
+}

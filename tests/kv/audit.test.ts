@@ -1,0 +1,223 @@
+/** `git kv verify` on real repositories: policies, signatures, the root of trust, what the mirror shows, and the command itself. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as path from "node:path";
+import type { Oid } from "../../src/gitwire/object/oid.ts";
+import { type AuditReport, audit } from "../../src/kv/audit.ts";
+import { POLICY_REF } from "../../src/kv/namespace.ts";
+import type { Finding } from "../../src/kv/verify.ts";
+import { withLedger } from "../support/forged.ts";
+import { git, tryGit } from "../support/git.ts";
+import { type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { TestKey } from "../support/test-key.ts";
+import { workspaceAt } from "../support/workspace.ts";
+
+const [alice, bot, mallory, admin] = ["alice", "bot", "mallory", "admin"].map((name) => new TestKey(name)) as [
+  TestKey,
+  TestKey,
+  TestKey,
+  TestKey,
+];
+
+function policyText(writers: readonly TestKey[], admins: readonly TestKey[] = []): string {
+  const list = (keys: readonly TestKey[]): string => `[${keys.map(({ line }) => JSON.stringify(line)).join(", ")}]`;
+  return `version: 1\nstargate: { admins: ${list(admins)} }\nnamespaces: { main: { require_signed_commits: true, writers: ${list(writers)} } }\n`;
+}
+
+async function verify(
+  dir: string,
+  options: { since?: Oid; all?: boolean; ns?: string } = {},
+): Promise<{ report: AuditReport; findings: Finding[]; said: string[] }> {
+  const findings: Finding[] = [];
+  const workspace = workspaceAt(dir, options.ns === undefined ? {} : { ns: options.ns });
+  const report = await audit(workspace, {
+    since: options.since,
+    all: options.all ?? false,
+    found: (finding) => findings.push(finding),
+    progress: () => {},
+  });
+  workspace.repo.close();
+  return { report, findings, said: findings.map(({ ns, seq, code }) => `${ns ?? "policy"} ${seq ?? "-"} ${code}`) };
+}
+
+/** Stores a transaction or a policy and moves its refs, as somebody can who has the disk. */
+function force(client: TestClient, planned: Pick<Planned, "commands" | "pack">): void {
+  client.repo.objects.writePack(planned.pack.finish());
+  for (const { ref, newOid } of planned.commands) git(client.repo.gitDir, "update-ref", ref, newOid);
+}
+
+describe("a ledger through three policies", () => {
+  let stargate: TestStargate;
+  let client: TestClient;
+  let dir: string;
+  let root: Oid;
+
+  beforeAll(async () => {
+    stargate = await TestStargate.start({ upkeep: false });
+    ({ dir } = stargate);
+    root = git(dir, "rev-parse", POLICY_REF);
+    client = new TestClient(dir, stargate.loginUrl(stargate.token("admin")));
+    await client.set({ a: "unsigned, which the first policy allows" });
+    expect(verdict(await client.push(policyPush(client, policyText([alice, bot]))))).toBe("ok");
+    expect(verdict(await client.push(alice.signed(client, client.plan({ a: "1" }))))).toBe("ok");
+    expect(verdict(await client.push(bot.signed(client, client.plan({ b: "2" }))))).toBe("ok");
+    // The bot goes; what it wrote stays good.
+    expect(verdict(await client.push(policyPush(client, policyText([alice]))))).toBe("ok");
+    expect(verdict(await client.push(bot.signed(client, client.plan({ b: "3" }))))).toBe("SIGNER_NOT_ALLOWED");
+    expect(verdict(await client.push(alice.signed(client, client.plan({ a: undefined }))))).toBe("ok");
+    await stargate.stop();
+  });
+
+  /** Runs `act` on a copy and verifies that. */
+  async function after(act: (client: TestClient, copy: string) => void): Promise<string[]> {
+    const copy = path.join(path.dirname(dir), `copy-${Math.random().toString(36).slice(2)}.git`);
+    Bun.spawnSync(["cp", "-r", dir, copy]);
+    git(copy, "config", "kv.policyRoot", root);
+    act(new TestClient(copy, copy), copy);
+    return (await verify(copy)).said;
+  }
+
+  test("it is good, whoever may write now; the root is pinned at the first use", async () => {
+    const first = await verify(dir);
+    expect(first.said).toEqual([]);
+    expect(first.report.pin).toEqual({ kind: "pinned now", root });
+    expect(first.report.policy).toEqual({ root, tip: git(dir, "rev-parse", POLICY_REF), commits: 3 });
+    expect(first.report.namespaces[0]).toMatchObject({ transactions: 4, signed: 3, keysSet: 3, keysDel: 1 });
+    expect([...first.report.namespaces[0]!.signers.values()].sort()).toEqual([1, 2]);
+    expect(git(dir, "config", "kv.policyRoot")).toBe(root);
+    expect((await verify(dir)).report.pin.kind).toBe("as pinned");
+    expect((await verify(dir, { all: true })).said).toEqual([]);
+  });
+
+  test("what got in past the door is found: unsigned, by a stranger, by one who may no longer", async () => {
+    expect(await after((one) => force(one, one.plan({ x: "1" })))).toEqual(["main 5 UNSIGNED"]);
+    expect(await after((one) => force(one, mallory.signed(one, one.plan({ x: "1" }))))).toEqual([
+      "main 5 SIGNER_NOT_ALLOWED",
+    ]);
+    expect(await after((one) => force(one, bot.signed(one, one.plan({ x: "1" }))))).toEqual([
+      "main 5 SIGNER_NOT_ALLOWED",
+    ]);
+    expect(await after((one) => force(one, alice.signed(one, one.plan({ x: "1" }))))).toEqual([]);
+  });
+
+  test("a transaction under a policy of before, under none, or under one of its own", async () => {
+    const under = (policy: string, key: TestKey) => (one: TestClient, copy: string) => {
+      const now = git(copy, "rev-parse", POLICY_REF);
+      const made = one.plan({ x: "1" });
+      force(
+        one,
+        withLedger(one, made, (text) => key.signCommit(text.replace(`KV-Policy: ${now}`, `KV-Policy: ${policy}`))),
+      );
+    };
+    const second = git(dir, "rev-parse", `${POLICY_REF}^`);
+    expect(await after(under(second, bot))).toEqual(["main 5 POLICY_STALE"]);
+    expect(await after(under(root, mallory))).toEqual(["main 5 POLICY_STALE"]);
+    expect(await after(under("-", mallory))).toEqual(["main 5 POLICY_STALE"]);
+    expect(await after(under("1".repeat(40), mallory))).toEqual(["main 5 POLICY_UNTRUSTED"]);
+  });
+
+  test("another root, no policy any more, a policy chain that was rolled back", async () => {
+    const { findings } = await (async () => {
+      const copy = path.join(path.dirname(dir), "rooted.git");
+      Bun.spawnSync(["cp", "-r", dir, copy]);
+      git(copy, "config", "kv.policyRoot", "1".repeat(40));
+      return verify(copy);
+    })();
+    expect(findings.map(({ code }) => code)).toEqual(["POLICY_UNTRUSTED"]);
+    expect(findings[0]!.message).toStartWith("THE ROOT OF TRUST HAS CHANGED");
+    expect(await after((_one, copy) => git(copy, "update-ref", "-d", POLICY_REF))).toContain(
+      "policy - POLICY_UNTRUSTED",
+    );
+    const back = await after((_one, copy) => git(copy, "update-ref", POLICY_REF, `${POLICY_REF}^`));
+    expect(back).toEqual(["main 4 POLICY_UNTRUSTED"]);
+  });
+
+  test("a mirror whose ledger is another one, or cannot be read", async () => {
+    const tracking = (oid: string) => (_one: TestClient, copy: string) => {
+      git(copy, "update-ref", "refs/kv-remotes/origin/kv/main", oid);
+    };
+    expect(await after(tracking("refs/kv/main^"))).toEqual([]);
+    expect(await after(tracking(POLICY_REF))).toEqual(["main - ATTESTATION_MISMATCH"]);
+    const forked = await after((one, copy) => {
+      const tip = git(copy, "rev-parse", "refs/kv/main");
+      const fork = alice.signed(one, one.plan({ fork: "1" }));
+      force(one, alice.signed(one, one.plan({ other: "1" })));
+      one.repo.objects.writePack(fork.pack.finish());
+      git(copy, "update-ref", "refs/kv-remotes/origin/kv/main", fork.ledger);
+      expect(tip).not.toBe(fork.ledger);
+    });
+    expect(forked).toEqual(["main - NOT_FAST_FORWARD"]);
+  });
+
+  test("links of the policy: each signed by an admin of the one before", async () => {
+    const link = (one: TestClient, text: string, key?: TestKey): void => {
+      const planned = policyPush(one, text);
+      if (key === undefined) {
+        force(one, planned);
+        return;
+      }
+      const oid = planned.commands[0]!.newOid;
+      one.repo.objects.writePack(planned.pack.finish());
+      const raw = tryGit(one.repo.gitDir, ["cat-file", "commit", oid]).stdout.toString();
+      const run = tryGit(one.repo.gitDir, ["hash-object", "-t", "commit", "-w", "--stdin"], {
+        input: key.signCommit(raw),
+      });
+      git(one.repo.gitDir, "update-ref", POLICY_REF, run.stdout.toString().trim());
+    };
+    const start = (one: TestClient): void => link(one, policyText([alice], [admin]));
+    const second = (key?: TestKey) => (one: TestClient) => {
+      start(one);
+      link(one, policyText([mallory], [mallory]), key);
+    };
+    expect(await after(start)).toEqual([]);
+    expect(await after(second(admin))).toEqual([]);
+    expect(await after(second(alice))).toEqual(["policy - POLICY_UNTRUSTED"]);
+    expect(await after(second(mallory))).toEqual(["policy - POLICY_UNTRUSTED"]);
+    expect(await after(second())).toEqual(["policy - POLICY_UNTRUSTED"]);
+    expect(await after((one) => link(one, "version: 9\n"))).toEqual(["policy - POLICY_UNTRUSTED"]);
+  });
+
+  test("the command: summary and findings, for people and in JSON, exit 8 on any", async () => {
+    const run = (where: string, ...args: string[]) =>
+      Bun.spawnSync([process.execPath, path.join(import.meta.dir, "../../bin/git-kv.ts"), "verify", ...args], {
+        cwd: where,
+      });
+    const good = run(dir);
+    expect([good.exitCode, good.stdout.toString()]).toEqual([
+      0,
+      expect.stringMatching(
+        /^main: 4 transactions to #4 [0-9a-f]{40}, 3 set, 1 del, 3 signed by 2 keys\npolicy: 3 commits from the root .*\nno findings\n$/,
+      ),
+    ]);
+    const json = JSON.parse(run(dir, "--json", "--all").stdout.toString());
+    expect(json.summary).toMatchObject({
+      findings: 0,
+      namespaces: [{ ns: "main", transactions: 4 }],
+      policy: { trust: "as pinned" },
+    });
+    const tip = git(dir, "rev-parse", "refs/kv/main");
+    expect(run(dir, "--since", tip).stdout.toString()).toStartWith("main: 0 transactions");
+    expect(run(dir, "--since", tip, "--all").exitCode).toBe(64);
+    expect(run(dir, "--since", "abc").exitCode).toBe(64);
+    expect(run(dir, "--ns", "other").exitCode).toBe(6);
+    const bad = path.join(path.dirname(dir), "bad.git");
+    Bun.spawnSync(["cp", "-r", dir, bad]);
+    const client = new TestClient(bad, bad);
+    force(client, client.plan({ x: "1" }));
+    const found = run(bad);
+    expect(found.exitCode).toBe(8);
+    expect(found.stdout.toString()).toMatch(
+      /^UNSIGNED\tmain #5\t[0-9a-f]{40}\tthe policy requires.*\nmain: 5 [\s\S]*\n1 finding\n$/,
+    );
+    const lines = run(bad, "--json")
+      .stdout.toString()
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines[0].finding).toMatchObject({ ns: "main", seq: 5, code: "UNSIGNED" });
+    expect(lines[1].summary.findings).toBe(1);
+    expect(lines).toHaveLength(2);
+  });
+
+  afterAll(() => client.repo.close());
+});
