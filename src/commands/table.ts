@@ -210,7 +210,7 @@ const AUDIT: readonly Command[] = [
   {
     name: "verify",
     topic: "Audit",
-    summary: "Check signatures, attestations and the replay of every transaction, from this clone alone",
+    summary: "Check signatures, attestations and replay of the ledger, from this clone",
     flags: [
       { name: "since", type: "string", value: "OID", summary: "Trust this ledger commit and all before it" },
       { name: "all", type: "boolean", summary: "All namespaces" },

@@ -57,7 +57,9 @@ export class PolicyHistory {
     const history = new PolicyHistory(objects, links, problems);
     let before: Policy | undefined;
     for (const oid of links) {
-      const error = await signatureProblem(objects, oid, before);
+      const object = objects.read(oid);
+      const now = object?.kind === "commit" ? attempt(oid, () => claimedTime(objects, object.data)) : undefined;
+      const error = now === undefined ? undefined : await adminProblem(objects, oid, before, now);
       if (error !== undefined) problems.push({ oid, error });
       before = attempt(oid, () => history.policy(oid)) ?? before;
     }
@@ -88,7 +90,7 @@ export class PolicyHistory {
 }
 
 /** Reads a policy commit: exactly the headers of the format. Throws POLICY_UNTRUSTED, NOT_LINEAR, BAD_OBJECT. */
-function parsePolicyCommit(objects: ObjectSource, oid: Oid): Commit {
+export function parsePolicyCommit(objects: ObjectSource, oid: Oid): Commit {
   const { format } = objects;
   const commit = parseCommit(format, readAs(objects, oid, "commit"));
   if (commit.parents.length > 1) throw new KvError("NOT_LINEAR", `policy commit ${oid} has more than one parent`);
@@ -100,17 +102,19 @@ function parsePolicyCommit(objects: ObjectSource, oid: Oid): Commit {
   return commit;
 }
 
-/** What is wrong with who signed a link; the root (`before` undefined) may be anybody's. */
-async function signatureProblem(
+/**
+ * What is wrong with who signed the link `oid`, by the policy before it and at the time `now` (milliseconds). The root (`before`
+ * undefined) may be anybody's, and so may what follows a policy without admins.
+ */
+export async function adminProblem(
   objects: ObjectSource,
   oid: Oid,
   before: Policy | undefined,
+  now: number,
 ): Promise<KvError | undefined> {
   const admins = before?.admins ?? [];
   if (admins.length === 0) return undefined;
-  const object = objects.read(oid);
-  if (object?.kind !== "commit") return undefined;
-  const verdict = await verifyCommitSignature(objects.format, object.data, { now: claimedTime(objects, object.data) });
+  const verdict = await verifyCommitSignature(objects.format, readAs(objects, oid, "commit"), { now });
   if (verdict.kind === "good" && verdict.signer.kind === "ssh") {
     const { blob, fingerprint } = verdict.signer;
     if (admins.some((line) => line.split(" ")[1] === blob)) return undefined;

@@ -4,13 +4,13 @@
  */
 
 import { KvError, toKvError } from "../errors.ts";
-import { commitLinks } from "../gitwire/object/commit.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import type { Push } from "../gitwire/protocol/receive-pack-host.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { policyAt } from "../kv/policy.ts";
+import { type Policy, policyAt } from "../kv/policy.ts";
+import { adminProblem, parsePolicyCommit } from "../kv/policy-history.ts";
 import { accept } from "./accept.ts";
 import type { Gate } from "./gate.ts";
 import type { Identity } from "./tokens.ts";
@@ -39,44 +39,35 @@ export async function judgePolicy(
     if (command.newOid === tip) return "in force";
     throw new KvError("CAS_CONFLICT", `${POLICY_REF} is ${tip === undefined ? "absent" : `at ${tip}`}`);
   }
-  checkLinks(push.objects, tip, command.newOid);
-  requireNoSignature(gate);
+  await checkLinks(push.objects, tip, command.newOid, gate);
   return "good";
 }
 
-/** Walks from the new tip back to the old one. */
-function checkLinks(objects: ObjectSource, tip: Oid | undefined, newTip: Oid): void {
-  let at: Oid | undefined = newTip;
-  for (let links = 0; at !== tip; links++) {
+/** Walks from the new tip back to the old one, and judges each link by the policy before it, as of now. */
+async function checkLinks(objects: ObjectSource, tip: Oid | undefined, newTip: Oid, gate: Gate): Promise<void> {
+  const links: Oid[] = [];
+  for (let at: Oid | undefined = newTip; at !== tip; at = parsePolicyCommit(objects, at).parents[0]) {
     if (at === undefined)
       throw new KvError("NOT_FAST_FORWARD", `the new ${POLICY_REF} does not follow the current one`);
-    if (links >= MOST_LINKS) throw new KvError("LIMIT_EXCEEDED", `a push adds at most ${MOST_LINKS} policy commits`);
-    checkPolicy(objects, at);
-    const { parents } = commitLinks(objects.format, readAs(objects, at, "commit"));
-    if (parents.length > 1) throw new KvError("NOT_LINEAR", `policy commit ${at} has more than one parent`);
-    at = parents[0];
+    if (links.length >= MOST_LINKS)
+      throw new KvError("LIMIT_EXCEEDED", `a push adds at most ${MOST_LINKS} policy commits`);
+    links.push(at);
+  }
+  let before = gate.policy()?.policy;
+  for (const oid of links.reverse()) {
+    const policy = readPolicy(objects, oid);
+    const problem = await adminProblem(objects, oid, before, gate.clock.now());
+    if (problem !== undefined) throw problem;
+    before = policy;
   }
 }
 
-function checkPolicy(objects: ObjectSource, oid: Oid): void {
+function readPolicy(objects: ObjectSource, oid: Oid): Policy {
   try {
-    policyAt(objects, oid);
+    return policyAt(objects, oid);
   } catch (thrown) {
     const cause = toKvError(thrown);
     if (cause.code !== "CONFIG") throw cause;
     throw new KvError("POLICY_UNTRUSTED", `the policy in ${oid} is not valid: ${cause.message}`, { cause });
   }
-}
-
-/** Where the policy before names admins, one of them must have signed; nobody can verify that here yet, so nobody gets by. */
-function requireNoSignature(gate: Gate): void {
-  const admins = gate.policy()?.policy.admins ?? [];
-  if (admins.length === 0) return;
-  throw new KvError(
-    "POLICY_UNTRUSTED",
-    "the policy in force names admins, and this Stargate cannot verify their signatures yet",
-    {
-      hint: "use a version that verifies signatures",
-    },
-  );
 }
