@@ -61,6 +61,20 @@ export const LIMITS = {
   alternatesDepth: 5,
   /** Longest line of a batch file. */
   batchLine: 8 * MiB,
+  /** Longest blob of an SSH public key: an RSA key of 16,384 bits has a little over 2 KiB. */
+  sshKeyBytes: 8 * KiB,
+  /** Longest armored SSH signature: that of an RSA key of 16,384 bits has about 6,000 characters. */
+  sshSignature: 16 * KiB,
+  /** Longest armored OpenPGP signature, and longest armored OpenPGP key (keys gather certifications). */
+  openpgpSignature: 64 * KiB,
+  openpgpKey: 1 * MiB,
+  /** Largest key file that is read to sign with. */
+  keyFile: 64 * KiB,
+  /** Longest message of an SSH agent (as OpenSSH), and most keys in one. */
+  agentMessage: 256 * KiB,
+  agentKeys: 2_048,
+  /** Most that is kept of what a program that signs says. */
+  programOutput: 1 * MiB,
   /** Time another process may hold a ref lock before we give up. */
   lockWait: 5_000,
 } as const;

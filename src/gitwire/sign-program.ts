@@ -7,6 +7,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import { isOpenPgpSignature } from "./object/openpgp.ts";
 
 /** What running a program takes. */
 export interface ProgramContext {
@@ -21,9 +23,6 @@ interface Finished {
   readonly stdout: string;
   readonly stderr: string;
 }
-
-/** Most a program may say. */
-const MAX_OUTPUT = 1024 * 1024;
 
 /**
  * Signs with `program -Y sign`, as gpg.ssh.program is called. `key` is the path of a key file, or a public key whose private
@@ -65,7 +64,9 @@ export async function signWithGpg(
   const { status, stdout, stderr } = await run(context, command, payload, () => {});
   const isSigned = /^\[GNUPG:\] SIG_CREATED /m.test(stderr);
   if (status !== 0 || !isSigned) throw failed(program, status, stderr.replace(/^\[GNUPG:\].*\n?/gm, ""));
-  return stdout.replaceAll("\r\n", "\n");
+  const signature = stdout.replaceAll("\r\n", "\n");
+  if (isOpenPgpSignature(signature)) return signature;
+  throw new KvError("IO", `what '${program}' printed is no armored OpenPGP signature`);
 }
 
 /** The first line that `command` (words as a shell has them) prints. Throws CONFIG where it fails. */
@@ -150,7 +151,7 @@ async function textOf(stream: ReadableStream<Uint8Array>, heard: (line: string) 
   for await (const bytes of stream) {
     const more = decoder.decode(bytes, { stream: true });
     for (const line of more.split("\n")) if (line.trim() !== "") heard(line.trim());
-    if (text.length < MAX_OUTPUT) text += more;
+    if (text.length < LIMITS.programOutput) text += more;
   }
   return text;
 }

@@ -6,6 +6,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
 import { readFileIfThere } from "./disk.ts";
 import { decodeSshKey, parseSshKeyLine, type SshPublicKey, sshFingerprint } from "./object/ssh-key.ts";
 import {
@@ -39,8 +40,6 @@ export interface SshKeySource {
   readonly file: string | undefined;
 }
 
-/** Largest key file that is read. */
-const MAX_KEY_FILE = 64 * 1024;
 const SSH_KEYGEN = "ssh-keygen";
 
 /** The key that `user.signingKey` names: a literal (`key::ssh-ed25519 AAAA...`) or a file. Throws CONFIG. */
@@ -89,7 +88,7 @@ export function keyInFile(file: string): SshKeySource | undefined {
 function readKeyFile(file: string): string | undefined {
   try {
     const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    if (size > MAX_KEY_FILE) throw new KvError("CONFIG", `${file} is too large to be a key`);
+    if (size > LIMITS.keyFile) throw new KvError("CONFIG", `${file} is too large to be a key`);
     return readFileIfThere(file)?.latin1Slice();
   } catch (error) {
     if (error instanceof KvError) throw error;

@@ -8,6 +8,7 @@
  */
 
 import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
 import { SshReader, sshString, uint32 } from "./object/ssh-wire.ts";
 
 /** A key the agent can sign with. */
@@ -22,9 +23,6 @@ const SIGN_REQUEST = 13;
 const SIGN_RESPONSE = 14;
 /** Asks an RSA key for rsa-sha2-512; other keys do not mind. */
 const RSA_SHA2_512 = 4;
-/** Longest answer, as OpenSSH has it, and most keys in one. */
-const MAX_MESSAGE = 256 * 1024;
-const MAX_KEYS = 2048;
 
 /** The keys of the agent listening at `socket`. Throws IO where nobody answers there. */
 export async function agentIdentities(socket: string, signal: AbortSignal): Promise<AgentIdentity[]> {
@@ -33,7 +31,7 @@ export async function agentIdentities(socket: string, signal: AbortSignal): Prom
   return reading(() => {
     const read = new SshReader(answer.body, "SSH agent's answer");
     const count = read.uint32();
-    if (count > MAX_KEYS) throw agentError(`claims to hold ${count} keys`);
+    if (count > LIMITS.agentKeys) throw agentError(`claims to hold ${count} keys`);
     const identities: AgentIdentity[] = [];
     for (let i = 0; i < count; i++) {
       identities.push({ blob: Buffer.from(read.string()), comment: read.string().toString() });
@@ -90,7 +88,7 @@ async function ask(path: string, type: number, body: Buffer, signal: AbortSignal
     received = Buffer.concat([received, bytes]);
     if (received.length < 4) return;
     const length = received.readUInt32BE(0);
-    if (length === 0 || length > MAX_MESSAGE) reject(agentError("gave a malformed answer"));
+    if (length === 0 || length > LIMITS.agentMessage) reject(agentError("gave a malformed answer"));
     else if (received.length > 4 + length) reject(agentError("said more than it was asked"));
     else if (received.length === 4 + length) resolve({ type: received[4]!, body: received.subarray(5) });
   };

@@ -7,7 +7,7 @@ import * as path from "node:path";
 import { executable, type Run, runProgram } from "../support/executable.ts";
 import { git, tryGit } from "../support/git.ts";
 import { ENV, kvOk, Scene } from "../support/scene.ts";
-import { allowedSigners, newKey, type TestKey } from "../support/signing.ts";
+import { allowedSigners, newGpg, newKey, type TestKey } from "../support/signing.ts";
 import { tempDir } from "../support/temp.ts";
 
 const SLOW = 60_000;
@@ -87,6 +87,33 @@ for (const format of ["sha1", "sha256"] as const) {
     SLOW,
   );
 }
+
+test(
+  "a Stargate verifies OpenPGP signatures by itself",
+  async () => {
+    const gpg = newGpg("Zoe <zoe@example.org>");
+    const policy = (url: string): string => {
+      const writers = JSON.stringify([{ pgp: gpg.armored }]);
+      return `version: 1\nstargate: { push_url: "${url}" }\nnamespaces: { main: { require_signed_commits: true, writers: ${writers} } }\n`;
+    };
+    const scene = await Scene.start("sha1", { policy });
+    const dir = scene.clone("app");
+    const zoe = new Person();
+    zoe.env.GNUPGHOME = gpg.home;
+    zoe.configure("user.signingKey", gpg.fingerprint);
+    expect(zoe.kv(dir, "set", "a", "1")).toMatchObject({ status: 0, stderr: "" });
+    expect(tryGit(dir, ["verify-commit", "refs/kv/main"], { env: { GNUPGHOME: gpg.home } }).status).toBe(0);
+    const other = newGpg("Zoe <zoe@example.org>");
+    zoe.env.GNUPGHOME = other.home;
+    zoe.configure("user.signingKey", other.fingerprint);
+    const refused = zoe.kv(dir, "set", "a", "2");
+    expect(refused.status).toBe(3);
+    expect(refused.stderr).toContain(`the OpenPGP key ${other.fingerprint.slice(-16)} is no writer of 'main'`);
+    for (const each of [gpg, other]) each.stop();
+    expect(await scene.serving.stop()).toBe(0);
+  },
+  SLOW,
+);
 
 describe("nobody to ask", () => {
   /** Runs git-kv in a session of its own: such a process has no terminal, wherever the tests run. */

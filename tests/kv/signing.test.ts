@@ -224,6 +224,10 @@ describe("which key", () => {
     expect(fs.readFileSync(log, "utf8").split("\n")[0]).toBe(
       "--status-fd=2 -bsau Test Committer <committer@example.com>",
     );
+    fs.writeFileSync(program, "#!/bin/sh\necho '[GNUPG:] SIG_CREATED D' >&2\necho hello\n", { mode: 0o755 });
+    const failure = await failureOf(site.set("a", "1"));
+    expect(failure.message).toContain("is no armored OpenPGP signature");
+    fs.writeFileSync(program, '#!/bin/sh\nexec gpg "$@"\n', { mode: 0o755 });
     git(site.dir, "config", "user.signingKey", "nobody@example.org");
     expect(await failureOf(site.set("a", "1"))).toMatchObject({
       code: "IO",

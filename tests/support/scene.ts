@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import * as path from "node:path";
 import { executable, type Run, runProgram } from "./executable.ts";
-import { git } from "./git.ts";
+import { git, gitInput } from "./git.ts";
 import { tempDir } from "./temp.ts";
 
 const KV = executable("git-kv");
@@ -78,6 +78,13 @@ export class Serving {
   }
 }
 
+export interface SceneOptions {
+  /** File of the first admin's key; signatures are required then. */
+  readonly adminKey?: string;
+  /** The policy on the default branch, given the push URL. */
+  readonly policy?: (pushUrl: string) => string;
+}
+
 /** Everything in one temporary folder. */
 export class Scene {
   readonly root = tempDir("scene");
@@ -92,10 +99,11 @@ export class Scene {
   }
 
   /** Sets all up as the README says; the push URL of the policy is the one it listens on. */
-  static async start(format: "sha1" | "sha256" = "sha1", options: { adminKey?: string } = {}): Promise<Scene> {
+  static async start(format: "sha1" | "sha256" = "sha1", options: SceneOptions = {}): Promise<Scene> {
     const port = await freePort();
     const scene = new Scene(undefined as unknown as Serving, "");
     git(scene.root, "init", "-q", "--bare", `--object-format=${format}`, "github.git");
+    if (options.policy !== undefined) scene.#publish(options.policy(`http://127.0.0.1:${port}/kv.git`));
     stargateOk(
       scene.root,
       ...["init", "--repo", "kv.git", "--mirror-remote", scene.github, "--object-format", format],
@@ -104,6 +112,14 @@ export class Scene {
     );
     const token = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "test", "--scope", "write");
     return Object.assign(scene, { token, serving: await Serving.start(scene.repo, port) });
+  }
+
+  /** Commits a policy to the default branch of the host. */
+  #publish(policy: string): void {
+    const blob = gitInput(this.github, policy, "hash-object", "-w", "--stdin");
+    const folder = gitInput(this.github, `100644 blob ${blob}\tpolicy.yaml\n`, "mktree");
+    const tree = gitInput(this.github, `040000 tree ${folder}\t.kv\n`, "mktree");
+    git(this.github, "update-ref", "HEAD", git(this.github, "commit-tree", "-m", "policy", tree));
   }
 
   get url(): string {

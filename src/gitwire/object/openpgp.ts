@@ -9,6 +9,7 @@
 
 import type { PublicKey, Signature, SignaturePacket } from "openpgp";
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 
 /** A public key (with its subkeys) that was read and found to be one. */
 export interface OpenPgpKey {
@@ -31,11 +32,8 @@ export type OpenPgpVerdict =
   | { readonly kind: "unknown"; readonly keyId: string }
   | { readonly kind: "bad"; readonly reason: string };
 
-const SIGNATURE = /^-----BEGIN PGP SIGNATURE-----\r?\n(?:(?!-----)[^\n]*\n)+-----END PGP SIGNATURE-----\r?\n?$/;
+const SIGNATURE = /^-----BEGIN PGP SIGNATURE-----\n(?:(?!-----)[^\n]*\n)+-----END PGP SIGNATURE-----\r?\n?$/;
 const KEY = /^-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:(?!-----)[^\n]*\n)+-----END PGP PUBLIC KEY BLOCK-----\s*$/;
-/** Longest armored signature, and longest armored key (keys gather certifications). */
-const MAX_SIGNATURE = 64 * 1024;
-const MAX_KEY = 1024 * 1024;
 /** Milliseconds by which the clock that made a signature may be ahead of ours. */
 const CLOCK_SKEW = 10 * 60 * 1000;
 
@@ -59,7 +57,7 @@ function strictness({ config, enums }: Library) {
 
 /** True where the text is meant to be an OpenPGP signature. */
 export function isOpenPgpSignature(armored: string): boolean {
-  return armored.startsWith("-----BEGIN PGP ");
+  return armored.startsWith("-----BEGIN PGP SIGNATURE-----\n");
 }
 
 /** Reads an armored public key. Throws INPUT_INVALID where it is not exactly one. */
@@ -70,7 +68,7 @@ export async function readOpenPgpKey(armored: string): Promise<OpenPgpKey> {
       hint: "'gpg --armor --export-options export-minimal --export KEY' prints it",
       cause,
     });
-  if (text.length > MAX_KEY) throw invalid(`is longer than ${MAX_KEY} characters`);
+  if (text.length > LIMITS.openpgpKey) throw invalid(`is longer than ${LIMITS.openpgpKey} characters`);
   if (!KEY.test(text)) throw invalid("is not one armored block");
   const { readKeys } = await library();
   const keys = await readKeys({ armoredKeys: text }).catch((cause: unknown) => {
@@ -91,7 +89,7 @@ export async function verifyOpenPgp(
   keys: readonly OpenPgpKey[],
   now: number,
 ): Promise<OpenPgpVerdict> {
-  if (armored.length > MAX_SIGNATURE) return bad(`is longer than ${MAX_SIGNATURE} characters`);
+  if (armored.length > LIMITS.openpgpSignature) return bad(`is longer than ${LIMITS.openpgpSignature} characters`);
   if (!SIGNATURE.test(armored)) return bad("is not one armored block");
   const openpgp = await library();
   let signature: Signature;

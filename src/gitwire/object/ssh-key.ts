@@ -13,6 +13,7 @@
 
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 import { ed25519KeyFault, ed25519PublicKey } from "./ed25519.ts";
 import { SshReader, sshPositive, sshString } from "./ssh-wire.ts";
 
@@ -45,8 +46,6 @@ export interface SshKeyLine extends SshPublicKey {
 
 /** RSA keys below are too weak to be worth anything, above too slow to check (as OpenSSH). */
 const RSA_BITS = { least: 2048, most: 16_384 };
-/** Longest blob: an RSA key of the most bits is a little over 2 KiB. */
-const MAX_BLOB = 8192;
 
 interface Curve {
   readonly name: string;
@@ -79,7 +78,7 @@ const LINE = /^([a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t]+(.*))?$/;
 /** Reads the line of a `.pub` file. Throws INPUT_INVALID with what is wrong. */
 export function parseSshKeyLine(text: string): SshKeyLine {
   const line = text.trim();
-  const match = LINE.exec(line);
+  const match = line.length > 4 * LIMITS.sshKeyBytes ? null : LINE.exec(line);
   if (match === null) {
     const isPrivate = line.startsWith("-----BEGIN");
     throw new KvError("INPUT_INVALID", `${isPrivate ? "a private key" : "this"} is not an SSH public key`, {
@@ -110,7 +109,7 @@ export function decodeSshKey(blob: Buffer): SshPublicKey {
 
 function decode(blob: Buffer): SshPublicKey {
   const read = new SshReader(blob, "SSH public key");
-  if (blob.length > MAX_BLOB) throw read.wrong(`is longer than ${MAX_BLOB} bytes`);
+  if (blob.length > LIMITS.sshKeyBytes) throw read.wrong(`is longer than ${LIMITS.sshKeyBytes} bytes`);
   const type = read.text() as SshKeyType;
   const key = decodeByType(type, read);
   const application = isSk(type) ? read.text() : undefined;

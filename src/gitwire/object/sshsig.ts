@@ -16,6 +16,7 @@
 
 import { createHash, verify } from "node:crypto";
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 import { curveSize, decodeSshKey, type SshPublicKey } from "./ssh-key.ts";
 import { SshReader, sshPositive, sshString, uint32 } from "./ssh-wire.ts";
 
@@ -39,8 +40,6 @@ export interface Sshsig {
 const MAGIC = Buffer.from("SSHSIG", "latin1");
 const BEGIN = "-----BEGIN SSH SIGNATURE-----";
 const END = "-----END SSH SIGNATURE-----";
-/** Longest armor: that of an RSA key of 16,384 bits has about 6,000. */
-const MAX_ARMOR = 16_384;
 /** ssh-keygen's own width. */
 const LINE = 70;
 
@@ -53,7 +52,7 @@ export function isSshsig(armored: string): boolean {
 
 /** The blob in an armored signature. Throws BAD_SIGNATURE where there is anything besides it, or its base64 is not canonical. */
 export function dearmorSshsig(armored: string): Buffer {
-  if (armored.length > MAX_ARMOR) throw bad(`is longer than ${MAX_ARMOR} characters`);
+  if (armored.length > LIMITS.sshSignature) throw bad(`is longer than ${LIMITS.sshSignature} characters`);
   const lines = armored.replace(/\r?\n$/, "").split(/\r?\n/);
   if (lines[0] !== BEGIN || lines.at(-1) !== END || lines.length < 3)
     throw bad("is not between its BEGIN and END lines");

@@ -194,6 +194,14 @@ for (const format of [SHA1, SHA256]) {
   });
 }
 
+test("a signature of megabytes is refused at once", async () => {
+  const commit = `tree ${SHA1.emptyTree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\ngpgsig`;
+  for (const begin of ["-----BEGIN SSH SIGNATURE-----", "-----BEGIN PGP SIGNATURE-----"]) {
+    const data = Buffer.from(`${commit} ${begin}\n${" A\n".repeat(2_000_000)}\nx\n`);
+    expect(reason(await judge(SHA1, data))).toContain("is longer than");
+  }
+});
+
 test("what is no OpenPGP key, or more than one, is refused with a reason", async () => {
   const one = text("pgp-ed25519.asc");
   const wrong = ["", "x", one.replace("mDME", "mDMF"), one + text("pgp-rsa3072.asc"), one.replace(/\n/, "\n-----\n")];
