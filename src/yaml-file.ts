@@ -6,8 +6,10 @@
  */
 
 import * as v from "valibot";
-import { LineCounter, parseDocument } from "yaml";
+import { type Document, LineCounter, parseDocument, visit } from "yaml";
+import { optionsOf } from "./choice-schema.ts";
 import { KvError } from "./errors.ts";
+import { nearest } from "./nearest.ts";
 
 /** Largest file that is parsed, in bytes. */
 const MAX_BYTES = 1024 * 1024;
@@ -28,26 +30,76 @@ export type YamlResult<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly YamlProblem[] };
 
+/** A problem that the reader of a file found, which knows the place by its keys only. */
+export interface YamlFinding {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** A file as it was parsed. */
+export type OpenedYaml =
+  | { readonly kind: "broken"; readonly problems: readonly YamlProblem[] }
+  | {
+      readonly kind: "read";
+      /** What it says, by no schema. */
+      readonly raw: unknown;
+      /** Holds it to `schema`; `findings` are problems besides. */
+      judge<T>(schema: v.GenericSchema<unknown, T>, findings?: readonly YamlFinding[]): YamlResult<T>;
+    };
+
 /** Parses `text` and holds it to `schema`. An empty file is an empty map. */
 export function readYaml<T>(text: string, schema: v.GenericSchema<unknown, T>): YamlResult<T> {
-  if (text.length > MAX_BYTES) return failed([{ path: "", line: 1, message: `is larger than ${MAX_BYTES} bytes` }]);
+  const opened = openYaml(text);
+  return opened.kind === "broken" ? failed(opened.problems) : opened.judge(schema);
+}
+
+/** Parses `text`: YAML 1.2 without aliases, merge keys, tags of its own, or more than one document. */
+export function openYaml(text: string): OpenedYaml {
+  const fail = (line: number, message: string): OpenedYaml => ({
+    kind: "broken",
+    problems: [{ path: "", line, message }],
+  });
+  if (text.length > MAX_BYTES) return fail(1, `is larger than ${MAX_BYTES} bytes`);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
-  const broken = [...document.errors, ...document.warnings];
-  if (broken.length > 0) {
-    return failed(
-      broken.map((error) => ({ path: "", line: lines.linePos(error.pos[0]).line, message: error.message })),
-    );
-  }
-  let value: unknown;
+  let document: Document.Parsed;
+  let raw: unknown;
   try {
+    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, merge: false });
     // Aliases are refused: a few lines of them can stand for gigabytes.
-    value = document.toJS({ maxAliasCount: 0 }) ?? {};
-  } catch {
-    return failed([{ path: "", line: 1, message: "aliases (*name) are not taken" }]);
+    const [alias] = text.includes("*") ? aliasesOf(document) : [];
+    if (alias !== undefined) return fail(lines.linePos(alias).line, "aliases (*name) are not taken");
+    raw = document.toJS({ maxAliasCount: 0 }) ?? {};
+  } catch (error) {
+    return fail(1, error instanceof RangeError ? "nests too deeply" : "is no YAML that is taken here");
   }
-  const checked = v.safeParse(schema, value);
-  if (checked.success) return { ok: true, value: checked.output };
+  const problems = [...document.errors, ...document.warnings].map(
+    (error): YamlProblem => ({ path: "", line: lines.linePos(error.pos[0]).line, message: sentence(error) }),
+  );
+  // A key that is there twice leaves the rest of the file readable, so that the rest of the problems can be said too.
+  if (document.errors.some(({ code }) => code !== "DUPLICATE_KEY") || document.warnings.length > 0) {
+    return { kind: "broken", problems: problems.slice(0, MAX_PROBLEMS) };
+  }
+  return {
+    kind: "read",
+    raw,
+    judge: (schema, findings) => judge({ document, lines, raw, problems }, schema, findings),
+  };
+}
+
+interface Parsed {
+  readonly document: Document.Parsed;
+  readonly lines: LineCounter;
+  readonly raw: unknown;
+  readonly problems: readonly YamlProblem[];
+}
+
+function judge<T>(
+  { document, lines, raw, problems }: Parsed,
+  schema: v.GenericSchema<unknown, T>,
+  findings: readonly YamlFinding[] = [],
+): YamlResult<T> {
+  const checked = v.safeParse(schema, raw);
+  if (checked.success && findings.length === 0 && problems.length === 0) return { ok: true, value: checked.output };
   const lineOf = (keys: readonly unknown[]): number => {
     for (let depth = keys.length; depth > 0; depth--) {
       const offset = offsetOf(document.getIn(keys.slice(0, depth - 1), true) ?? document.contents, keys[depth - 1]);
@@ -55,7 +107,20 @@ export function readYaml<T>(text: string, schema: v.GenericSchema<unknown, T>): 
     }
     return 1;
   };
-  return failed(checked.issues.flatMap(leaves).map((issue) => problemOf(issue, lineOf)));
+  const issues = (checked.issues ?? []).flatMap(leaves).map((issue) => problemOf(issue, schema, lineOf));
+  const others = findings.map(({ path, message }) => ({ path: path.join("."), line: lineOf(path), message }));
+  return failed([...problems, ...issues, ...others].sort((a, b) => a.line - b.line));
+}
+
+function sentence({ code, message }: { code: string; message: string }): string {
+  return code === "DUPLICATE_KEY" ? "a key is there twice: keys of a map must be unique" : message;
+}
+
+/** Where aliases stand. */
+function aliasesOf(document: Document.Parsed): number[] {
+  const found: number[] = [];
+  visit(document, { Alias: (_, node) => void found.push(node.range?.[0] ?? 0) });
+  return found;
 }
 
 /** As {@link readYaml}; throws CONFIG with all problems, each as `file:line: path: what`. */
@@ -85,13 +150,52 @@ function leaves(issue: v.BaseIssue<unknown>): v.BaseIssue<unknown>[] {
   return within.length > 0 ? within.flatMap(leaves) : [issue];
 }
 
-function problemOf(issue: v.BaseIssue<unknown>, lineOf: (keys: readonly unknown[]) => number): YamlProblem {
+function problemOf(
+  issue: v.BaseIssue<unknown>,
+  schema: v.GenericSchema,
+  lineOf: (keys: readonly unknown[]) => number,
+): YamlProblem {
   const keys = (issue.path ?? []).map(({ key }) => key);
   const path = keys.join(".");
   const isUnknown = issue.type === "strict_object" && issue.expected === "never";
   const isMissing = issue.type === "strict_object" && !isUnknown && issue.received === "undefined";
-  const message = isUnknown ? "unknown key" : isMissing ? "is missing" : issue.message;
+  const message = isUnknown ? unknownKey(schema, keys) : isMissing ? "is missing" : issue.message;
   return { path, line: lineOf(keys), message };
+}
+
+function unknownKey(schema: v.GenericSchema, keys: readonly unknown[]): string {
+  const known = keysAt([schema], keys.slice(0, -1));
+  const meant = nearest(String(keys.at(-1)), known);
+  return meant === undefined ? "unknown key" : `unknown key; did you mean '${meant}'?`;
+}
+
+/** What the schemas of valibot are made of, as far as a walk needs it. */
+interface SchemaParts {
+  readonly entries?: Readonly<Record<string, v.GenericSchema>>;
+  readonly options?: readonly v.GenericSchema[];
+  readonly wrapped?: v.GenericSchema;
+  readonly item?: v.GenericSchema;
+  readonly value?: v.GenericSchema;
+}
+
+/** The keys a map may have that lies at `keys`. */
+function keysAt(schemas: readonly v.GenericSchema[], keys: readonly unknown[]): string[] {
+  const open = schemas.flatMap(bare);
+  const [key, ...rest] = keys;
+  if (keys.length === 0) return open.flatMap(({ entries }) => Object.keys(entries ?? {}));
+  const below = open.flatMap(({ entries, item, value }) => {
+    if (entries !== undefined) return Object.hasOwn(entries, String(key)) ? entries[String(key)]! : [];
+    return item ?? value ?? [];
+  });
+  return keysAt(below, rest);
+}
+
+/** A schema without what is around it. */
+function bare(schema: v.GenericSchema): readonly SchemaParts[] {
+  const parts = schema as SchemaParts;
+  if (parts.wrapped !== undefined) return bare(parts.wrapped);
+  const options = optionsOf(schema) ?? parts.options;
+  return options === undefined ? [parts] : options.flatMap(bare);
 }
 
 interface Pairs {

@@ -1,10 +1,10 @@
 /** From the arguments of the process to the command they name. */
 
 import { KvError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 import type { Command, Program } from "./command.ts";
 import { Args } from "./context.ts";
 import { checkChoice, FlagSet, type Parsed, parseFlags } from "./flags.ts";
-import { nearest } from "./nearest.ts";
 import type { ArgSpec } from "./spec.ts";
 
 /** What the arguments ask for. */

@@ -10,7 +10,7 @@
  */
 
 import { KvError } from "../errors.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../nearest.ts";
 import type { FlagSpec } from "./spec.ts";
 
 /** What was given for each flag: a switch, a value, or the values of a repeatable flag. */

@@ -3,28 +3,12 @@
  * the audit ask here; they differ in the time they name: of receipt, or the one the commit claims.
  */
 
-import { utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import { type Signer, verifyCommitSignature } from "../gitwire/object/commit-signature.ts";
 import type { ObjectFormat } from "../gitwire/object/oid.ts";
-import { type OpenPgpKey, readOpenPgpKey } from "../gitwire/object/openpgp.ts";
-import { parseSshKeyLine } from "../gitwire/object/ssh-key.ts";
 import type { ContentRules } from "./content-rules.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
-import type { NamespaceRules } from "./policy-schema.ts";
-
-/** A key that may write, and on what terms. */
-export interface Writer {
-  /** For people: the key's comment or user id, else its fingerprint. */
-  readonly name: string;
-  /** SSH: base64 of the key; OpenPGP: fingerprint of the primary key. */
-  readonly id: string;
-  readonly openpgp: OpenPgpKey | undefined;
-  /** Byte strings; undefined: all keys of the namespace. */
-  readonly prefixes: readonly string[] | undefined;
-  /** Milliseconds; undefined: for ever. */
-  readonly until: number | undefined;
-}
+import { isValidAt, type Writer, writersOf } from "./policy-keys.ts";
 
 /** What came of it. */
 export interface SignatureJudgement {
@@ -82,8 +66,8 @@ function judgeSigner(
   if (first === undefined) {
     return { signer, name, limit: undefined, problem: stranger(`the key ${signer.fingerprint}`, ns) };
   }
-  const valid = entries.filter(({ until }) => until === undefined || now < until);
-  if (valid.length === 0) return { signer, name, limit: undefined, problem: expired(first, entries) };
+  const valid = entries.filter((entry) => isValidAt(entry, now));
+  if (valid.length === 0) return { signer, name, limit: undefined, problem: outOfTime(first, entries, now) };
   const isUnlimited = valid.some(({ prefixes }) => prefixes === undefined);
   const limit = isUnlimited
     ? undefined
@@ -103,57 +87,16 @@ function stranger(who: string, ns: string): KvError {
   });
 }
 
-function expired({ name }: Writer, entries: readonly Writer[]): KvError {
+function outOfTime({ name }: Writer, entries: readonly Writer[], now: number): KvError {
+  const later = entries.flatMap(({ from }) => (from !== undefined && now < from ? from : []));
+  if (later.length > 0) {
+    const from = new Date(Math.min(...later)).toISOString();
+    return new KvError("SIGNER_NOT_ALLOWED", `${name} can write from ${from} on`, {
+      hint: "let an admin give this writer an earlier 'from'",
+    });
+  }
   const until = new Date(Math.max(...entries.map((entry) => entry.until!))).toISOString();
   return new KvError("SIGNER_NOT_ALLOWED", `${name} could write until ${until}`, {
     hint: "let an admin give this writer a later 'until'",
   });
-}
-
-const WRITERS = new WeakMap<Policy, Map<string, Promise<readonly Writer[]>>>();
-
-/** The writers of a namespace. Keys are read once for each policy. */
-export function writersOf(policy: Policy, ns: string): Promise<readonly Writer[]> {
-  let known = WRITERS.get(policy);
-  if (known === undefined) {
-    known = new Map();
-    WRITERS.set(policy, known);
-  }
-  let writers = known.get(ns);
-  if (writers === undefined) {
-    const named = policy.file.namespaces;
-    const rules = named !== undefined && Object.hasOwn(named, ns) ? named[ns] : named?.["*"];
-    writers = Promise.all((rules?.writers ?? []).map(readWriter)).then((all) => all.flatMap((one) => one ?? []));
-    known.set(ns, writers);
-  }
-  return writers;
-}
-
-type WriterEntry = NonNullable<NamespaceRules["writers"]>[number];
-
-/** A key that cannot be read is nobody's: 'policy check' says so, and it keeps no other writer out. */
-async function readWriter(entry: WriterEntry): Promise<Writer | undefined> {
-  try {
-    return await readKey(entry);
-  } catch (error) {
-    if (error instanceof KvError && error.code === "INPUT_INVALID") return undefined;
-    throw error;
-  }
-}
-
-async function readKey(entry: WriterEntry): Promise<Writer> {
-  const terms =
-    typeof entry === "string"
-      ? { prefixes: undefined, until: undefined }
-      : {
-          prefixes: entry.prefixes?.map(utf8ToByteString),
-          until: entry.until === undefined ? undefined : new Date(entry.until).getTime(),
-        };
-  if (typeof entry !== "string" && "pgp" in entry) {
-    const key = await readOpenPgpKey(entry.pgp);
-    return { name: key.userIds[0] ?? key.fingerprint, id: key.fingerprint, openpgp: key, ...terms };
-  }
-  const key = parseSshKeyLine(typeof entry === "string" ? entry : entry.key);
-  const id = key.blob.toString("base64");
-  return { name: key.comment === "" ? `the key ${id.slice(0, 24)}...` : key.comment, id, openpgp: undefined, ...terms };
 }

@@ -4,11 +4,11 @@
  */
 
 import { KvError, toKvError } from "../errors.ts";
-import { type Commit, parseCommit, parseIdent } from "../gitwire/object/commit.ts";
-import { type SignatureVerdict, signatureHeader, verifyCommitSignature } from "../gitwire/object/commit-signature.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { type Policy, policyAt } from "./policy.ts";
+import { linkProblem, parsePolicyCommit } from "./policy-link.ts";
 
 /** Something that is wrong with a link. */
 export interface PolicyProblem {
@@ -58,8 +58,8 @@ export class PolicyHistory {
     let before: Policy | undefined;
     for (const oid of links) {
       const object = objects.read(oid);
-      const now = object?.kind === "commit" ? attempt(oid, () => claimedTime(objects, object.data)) : undefined;
-      const error = now === undefined ? undefined : await adminProblem(objects, oid, before, now);
+      const time = object?.kind === "commit" ? attempt(oid, () => claimedTime(objects, object.data)) : undefined;
+      const error = time === undefined ? undefined : await linkProblem(objects, oid, before, time);
       if (error !== undefined) problems.push({ oid, error });
       before = attempt(oid, () => history.policy(oid)) ?? before;
     }
@@ -87,51 +87,6 @@ export class PolicyHistory {
     this.#policies.set(oid, policy);
     return policy;
   }
-}
-
-/** Reads a policy commit: exactly the headers of the format. Throws POLICY_UNTRUSTED, NOT_LINEAR, BAD_OBJECT. */
-export function parsePolicyCommit(objects: ObjectSource, oid: Oid): Commit {
-  const { format } = objects;
-  const commit = parseCommit(format, readAs(objects, oid, "commit"));
-  if (commit.parents.length > 1) throw new KvError("NOT_LINEAR", `policy commit ${oid} has more than one parent`);
-  const names = commit.headers.map(({ name }) => name);
-  const expected = ["tree", ...commit.parents.map(() => "parent"), "author", "committer"];
-  if (names.at(-1) === signatureHeader(format)) names.pop();
-  if (names.join(" ") !== expected.join(" "))
-    throw new KvError("POLICY_UNTRUSTED", `policy commit ${oid} has the headers '${names.join(" ")}'`);
-  return commit;
-}
-
-/**
- * What is wrong with who signed the link `oid`, by the policy before it and at the time `now` (milliseconds). The root (`before`
- * undefined) may be anybody's, and so may what follows a policy without admins.
- */
-export async function adminProblem(
-  objects: ObjectSource,
-  oid: Oid,
-  before: Policy | undefined,
-  now: number,
-): Promise<KvError | undefined> {
-  const admins = before?.admins ?? [];
-  if (admins.length === 0) return undefined;
-  const verdict = await verifyCommitSignature(objects.format, readAs(objects, oid, "commit"), { now });
-  if (verdict.kind === "good" && verdict.signer.kind === "ssh") {
-    const { blob, fingerprint } = verdict.signer;
-    if (admins.some((line) => line.split(" ")[1] === blob)) return undefined;
-    return new KvError(
-      "POLICY_UNTRUSTED",
-      `policy commit ${oid} is signed by ${fingerprint}, no admin of the policy before it`,
-    );
-  }
-  return new KvError(
-    "POLICY_UNTRUSTED",
-    `policy commit ${oid} is not signed by an admin of the policy before it (${say(verdict)})`,
-  );
-}
-
-function say(verdict: SignatureVerdict): string {
-  if (verdict.kind === "bad") return verdict.reason;
-  return verdict.kind === "good" ? "signed with OpenPGP" : verdict.kind;
 }
 
 /** When a commit says it was made, in milliseconds. */

@@ -37,22 +37,41 @@ export interface NamespacePolicy {
   /** Byte strings; undefined: keys may begin as they like. */
   readonly allowedPrefixes: readonly string[] | undefined;
   readonly forbidLfs: boolean;
+  /** How values over `maxValueInline` are cut; undefined: as the format has it by default. */
+  readonly chunking: Chunking | undefined;
+  /** Seconds after which a key expires that is set without a time of its own; undefined: never. */
+  readonly ttlDefault: number | undefined;
+  /** Readers treat expired keys as not there. */
+  readonly enforceReadside: boolean;
 }
+
+/** Bytes; what is left out has the default of the format. */
+export type Chunking =
+  | {
+      readonly mode: "fastcdc";
+      readonly min?: number | undefined;
+      readonly avg?: number | undefined;
+      readonly max?: number | undefined;
+    }
+  | { readonly mode: "fixed"; readonly size: number };
 
 /** A policy that was read and found valid. */
 export interface Policy {
   readonly file: PolicyFile;
   readonly pushUrl: string | undefined;
   readonly readUrl: string | undefined;
-  /** SSH public keys of those who may change the policy. */
-  readonly admins: readonly string[];
+  /** Whether a write waits for the mirror where nobody says otherwise. */
+  readonly mirrorAckByDefault: boolean;
   readonly publishBranch: boolean;
 }
 
 /** Most keys of one transaction where the policy does not say. */
 export const DEFAULT_MAX_KEYS = 100_000;
 
-/** Reads a policy file. Throws CONFIG with every problem, each with its path and line. */
+/**
+ * Reads a policy file as one is read that is in force: by the schema alone. What else a new one must be is checked before it comes
+ * into force (policy-check.ts). Throws CONFIG with every problem, each with its path and line.
+ */
 export function parsePolicy(text: string, name: string = POLICY_PATH): Policy {
   const file = requireYaml(text, policySchema, name);
   const { stargate, mirror } = file;
@@ -60,15 +79,21 @@ export function parsePolicy(text: string, name: string = POLICY_PATH): Policy {
     file,
     pushUrl: stargate?.push_url,
     readUrl: stargate?.read_url ?? stargate?.push_url,
-    admins: stargate?.admins ?? [],
+    mirrorAckByDefault: stargate?.require_mirror_ack_by_default ?? false,
     publishBranch: mirror?.publish_branch ?? false,
   };
 }
 
+/** What the file says of `ns`, and under which name: its own, or `*`. */
+export function namespaceRules(policy: Policy | undefined, ns: string): { name: string; rules: NamespaceRules } {
+  const named = policy?.file.namespaces;
+  const name = named !== undefined && Object.hasOwn(named, ns) ? ns : "*";
+  return { name, rules: named?.[name] ?? {} };
+}
+
 /** What holds in `ns`; `policy` undefined (no policy in force) gives the defaults. */
 export function namespacePolicy(policy: Policy | undefined, ns: string): NamespacePolicy {
-  const named = policy?.file.namespaces;
-  const rules: NamespaceRules = (named !== undefined && Object.hasOwn(named, ns) ? named[ns] : named?.["*"]) ?? {};
+  const { rules } = namespaceRules(policy, ns);
   return {
     requireSignedCommits: rules.require_signed_commits ?? false,
     verify: parseVerify(rules.verify ?? "replay"),
@@ -77,6 +102,9 @@ export function namespacePolicy(policy: Policy | undefined, ns: string): Namespa
     maxKeysPerTxn: rules.max_keys_per_txn ?? DEFAULT_MAX_KEYS,
     allowedPrefixes: rules.allowed_prefixes?.map(utf8ToByteString),
     forbidLfs: rules.forbidden?.some(({ lfs }) => lfs) ?? false,
+    chunking: rules.chunking,
+    ttlDefault: rules.retention?.ttl_default,
+    enforceReadside: rules.retention?.enforce_readside ?? false,
   };
 }
 

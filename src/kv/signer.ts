@@ -23,11 +23,14 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
   return commitSigner(workspace, async () => {
     const role = `a writer of '${workspace.ns}'`;
     if (policy === undefined) return { role, sshBlobs: undefined };
-    const [{ policyAt }, { writersOf }] = await Promise.all([import("./policy.ts"), import("./judge-signature.ts")]);
+    const [{ policyAt }, { isValidAt, writersOf }] = await Promise.all([
+      import("./policy.ts"),
+      import("./policy-keys.ts"),
+    ]);
     const writers = await writersOf(policyAt(workspace.repo.objects, policy), workspace.ns);
     if (writers.length === 0) return { role, sshBlobs: undefined };
     const now = workspace.around.clock.now();
-    const valid = writers.filter(({ openpgp, until }) => openpgp === undefined && (until === undefined || now < until));
+    const valid = writers.filter((writer) => writer.openpgp === undefined && isValidAt(writer, now));
     return { role, sshBlobs: new Set(valid.map(({ id }) => id)) };
   });
 }

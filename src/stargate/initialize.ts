@@ -14,10 +14,12 @@ import { commitLinks, encodeCommit } from "../gitwire/object/commit.ts";
 import { fileAt } from "../gitwire/object/file-at.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { parseSshKeyLine } from "../gitwire/object/ssh-key.ts";
 import { encodeTree, findEntry, MODE, parseTree, sortEntries } from "../gitwire/object/tree.ts";
 import { initRepository, openRepository, type Repository } from "../gitwire/repo.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { POLICY_FILE, parsePolicy } from "../kv/policy.ts";
+import { namespacePolicy, POLICY_FILE } from "../kv/policy.ts";
+import { requireSoundPolicy } from "../kv/policy-check.ts";
 import { newUlid } from "../kv/ulid.ts";
 import { Gate } from "./gate.ts";
 import { installHooks } from "./hooks.ts";
@@ -115,7 +117,7 @@ async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, 
   await withMirror(({ worker }) => worker.syncOnce());
   return {
     policy,
-    signaturesRequired: signaturesRequired(gate, options.ns),
+    signaturesRequired: namespacePolicy(gate.policy()?.policy, options.ns).requireSignedCommits,
     mirror: link?.remote.url,
     mirrorError,
   };
@@ -135,12 +137,12 @@ async function ensurePolicyFile(gate: Gate, options: InitOptions, hasMirror: boo
   const tip = head.oid;
   const found = tip === undefined ? undefined : fileAt(repo.objects, tip, settings.policyPath);
   if (found !== undefined) {
-    parsePolicy(found.toString("utf8"), settings.policyPath);
+    await requireSoundPolicy(found.toString("utf8"), settings.policyPath);
     return "found";
   }
   if (head.kind !== "branch") throw new KvError("UNSUPPORTED", "HEAD of the repository is not on a branch");
   const text = stargatePolicy(options);
-  parsePolicy(text, settings.policyPath);
+  await requireSoundPolicy(text, settings.policyPath);
   const root = tip === undefined ? undefined : commitLinks(repo.format, readAs(repo.objects, tip, "commit")).tree;
   const blob = repo.objects.writeLoose("blob", Buffer.from(text));
   const tree = withFile(repo, root, settings.policyPath.split("/"), blob);
@@ -215,11 +217,6 @@ function withFile(repo: Repository, root: Oid | undefined, path: readonly string
   return objects.writeLoose("tree", encodeTree(format, sortEntries([...others, entry])));
 }
 
-function signaturesRequired(gate: Gate, ns: string): boolean {
-  const named = gate.policy()?.policy.file.namespaces;
-  return (named?.[ns] ?? named?.["*"])?.require_signed_commits ?? false;
-}
-
 /** The admin's public key in `file`. Throws INPUT_INVALID, IO. */
 export function readAdminKey(file: string): string {
   const text = readFileIfThere(file)?.toString("utf8").trim();
@@ -230,8 +227,10 @@ export function readAdminKey(file: string): string {
     });
   }
   const [line] = text.split("\n");
-  if (line === undefined || !/^(?:ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+/.test(line)) {
-    throw new KvError("INPUT_INVALID", `'${file}' holds no SSH public key`);
+  try {
+    parseSshKeyLine(line ?? "");
+  } catch (cause) {
+    throw new KvError("INPUT_INVALID", `'${file}' holds no SSH public key: ${toKvError(cause).message}`, { cause });
   }
-  return line.trim();
+  return line!.trim();
 }

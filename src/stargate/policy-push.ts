@@ -9,8 +9,9 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import type { Push } from "../gitwire/protocol/receive-pack-host.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { type Policy, policyAt } from "../kv/policy.ts";
-import { adminProblem, parsePolicyCommit } from "../kv/policy-history.ts";
+import { POLICY_FILE, type Policy, policyText } from "../kv/policy.ts";
+import { requireSoundPolicy } from "../kv/policy-check.ts";
+import { linkProblem, parsePolicyCommit } from "../kv/policy-link.ts";
 import { accept } from "./accept.ts";
 import type { Gate } from "./gate.ts";
 import type { Identity } from "./tokens.ts";
@@ -39,32 +40,36 @@ export async function judgePolicy(
     if (command.newOid === tip) return "in force";
     throw new KvError("CAS_CONFLICT", `${POLICY_REF} is ${tip === undefined ? "absent" : `at ${tip}`}`);
   }
-  await checkLinks(push.objects, tip, command.newOid, gate);
+  const links = linksBetween(push.objects, tip, command.newOid);
+  const { objects } = push;
+  const now = gate.clock.now();
+  let before = gate.policy()?.policy;
+  for (const oid of links) {
+    // Judged by the policy before it, and received now: what a link says of admins counts from the next one on.
+    const problem = await linkProblem(objects, oid, before, now);
+    if (problem !== undefined) throw problem;
+    before = await soundPolicy(objects, oid);
+  }
   return "good";
 }
 
-/** Walks from the new tip back to the old one, and judges each link by the policy before it, as of now. */
-async function checkLinks(objects: ObjectSource, tip: Oid | undefined, newTip: Oid, gate: Gate): Promise<void> {
+/** The new links, the oldest first. */
+function linksBetween(objects: ObjectSource, tip: Oid | undefined, newTip: Oid): readonly Oid[] {
   const links: Oid[] = [];
-  for (let at: Oid | undefined = newTip; at !== tip; at = parsePolicyCommit(objects, at).parents[0]) {
+  for (let at: Oid | undefined = newTip; at !== tip; ) {
     if (at === undefined)
       throw new KvError("NOT_FAST_FORWARD", `the new ${POLICY_REF} does not follow the current one`);
     if (links.length >= MOST_LINKS)
       throw new KvError("LIMIT_EXCEEDED", `a push adds at most ${MOST_LINKS} policy commits`);
-    links.push(at);
+    links.unshift(at);
+    [at] = parsePolicyCommit(objects, at).parents;
   }
-  let before = gate.policy()?.policy;
-  for (const oid of links.reverse()) {
-    const policy = readPolicy(objects, oid);
-    const problem = await adminProblem(objects, oid, before, gate.clock.now());
-    if (problem !== undefined) throw problem;
-    before = policy;
-  }
+  return links;
 }
 
-function readPolicy(objects: ObjectSource, oid: Oid): Policy {
+async function soundPolicy(objects: ObjectSource, oid: Oid): Promise<Policy> {
   try {
-    return policyAt(objects, oid);
+    return await requireSoundPolicy(policyText(objects, oid), POLICY_FILE);
   } catch (thrown) {
     const cause = toKvError(thrown);
     if (cause.code !== "CONFIG") throw cause;

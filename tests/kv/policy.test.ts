@@ -53,7 +53,7 @@ describe("policy", () => {
     expect(policy.pushUrl).toBe("ssh://git@stargate.local/org/kv.git");
     expect(policy.readUrl).toBe("https://stargate.local/org/kv.git");
     expect(policy.publishBranch).toBe(true);
-    expect(policy.admins).toEqual(["ssh-ed25519 AAAAC3Nz alice"]);
+    expect(policy.mirrorAckByDefault).toBe(false);
     expect(namespacePolicy(policy, "main")).toEqual({
       requireSignedCommits: true,
       verify: { kind: "sample", keys: 32 },
@@ -62,8 +62,10 @@ describe("policy", () => {
       maxKeysPerTxn: 500,
       allowedPrefixes: ["cfg:", "user:"],
       forbidLfs: true,
+      chunking: { mode: "fastcdc", min: 65_536, avg: 262_144, max: 1_048_576 },
+      ttlDefault: 365 * 86_400,
+      enforceReadside: true,
     });
-    expect(policy.file.namespaces?.main?.retention?.ttl_default).toBe(365 * 86_400);
   });
 
   test("a namespace that is not named has what '*' says, and without that the defaults", () => {
@@ -76,6 +78,9 @@ describe("policy", () => {
       maxKeysPerTxn: 100_000,
       allowedPrefixes: undefined,
       forbidLfs: false,
+      chunking: undefined,
+      ttlDefault: undefined,
+      enforceReadside: false,
     } as const;
     expect(namespacePolicy(parsePolicy("version: 1\n"), "main")).toEqual(plain);
     expect(namespacePolicy(undefined, "main")).toEqual(plain);
@@ -101,8 +106,10 @@ namespaces:
 `;
     const found = problems(text);
     expect(found).toContain("1: version: must be 1");
-    expect(found).toContain("3: stargate.push_ur: unknown key");
-    expect(found).toContain("4: stargate.admins.0: must be an SSH public key");
+    expect(found).toContain("3: stargate.push_ur: unknown key; did you mean 'push_url'?");
+    expect(found).toContain(
+      "4: stargate.admins.0: must be an SSH public key: its type, its base64 and a comment, as in the .pub file",
+    );
     expect(found).toContain("6: namespaces.MAIN: is no namespace name (nor '*')");
     expect(found).toContain("8: namespaces.main.verify: must be replay, sample:N or attested");
     expect(found).toContain("9: namespaces.main.max_value_inline: must be a size like 64KiB, 1MiB or 10MB");
@@ -118,7 +125,7 @@ namespaces:
     expect(problems("[1, 2]")).not.toEqual([]);
     expect(problems("version: 1\nversion: 1\n")[0]).toMatch(/^2: .*unique/);
     expect(problems("a: [\n")).not.toEqual([]);
-    expect(problems("version: 1\nx: &a [1]\ny: *a\n")).toEqual(["1: aliases (*name) are not taken"]);
+    expect(problems("version: 1\nx: &a [1]\ny: *a\n")).toEqual(["3: aliases (*name) are not taken"]);
     expect(problems(`version: 1\n# ${"x".repeat(1_100_000)}\n`)[0]).toContain("larger than");
   });
 

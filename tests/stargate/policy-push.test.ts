@@ -7,6 +7,14 @@ import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { withLedger } from "../support/forged.ts";
 import { fsck, git } from "../support/git.ts";
 import { policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { TestKey } from "../support/test-key.ts";
+
+/** A policy with admins and, for "main", writers that must sign. */
+function policyOf(admins: readonly TestKey[], writers: readonly TestKey[] = []): string {
+  const list = (keys: readonly TestKey[]): string => JSON.stringify(keys.map(({ line }) => line));
+  const main = `{ require_signed_commits: true, writers: ${list(writers)} }`;
+  return `version: 1\nstargate: { admins: ${list(admins)} }\nnamespaces: { main: ${main} }\n`;
+}
 
 let stargate: TestStargate;
 let client: TestClient;
@@ -63,8 +71,7 @@ describe("the policy ref", () => {
   test("one that requires signatures shuts the door to what is not signed, or signed by nobody", async () => {
     const other = await TestStargate.start();
     const admin = new TestClient(other.dir, other.loginUrl(other.token("admin")));
-    const strict =
-      "version: 1\nstargate: { admins: [ssh-ed25519 AAAA a] }\nnamespaces: { main: { require_signed_commits: true } }\n";
+    const strict = policyOf([new TestKey("a")]);
     expect(verdict(await admin.push(policyPush(admin, strict)))).toBe("ok");
     expect(verdict(await admin.push(admin.plan({ a: "1" })))).toBe("UNSIGNED");
     const signed = admin.plan({ a: "1" });
@@ -75,5 +82,83 @@ describe("the policy ref", () => {
     expect(verdict(await admin.push(policyPush(admin, "version: 1\n")))).toBe("POLICY_UNTRUSTED");
     await admin.set({ a: "1" }, "elsewhere");
     await other.stop();
+  });
+});
+
+describe("admins", () => {
+  const [alice, bob, carol] = [new TestKey("alice"), new TestKey("bob"), new TestKey("carol")];
+  let gateway: TestStargate;
+  let admin: TestClient;
+
+  beforeAll(async () => {
+    gateway = await TestStargate.start();
+    admin = new TestClient(gateway.dir, gateway.loginUrl(gateway.token("admin")));
+    // The first one with admins may be anybody's: it is the root of trust.
+    expect(verdict(await admin.push(policyPush(admin, policyOf([alice], [bob]))))).toBe("ok");
+  });
+  afterAll(() => gateway.stop());
+
+  const push = async (text: string, key?: TestKey, parents?: string[]): Promise<string> => {
+    const sign = (commit: string): string => (key === undefined ? commit : key.signCommit(commit));
+    return verdict(await admin.push(policyPush(admin, text, parents, sign)));
+  };
+  const tip = (): string => git(gateway.dir, "rev-parse", POLICY_REF);
+
+  test("nobody else changes the policy: unsigned, a writer, a stranger who lists himself", async () => {
+    const before = tip();
+    expect(await push(policyOf([bob]))).toBe("POLICY_UNTRUSTED");
+    expect(await push(policyOf([bob]), bob)).toBe("POLICY_UNTRUSTED");
+    expect(await push(policyOf([alice, carol]), carol)).toBe("POLICY_UNTRUSTED");
+    expect(admin.said).toContain("git kv policy apply");
+    expect(tip()).toBe(before);
+  });
+
+  test("a signature must be of this commit, and alone", async () => {
+    const other = (commit: string): string => alice.signCommit(commit).replace("\n\npolicy", "\n\nanother");
+    expect(verdict(await admin.push(policyPush(admin, policyOf([alice]), undefined, other)))).toBe("POLICY_UNTRUSTED");
+    const doubled = (commit: string): string => alice.signCommit(alice.signCommit(commit), "gpgsig-sha256");
+    expect(verdict(await admin.push(policyPush(admin, policyOf([alice]), undefined, doubled)))).toBe(
+      "POLICY_UNTRUSTED",
+    );
+  });
+
+  test("a policy that would not work is refused with every problem, whoever signs it", async () => {
+    const broken = policyOf([alice]).replace("namespaces:", "nmespaces:");
+    expect(await push(broken, alice)).toBe("POLICY_UNTRUSTED");
+    expect(admin.said).toContain("did you mean 'namespaces'?");
+    expect(await push(policyOf([]), alice)).toBe("POLICY_UNTRUSTED");
+    expect(admin.said).toContain("needs stargate.admins");
+  });
+
+  test("an admin hands over in one push of two links, each judged by the one before it", async () => {
+    const first = policyPush(admin, policyOf([bob], [bob]), undefined, (commit) => alice.signCommit(commit));
+    const chain = (key: TestKey) =>
+      policyPush(admin, policyOf([carol], [bob]), [first.ledger], (commit) => key.signCommit(commit), first.pack);
+    // Alice is no admin any more after her own link.
+    expect(verdict(await admin.push(chain(alice)))).toBe("POLICY_UNTRUSTED");
+    const again = policyPush(admin, policyOf([bob], [bob]), undefined, (commit) => alice.signCommit(commit));
+    const good = policyPush(admin, policyOf([carol], [bob]), [again.ledger], (c) => bob.signCommit(c), again.pack);
+    expect(verdict(await admin.push(good))).toBe("ok");
+    expect(await push(policyOf([alice]), alice)).toBe("POLICY_UNTRUSTED");
+    expect(await push(policyOf([carol], [bob, alice]), carol)).toBe("ok");
+  });
+
+  test("an admin's time counts when the push is received", async () => {
+    const terms = (more: string): string => policyOf([carol]).replace(JSON.stringify(carol.line), more);
+    const line = JSON.stringify(alice.line);
+    const next = terms(`{ key: ${line}, until: 2020-01-01 }, ${JSON.stringify(carol.line)}`);
+    expect(await push(next, carol)).toBe("ok");
+    expect(await push(policyOf([alice]), alice)).toBe("POLICY_UNTRUSTED");
+    expect(admin.said).toContain("no admin at this time");
+    expect(await push(terms(`{ key: ${line}, from: 2020-01-01 }`), carol)).toBe("ok");
+    expect(await push(policyOf([alice], [bob]), alice)).toBe("ok");
+  });
+
+  test("a writer who is taken out writes no more, and what he wrote stays", async () => {
+    const old = bob.signed(admin, admin.plan({ old: "1" }));
+    expect(verdict(await admin.push(old))).toBe("ok");
+    expect(await push(policyOf([alice], []), alice)).toBe("ok");
+    expect(verdict(await admin.push(bob.signed(admin, admin.plan({ next: "1" }))))).toBe("SIGNER_NOT_ALLOWED");
+    expect(git(gateway.dir, "rev-parse", "refs/kv/main")).toBe(old.ledger);
   });
 });

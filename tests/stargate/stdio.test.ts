@@ -8,6 +8,7 @@ import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TestKey } from "../support/test-key.ts";
 
 interface Outcome {
   readonly status: number;
@@ -270,13 +271,16 @@ describe("init", () => {
   test("with an admin's key the policy asks for signatures, and says what that means now", async () => {
     const dir = tempDir("init");
     const key = path.join(dir, "key.pub");
-    fs.writeFileSync(key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ alice@example.com\n");
+    fs.writeFileSync(key, `${new TestKey("alice@example.com").line}\n`);
     const run = await stargateCommand(["init", "--repo", path.join(dir, "kv.git"), "--admin-key", key]);
     expect(run.status).toBe(0);
     expect(run.stderr).toContain("the policy requires signed transactions");
     const policy = git(path.join(dir, "kv.git"), "show", "refs/kv-policy/current:policy.yaml");
     expect(policy).toContain("require_signed_commits: true");
     expect(policy.match(/alice@example.com/g)).toHaveLength(2);
+    fs.writeFileSync(key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ cut short\n");
+    const cut = await stargateCommand(["init", "--repo", path.join(dir, "kv2.git"), "--admin-key", key]);
+    expect(cut.stderr).toContain("holds no SSH public key");
     fs.writeFileSync(key, "-----BEGIN OPENSSH PRIVATE KEY-----\n");
     const wrong = await stargateCommand(["init", "--repo", path.join(dir, "kv2.git"), "--admin-key", key]);
     expect(wrong.stderr).toContain("private key");

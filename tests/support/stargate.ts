@@ -227,22 +227,25 @@ export function verdict(result: PushResult): string {
   return [...codes].join(" | ");
 }
 
-/** A push of the next policy, on the one in force unless other parents are given. */
-export function policyPush(client: TestClient, text: string, parents?: readonly Oid[]): Omit<Planned, "txn"> {
+/** A push of the next policy, on the one in force unless other parents are given; `sign` changes the commit's text. */
+export function policyPush(
+  client: TestClient,
+  text: string,
+  parents?: readonly Oid[],
+  sign: (commit: string) => string = (commit) => commit,
+  pack = new PackBuilder(client.repo.format),
+): Omit<Planned, "txn"> {
   const { format, refs } = client.repo;
   const old = refs.resolve(POLICY_REF);
-  const pack = new PackBuilder(format);
   const blob = pack.write("blob", Buffer.from(text));
   const tree = pack.write("tree", encodeTree(format, [{ mode: MODE.file, name: "policy.yaml", oid: blob }]));
-  const newOid = pack.write(
-    "commit",
-    encodeCommit({
-      tree,
-      parents: parents ?? (old === undefined ? [] : [old]),
-      author: WHO,
-      committer: WHO,
-      message: "policy\n",
-    }),
-  );
+  const commit = encodeCommit({
+    tree,
+    parents: parents ?? (old === undefined ? [] : [old]),
+    author: WHO,
+    committer: WHO,
+    message: "policy\n",
+  });
+  const newOid = pack.write("commit", Buffer.from(sign(commit.toString())));
   return { commands: [{ ref: POLICY_REF, oldOid: old ?? format.zeroOid, newOid }], pack, ledger: newOid };
 }

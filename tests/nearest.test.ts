@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { editDistance, nearest } from "../../src/cli/nearest.ts";
-import { random } from "../support/random.ts";
+import { editDistance, nearest } from "../src/nearest.ts";
+import { random } from "./support/random.ts";
 
 describe("edit distance", () => {
   test("counts insertions, deletions, replacements and swaps", () => {
