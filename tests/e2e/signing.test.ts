@@ -94,7 +94,7 @@ test(
     const gpg = newGpg("Zoe <zoe@example.org>");
     const policy = (url: string): string => {
       const writers = JSON.stringify([{ pgp: gpg.armored }]);
-      return `version: 1\nstargate: { push_url: "${url}" }\nnamespaces: { main: { require_signed_commits: true, writers: ${writers} } }\n`;
+      return `version: 1\nstargate: { push_url: "${url}", admins: ${writers} }\nnamespaces: { main: { require_signed_commits: true, writers: ${writers} } }\n`;
     };
     const scene = await Scene.start("sha1", { policy });
     const dir = scene.clone("app");
