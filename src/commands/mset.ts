@@ -38,7 +38,7 @@ export async function run(context: Context): Promise<void> {
   await showOutcome(context, workspace, outcome);
 }
 
-interface BatchInput {
+export interface BatchInput {
   readonly read: ByteReader;
   /** Bytes, or a guess. */
   readonly size: number;
@@ -46,7 +46,8 @@ interface BatchInput {
 
 const CHUNK = 256 * 1024;
 
-function openBatch({ stdin, cwd }: Context, name: string): BatchInput {
+/** The batch in the file `name`, or on standard input for `-`. Throws INPUT_INVALID. */
+export function openBatch({ stdin, cwd }: Context, name: string): BatchInput {
   if (name === "-") return { read: () => stdin.read(), size: CHUNK };
   const file = readable(path.resolve(cwd, name), name);
   const descriptor = fs.openSync(file, "r");

@@ -45,7 +45,7 @@ export function checkKey({ allowedPrefixes, signer }: ContentRules, key: Key): v
 
 /** May the key hold this inline value? Throws VALUE_TOO_LARGE, LFS_FORBIDDEN. */
 export function checkValue(rules: ContentRules, key: Key, value: Buffer): void {
-  checkSize(key, value.length, rules.maxTotal, "max_value_total");
+  checkTotal(rules, key, value.length);
   checkSize(key, value.length, rules.maxInline, "max_value_inline");
   if (rules.forbidLfs === true && isLfsPointer(value)) {
     throw new KvError("LFS_FORBIDDEN", `the value of ${quote(key)} is a Git LFS pointer, which the policy forbids`, {
@@ -53,6 +53,19 @@ export function checkValue(rules: ContentRules, key: Key, value: Buffer): void {
       data: { key: keyText(key) },
     });
   }
+}
+
+/** May the key hold a value of `size` bytes, however it is stored? Throws VALUE_TOO_LARGE. */
+export function checkTotal(rules: ContentRules, key: Key, size: number): void {
+  checkSize(key, size, rules.maxTotal, "max_value_total");
+}
+
+/** May a transaction change so many keys? Throws TXN_TOO_LARGE. */
+export function checkKeyCount(keys: number, most: number): void {
+  if (keys <= most) return;
+  throw new KvError("TXN_TOO_LARGE", `the transaction changes ${keys} keys, at most ${most} are allowed`, {
+    hint: "split it into several transactions, or let an admin raise max_keys_per_txn",
+  });
 }
 
 function checkSize(key: Key, size: number, most: number | undefined, rule: string): void {

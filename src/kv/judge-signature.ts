@@ -50,7 +50,8 @@ export async function judgeSignature(
   }
 }
 
-function judgeSigner(
+/** Whether the policy lets the maker of a good signature write. */
+export function judgeSigner(
   signer: Signer,
   writers: readonly Writer[],
   isRequired: boolean,
@@ -75,7 +76,8 @@ function judgeSigner(
   return { signer, name, limit, problem: undefined };
 }
 
-function unsigned(ns: string): KvError {
+/** The answer to a transaction without a signature where one is required. */
+export function unsigned(ns: string): KvError {
   return new KvError("UNSIGNED", `the policy requires signed transactions in '${ns}', this one is not signed`, {
     hint: "set user.signingKey (and gpg.format ssh) to a key that the policy lists as a writer",
   });

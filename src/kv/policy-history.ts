@@ -7,6 +7,7 @@ import { KvError, toKvError } from "../errors.ts";
 import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { LIMITS } from "../limits.ts";
 import { type Policy, policyAt } from "./policy.ts";
 import { linkProblem, parsePolicyCommit } from "./policy-link.ts";
 
@@ -15,9 +16,6 @@ export interface PolicyProblem {
   readonly oid: Oid;
   readonly error: KvError;
 }
-
-/** Links an audit follows. */
-const MOST_LINKS = 100_000;
 
 export class PolicyHistory {
   /** The root first. */
@@ -47,8 +45,8 @@ export class PolicyHistory {
       }
     };
     for (let at: Oid | undefined = tip; at !== undefined; ) {
-      if (links.length >= MOST_LINKS)
-        throw new KvError("LIMIT_EXCEEDED", `the policy has more than ${MOST_LINKS} commits`);
+      if (links.length >= LIMITS.policyLinks)
+        throw new KvError("LIMIT_EXCEEDED", `the policy has more than ${LIMITS.policyLinks} commits`);
       const oid: Oid = at;
       links.push(oid);
       at = attempt(oid, () => parsePolicyCommit(objects, oid))?.parents[0];

@@ -51,8 +51,8 @@ const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
 const STALE =
   /fetch first|non-fast-forward|stale info|incorrect old value|already exists|failed to (?:lock|update ref)/;
 
-/** Throws what the server's report means; all refs of a transaction share one answer. */
-function throwRefusal({ unpack, refs }: PushResult, url: string): void {
+/** Throws what the server's report means; all refs of a push share one answer. */
+export function throwRefusal({ unpack, refs }: PushResult, url: string): void {
   if (unpack !== "ok")
     throw (
       coded(unpack) ??

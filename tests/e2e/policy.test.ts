@@ -1,0 +1,108 @@
+/** `git kv policy` with the compiled programs: from `init --admin-key` to a writer who is taken out. */
+
+import { expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { executable, type Run, runProgram } from "../support/executable.ts";
+import { git, tryGit } from "../support/git.ts";
+import { ENV, kvOk, Scene, stargateOk } from "../support/scene.ts";
+import { allowedSigners, newKey, type TestKey } from "../support/signing.ts";
+import { tempDir } from "../support/temp.ts";
+
+const SLOW = 60_000;
+
+/** Runs git-kv as somebody who signs with `key`. */
+function as(key: TestKey, dir: string, ...args: string[]): Run {
+  const more = { "gpg.format": "ssh", "user.signingKey": key.file };
+  const config = Object.entries(more).flatMap(([name, value], at) => [
+    [`GIT_CONFIG_KEY_${at}`, name],
+    [`GIT_CONFIG_VALUE_${at}`, value],
+  ]);
+  const env = { ...ENV, SSH_AUTH_SOCK: "", GIT_CONFIG_COUNT: "2", ...Object.fromEntries(config) };
+  return runProgram(executable("git-kv"), args, { cwd: dir, env });
+}
+
+test(
+  "an admin's policy takes force for all, and only an admin's",
+  async () => {
+    const [admin, bot] = [newKey(), newKey("ecdsa-256")];
+    const scene = await Scene.start("sha1", { adminKey: `${admin.file}.pub` });
+    const token = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "root", "--scope", "admin");
+    const dir = scene.clone("app");
+    git(dir, "config", `http.${scene.serving.url}/.extraHeader`, `Authorization: Bearer ${token}`);
+    const file = path.join(dir, ".kv/policy.yaml");
+    const first = JSON.parse(kvOk(dir, "policy", "show", "--json"));
+    expect(first).toMatchObject({ drift: "same", commits: 1, policy: { version: 1 } });
+    expect(kvOk(dir, "policy", "show")).toBe(fs.readFileSync(file, "utf8").trimEnd());
+    expect(as(bot, dir, "set", "cfg:a", "1").status).toBe(3);
+
+    // The bot may write below cfg: from now on.
+    const text = fs.readFileSync(file, "utf8");
+    const entry = JSON.stringify({ key: bot.line, prefixes: ["cfg:"] });
+    fs.writeFileSync(
+      file,
+      text.replace(/ +writers:\n/, (line) => `${line}      - ${entry}\n`),
+    );
+    expect(kvOk(dir, "policy", "check")).toBe("");
+    fs.writeFileSync(path.join(dir, "batch"), '{"op":"set","key":"cfg:a","value":"1"}\n{"op":"del","key":"user:b"}\n');
+    const tried = as(bot, dir, "policy", "check", "--as", `${bot.file}.pub`, "--file", "batch");
+    expect(tried.status).toBe(3);
+    expect(tried.stdout).toMatch(
+      /^allow\tset\tcfg:a\tnamespaces.main.writers\[0\] \(.*\), prefix "cfg:"\nrefuse\tdel\tuser:b\t.*\tPREFIX_NOT_ALLOWED: /,
+    );
+    const refused = as(bot, dir, "policy", "apply");
+    expect(refused.status).toBe(3);
+    expect(refused.stderr).toContain("no admin of the policy before it");
+    const applied = as(admin, dir, "policy", "apply");
+    expect(applied.status).toBe(0);
+    expect(applied.stdout).toMatch(/^[0-9a-f]{40}\n$/);
+    const verified = ["-c", `gpg.ssh.allowedSignersFile=${allowedSigners([admin])}`, "verify-commit"];
+    expect(tryGit(dir, [...verified, applied.stdout.trim()]).status).toBe(0);
+    expect(as(admin, dir, "policy", "apply").stderr).toContain("in force already");
+    expect(kvOk(dir, "stargate", "status")).toContain("differs from the file on the default branch");
+
+    expect(as(bot, dir, "set", "cfg:a", "1").status).toBe(0);
+    const outside = as(bot, dir, "set", "user:b", "1");
+    expect(outside.status).toBe(3);
+    expect(outside.stderr).toContain("may not write");
+
+    // It is mirrored, and another clone reads it without asking anybody.
+    kvOk(dir, "wait", "--oid", git(dir, "rev-parse", "refs/kv/main"), "--visible-on=mirror");
+    const other = scene.clone("other");
+    expect(git(scene.github, "rev-parse", "refs/kv-policy/current")).toBe(applied.stdout.trim());
+    expect(await scene.serving.stop()).toBe(0);
+    expect(JSON.parse(kvOk(other, "policy", "show", "--json"))).toMatchObject({
+      oid: applied.stdout.trim(),
+      root: first.oid,
+      commits: 2,
+      drift: "differs",
+    });
+    expect(kvOk(other, "verify")).toContain("no findings");
+  },
+  SLOW,
+);
+
+test(
+  "without a Stargate it takes force here, and mistakes are named with their lines",
+  () => {
+    const dir = tempDir("local");
+    const [admin, other] = [newKey(), newKey()];
+    kvOk(dir, "init");
+    fs.writeFileSync(path.join(dir, "bad.yaml"), "version: 1\nnamespaces:\n  main: { verfy: replay, writers: [x] }\n");
+    const bad = as(admin, dir, "policy", "check", "bad.yaml");
+    expect(bad.status).toBe(4);
+    expect(bad.stdout).toContain("bad.yaml:3: namespaces.main.verfy: unknown key; did you mean 'verify'?\n");
+    expect(bad.stdout).toContain("bad.yaml:3: namespaces.main.writers.0: must be an SSH public key");
+    expect(as(admin, dir, "policy", "apply", "bad.yaml").status).not.toBe(0);
+    const text = (prefix: string): string =>
+      `version: 1\nstargate: { admins: [${JSON.stringify(admin.line)}] }\nnamespaces: { main: { allowed_prefixes: ["${prefix}"] } }\n`;
+    fs.writeFileSync(path.join(dir, "one.yaml"), text("a"));
+    fs.writeFileSync(path.join(dir, "two.yaml"), text("b"));
+    expect(as(admin, dir, "policy", "apply", "one.yaml").status).toBe(0);
+    expect(as(other, dir, "policy", "apply", "two.yaml").status).toBe(3);
+    expect(as(admin, dir, "policy", "apply", "two.yaml", "-m", "Use b").status).toBe(0);
+    expect(git(dir, "log", "--format=%s", "refs/kv-policy/current")).toBe("Use b\nApply a new policy");
+    expect(JSON.parse(kvOk(dir, "policy", "schema")).title).toBe("git-kv policy");
+  },
+  SLOW,
+);
