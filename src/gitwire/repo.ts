@@ -36,7 +36,8 @@ export class Repository {
   /** Bytes of objects kept in memory; a server that reads the same trees again and again sets more than the default first. */
   objectCacheBytes: number | undefined;
   readonly #alternates: readonly string[];
-  readonly #env: Env;
+  /** The environment it was opened in. */
+  readonly env: Env;
   #config: GitConfig | undefined;
   #objects: ObjectStore | undefined;
   #refs: RefStore | undefined;
@@ -49,12 +50,12 @@ export class Repository {
     this.bare = layout.bare;
     this.format = layout.format;
     this.#alternates = layout.alternates;
-    this.#env = env;
+    this.env = env;
   }
 
   /** All config that applies here. Throws CONFIG. */
   get config(): GitConfig {
-    this.#config ??= GitConfig.load({ gitDir: this.gitDir, commonDir: this.commonDir, env: this.#env });
+    this.#config ??= GitConfig.load({ gitDir: this.gitDir, commonDir: this.commonDir, env: this.env });
     return this.#config;
   }
 
@@ -110,7 +111,7 @@ export class Repository {
       },
       // The time of the move, whatever date the commit is given.
       identity: () =>
-        formatIdent(identFor("committer", this.config, { ...this.#env, GIT_COMMITTER_DATE: undefined }, systemClock)),
+        formatIdent(identFor("committer", this.config, { ...this.env, GIT_COMMITTER_DATE: undefined }, systemClock)),
     };
   }
 }

@@ -8,6 +8,7 @@ import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
 import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/receive-pack-host.ts";
+import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
@@ -51,6 +52,7 @@ export function judgingHost(gate: Gate, who: Identity, ordinary: OrdinaryHost): 
 }
 
 class PushHost implements ReceivePackHost {
+  readonly settings = STRICT_SETTINGS;
   readonly #gate: Gate;
   readonly #who: Identity;
   readonly #ordinary: OrdinaryHost;

@@ -1,6 +1,6 @@
 /** The other ways in: sshd's forced command, the two services on standard input and output, init and the small commands. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { fsck, git, tryGit } from "../support/git.ts";
@@ -9,6 +9,9 @@ import { type Sshd, startSshd } from "../support/sshd.ts";
 import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { TestKey } from "../support/test-key.ts";
+
+// Many processes of git, ssh and bun, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 interface Outcome {
   readonly status: number;

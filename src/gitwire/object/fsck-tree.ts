@@ -3,65 +3,88 @@
  * brings some eight trees of 256 entries, and nothing is made of an entry that is in order.
  */
 
+import { type DotFile, dotFileOf, isGitDirectoryName } from "./dot-names.ts";
+import type { FsckRules } from "./fsck-rules.ts";
 import type { ObjectFormat } from "./oid.ts";
 import { MODE } from "./tree.ts";
 
 const MODES: ReadonlySet<number> = new Set(Object.values(MODE));
-const [SPACE, DOT, SLASH, ZERO, BACKSLASH] = [0x20, 0x2e, 0x2f, 0x30, 0x5c];
+const [SPACE, SLASH, ZERO, BACKSLASH] = [0x20, 0x2f, 0x30, 0x5c];
+/** Nothing git takes for one of its own files begins with another ASCII byte than these. */
+const SUSPECT = new Set(Buffer.from(".gGmM~"));
 
-/** Git's name of the first fault of a tree and what it means, or undefined where there is none. */
-export function treeFault(format: ObjectFormat, data: Buffer): string | undefined {
-  const walk = new TreeWalk(data);
+/** Told of entries whose blobs git reads settings from: the raw id begins at `data[at]`. */
+export type DotFileFound = (file: DotFile, data: Buffer, at: number) => void;
+
+/** Git's name of the first fault of a tree that counts and what it means, or undefined where there is none. */
+export function treeFault(
+  format: ObjectFormat,
+  data: Buffer,
+  rules: FsckRules,
+  found: DotFileFound = () => {},
+): string | undefined {
+  const walk = new TreeWalk(data, rules);
   for (let at = 0; at < data.length; ) {
     const space = data.indexOf(SPACE, at);
     const nul = space < 0 ? -1 : data.indexOf(0, space);
     if (nul < 0 || nul + format.rawSize >= data.length) return "badTree: an entry is cut short";
-    const fault = modeFault(data, at, space) ?? nameFault(data, space + 1, nul);
+    const mode = modeOf(data, at, space);
+    if (mode === undefined) return "badTree: a mode is not octal";
+    const fault = modeFault(data, at, mode, rules) ?? nameFault(data, space + 1, nul, mode, rules, found);
     if (fault !== undefined) return fault;
-    if (isNull(data, nul + 1, nul + 1 + format.rawSize)) return "nullSha1: an entry points at the null id";
-    // Of the modes only a tree's has five digits.
-    const order = walk.add(space + 1, nul, space - at === 5);
+    if (isNull(data, nul + 1, nul + 1 + format.rawSize)) {
+      const missing = rules.fault("nullSha1", "an entry points at the null id");
+      if (missing !== undefined) return missing;
+    }
+    const order = walk.add(space + 1, nul, mode === MODE.tree);
     if (order !== undefined) return order;
     at = nul + 1 + format.rawSize;
   }
   return undefined;
 }
 
-function modeFault(data: Buffer, start: number, space: number): string | undefined {
-  if (data[start] === ZERO) return "zeroPaddedFilemode: a mode with leading zeros";
+function modeOf(data: Buffer, start: number, space: number): number | undefined {
+  if (start === space) return undefined;
   let mode = 0;
   for (let at = start; at < space; at++) {
     const digit = data[at]! - ZERO;
-    if (!(digit >= 0 && digit <= 7) || at - start >= 6) return "badTree: a mode is not octal";
+    if (!(digit >= 0 && digit <= 7) || at - start >= 8) return undefined;
     mode = mode * 8 + digit;
   }
-  return MODES.has(mode) ? undefined : "badFilemode: a mode that git does not write";
+  return mode;
 }
 
-function nameFault(data: Buffer, start: number, end: number): string | undefined {
-  if (start === end) return "emptyName: an entry has no name";
+function modeFault(data: Buffer, start: number, mode: number, rules: FsckRules): string | undefined {
+  const padded = data[start] === ZERO ? rules.fault("zeroPaddedFilemode", "a mode with leading zeros") : undefined;
+  if (padded !== undefined || MODES.has(mode)) return padded;
+  return rules.fault("badFilemode", "a mode that git does not write");
+}
+
+function nameFault(
+  data: Buffer,
+  start: number,
+  end: number,
+  mode: number,
+  rules: FsckRules,
+  found: DotFileFound,
+): string | undefined {
+  if (start === end) return rules.fault("emptyName", "an entry has no name");
   let plain = true;
   for (let at = start; at < end; at++) {
     const byte = data[at]!;
-    if (byte === SLASH) return "fullPathname: a name with a slash";
+    if (byte === SLASH) return rules.fault("fullPathname", "a name with a slash");
     if (byte === BACKSLASH || byte >= 0x80) plain = false;
   }
-  // Nothing git takes for `.git` begins with another ASCII byte than these (`.`, `g`, `G`).
-  const first = data[start]!;
-  if (plain && first !== DOT && first !== 0x67 && first !== 0x47) return undefined;
+  if (plain && !SUSPECT.has(data[start]!)) return undefined;
   const name = data.utf8Slice(start, end);
-  if (name === ".") return "hasDot: an entry called '.'";
-  if (name === "..") return "hasDotdot: an entry called '..'";
-  return isGitDirectoryName(name) ? "hasDotgit: a name that some file systems take for '.git'" : undefined;
-}
-
-/** Characters HFS+ leaves out when it compares names (git: utf8.c, next_hfs_char). */
-const HFS_IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
-
-/** True for what some file system takes for `.git` (git: is_hfs_dotgit, is_ntfs_dotgit). */
-export function isGitDirectoryName(name: string): boolean {
-  if (name.replace(HFS_IGNORED, "").toLowerCase() === ".git") return true;
-  return name.split("\\").some((part) => /^(?:\.git|git~1)[ .]*(?::.*)?$/is.test(part));
+  if (name === ".") return rules.fault("hasDot", "an entry called '.'");
+  if (name === "..") return rules.fault("hasDotdot", "an entry called '..'");
+  if (isGitDirectoryName(name)) return rules.fault("hasDotgit", "a name that some file systems take for '.git'");
+  const file = dotFileOf(name);
+  if (file === undefined) return undefined;
+  if (mode === MODE.symlink) return rules.fault(`${file}Symlink`, `.${file} is a symbolic link`);
+  found(file, data, end + 1);
+  return undefined;
 }
 
 function isNull(data: Buffer, start: number, end: number): boolean {
@@ -78,24 +101,28 @@ interface Name {
 /** Holds the order of the names, and that none is there twice, once as a file and once as a folder included. */
 class TreeWalk {
   readonly #data: Buffer;
+  readonly #unsorted: string | undefined;
+  readonly #duplicate: string | undefined;
   #previous: Name | undefined;
   /** Files whose name begins all names since: a folder of the same name may be yet to come. */
   readonly #files: Name[] = [];
 
-  constructor(data: Buffer) {
+  constructor(data: Buffer, rules: FsckRules) {
     this.#data = data;
+    this.#unsorted = rules.fault("treeNotSorted", "the entries are not in order");
+    this.#duplicate = rules.fault("duplicateEntries", "a name is there twice");
   }
 
   add(start: number, end: number, isTree: boolean): string | undefined {
     const name = { start, end, isTree };
     const order = this.#previous === undefined ? -1 : this.#compare(this.#previous, name);
     this.#previous = name;
-    if (order > 0) return "treeNotSorted: the entries are not in order";
-    if (order === 0) return DUPLICATE;
+    if (order > 0) return this.#unsorted;
+    if (order === 0) return this.#duplicate;
     for (let last = this.#files.at(-1); last !== undefined; last = this.#files.at(-1)) {
       const size = last.end - last.start;
       if (this.#commonPrefix(last, name) === size) {
-        if (size === end - start) return DUPLICATE;
+        if (size === end - start) return this.#duplicate;
         break;
       }
       this.#files.pop();
@@ -122,5 +149,3 @@ class TreeWalk {
     return same;
   }
 }
-
-const DUPLICATE = "duplicateEntries: a name is there twice";

@@ -47,6 +47,8 @@ export interface IndexedPack extends PackPaths {
   readonly objectCount: number;
   /** Bytes of the stored pack. */
   readonly byteLength: number;
+  /** Where the received entries end in it, and added bases begin. */
+  readonly receivedEnd: number;
   /** Bytes that followed the pack and were already read. */
   readonly rest: Buffer;
 }
@@ -65,14 +67,16 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     const list = new EntryList(options.format, heldBytes / KEPT_SHARE);
     let checksum = await scanPack(input, list, limits);
     if (list.count === 0) return undefined;
-    let end = input.position - options.format.rawSize;
+    const receivedEnd = input.position - options.format.rawSize;
+    let end = receivedEnd;
     const received = list.count;
     if (list.deltaCount > 0) end = await resolveDeltas(temp.fd, list, end, limits, options);
     if (list.count > received) checksum = await inSlices(rehashPack(temp.fd, list.format, list.count, end));
     writeAll(temp.fd, checksum, end);
     const paths = await inSlices(install(temp, list, checksum, options));
     const byteLength = end + options.format.rawSize;
-    return { ...paths, checksum: checksum.toString("hex"), objectCount: list.count, byteLength, rest: input.rest() };
+    const objectCount = list.count;
+    return { ...paths, checksum: checksum.toString("hex"), objectCount, byteLength, receivedEnd, rest: input.rest() };
   } finally {
     temp.discard();
   }

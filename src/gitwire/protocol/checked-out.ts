@@ -2,19 +2,24 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { isMissing } from "../disk.ts";
+import { isMissing, readFileIfThere } from "../disk.ts";
 import { readLooseRef } from "../refs/loose-refs.ts";
 import type { Repository } from "../repo.ts";
 
-/** Names of the branches checked out in the repository's own worktree and in linked ones. */
-export function checkedOutBranches(repo: Repository): Set<string> {
+/** The branches checked out in the repository's own worktree and in linked ones, and the folder of each worktree. */
+export function checkedOutBranches(repo: Repository): Map<string, string> {
   const linked = path.join(repo.commonDir, "worktrees");
-  const heads = listDir(linked).map((name) => path.join(linked, name, "HEAD"));
-  if (repo.config.getBool("core.bare") !== true) heads.push(path.join(repo.commonDir, "HEAD"));
-  const branches = new Set<string>();
-  for (const file of heads) {
-    const head = readLooseRef(file, "HEAD", repo.format);
-    if (head?.kind === "symbolic") branches.add(head.target);
+  const worktrees = listDir(linked).map((name) => {
+    const admin = path.join(linked, name);
+    return { admin, files: path.dirname(readFileIfThere(path.join(admin, "gitdir"))?.toString().trim() ?? admin) };
+  });
+  if (repo.config.getBool("core.bare") !== true) {
+    worktrees.push({ admin: repo.commonDir, files: repo.worktree ?? path.dirname(repo.commonDir) });
+  }
+  const branches = new Map<string, string>();
+  for (const { admin, files } of worktrees) {
+    const head = readLooseRef(path.join(admin, "HEAD"), "HEAD", repo.format);
+    if (head?.kind === "symbolic") branches.set(head.target, files);
   }
   return branches;
 }

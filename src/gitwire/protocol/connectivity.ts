@@ -11,6 +11,8 @@ import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { commitLinks } from "../object/commit.ts";
 import { objectFault } from "../object/fsck.ts";
+import { dotFileFault } from "../object/fsck-dot-files.ts";
+import type { FsckRules } from "../object/fsck-rules.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
@@ -28,14 +30,18 @@ export interface ConnectivityView {
   /** Kind of the object where the repository had it before, undefined where it had not. */
   oldKind(oid: Oid): ObjectKind | undefined;
   /**
-   * Whether each new object is held to git's own rules (object/fsck.ts). A push is; a fetch is not, as with git: histories of
-   * long ago have faults that nobody can take out any more.
+   * Git's own rules that each new object is held to (object/fsck.ts); undefined for none. A push is checked; a fetch is not, as
+   * with git: histories of long ago have faults that nobody can take out any more.
    */
-  readonly fsck: boolean;
+  readonly fsck: FsckRules | undefined;
   /** True for a commit at which the history ends, so that its parents need not be here. */
   isEnd?(commit: Oid): boolean;
   /** Trees and blobs may be missing: the repository is a partial clone, and they are to be had where the rest came from. */
   readonly isPartial?: boolean;
+  /** Commits whose parents the sender says it lacks: what is missing there is no gap, and lands in `cuts`. */
+  readonly shallow?: ReadonlySet<Oid>;
+  /** Filled with those of `shallow` at which the history ends here. */
+  readonly cuts?: Set<Oid>;
 }
 
 /** Why a tip is not connected. */
@@ -78,6 +84,8 @@ class ConnectivityWalk {
   /** For a new tree, the tree of the commit before in the same place, by number in `seen`. */
   readonly #before = new Map<number, Oid>();
   #conflict: Disconnection | undefined;
+  /** Blobs that git reads settings from, by what a new tree calls them. */
+  readonly #dotFiles = { gitmodules: new Set<Oid>(), gitattributes: new Set<Oid>() };
 
   constructor(view: ConnectivityView) {
     this.#view = view;
@@ -93,7 +101,7 @@ class ConnectivityWalk {
   /** Looks at one object: what is wrong, "done" where there is none left, or undefined to go on. */
   step(): Disconnection | "done" | undefined {
     const index = this.#pending.pop();
-    if (index === undefined) return "done";
+    if (index === undefined) return this.#checkDotFiles();
     const oid = this.#seen.oid(index);
     const expected = KINDS[this.#kinds[index]!];
     const newKind = this.#view.newKind(oid);
@@ -106,14 +114,34 @@ class ConnectivityWalk {
     if (newKind === undefined || newKind === "blob") return undefined;
     const object = this.#view.objects.read(oid);
     if (object === undefined) return { oid, expected, found: undefined };
-    if (this.#view.fsck) this.#check(oid, object);
+    this.#check(oid, object);
     this.#follow(index, oid, object);
     return this.#conflict;
   }
 
   #check(oid: Oid, { kind, data }: GitObject): void {
-    const fault = objectFault(this.#view.objects.format, kind, data);
+    const { fsck } = this.#view;
+    if (fsck === undefined || fsck.skips(oid)) return;
+    const { format } = this.#view.objects;
+    const fault = objectFault(format, kind, data, fsck, (file, tree, at) => {
+      if (file === "gitmodules" || file === "gitattributes") {
+        this.#dotFiles[file].add(tree.hexSlice(at, at + format.rawSize));
+      }
+    });
     if (fault !== undefined) throw new KvError("BAD_OBJECT", `malformed ${kind} ${oid}: ${fault}`);
+  }
+
+  /** Last, because a blob has a meaning only by the trees that name it. */
+  #checkDotFiles(): "done" {
+    const { fsck, objects } = this.#view;
+    for (const file of ["gitmodules", "gitattributes"] as const) {
+      for (const oid of this.#dotFiles[file]) {
+        if (fsck === undefined || fsck.skips(oid)) continue;
+        const fault = dotFileFault(file, objects.read(oid), fsck);
+        if (fault !== undefined) throw new KvError("BAD_OBJECT", `bad .${file} ${oid}: ${fault}`);
+      }
+    }
+    return "done";
   }
 
   #follow(index: number, oid: Oid, object: GitObject): void {
@@ -121,7 +149,7 @@ class ConnectivityWalk {
     if (object.kind === "commit") {
       const { tree, parents } = commitLinks(format, object.data);
       const followed = this.#view.isEnd?.(oid) === true ? [] : parents;
-      for (const parent of followed) this.#linkOid("commit", parent);
+      for (const parent of followed) if (!this.#isCut(oid, parent)) this.#linkOid("commit", parent);
       this.#linkOid("tree", tree, this.#treeOf(followed[0]));
     } else if (object.kind === "tree") {
       this.#followTree(index, object.data);
@@ -129,6 +157,16 @@ class ConnectivityWalk {
       const target = tagTarget(format, object.data);
       this.#linkOid(target.kind, target.oid);
     }
+  }
+
+  /** Whether the history ends before `parent` because the sender has no more of it, and neither have we. */
+  #isCut(oid: Oid, parent: Oid): boolean {
+    const { shallow, cuts } = this.#view;
+    if (shallow === undefined || shallow.size === 0) return false;
+    if (!shallow.has(oid) || this.#view.newKind(parent) !== undefined) return false;
+    if (this.#view.oldKind(parent) !== undefined) return false;
+    cuts?.add(oid);
+    return true;
   }
 
   #followTree(index: number, data: Buffer): void {

@@ -209,7 +209,7 @@ async function checkConnected(
         return offset < 0 ? undefined : pack?.kind(offset);
       },
       oldKind: (oid: Oid) => objects.kind(oid),
-      fsck: false,
+      fsck: undefined,
       isEnd: (oid: Oid) => ends.has(oid),
       isPartial,
     };

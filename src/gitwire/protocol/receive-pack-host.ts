@@ -7,6 +7,7 @@ import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
 import type { Quarantine } from "../store/quarantine.ts";
 import type { PushCommand } from "./receive-commands.ts";
+import type { ReceiveSettings } from "./receive-settings.ts";
 import type { RefResult } from "./report-status.ts";
 
 /** What is known of a push before its pack is read. */
@@ -18,16 +19,18 @@ export interface PushIntent {
   readonly pushOptions: readonly string[];
   /** What the client calls itself, if it says so. Untrusted text. */
   readonly agent: string | undefined;
-  /** Sends text (whole lines, "\n" at their ends) to the person who pushes; lost where the client takes none. */
-  progress(text: string): void;
+  /** Sends text (whole lines, "\n" at their ends; bytes as they are) to the person who pushes; lost where the client takes none. */
+  progress(text: string | Uint8Array): void;
 }
 
 /** A push whose objects have arrived, are intact and connected. */
 export interface Push extends PushIntent {
-  /** Where the new objects are until {@link Quarantine.migrate}; undefined where no object came. */
+  /** Where the new objects are until {@link Quarantine.migrate}; undefined where no pack came (one without objects may). */
   readonly quarantine: Quarantine | undefined;
   /** The new objects and the repository's. */
   readonly objects: ObjectSource;
+  /** Commits that some of these refs need to be cut off at, because the client has no more; by ref. */
+  readonly shallow?: ReadonlyMap<string, readonly Oid[]>;
 }
 
 /** A ref as it is advertised. */
@@ -37,6 +40,8 @@ export interface AdvertisedRef {
 }
 
 export interface ReceivePackHost {
+  /** What is particular to this repository. */
+  readonly settings: ReceiveSettings;
   /** What is advertised, one consistent snapshot in byte order; hidden refs left out. */
   refs(): Iterable<AdvertisedRef> | Promise<Iterable<AdvertisedRef>>;
   /**
@@ -50,4 +55,10 @@ export interface ReceivePackHost {
    * moved then. The session discards a quarantine that was not migrated.
    */
   apply(push: Push): Promise<readonly RefResult[]>;
+  /** Called when the client has its report, with the commands that were done. */
+  after?(push: PushIntent, done: readonly PushCommand[]): Promise<void>;
+  /** Tips of the repository's alternates: what need not be sent (`.have` lines). */
+  haves?(): Iterable<Oid>;
+  /** Commits that are here without their parents. */
+  shallow?(): readonly Oid[];
 }

@@ -13,15 +13,17 @@ import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
 import { Pack } from "../pack/pack-reader.ts";
 import { isValidRefName } from "../refs/ref-name.ts";
+import { refuseCollisions } from "../store/collision.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { Quarantine } from "../store/quarantine.ts";
 import type { ByteSink, ByteSource, Duplex } from "./byte-stream.ts";
-import { agentToken, type Capabilities, capabilities, capabilityValue } from "./capabilities.ts";
+import { agentToken, type Capabilities, type CapabilityEntry, capabilities, capabilityValue } from "./capabilities.ts";
 import { writeChunks } from "./chunk-writer.ts";
-import { unconnectedTips } from "./connectivity.ts";
+import { type ConnectivityView, unconnectedTips } from "./connectivity.ts";
 import { PktReader, pktLine } from "./pkt-line.ts";
 import { type PushCommand, type PushLimits, type PushRequest, readPushRequest, sendsPack } from "./receive-commands.ts";
-import type { Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
+import type { AdvertisedRef, Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
+import type { ReceiveSettings } from "./receive-settings.ts";
 import { encodeRefAdvertisement, encodeServiceLine } from "./ref-advertisement.ts";
 import { encodeReport, type RefResult } from "./report-status.ts";
 import { SidebandWriter, sidebandLimit } from "./sideband-writer.ts";
@@ -75,32 +77,37 @@ async function advertise(duplex: Duplex, options: ReceivePackOptions): Promise<v
   const chunks = encodeRefAdvertisement({
     version: options.version,
     format,
-    capabilities: ourCapabilities(format, options.agent),
-    refs: onlyRefs(refs),
+    capabilities: ourCapabilities(format, options.agent, options.host.settings),
+    refs: onlyRefs(refs, options.host.haves?.() ?? []),
+    shallow: options.host.shallow?.() ?? [],
   });
   await writeChunks(duplex.output, chunks);
 }
 
-/** A push never moves HEAD, so git does not advertise it here. */
-function* onlyRefs(refs: Iterable<{ name: string; oid: Oid }>): Generator<{ name: string; oid: Oid }> {
+/** The refs, then what alternates lend. A push never moves HEAD, so git does not advertise it here. */
+function* onlyRefs(refs: Iterable<AdvertisedRef>, haves: Iterable<Oid>): Generator<AdvertisedRef> {
+  const seen = new Set<Oid>();
   for (const { name, oid } of refs) {
-    if (name.startsWith("refs/")) yield { name, oid };
+    if (!name.startsWith("refs/")) continue;
+    seen.add(oid);
+    yield { name, oid };
   }
+  for (const oid of haves) if (!seen.has(oid)) yield { name: ".have", oid };
 }
 
-function ourCapabilities(format: ObjectFormat, agent: string): Capabilities {
-  return capabilities(
+function ourCapabilities(format: ObjectFormat, agent: string, settings: ReceiveSettings): Capabilities {
+  const entries: CapabilityEntry[] = [
     ["report-status"],
     ["report-status-v2"],
     ["delete-refs"],
     ["side-band-64k"],
     ["quiet"],
-    ["atomic"],
-    ["ofs-delta"],
-    ["push-options"],
-    ["object-format", format.name],
-    ["agent", agentToken(agent)],
-  );
+  ];
+  if (settings.advertiseAtomic) entries.push(["atomic"]);
+  entries.push(["ofs-delta"]);
+  if (settings.advertisePushOptions) entries.push(["push-options"]);
+  entries.push(["object-format", format.name], ["agent", agentToken(agent)]);
+  return capabilities(...entries);
 }
 
 /** What the session answers, and whether the pack is still to be read over. */
@@ -120,7 +127,9 @@ class ReceiveSession {
 
   constructor(options: ReceivePackOptions, request: PushRequest, output: ByteSink) {
     this.#options = options;
-    this.#limits = options.limits ?? LIMITS;
+    const limits = options.limits ?? LIMITS;
+    const { packBytes } = options.host.settings;
+    this.#limits = packBytes < limits.packBytes ? { ...limits, packBytes } : limits;
     this.#request = request;
     this.#reply = new SidebandWriter(output, sidebandLimit(request.capabilities));
   }
@@ -135,8 +144,21 @@ class ReceiveSession {
     }
     const v2 = this.#request.capabilities.has("report-status-v2");
     if (v2 || this.#request.capabilities.has("report-status")) await this.#reply.write(encodeReport(outcome, v2));
+    await this.#tellHost(outcome.refs);
     await this.#reply.end();
     if (outcome.drain) await drain(input, this.#limits.packBytes);
+  }
+
+  /** The report is out: what the host does now changes nothing of it, and cannot fail the push. */
+  async #tellHost(results: readonly RefResult[]): Promise<void> {
+    const { host } = this.#options;
+    const done = this.#request.commands.filter((_, i) => results[i]?.status === "ok");
+    if (host.after === undefined || done.length === 0) return;
+    try {
+      await host.after(this.#intent(), done);
+    } catch (error) {
+      this.#reply.progress(`error: ${toKvError(error).message}\n`);
+    }
   }
 
   async #push(input: ByteSource): Promise<Outcome> {
@@ -161,10 +183,11 @@ class ReceiveSession {
           bases: repo.objects,
           limits: this.#limits,
         });
+        if (pack !== undefined) await this.#refuseCollisions(pack);
       } catch (error) {
         return this.#unpackFailed(error);
       }
-      return { unpack: "ok", refs: await this.#apply(intent, pack && { pack, quarantine }), drain: false };
+      return { unpack: "ok", refs: await this.#apply(intent, quarantine, pack), drain: false };
     } finally {
       quarantine.discard();
     }
@@ -216,22 +239,34 @@ class ReceiveSession {
     return { unpack: `${failure.code}: ${failure.message}`, refs, drain: failure.code !== "NETWORK" };
   }
 
+  async #refuseCollisions({ packPath, receivedEnd }: IndexedPack): Promise<void> {
+    const { format, objects } = this.#options.repo;
+    const pack = new Pack(packPath, format);
+    try {
+      await refuseCollisions(pack, receivedEnd, objects);
+    } finally {
+      pack.close();
+    }
+  }
+
   /** Checks that the new tips are complete, then lets the host decide about the rest. */
   async #apply(
     intent: PushIntent,
-    arrived: { readonly pack: IndexedPack; readonly quarantine: Quarantine } | undefined,
+    quarantine: Quarantine | undefined,
+    arrived?: IndexedPack,
   ): Promise<readonly RefResult[]> {
     const { repo, host } = this.#options;
-    const objects = arrived === undefined ? repo.objects : arrived.quarantine.source(repo.objects);
-    const pack = arrived === undefined ? undefined : new Pack(arrived.pack.packPath, repo.format);
+    const objects = quarantine === undefined ? repo.objects : quarantine.source(repo.objects);
+    const pack = arrived === undefined ? undefined : new Pack(arrived.packPath, repo.format);
+    let shallow: ReadonlyMap<string, readonly Oid[]>;
     try {
-      await this.#refuseDisconnected(intent.commands, objects, pack);
+      shallow = await this.#refuseDisconnected(intent.commands, objects, pack);
     } finally {
       pack?.close();
     }
     const commands = this.#viable(intent.commands);
     if (commands.length === 0) return this.#results([]);
-    const push: Push = { ...intent, commands, objects, quarantine: arrived?.quarantine };
+    const push: Push = { ...intent, commands, objects, quarantine, shallow };
     try {
       return this.#results(await host.apply(push));
     } catch (error) {
@@ -243,25 +278,38 @@ class ReceiveSession {
     }
   }
 
+  /** Refuses what is not complete; returns where the history of a ref has to be cut off, by ref. */
   async #refuseDisconnected(
     commands: readonly PushCommand[],
     objects: Push["objects"],
     pack: Pack | undefined,
-  ): Promise<void> {
-    const { repo } = this.#options;
+  ): Promise<ReadonlyMap<string, readonly Oid[]>> {
+    const { repo, host } = this.#options;
     const newKind = (oid: Oid): ObjectKind | undefined => {
       const offset = pack?.find(oid) ?? -1;
       return offset < 0 ? undefined : pack?.kind(offset);
     };
     const tips = commands.filter(({ newOid }) => newOid !== repo.format.zeroOid);
+    const { fsck, shallowUpdate } = host.settings;
+    const view = {
+      objects,
+      newKind,
+      oldKind: (oid: Oid) => repo.objects.kind(oid),
+      fsck,
+      shallow: new Set(this.#request.shallow),
+      cuts: new Set<Oid>(),
+    };
     const reasons = await unconnectedTips(
-      { objects, newKind, oldKind: (oid) => repo.objects.kind(oid), fsck: true },
+      view,
       tips.map(({ newOid }) => newOid),
     );
+    const shallow = view.cuts.size === 0 ? new Map<string, Oid[]>() : await cutsOf(view, tips);
     for (const { ref, newOid } of tips) {
       if (reasons.has(newOid)) this.#refused.set(ref, "missing necessary objects");
+      else if (shallow.has(ref) && !shallowUpdate) this.#refused.set(ref, "shallow update not allowed");
     }
     for (const reason of reasons.values()) this.#reply.progress(`error: ${reason}\n`);
+    return shallow;
   }
 
   /** One result for every command, in the order of the commands. */
@@ -274,6 +322,17 @@ class ReceiveSession {
       return byRef.get(ref) ?? { ref, status: "ng", reason };
     });
   }
+}
+
+/** Where the history of each ref is cut off for want of more. */
+async function cutsOf(view: ConnectivityView, tips: readonly PushCommand[]): Promise<Map<string, Oid[]>> {
+  const byRef = new Map<string, Oid[]>();
+  for (const { ref, newOid } of tips) {
+    const cuts = new Set<Oid>();
+    await unconnectedTips({ ...view, cuts }, [newOid]);
+    if (cuts.size > 0) byRef.set(ref, [...cuts]);
+  }
+  return byRef;
 }
 
 /** Reads over what the client still sends, `most` bytes at the most, so that it gets to read our answer. */

@@ -48,9 +48,9 @@ export class SidebandWriter implements ByteSink {
   }
 
   /** Text for the person at the other end (band 2); dropped without sidebands, or where the other side does not read. */
-  progress(text: string): void {
+  progress(text: string | Uint8Array): void {
     if (this.#maxPacket === undefined) return;
-    const bytes = utf8(text);
+    const bytes = typeof text === "string" ? utf8(text) : text;
     const most = this.#maxPacket - 5;
     for (let at = 0; at < bytes.length; at += most) {
       this.#sink.post(sidebandPacket(2, bytes.subarray(at, at + most)));

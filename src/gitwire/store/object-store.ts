@@ -15,7 +15,7 @@ import type { FinishedPack } from "../pack/pack-builder.ts";
 import { type PackPaths, storeFinishedPack } from "../pack/pack-install.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
-import { hasLoose, looseStartingWith, readLoose, writeLoose } from "./loose.ts";
+import { hasLoose, looseStartingWith, readDirIfThere, readLoose, writeLoose } from "./loose.ts";
 import { PackDir } from "./pack-dir.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
@@ -115,6 +115,31 @@ export class ObjectStore implements ObjectSource {
     }
     lookups();
     return found;
+  }
+
+  /**
+   * Those of `oids` that are here, by what is known of the disk: a pack that came a moment ago may be passed over, so that
+   * many ids that are not here cost no look at the disk each.
+   */
+  knownAmong(oids: readonly Oid[]): Oid[] {
+    const fans = new Map(this.#all().map((folder) => [folder, new Set(readDirIfThere(folder.objectsDir))]));
+    let lookups = (): Oid[] => oids.filter((oid) => this.#isKnown(oid, fans));
+    for (const pack of this.packs()) {
+      const inner = lookups;
+      if (this.#isWorthSweeping(pack, oids.length)) lookups = () => pack.index.sweep(inner);
+    }
+    return lookups();
+  }
+
+  #isKnown(oid: Oid, fans: ReadonlyMap<Folder, ReadonlySet<string>>): boolean {
+    raw.write(oid, 0, "hex");
+    for (const [folder, names] of fans) {
+      for (const pack of folder.packs.packs()) {
+        if (this.#inPack(pack, folder, () => true) === true) return true;
+      }
+      if (names.has(oid.slice(0, 2)) && hasLoose(folder.objectsDir, oid)) return true;
+    }
+    return false;
   }
 
   /** The kind of an object, without its content where that can be avoided; undefined where it is not here. */

@@ -1,12 +1,18 @@
 /** The object rules, held against `git fsck --strict` of the real git. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import * as fs from "node:fs";
 import { objectFault } from "../../../src/gitwire/object/fsck.ts";
+import { dotFileFault } from "../../../src/gitwire/object/fsck-dot-files.ts";
+import { FsckRules } from "../../../src/gitwire/object/fsck-rules.ts";
 import { hashObject, type ObjectKind, SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../../src/gitwire/object/tree.ts";
 import { gitInput, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+
+// Processes of git, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 type Given = readonly [ObjectKind, Buffer];
 const BLOB = hashObject(SHA1, "blob", Buffer.from(""));
@@ -27,8 +33,14 @@ function gitFaults(given: readonly Given[]): Map<string, string> {
   gitInput(dir, "", "init", "-q", "--bare", ".");
   gitInput(dir, "", "hash-object", "-w", "--stdin");
   gitInput(dir, "", "hash-object", "-w", "-t", "tree", "--stdin");
-  for (const [kind, data] of given) {
-    gitInput(dir, data as Uint8Array, "hash-object", "-w", "--literally", "-t", kind, "--stdin");
+  for (const kind of ["blob", "tree", "commit", "tag"]) {
+    const files = given.flatMap(([each, data], i) => {
+      if (each !== kind) return [];
+      fs.writeFileSync(`${dir}/${i}`, data);
+      return [`${dir}/${i}\n`];
+    });
+    if (files.length === 0) continue;
+    gitInput(dir, files.join(""), "hash-object", "-w", "--literally", "--no-filters", "-t", kind, "--stdin-paths");
   }
   const { stdout, stderr } = tryGit(dir, ["fsck", "--strict", "--no-dangling"]);
   const faults = new Map<string, string>();
@@ -75,7 +87,20 @@ test("every fault is found, and git's fsck finds it too", () => {
     ["duplicateEntries", tree(entry("100644", "a"), entry("100644", "a"))],
     ["duplicateEntries", tree(entry("100644", "a"), entry("100644", "a.b"), entry("40000", "a", TREE))],
     ["duplicateEntries", tree(...["a", "a-", "a-b", "a.b"].map((n) => entry("100644", n)), entry("40000", "a", TREE))],
-    ["missingType", tag(`object ${TREE}\ntype thing\ntag x\n\nx\n`)],
+    ["badType", tag(`object ${TREE}\ntype thing\ntag x\n\nx\n`)],
+    ["badTreeSha1", commit(`tree 12\nauthor ${WHO}\ncommitter ${WHO}\n\nx\n`)],
+    ["badParentSha1", commit(`tree ${TREE}\nparent 12\nauthor ${WHO}\ncommitter ${WHO}\n\nx\n`)],
+    ["multipleAuthors", by(WHO, `author ${WHO}\nauthor ${WHO}\ncommitter ${WHO}\n\nx\n`)],
+    ["missingObject", tag(`type tree\ntag x\n\nx\n`)],
+    ["badObjectSha1", tag(`object 12\ntype tree\ntag x\n\nx\n`)],
+    ["missingTypeEntry", tag(`object ${TREE}\ntag x\n\nx\n`)],
+    ["missingTagEntry", tag(`object ${TREE}\ntype tree\ntagger ${WHO}\n\nx\n`)],
+    ["emptyName", tree(entry("100644", ""))],
+    ["hasDotgit", tree(Buffer.concat([Buffer.from("100644 .git\xff\0", "latin1"), Buffer.from(BLOB, "hex")]))],
+    ["gitmodulesSymlink", tree(entry("120000", ".gitmodules"))],
+    ["gitmodulesSymlink", tree(entry("120000", "GITMOD~1"))],
+    ["gitmodulesSymlink", tree(entry("120000", "gi7eba~9 . "))],
+    ["gitmodulesSymlink", tree(entry("120000", ".gitmodules::$DATA"))],
     ["missingEmail", tag(`object ${TREE}\ntype tree\ntag x\ntagger x\n\nx\n`)],
   ];
   const faults = gitFaults(bad.map(([, given]) => given));
@@ -136,4 +161,117 @@ test("with any byte another, we find a fault where git does", () => {
     if (theirs === undefined && /^(?:badFilemode|badDate|zeroPaddedDate)\b/.test(ours ?? "")) continue;
     expect([data.toString("latin1"), ours === undefined]).toEqual([data.toString("latin1"), theirs === undefined]);
   }
+});
+
+test("names that some file system takes for one of git's files, as git sees them", () => {
+  const { int, pick } = random("dot names");
+  const seeds = [
+    ".git",
+    "git~1",
+    ".gitmodules",
+    "gitmod~1",
+    "gi7eba~1",
+    "g~1234567",
+    "~1000000",
+    "gi~12345",
+    ".g\u200ci\ufefft",
+  ];
+  const parts = ["", " ", ".", ":", "\\", "~", "1", "9", "\u200c", "x", "G", "M", "\u212a", "::$DATA"];
+  const names = new Set(seeds);
+  while (names.size < 250) {
+    const name = pick(seeds);
+    const at = int(name.length + 1);
+    names.add(name.slice(0, at) + pick(parts) + name.slice(at + int(2)) + pick(parts));
+  }
+  names.delete("");
+  const given = [...names].map((name) => tree(entry("120000", name)));
+  const faults = gitFaults(given);
+  for (const [kind, data] of given) {
+    const theirs = /(hasDotgit|gitmodulesSymlink|hasDot|hasDotdot)/.exec(
+      faults.get(hashObject(SHA1, kind, data)) ?? "",
+    );
+    expect([data.toString(), objectFault(SHA1, kind, data)?.split(":")[0]]).toEqual([data.toString(), theirs?.[1]]);
+  }
+});
+
+const module_ = (lines: string, name = "a"): string => `[submodule "${name}"]\n${lines}\n`;
+const URLS = [
+  "-u./payload",
+  "./-x",
+  "https://example.com/a.git",
+  "https://example.com/%0ahost=evil",
+  "https://exa%0ample.com/a",
+  "http://example.com:99999/a",
+  "http://example.com:x/a",
+  "http:///a",
+  "https::https://example.com/a",
+  "https::example.com/a",
+  "ftp://example.com/%0a",
+  "ssh://-oProxyCommand=x/a",
+  "git@example.com:a/b.git",
+  "/abs/path",
+  "../b.git",
+  "../../../:x",
+  "..//example.com/a",
+  "./..//a",
+  "./../:a",
+  "./a%0ab",
+  "../%0a",
+  "..",
+  "...",
+  "file:///a%0a",
+  "https://user:pa%0ass@example.com/",
+  "https://ex ample.com/a",
+  "HTTPS://example.com/%0a",
+  "https://example.com/%zz",
+  "https://example.com/%00",
+  "https://user@/x",
+  "https://:80/",
+  "https://",
+  "https:/example.com",
+  "http::/x",
+];
+const FILES = [
+  ...URLS.map((url) => module_(`url = "${url}"`)),
+  ...["..", "../a", "a/..", "a/../b", "a\\\\..\\\\b", "...", "a..b", ""].map((name) => module_("url = x", name)),
+  ...["-x", "x", "--", " -x"].map((path) => module_(`path = "${path}"`)),
+  ...["!sh", "checkout", "merge", "none", "!"].map((update) => module_(`update = "${update}"`)),
+  module_("url"),
+  "[submodule]\nurl = -x\n",
+  "[submodule.a]\nurl = -x\n",
+  `${module_("url = -bad")}[broken\n`,
+  `[broken\n${module_("url = -bad")}`,
+  "",
+  "\0",
+];
+
+test(".gitmodules and .gitattributes that git refuses", () => {
+  const contents = FILES.map((text) => Buffer.from(text));
+  const lines = [2_047, 2_048].map((size) => Buffer.from(`a\n${"x".repeat(size)}\n`));
+  const blob = (data: Buffer): Given => ["blob", data];
+  const named = (name: string, data: Buffer): Given => tree(entry("100644", name, hashObject(SHA1, "blob", data)));
+  const faults = gitFaults([
+    ...[...contents, ...lines].map(blob),
+    ...contents.map((data) => named(".gitmodules", data)),
+    ...lines.map((data) => named(".GitAttributes", data)),
+  ]);
+  const judge = (file: "gitmodules" | "gitattributes", data: Buffer): void => {
+    const theirs = /git(?:modules|attributes)[A-Z][A-Za-z]*/.exec(
+      faults.get(hashObject(SHA1, "blob", data)) ?? "",
+    )?.[0];
+    const ours = dotFileFault(file, { kind: "blob", data }, FsckRules.strict)?.split(":")[0];
+    expect([data.toString(), ours]).toEqual([data.toString(), theirs]);
+  };
+  for (const data of contents) judge("gitmodules", data);
+  for (const data of lines) judge("gitattributes", data);
+  // It is told of what it has to look at.
+  const found: string[] = [];
+  objectFault(SHA1, ...named(".GITMODULES", lines[0]!), FsckRules.strict, (file, data, at) => {
+    found.push(file, data.hexSlice(at, at + 20));
+  });
+  expect(found).toEqual(["gitmodules", hashObject(SHA1, "blob", lines[0]!)]);
+  expect(dotFileFault("gitmodules", undefined, FsckRules.strict)).toStartWith("gitmodulesMissing");
+  expect(dotFileFault("gitmodules", { kind: "tree", data: Buffer.alloc(0) }, FsckRules.strict)).toStartWith(
+    "gitmodulesBlob",
+  );
 });

@@ -1,5 +1,6 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
+import { deflateSync } from "node:zlib";
 import { KvError } from "../../../src/errors.ts";
 import { hashObject, type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
@@ -12,11 +13,14 @@ import { readReport } from "../../../src/gitwire/protocol/report-status.ts";
 import { repositoryHost } from "../../../src/gitwire/protocol/repository-host.ts";
 import { openRepository, type Repository } from "../../../src/gitwire/repo.ts";
 import { LIMITS } from "../../../src/limits.ts";
-import { fsck, git } from "../../support/git.ts";
+import { fsck, git, gitInput } from "../../support/git.ts";
 import { handPack, packOf } from "../../support/hand-pack.ts";
 import { random } from "../../support/random.ts";
 import { push, serveReceivePack } from "../../support/sessions.ts";
 import { tempDir } from "../../support/temp.ts";
+
+// Processes of git, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 const ZERO = SHA1.zeroOid;
 
@@ -68,8 +72,7 @@ test("advertises what git itself advertises", async () => {
     expect(ours.refs.map(({ name, oid }) => `${oid} ${name}`)).toEqual(
       git(server, "for-each-ref", "--format=%(objectname) %(refname)").split("\n"),
     );
-    const names =
-      "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta push-options object-format agent";
+    const names = "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta object-format agent";
     expect([...ours.capabilities.keys()]).toEqual(names.split(" "));
     expect(capabilityValue(ours.capabilities, "object-format")).toBe("sha1");
   }
@@ -303,7 +306,7 @@ test("limits on the pack", async () => {
 /** A host that refuses or fails as told, over the ordinary one. */
 function hostThat(repo: Repository, overrides: Partial<ReceivePackHost>): ReceivePackHost {
   const usual = repositoryHost(repo);
-  return { refs: () => usual.refs(), apply: (given) => usual.apply(given), ...overrides };
+  return { settings: usual.settings, refs: () => usual.refs(), apply: (given) => usual.apply(given), ...overrides };
 }
 
 test("a host sees the push with its objects, and its words get through", async () => {
@@ -389,4 +392,61 @@ test("any byte of the commands may be another: a report or a typed error, never 
       if (oid !== first) await repo.refs.update([{ name, newOid: name === "refs/heads/main" ? first : ZERO }]);
     }
   }
+});
+
+test("another content under a known id is refused, the same one is not, however it is stored", async () => {
+  const { repo, server, client, first, second } = setup();
+  const blob = git(client, "rev-parse", `${first}:a`);
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  const pack = packOf(client, [second]);
+  // A file that holds something else than its name says is what a collision looks like from here.
+  const file = `${server}/objects/${blob.slice(0, 2)}/${blob.slice(2)}`;
+  const right = fs.readFileSync(file);
+  fs.rmSync(file);
+  fs.writeFileSync(file, deflateSync("blob 4\0evil"));
+  const before = objectFiles(server);
+  const { report } = await push(repo, commands, pack);
+  expect(report.unpack).toStartWith(`BAD_OBJECT: collision: the pack has another object ${blob} `);
+  expect(report.refs).toEqual([ng("refs/heads/main", "unpacker error")]);
+  expect(objectFiles(server)).toEqual(before);
+  fs.rmSync(file);
+  fs.writeFileSync(file, right);
+  git(server, "repack", "-q", "-a", "-d");
+  expect((await push(openRepository(server), commands, pack)).report.refs).toEqual([ok("refs/heads/main")]);
+  expect(fsck(server)).toBe("");
+});
+
+test("a .gitmodules that attacks whoever clones is refused, wherever its blob comes from", async () => {
+  const { repo, client, first } = setup();
+  const bad = gitInput(client, '[submodule "x"]\nurl = -upayload\n', "hash-object", "-w", "--stdin");
+  const tree = (name: string, mode = "100644 blob"): Oid =>
+    gitInput(client, `${mode} ${bad}\t${name}\n`, "mktree", "--missing");
+  const commit = (of: Oid): Oid => git(client, "commit-tree", "-m", "x", of);
+  const refused = async (of: Oid, without: readonly string[] = []): Promise<string> => {
+    const commands = [{ ref: "refs/heads/x", oldOid: ZERO, newOid: of }];
+    const { report, progress } = await push(repo, commands, packOf(client, [of, `^${first}`, ...without]));
+    expect(report.refs).toEqual([ng("refs/heads/x", "missing necessary objects")]);
+    return progress;
+  };
+  expect(await refused(commit(tree(".gitmodules")))).toContain("gitmodulesUrl");
+  expect(await refused(commit(tree("GITMOD~1")))).toContain("gitmodulesUrl");
+  expect(await refused(commit(tree(".gitmodules", "120000 blob")))).toContain("gitmodulesSymlink");
+  // The blob is here already, under a harmless name.
+  const harmless = commit(tree("modules"));
+  const commands = [{ ref: "refs/heads/ok", oldOid: ZERO, newOid: harmless }];
+  expect((await push(repo, commands, packOf(client, [harmless]))).report.refs).toEqual([ok("refs/heads/ok")]);
+  expect(await refused(commit(tree(".gitmodules")), [`^${harmless}`])).toContain("gitmodulesUrl");
+});
+
+test("bytes after the pack do not matter, nor which sideband is asked for", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  const noise = Buffer.concat([pack, Buffer.from("PACK and more"), Buffer.alloc(100_000, 7)]);
+  expect((await push(repo, commands, noise)).report).toEqual({ unpack: "ok", refs: [ok("refs/heads/main")] });
+  const back = [{ ref: "refs/heads/main", oldOid: second, newOid: first }];
+  const list = capabilities(["report-status"], ["side-band"]);
+  const request = encodePushRequest({ commands: back, capabilities: list, pushOptions: [] });
+  const { output } = await serveReceivePack(repo, Buffer.concat([request, handPack([])]));
+  expect(output.toString()).toContain("\x01000eunpack ok\n");
+  expect(git(server, "rev-parse", "main")).toBe(first);
 });

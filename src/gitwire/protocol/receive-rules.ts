@@ -1,0 +1,158 @@
+/**
+ * What an ordinary repository's config has against single ref updates, in git's words (git: builtin/receive-pack.c, update();
+ * config `receive.deny*`, `receive.hideRefs`, `transfer.hideRefs`).
+ */
+
+import type { Repository } from "../repo.ts";
+import { checkedOutBranches } from "./checked-out.ts";
+import { CommitGraph } from "./commit-graph.ts";
+import { hiddenRefPatterns, isHidden } from "./hidden-refs.ts";
+import type { PushCommand } from "./receive-commands.ts";
+import type { Push } from "./receive-pack-host.ts";
+import { isReachable } from "./revision-range.ts";
+
+type Action = "ignore" | "warn" | "refuse" | "update" | "default";
+
+/** Sends text to the person who pushes. */
+export type Say = (text: string) => void;
+
+export class ReceiveRules {
+  readonly #repo: Repository;
+  readonly #hidden: readonly string[];
+  /** Whether the owner has a hook that brings checked-out files to what was pushed. */
+  readonly #canCheckOut: boolean;
+  #checkedOut: ReadonlyMap<string, string> | undefined;
+
+  constructor(repo: Repository, canCheckOut: boolean) {
+    this.#repo = repo;
+    this.#canCheckOut = canCheckOut;
+    this.#hidden = hiddenRefPatterns(repo.config, "receive");
+  }
+
+  isHidden(ref: string): boolean {
+    return isHidden(ref, this.#hidden);
+  }
+
+  /** Why the command is refused without a look at its objects, or undefined. */
+  refusal(command: PushCommand, say: Say): string | undefined {
+    const { ref } = command;
+    const isDelete = command.newOid === this.#repo.format.zeroOid;
+    if (this.isHidden(ref)) return isDelete ? "deny deleting a hidden ref" : "deny updating a hidden ref";
+    if (!ref.includes("/", "refs/".length)) {
+      say(`error: refusing to create funny ref '${ref}' remotely\n`);
+      return "funny refname";
+    }
+    if (this.#isForProcReceive(ref)) {
+      say("error: receive.procReceiveRefs is set, and this server does not run the hook 'proc-receive'\n");
+      return "proc-receive hook is not run here";
+    }
+    const refusal = this.#checkedOutRefusal(ref, isDelete, say);
+    return refusal ?? (isDelete ? this.#deleteRefusal(ref, say) : undefined);
+  }
+
+  /** The worktree whose files have to follow an update of `ref` (receive.denyCurrentBranch = updateInstead). */
+  worktreeToUpdate({ ref, newOid }: PushCommand): string | undefined {
+    if (newOid === this.#repo.format.zeroOid || this.#action("receive.denyCurrentBranch") !== "update")
+      return undefined;
+    return this.#checkedOutBranches().get(ref);
+  }
+
+  /** "non-fast-forward" where that is denied and the update is none; needs the objects. */
+  async nonFastForward({ ref, oldOid, newOid }: PushCommand, push: Push): Promise<string | undefined> {
+    const { zeroOid } = this.#repo.format;
+    if (oldOid === zeroOid || newOid === zeroOid || !ref.startsWith("refs/heads/")) return undefined;
+    if (this.#repo.config.getBool("receive.denyNonFastForwards") !== true) return undefined;
+    const graph = new CommitGraph(push.objects);
+    const [from, to] = [graph.find(oldOid), graph.find(newOid)];
+    if (from < 0 || to < 0) return "bad ref";
+    if (await isReachable(graph, from, to)) return undefined;
+    push.progress(`error: denying non-fast-forward ${ref} (you should pull first)\n`);
+    return "non-fast-forward";
+  }
+
+  #checkedOutRefusal(ref: string, isDelete: boolean, say: Say): string | undefined {
+    if (!this.#checkedOutBranches().has(ref)) return undefined;
+    const action = this.#action("receive.denyCurrentBranch");
+    if (action === "ignore") return undefined;
+    if (action === "warn") {
+      say("warning: updating the current branch\n");
+      return undefined;
+    }
+    if (action === "update") {
+      if (isDelete || this.#canCheckOut) return undefined;
+      say(NO_UPDATE_INSTEAD);
+    }
+    say(`error: refusing to update checked out branch: ${ref}\n`);
+    if (action === "default") say(DENY_CURRENT_BRANCH);
+    return "branch is currently checked out";
+  }
+
+  #deleteRefusal(ref: string, say: Say): string | undefined {
+    if (ref.startsWith("refs/heads/") && this.#repo.config.getBool("receive.denyDeletes") === true) {
+      say(`error: denying ref deletion for ${ref}\n`);
+      return "deletion prohibited";
+    }
+    const head = this.#repo.refs.head();
+    const isCurrent = head.kind === "branch" && head.ref === ref;
+    if (!isCurrent && !this.#checkedOutBranches().has(ref)) return undefined;
+    const action = this.#action("receive.denyDeleteCurrent");
+    if (action === "ignore") return undefined;
+    if (action === "warn") {
+      say("warning: deleting the current branch\n");
+      return undefined;
+    }
+    if (action === "default") say(DENY_DELETE_CURRENT);
+    say(`error: refusing to delete the current branch: ${ref}\n`);
+    return "deletion of the current branch prohibited";
+  }
+
+  #action(name: string): Action {
+    const value = this.#repo.config.get(name)?.toLowerCase();
+    if (value === undefined) return "default";
+    if (value === "ignore" || value === "warn" || value === "refuse") return value;
+    if (value === "updateinstead") return "update";
+    return this.#repo.config.getBool(name) === true ? "refuse" : "ignore";
+  }
+
+  /** Whether git would leave the ref to a hook that moves refs itself: `[flags:]prefix`, flags out of a, d, m and "!". */
+  #isForProcReceive(ref: string): boolean {
+    return this.#repo.config.getAll("receive.procReceiveRefs").some((pattern) => {
+      const prefix = pattern.replace(/^[adm!]*:/, "").replace(/\/+$/, "");
+      return ref === prefix || ref.startsWith(`${prefix}/`);
+    });
+  }
+
+  #checkedOutBranches(): ReadonlyMap<string, string> {
+    this.#checkedOut ??= checkedOutBranches(this.#repo);
+    return this.#checkedOut;
+  }
+}
+
+const NO_UPDATE_INSTEAD = `error: receive.denyCurrentBranch is 'updateInstead', and this server changes checked-out
+files only through the repository's own hook 'push-to-checkout'
+`;
+
+const DENY_CURRENT_BRANCH = `error: By default, updating the current branch in a non-bare repository
+is denied, because it will make the index and work tree inconsistent
+with what you pushed, and will require 'git reset --hard' to match
+the work tree to HEAD.
+
+You can set the 'receive.denyCurrentBranch' configuration variable
+to 'ignore' or 'warn' in the remote repository to allow pushing into
+its current branch; however, this is not recommended unless you
+arranged to update its work tree to match what you pushed in some
+other way.
+
+To squelch this message and still keep the default behaviour, set
+'receive.denyCurrentBranch' configuration variable to 'refuse'.
+`;
+
+const DENY_DELETE_CURRENT = `error: By default, deleting the current branch is denied, because the next
+'git clone' won't result in any file checked out, causing confusion.
+
+You can set 'receive.denyDeleteCurrent' configuration variable to
+'warn' or 'ignore' in the remote repository to allow deleting the
+current branch, with or without a warning message.
+
+To squelch this message, you can set it to 'refuse'.
+`;

@@ -1,0 +1,41 @@
+/** What a repository's config says about pushes as a whole (git: git-config, `receive.*`, `transfer.*`). */
+
+import { LIMITS } from "../../limits.ts";
+import type { GitConfig } from "../config.ts";
+import { FsckRules } from "../object/fsck-rules.ts";
+
+export interface ReceiveSettings {
+  readonly advertiseAtomic: boolean;
+  readonly advertisePushOptions: boolean;
+  /** Largest pack. */
+  readonly packBytes: number;
+  /** The rules new objects are held to; undefined where they are not checked. */
+  readonly fsck: FsckRules | undefined;
+  /** Whether a push may make this repository shallow. */
+  readonly shallowUpdate: boolean;
+}
+
+/** Where no config is asked: everything that is offered, and every rule. */
+export const STRICT_SETTINGS: ReceiveSettings = {
+  advertiseAtomic: true,
+  advertisePushOptions: true,
+  packBytes: LIMITS.packBytes,
+  fsck: FsckRules.strict,
+  shallowUpdate: false,
+};
+
+/**
+ * The settings of an ordinary repository: git's own, but that objects are checked unless `receive.fsckObjects` or
+ * `transfer.fsckObjects` forbids it. Throws CONFIG.
+ */
+export function receiveSettings(config: GitConfig): ReceiveSettings {
+  const most = config.getInt("receive.maxInputSize") ?? 0;
+  const checks = config.getBool("receive.fsckObjects") ?? config.getBool("transfer.fsckObjects") ?? true;
+  return {
+    advertiseAtomic: config.getBool("receive.advertiseAtomic") ?? true,
+    advertisePushOptions: config.getBool("receive.advertisePushOptions") ?? false,
+    packBytes: most > 0 ? Math.min(most, LIMITS.packBytes) : LIMITS.packBytes,
+    fsck: checks ? FsckRules.fromConfig(config, "receive") : undefined,
+    shallowUpdate: config.getBool("receive.shallowUpdate") ?? false,
+  };
+}
