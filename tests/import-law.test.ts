@@ -73,7 +73,7 @@ const FLOORS: readonly RegExp[] = [
 
 /** Files that may run another program. */
 const RUNS_PROGRAMS =
-  /^src\/(gitwire\/(transport\/(process-connection|ssh|credentials|credential-helper)|sign[a-z-]*)|kv\/sign[a-z-]*)\.ts$/;
+  /^src\/(gitwire\/(hook|transport\/(process-connection|ssh|credentials|credential-helper)|sign[a-z-]*)|kv\/sign[a-z-]*)\.ts$/;
 
 /** Packages and runtime modules that only some files may use. */
 const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] = [
@@ -85,7 +85,7 @@ const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] 
   [/^hash-wasm$/, /^src\/kv\/etag\.ts$/, "one door for fast BLAKE3"],
   [/^fastcdc-wasm/, /^src\/cdc\/fastcdc\.ts$/, "one door for FastCDC"],
   [/^node:tty$/, /^src\/fd\.ts$/, "it costs 3 ms of start-up"],
-  [/^node:child_process$/, RUNS_PROGRAMS, "programs are run for SSH, for credentials and for signing only"],
+  [/^node:child_process$/, RUNS_PROGRAMS, "programs are run for SSH, for credentials, for signing and as hooks only"],
 ];
 
 function layerOf(name: string): (typeof LAYERS)[number] {
@@ -169,7 +169,7 @@ describe("import law", () => {
     expect(Object.keys(dependencies).sort()).toEqual([...imported].sort());
   });
 
-  test("programs are run only for SSH, credentials and signing", () => {
+  test("programs are run only for SSH, credentials, signing and hooks", () => {
     const wrong = FILES.filter(
       ({ name, text }) => /\bBun\.spawn|\bBun\.\$|\bspawnSync\b/.test(text) && !RUNS_PROGRAMS.test(name),
     );

@@ -2,10 +2,9 @@
  * What is wrong with an object by git's own rules (git: git-fsck, "FSCK MESSAGES"), as `receive.fsckObjects` applies them: what
  * `git fsck --strict` complains of is not let in, because a host that checks refuses it and no later commit takes it out again.
  *
- * Links are not followed here (connectivity does). Blobs are looked at where a tree gives them a meaning: fsck-dot-files.ts.
+ * Links are not followed here (connectivity does). Blobs are looked at where a tree gives them a meaning: protocol/fsck-dot-files.ts.
  */
 
-import { checkRefFormat } from "../refs/ref-name.ts";
 import { FsckRules } from "./fsck-rules.ts";
 import { type DotFileFound, treeFault } from "./fsck-tree.ts";
 import type { ObjectFormat, ObjectKind } from "./oid.ts";
@@ -78,8 +77,8 @@ function tagFault(format: ObjectFormat, data: Buffer, rules: FsckRules): string 
   if (!type.startsWith("type ")) return "missingTypeEntry: no type line";
   if (!/^type (?:commit|tree|blob|tag)$/.test(type)) return "badType: no such type";
   if (!name.startsWith("tag ")) return "missingTagEntry: no tag line";
-  const isNamed = checkRefFormat(`refs/tags/${name.slice("tag ".length)}`);
-  const odd = isNamed ? undefined : rules.fault("badTagName", "a name that no ref can have");
+  const isOdd = rules.counts("badTagName") && !rules.isTagName(name.slice("tag ".length));
+  const odd = isOdd ? rules.fault("badTagName", "a name that no ref can have") : undefined;
   if (odd !== undefined) return odd;
   // Tags of old have none.
   if (tagger?.startsWith("tagger ") !== true) {

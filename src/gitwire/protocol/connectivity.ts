@@ -11,7 +11,6 @@ import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { commitLinks } from "../object/commit.ts";
 import { objectFault } from "../object/fsck.ts";
-import { dotFileFault } from "../object/fsck-dot-files.ts";
 import type { FsckRules } from "../object/fsck-rules.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
@@ -20,6 +19,7 @@ import { tagTarget } from "../object/tag.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
 import { compareTrees } from "../object/tree-difference.ts";
 import { withRoom } from "../pack/grow.ts";
+import { dotFileFault } from "./fsck-dot-files.ts";
 
 /** What the check needs to know of a repository with a push in quarantine. */
 export interface ConnectivityView {

@@ -3,6 +3,7 @@
 import { LIMITS } from "../../limits.ts";
 import type { GitConfig } from "../config.ts";
 import { FsckRules } from "../object/fsck-rules.ts";
+import { fsckRules } from "./fsck-config.ts";
 
 export interface ReceiveSettings {
   readonly advertiseAtomic: boolean;
@@ -35,7 +36,7 @@ export function receiveSettings(config: GitConfig): ReceiveSettings {
     advertiseAtomic: config.getBool("receive.advertiseAtomic") ?? true,
     advertisePushOptions: config.getBool("receive.advertisePushOptions") ?? false,
     packBytes: most > 0 ? Math.min(most, LIMITS.packBytes) : LIMITS.packBytes,
-    fsck: checks ? FsckRules.fromConfig(config, "receive") : undefined,
+    fsck: checks ? fsckRules(config, "receive") : undefined,
     shallowUpdate: config.getBool("receive.shallowUpdate") ?? false,
   };
 }

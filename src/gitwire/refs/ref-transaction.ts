@@ -86,14 +86,26 @@ export class RefTransaction {
     assert(this.#state === "new", "prepare() is called once");
     try {
       const targets = this.#changes.map((change) => this.#store.follow(change.name).name);
-      await this.#locks.acquire(this.#lockFiles(targets));
       const names = new NameSpace(targets);
+      await this.#acquire(targets, names);
       this.#planned = this.#changes.map((change, i) => this.#plan(change, targets[i]!, names));
       this.#stage();
       this.#state = "prepared";
     } catch (error) {
       this.abort();
       throw toKvError(error);
+    }
+  }
+
+  /** Takes the locks. Where a ref stands in the way of a lock file's folder, it is named as for any other conflict. */
+  async #acquire(targets: readonly string[], names: NameSpace): Promise<void> {
+    try {
+      await this.#locks.acquire(this.#lockFiles(targets));
+    } catch (error) {
+      if (error instanceof KvError && error.code === "REF_INVALID") {
+        for (const target of targets) checkAvailable(this.#store, target, names);
+      }
+      throw error;
     }
   }
 

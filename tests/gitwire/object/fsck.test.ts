@@ -3,10 +3,10 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { objectFault } from "../../../src/gitwire/object/fsck.ts";
-import { dotFileFault } from "../../../src/gitwire/object/fsck-dot-files.ts";
 import { FsckRules } from "../../../src/gitwire/object/fsck-rules.ts";
 import { hashObject, type ObjectKind, SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../../src/gitwire/object/tree.ts";
+import { dotFileFault } from "../../../src/gitwire/protocol/fsck-dot-files.ts";
 import { gitInput, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";

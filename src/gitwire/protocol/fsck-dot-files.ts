@@ -6,8 +6,8 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { type FileEntry, parseConfigFile } from "../config/config-file.ts";
-import type { FsckRules } from "./fsck-rules.ts";
-import type { GitObject } from "./object.ts";
+import type { FsckRules } from "../object/fsck-rules.ts";
+import type { GitObject } from "../object/object.ts";
 
 /** Largest `.gitattributes`, and the longest line of one (git: attr.h). */
 const ATTRIBUTES_BYTES = 100 * 1024 * 1024;
