@@ -54,7 +54,7 @@ export async function findBoundary(
   if (byRevision) {
     const since = deepenSince ?? 0;
     const excluded = deepenNot.map((name) => commitOf(source, graph, resolve(name, refs)));
-    return boundaryOf(graph, theirs, await endsOfRange(graph, heads, excluded, since));
+    return boundaryOf(graph, theirs, await endsOfRange(graph, heads, theirs, excluded, since));
   }
   if (deepen === undefined) {
     // The client's history ends where it did, and where ours does.
@@ -134,10 +134,14 @@ async function endsAtDepth(graph: CommitGraph, heads: readonly number[], depth: 
   return { ends, isInner: (commit) => marks.get(commit) === INNER };
 }
 
-/** The ends of what can be reached from `heads` but not from `excluded`, through commits of `since` or later. */
+/**
+ * The ends of what can be reached from `heads` but not from `excluded`, through commits of `since` or later. A commit that can be
+ * reached through another end only is none: it is not sent, and a client that was told of it could never deepen again.
+ */
 async function endsOfRange(
   graph: CommitGraph,
   heads: readonly number[],
+  theirs: readonly number[],
   excluded: readonly number[],
   since: number,
 ): Promise<Ends> {
@@ -161,9 +165,26 @@ async function endsOfRange(
   }
   const isEnd = (commit: number): boolean =>
     graph.isCut(commit) || graph.parents(commit).some((parent) => marks.get(parent) !== INNER);
-  const ends = chosen.filter(isEnd);
-  const isOpen = new Set(ends);
-  return { ends, isInner: (commit) => marks.get(commit) === INNER && !isOpen.has(commit) };
+  const open = new Set(chosen.filter(isEnd));
+  const isInner = (commit: number): boolean => marks.get(commit) === INNER && !open.has(commit);
+  const ends = await firstEnds(graph, [...heads, ...theirs.filter(isInner)], open);
+  return { ends, isInner };
+}
+
+/** Those of `ends` that can be reached from `from` without passing another. */
+async function firstEnds(graph: CommitGraph, from: readonly number[], ends: ReadonlySet<number>): Promise<number[]> {
+  const marks = new Marks();
+  const first: number[] = [];
+  const pending = [...from];
+  const slice = new TimeSlice();
+  for (let commit = pending.pop(); commit !== undefined; commit = pending.pop()) {
+    if (slice.isOver()) await slice.pause();
+    if (marks.get(commit) === SEEN) continue;
+    marks.set(commit, SEEN);
+    if (ends.has(commit)) first.push(commit);
+    else pending.push(...graph.parents(commit));
+  }
+  return first;
 }
 
 /** Those of `commits` that can be reached from `heads`. */
