@@ -69,6 +69,18 @@ export async function signWithGpg(
   throw new KvError("IO", `what '${program}' printed is no armored OpenPGP signature`);
 }
 
+/** Whether `gpg` holds the private half of `key`. False where there is no gpg. */
+export async function gpgHolds(context: ProgramContext, program: string, key: string): Promise<boolean> {
+  try {
+    const { status } = await run(context, [program, "--batch", "--list-secret-keys", key], undefined, () => {});
+    return status === 0;
+  } catch (error) {
+    context.signal.throwIfAborted();
+    if (error instanceof KvError) return false;
+    throw error;
+  }
+}
+
 /** The first line that `command` (words as a shell has them) prints. Throws CONFIG where it fails. */
 export async function firstLineOf(context: ProgramContext, command: string, setting: string): Promise<string> {
   const words = splitCommand(command);

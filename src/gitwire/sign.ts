@@ -7,7 +7,7 @@ import * as path from "node:path";
 import { KvError } from "../errors.ts";
 import type { GitConfig } from "./config.ts";
 import type { SshPublicKey } from "./object/ssh-key.ts";
-import { firstLineOf, signWithGpg } from "./sign-program.ts";
+import { firstLineOf, gpgHolds, signWithGpg } from "./sign-program.ts";
 import {
   agentKeys,
   keyInFile,
@@ -84,13 +84,26 @@ export function gpgSigner(settings: SigningSettings, key: string | undefined): S
       hint: "git config gpg.format ssh",
     });
   }
-  const { config, committer } = settings;
-  const program = config.getPath("gpg.openpgp.program") || config.getPath("gpg.program") || "gpg";
-  const who = key ?? committer;
+  const program = gpgProgram(settings);
+  const who = key ?? settings.committer;
   return {
     description: `OpenPGP key ${who} (${program})`,
     sign: (payload) => signWithGpg(settings, program, who, payload),
   };
+}
+
+const gpgProgram = ({ config }: SigningSettings): string =>
+  config.getPath("gpg.openpgp.program") || config.getPath("gpg.program") || "gpg";
+
+/** A signer for the first of the OpenPGP keys (by fingerprint) whose private half gpg holds. */
+export async function defaultGpgSigner(
+  settings: SigningSettings,
+  fingerprints: readonly string[],
+): Promise<Signer | undefined> {
+  for (const fingerprint of fingerprints) {
+    if (await gpgHolds(settings, gpgProgram(settings), fingerprint)) return gpgSigner(settings, fingerprint);
+  }
+  return undefined;
 }
 
 /** What was looked at for a key nobody named. */

@@ -6,7 +6,13 @@
 import { KvError } from "../errors.ts";
 import { joinSignature } from "../gitwire/object/commit-signature.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { configuredSigner, defaultSshSigner, gpgSigner, type SigningSettings } from "../gitwire/sign.ts";
+import {
+  configuredSigner,
+  defaultGpgSigner,
+  defaultSshSigner,
+  gpgSigner,
+  type SigningSettings,
+} from "../gitwire/sign.ts";
 import type { Signer } from "../gitwire/sign-ssh.ts";
 import type { CommitSigner } from "./signing.ts";
 import type { Workspace } from "./workspace.ts";
@@ -16,6 +22,8 @@ export interface ListedKeys {
   /** What they are, for messages: "a writer of 'main'". */
   readonly role: string;
   readonly sshBlobs: ReadonlySet<string> | undefined;
+  /** OpenPGP keys by fingerprint. */
+  readonly openpgp?: readonly string[];
 }
 
 /** Whoever signs a transaction of the workspace's namespace under `policy`. Throws CONFIG where no key is found. */
@@ -30,8 +38,10 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
     const writers = await writersOf(policyAt(workspace.repo.objects, policy), workspace.ns);
     if (writers.length === 0) return { role, sshBlobs: undefined };
     const now = workspace.around.clock.now();
-    const valid = writers.filter((writer) => writer.openpgp === undefined && isValidAt(writer, now));
-    return { role, sshBlobs: new Set(valid.map(({ id }) => id)) };
+    const valid = writers.filter((writer) => isValidAt(writer, now));
+    const ids = (isOpenPgp: boolean): string[] =>
+      valid.flatMap(({ openpgp, id }) => ((openpgp !== undefined) === isOpenPgp ? id : []));
+    return { role, sshBlobs: new Set(ids(false)), openpgp: ids(true) };
   });
 }
 
@@ -54,18 +64,20 @@ function settingsOf(workspace: Workspace): SigningSettings {
 async function unnamedSigner(
   { around, repo }: Workspace,
   settings: SigningSettings,
-  { role, sshBlobs }: ListedKeys,
+  { role, sshBlobs, openpgp = [] }: ListedKeys,
 ): Promise<Signer> {
-  const { signer, looked } = await defaultSshSigner(settings, ({ blob }) => {
+  const { signer: sshSigner, looked } = await defaultSshSigner(settings, ({ blob }) => {
     return sshBlobs === undefined || sshBlobs.has(blob.toString("base64"));
   });
+  const mayBeGpg = repo.config.get("gpg.format") === undefined;
+  const signer = sshSigner ?? (mayBeGpg ? await defaultGpgSigner(settings, openpgp) : undefined);
   if (signer !== undefined) {
     const why = sshBlobs === undefined ? "" : `, and the policy lists it as ${role}`;
     (around.note ?? around.warn)(`signing with ${signer.description}: user.signingKey is not set${why}`);
     return signer;
   }
   // As git: without a key that anybody named, gpg looks for the committer's own.
-  if (sshBlobs === undefined && repo.config.get("gpg.format") === undefined) return gpgSigner(settings, undefined);
+  if (sshBlobs === undefined && mayBeGpg) return gpgSigner(settings, undefined);
   const none = sshBlobs === undefined ? "no SSH key was found" : `none that was found is ${role}`;
   throw new KvError("CONFIG", `no key to sign with: ${none} (${looked.join("; ")})`, {
     hint: "git config gpg.format ssh, and git config user.signingKey FILE with the .pub file of your key",

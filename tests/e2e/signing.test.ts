@@ -82,6 +82,13 @@ for (const format of ["sha1", "sha256"] as const) {
       expect(taken.status).toBe(0);
       expect(taken.stderr).toMatch(/^signing with ssh-ed25519 SHA256:\S+ \(\S+id_ed25519\): .* a writer of 'main'\n$/);
       expect(newcomer.kv(dir, "set", "b", "5", "--quiet")).toMatchObject({ status: 0, stderr: "" });
+
+      // A clone that does not know the policy learns of it by being refused, and signs the second try.
+      for (const ref of git(dir, "for-each-ref", "--format=%(refname)").split("\n")) {
+        if (/kv-policy/.test(ref)) git(dir, "update-ref", "-d", ref);
+      }
+      expect(alice.kv(dir, "set", "b", "6")).toMatchObject({ status: 0, stderr: "" });
+      expect(verifies(dir, "refs/kv/main", [key])).toBe(true);
       expect(await scene.serving.stop()).toBe(0);
     },
     SLOW,

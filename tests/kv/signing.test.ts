@@ -214,6 +214,22 @@ describe("which key", () => {
     });
   });
 
+  test("gpg.ssh.program with a literal key finds the private half in the agent", async () => {
+    const key = newKey();
+    agent.add(key);
+    fs.rmSync(key.file);
+    const config = { ...SSH, "user.signingKey": `key::${key.line}`, "gpg.ssh.program": "ssh-keygen" };
+    const site = new Site(SHA256, config);
+    site.agent = agent.socket;
+    await site.init();
+    expect(site.verifyCommit([key])).toMatchObject({ ok: true });
+    site.agent = undefined;
+    expect(await failureOf(site.set("a", "1"))).toMatchObject({
+      code: "IO",
+      message: expect.stringContaining("'ssh-keygen' did not sign"),
+    });
+  });
+
   test("gpg.program, and the committer's own key where none is named", async () => {
     const log = path.join(tempDir(), "log");
     const program = path.join(path.dirname(log), "program");
@@ -264,6 +280,22 @@ describe("nobody named a key", () => {
     await site.init();
     expect(site.verifyCommit([listed])).toMatchObject({ ok: true });
     expect(site.notes.join("\n")).toContain(listed.file);
+  });
+
+  test("else the OpenPGP key that it lists and gpg holds", async () => {
+    const stranger = newGpg("Stranger <stranger@example.org>");
+    stranger.stop();
+    const writers = JSON.stringify([stranger, gpg].map(({ armored }) => ({ pgp: armored })));
+    const site = new Site(SHA1, {});
+    site.policy(required(newKey()).replace(/writers: .*/, `writers: ${writers}`));
+    await site.init();
+    expect(await site.verdict([await readOpenPgpKey(gpg.armored)])).toMatchObject({
+      kind: "good",
+      signer: { fingerprint: gpg.fingerprint },
+    });
+    expect(site.notes.join("\n")).toMatch(/^signing with OpenPGP key [0-9A-F]{40} \(gpg\): .* a writer of 'main'$/);
+    git(site.dir, "config", "gpg.format", "ssh");
+    expect(await failureOf(site.set("a", "1"))).toMatchObject({ code: "CONFIG" });
   });
 
   test("a writer whose time is over is passed over", async () => {
