@@ -7,6 +7,7 @@ import type { Repository } from "../repo.ts";
 import { checkedOutBranches } from "./checked-out.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { hiddenRefPatterns, isHidden } from "./hidden-refs.ts";
+import type { PushHooks } from "./push-hooks.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { Push } from "./receive-pack-host.ts";
 import { isReachable } from "./revision-range.ts";
@@ -19,13 +20,13 @@ export type Say = (text: string) => void;
 export class ReceiveRules {
   readonly #repo: Repository;
   readonly #hidden: readonly string[];
-  /** Whether the owner has a hook that brings checked-out files to what was pushed. */
-  readonly #canCheckOut: boolean;
+  /** undefined where the repository's hooks are not run. */
+  readonly #hooks: PushHooks | undefined;
   #checkedOut: ReadonlyMap<string, string> | undefined;
 
-  constructor(repo: Repository, canCheckOut: boolean) {
+  constructor(repo: Repository, hooks: PushHooks | undefined) {
     this.#repo = repo;
-    this.#canCheckOut = canCheckOut;
+    this.#hooks = hooks;
     this.#hidden = hiddenRefPatterns(repo.config, "receive");
   }
 
@@ -42,7 +43,7 @@ export class ReceiveRules {
       say(`error: refusing to create funny ref '${ref}' remotely\n`);
       return "funny refname";
     }
-    if (this.#isForProcReceive(ref)) {
+    if (this.#hooks !== undefined && this.#isForProcReceive(ref)) {
       say("error: receive.procReceiveRefs is set, and this server does not run the hook 'proc-receive'\n");
       return "proc-receive hook is not run here";
     }
@@ -79,7 +80,7 @@ export class ReceiveRules {
       return undefined;
     }
     if (action === "update") {
-      if (isDelete || this.#canCheckOut) return undefined;
+      if (isDelete || this.#hooks?.has("push-to-checkout") === true) return undefined;
       say(NO_UPDATE_INSTEAD);
     }
     say(`error: refusing to update checked out branch: ${ref}\n`);

@@ -38,7 +38,7 @@ class RepositoryHost implements ReceivePackHost {
     this.#repo = repo;
     this.settings = hooksSatisfied ? STRICT_SETTINGS : receiveSettings(repo.config);
     this.#hooks = hooksSatisfied ? undefined : new PushHooks(repo);
-    this.#rules = new ReceiveRules(repo, this.#hooks?.has("push-to-checkout") ?? false);
+    this.#rules = new ReceiveRules(repo, this.#hooks);
   }
 
   refs(): AdvertisedRef[] {
