@@ -214,7 +214,7 @@ describe("refused on admission", () => {
     const { repo } = client;
     const read = reader(client, planned);
     const pack = new PackBuilder(repo.format);
-    copyAll(planned, pack, read);
+    copyAll(planned, pack);
     const [ledger, index] = planned.commands;
     const rewrite = (oid: Oid, change: (message: string) => string, tree?: Oid): Oid => {
       const commit = parseCommit(repo.format, read(oid));

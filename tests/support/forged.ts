@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { hashObject, type Oid } from "../../src/gitwire/object/oid.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
-import { git, tryGit } from "./git.ts";
+import { git } from "./git.ts";
 import type { Planned, TestClient } from "./stargate.ts";
 
 /** Everything stored and every ref, to see that a refused push has left nothing. */
@@ -14,45 +14,31 @@ export function contents(dir: string): string {
   return [...objects, ...files, git(dir, "for-each-ref")].join("\n");
 }
 
-/** Rewrites the ledger commit's message or parents, with the kv-index commit left as it is. */
+/** Rewrites the ledger commit's message, headers or parents, with the kv-index commit left as it is. */
 export function withLedger(client: TestClient, planned: Planned, edit: (text: string) => string): Planned {
   const pack = new PackBuilder(client.repo.format);
-  const source = reader(client, planned);
-  copyAll(planned, pack, source);
-  const text = source(planned.ledger).toString("utf8");
-  const ledger = pack.write("commit", Buffer.from(edit(text)));
+  const objects = new Map(planned.objects);
+  const text = objects.get(planned.ledger)!.data.toString("utf8");
+  objects.delete(planned.ledger);
+  const data = Buffer.from(edit(text));
+  const ledger = hashObject(client.repo.format, "commit", data);
+  objects.set(ledger, { kind: "commit", data });
+  for (const object of objects.values()) pack.write(object.kind, object.data);
   return {
     ...planned,
     ledger,
     pack,
+    objects,
     commands: planned.commands.map((c) => (c.newOid === planned.ledger ? { ...c, newOid: ledger } : c)),
   };
 }
 
 /** Objects of the planned pack, or of the repository. */
 export function reader(client: TestClient, planned: Planned): (oid: Oid) => Buffer {
-  const repo = client.repo.gitDir;
-  const dir = fs.mkdtempSync(path.join(repo, "..", "plan-"));
-  git(dir, "init", "-q", "--bare", `--object-format=${client.repo.format.name}`);
-  fs.writeFileSync(path.join(dir, "objects/info/alternates"), `${path.join(repo, "objects")}\n`);
-  const pack = Buffer.concat([...planned.pack.finish().chunks()]);
-  const run = tryGit(dir, ["index-pack", "--stdin", "--fix-thin"], { input: pack });
-  if (run.status !== 0) throw new Error(run.stderr);
-  return (oid) => {
-    const kind = git(dir, "cat-file", "-t", oid);
-    return tryGit(dir, ["cat-file", kind, oid]).stdout;
-  };
+  return (oid) => (planned.objects.get(oid) ?? client.repo.objects.read(oid)!).data;
 }
 
 /** Writes every object of the planned pack into `pack`. */
-export function copyAll(planned: Planned, pack: PackBuilder, read: (oid: Oid) => Buffer): void {
-  const { objects } = planned.pack.finish();
-  const { format } = pack;
-  for (let i = 0; i < objects.count; i++) {
-    const oid = Buffer.from(objects.ids).toString("hex", i * format.rawSize, (i + 1) * format.rawSize);
-    const data = read(oid);
-    for (const kind of ["commit", "tree", "blob"] as const) {
-      if (hashObject(format, kind, data) === oid) pack.write(kind, data);
-    }
-  }
+export function copyAll(planned: Planned, pack: PackBuilder): void {
+  for (const { kind, data } of planned.objects.values()) pack.write(kind, data);
 }

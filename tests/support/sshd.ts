@@ -82,6 +82,8 @@ function config(dir: string, port: number, options: SshdOptions): string {
     "PermitRootLogin yes",
     "AcceptEnv GIT_PROTOCOL",
     "LogLevel VERBOSE",
+    // Else bash, told that it runs under sshd, reads the user's .bashrc for every session: seconds, on some machines.
+    "SetEnv SHLVL=1",
     ...(options.config ?? []),
     "",
   ].join("\n");

@@ -6,7 +6,8 @@ import { systemClock } from "../../src/clock.ts";
 import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
 import { encodeCommit, type Ident } from "../../src/gitwire/object/commit.ts";
-import { type ObjectFormat, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { GitObject, ObjectSink } from "../../src/gitwire/object/object.ts";
+import { type ObjectFormat, type ObjectKind, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import type { PushCommand } from "../../src/gitwire/protocol/receive-commands.ts";
@@ -133,6 +134,8 @@ export interface Planned {
   readonly pack: PackBuilder;
   readonly txn: string;
   readonly ledger: Oid;
+  /** What is in the pack. */
+  readonly objects: ReadonlyMap<Oid, GitObject>;
 }
 
 /** Plans on the state in the Stargate's own repository, and pushes over any address. */
@@ -141,27 +144,37 @@ export class TestClient {
   readonly address: string;
   /** What the server said on sideband 2. */
   said = "";
-  readonly #env: Record<string, string>;
+  readonly env: Record<string, string>;
 
   constructor(dir: string, address: string, env: Record<string, string> = {}) {
     this.repo = openRepository(dir);
     this.address = address;
-    this.#env = env;
+    this.env = env;
   }
 
   plan(values: Readonly<Record<string, string | undefined>>, ns = "main", txn = newUlid(systemClock)): Planned {
     const { objects, refs, format } = this.repo;
     const pack = new PackBuilder(format);
+    const made = new Map<Oid, GitObject>();
+    const keep = (kind: ObjectKind, data: Uint8Array, oid: Oid): Oid => {
+      made.set(oid, { kind, data: Buffer.from(data) });
+      return oid;
+    };
+    const sink: ObjectSink = {
+      format,
+      write: (kind, data) => keep(kind, data, pack.write(kind, data)),
+      writeDelta: (kind, data, base, delta) => keep(kind, data, pack.writeDelta(kind, data, base, delta)),
+    };
     const operations = Object.entries(values).map(([key, value]): Operation => {
       const bytes = utf8ToByteString(key);
       const target = { key: bytes, name: keyName(bytes) };
       if (value === undefined) return { kind: "del", ...target, ignoreMissing: false };
       const data = Buffer.from(value);
-      const oid = pack.write("blob", data);
+      const oid = sink.write("blob", data);
       const stored = { type: "inline", oid, size: data.length, etag: etagOf(data), ctype: "text/plain" } as const;
       return { kind: "set", ...target, value: stored, expires: undefined, labels: undefined };
     });
-    const plan = planTransaction(objects, pack, {
+    const plan = planTransaction(objects, sink, {
       base: readState(objects, refs, ns),
       ns,
       epoch: "e1",
@@ -174,7 +187,7 @@ export class TestClient {
     });
     if (plan.kind !== "planned") throw new Error("nothing changes");
     const commands = plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? format.zeroOid, newOid }));
-    return { commands, pack, txn, ledger: plan.ledger };
+    return { commands, pack, txn, ledger: plan.ledger, objects: made };
   }
 
   async push(
@@ -185,7 +198,7 @@ export class TestClient {
     const config = GitConfig.load({ env: {} });
     const transport = await connect(this.address, "git-receive-pack", {
       config,
-      env: { ...process.env, ...this.#env },
+      env: { ...process.env, ...this.env },
       agent: "test/1",
     });
     try {
@@ -234,7 +247,7 @@ export function policyPush(
   parents?: readonly Oid[],
   sign: (commit: string) => string = (commit) => commit,
   pack = new PackBuilder(client.repo.format),
-): Omit<Planned, "txn"> {
+): Omit<Planned, "txn" | "objects"> {
   const { format, refs } = client.repo;
   const old = refs.resolve(POLICY_REF);
   const blob = pack.write("blob", Buffer.from(text));
