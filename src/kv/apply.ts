@@ -21,7 +21,6 @@ import {
   encodePointer,
   encodeTombstone,
   type Labels,
-  type Metadata,
   type Pointer,
   parseIndexRecord,
   parseMetadata,
@@ -168,16 +167,8 @@ class Resolver {
     const { type, size, etag, ctype } = value;
     const rev = (record?.rev ?? 0) + 1;
     const { ledger } = this.#base;
-    const fields: Omit<Metadata, "key"> = {
-      type,
-      size,
-      etag,
-      ctype,
-      rev,
-      ...(ledger !== undefined && { base: ledger }),
-      ...(expires !== undefined && { expires }),
-      ...(labels !== undefined && Object.keys(labels).length > 0 && { labels }),
-    };
+    const named = labels !== undefined && Object.keys(labels).length > 0 ? labels : undefined;
+    const fields = { type, size, etag, ctype, rev, base: ledger, expires, labels: named };
     const meta = this.#writer.record("meta", encodeMetadata(op.key, fields));
     const oid = this.#writer.record("ref", encodePointer(op.key, { type, oid: value.oid, size, ctype, rev }));
     const before = record?.kind === "live" ? record.type : undefined;

@@ -59,6 +59,7 @@ export class NodeWriter {
    */
   record(kind: string, parts: RecordParts): Oid {
     const data = Buffer.from(parts.join(""));
+    if (this.#sink.namesOnly) return this.#sink.write("blob", data);
     const template = this.#templates.get(kind);
     const delta = template === undefined ? undefined : partsDelta(template, parts, data);
     if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
@@ -84,7 +85,7 @@ export class NodeWriter {
   write(draft: TreeDraft): Oid {
     const { data, made, same } = draft;
     if (same !== undefined) return same;
-    if (made === undefined || made.delta.length + this.format.rawSize >= data.length)
+    if (made === undefined || this.#sink.namesOnly || made.delta.length + this.format.rawSize >= data.length)
       return this.#sink.write("tree", data);
     return this.#sink.writeDelta("tree", data, made.base, made.delta);
   }

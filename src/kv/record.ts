@@ -82,8 +82,15 @@ function quoteLabels(labels: Labels): string {
 /** The text of a record in pieces: what records of one kind share stands apart from what is a record's own. */
 export type RecordParts = readonly string[];
 
+/** What a metadata record says besides the key; undefined is absent. */
+type MetadataFields = Omit<Metadata, "key" | "base" | "expires" | "labels"> & {
+  readonly base?: Oid | undefined;
+  readonly expires?: number | undefined;
+  readonly labels?: Labels | undefined;
+};
+
 /** A metadata record. */
-export function encodeMetadata(key: Key, meta: Omit<Metadata, "key">): RecordParts {
+export function encodeMetadata(key: Key, meta: MetadataFields): RecordParts {
   const { type, size, etag, ctype, rev, base, expires, labels } = meta;
   const digits = etag.slice(ETAG_PREFIX.length);
   let tail = `","ctype":${quote(ctype)},"rev":${rev}`;

@@ -79,6 +79,7 @@ export function hashingSink(objects: ObjectSource): ObjectSink {
   const { format } = objects;
   return {
     format,
+    namesOnly: true,
     write: (kind, data) => hashObject(format, kind, data),
     writeDelta: (kind, data) => hashObject(format, kind, data),
   };

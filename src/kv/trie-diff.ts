@@ -8,6 +8,7 @@ import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { findEntry, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
+import { compareTrees } from "../gitwire/object/tree-difference.ts";
 import { nameDigits } from "./key.ts";
 import { type TrieKind, trieKeyName } from "./ledger-trie.ts";
 
@@ -59,7 +60,7 @@ class TrieDiff {
     const branches = [left, right].filter((data) => data !== undefined && hasSubtree(format, data)).length;
     if (branches === 2) this.#branches(left!, right!, path);
     else if (branches === 0) this.#leaves(left, right, path);
-    else this.#compare(this.#collect(before, path), this.#collect(after, path));
+    else this.#reshaped(before, after, path);
   }
 
   #read(oid: Oid | undefined): Buffer | undefined {
@@ -88,29 +89,21 @@ class TrieDiff {
     return children;
   }
 
-  /** Two sorted lists of files, walked side by side; equal runs cost a comparison of bytes. */
+  /** Two sorted lists of files. */
   #leaves(left: Buffer | undefined, right: Buffer | undefined, path: string): void {
-    const { format } = this.#source;
-    const before = new TreeCursor(format, left ?? Buffer.alloc(0));
-    const after = new TreeCursor(format, right ?? Buffer.alloc(0));
-    let more = before.next();
-    let moreAfter = after.next();
-    while (more || moreAfter) {
-      const order = !more ? 1 : !moreAfter ? -1 : compareNames(before, after);
-      if (order < 0) this.#add(before.name(), before.oid(), undefined);
-      else this.#file(after, order > 0 ? undefined : before, path);
-      if (order <= 0) more = before.next();
-      if (order >= 0) moreAfter = after.next();
-    }
-  }
-
-  #file(after: TreeCursor, before: TreeCursor | undefined, path: string): void {
-    const sameOid =
-      before !== undefined &&
-      after.data.compare(before.data, before.oidStart, before.end, after.oidStart, after.end) === 0;
-    if (sameOid && after.mode === before.mode) return;
-    this.#checkPath(after, path);
-    this.#add(after.name(), before?.oid(), after.oid());
+    // What was replaced is told as added and, right after that, as removed.
+    let replaced = false;
+    compareTrees(this.#source.format, left ?? NOTHING, right ?? NOTHING, {
+      added: (entry, old) => {
+        this.#checkPath(entry, path);
+        this.#add(entry.name(), old?.oid(), entry.oid());
+        replaced = old !== undefined;
+      },
+      removed: (entry) => {
+        if (!replaced) this.#add(entry.name(), entry.oid(), undefined);
+        replaced = false;
+      },
+    });
   }
 
   #checkPath(cursor: TreeCursor, path: string): void {
@@ -125,28 +118,41 @@ class TrieDiff {
     this.changes.push({ fileName, before, after });
   }
 
+  /** A node that was split or folded. */
+  #reshaped(oldNode: Oid | undefined, newNode: Oid | undefined, path: string): void {
+    // The old node was checked when it was new.
+    const before = this.#collect(oldNode, path, () => {});
+    // So a file that stays below the node is in its place, unless it is deeper now.
+    const after = this.#collect(newNode, path, (cursor, name, at) => {
+      if (at !== path || cursor.mode !== MODE.file || !before.has(name)) this.#checkPath(cursor, at);
+    });
+    for (const [name, oid] of after) if (before.get(name) !== oid) this.#add(name, before.get(name), oid);
+    for (const [name, oid] of before) if (!after.has(name)) this.#add(name, oid, undefined);
+  }
+
   /** All files below a node, whatever its shape: a split or a fold touches at most a few hundred. */
-  #collect(oid: Oid | undefined, path: string, files = new Map<string, Oid>()): Map<string, Oid> {
+  #collect(
+    oid: Oid | undefined,
+    path: string,
+    check: (cursor: TreeCursor, name: string, path: string) => void,
+    files = new Map<string, Oid>(),
+  ): Map<string, Oid> {
     const data = this.#read(oid);
     if (data === undefined) return files;
     if (data.length === 0) throw this.#notAKey(path, "");
     if (hasSubtree(this.#source.format, data)) {
-      for (const [digit, child] of this.#children(data, path)) this.#collect(child, path + digit, files);
+      for (const [digit, child] of this.#children(data, path)) this.#collect(child, path + digit, check, files);
       return files;
     }
     const cursor = new TreeCursor(this.#source.format, data);
     while (cursor.next()) {
-      this.#checkPath(cursor, path);
-      if (files.has(cursor.name())) throw this.#notAKey(path, cursor.name());
+      const name = cursor.name();
+      check(cursor, name, path);
+      if (files.has(name)) throw this.#notAKey(path, name);
       if (files.size >= this.#limit + MAX_FOLD) throw this.#tooMany();
-      files.set(cursor.name(), cursor.oid());
+      files.set(name, cursor.oid());
     }
     return files;
-  }
-
-  #compare(before: ReadonlyMap<string, Oid>, after: ReadonlyMap<string, Oid>): void {
-    for (const [name, oid] of after) if (before.get(name) !== oid) this.#add(name, before.get(name), oid);
-    for (const [name, oid] of before) if (!after.has(name)) this.#add(name, oid, undefined);
   }
 
   #tooMany(): KvError {
@@ -162,6 +168,4 @@ class TrieDiff {
 /** Files a fold or split may move that did not change themselves. */
 const MAX_FOLD = 256;
 
-function compareNames(a: TreeCursor, b: TreeCursor): number {
-  return a.data.compare(b.data, b.nameStart, b.nameEnd, a.nameStart, a.nameEnd);
-}
+const NOTHING = Buffer.alloc(0);

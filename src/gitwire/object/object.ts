@@ -27,6 +27,8 @@ export interface ObjectSource {
 /** A place new objects are written to. Writing the same object twice stores it once. */
 export interface ObjectSink {
   readonly format: ObjectFormat;
+  /** Nothing is stored, objects are only named: deltas need not be made. */
+  readonly namesOnly?: true;
   /** Writes an object whole and returns its id. */
   write(kind: ObjectKind, data: Uint8Array): Oid;
   /**

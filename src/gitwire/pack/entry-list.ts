@@ -155,7 +155,7 @@ export class EntryList {
 }
 
 /** Index of `value` among the first `count`, ascending, members of `array`, or -1. */
-function search(array: Float64Array | Uint32Array, count: number, value: number): number {
+export function search(array: Float64Array | Uint32Array, count: number, value: number): number {
   let low = 0;
   let high = count - 1;
   while (low <= high) {

@@ -12,9 +12,9 @@ import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { refuseCircles } from "./delta-circles.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
-import { EntryList } from "./entry-list.ts";
+import { EntryList, search } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
-import { kindType } from "./pack-entry.ts";
+import { entryKind, kindType } from "./pack-entry.ts";
 import { PackInput, type PackSource } from "./pack-input.ts";
 import { installPack, type PackPaths, rehashPack } from "./pack-install.ts";
 import { type PackLimits, scanPack } from "./pack-scan.ts";
@@ -51,6 +51,8 @@ export interface IndexedPack extends PackPaths {
   readonly receivedEnd: number;
   /** Bytes that followed the pack and were already read. */
   readonly rest: Buffer;
+  /** Kind of the object whose entry is at `offset`: known from indexing, so nothing is read. */
+  readonly kindAt: (offset: number) => ObjectKind | undefined;
 }
 
 /**
@@ -76,10 +78,20 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     const paths = await inSlices(install(temp, list, checksum, options));
     const byteLength = end + options.format.rawSize;
     const objectCount = list.count;
-    return { ...paths, checksum: checksum.toString("hex"), objectCount, byteLength, receivedEnd, rest: input.rest() };
+    const kindAt = kindsByOffset(list.types, list.offsets.subarray(0, objectCount));
+    const facts = { checksum: checksum.toString("hex"), objectCount, byteLength, receivedEnd };
+    return { ...paths, ...facts, rest: input.rest(), kindAt };
   } finally {
     temp.discard();
   }
+}
+
+/** Holds on to nothing of the list but the two columns. */
+function kindsByOffset(types: Uint8Array, offsets: Float64Array): IndexedPack["kindAt"] {
+  return (offset) => {
+    const entry = search(offsets, offsets.length, offset);
+    return entry < 0 ? undefined : entryKind(types[entry]!);
+  };
 }
 
 function install(

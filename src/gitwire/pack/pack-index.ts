@@ -19,9 +19,13 @@ const MAGIC = 0xff74_4f63;
 const FANOUT_BYTES = 1_024;
 /** Indexes up to this size are kept in memory. */
 const WHOLE_MAX = 64 * 1024;
-/** Indexes up to this size are, where the pack's objects are read in bulk or after this many lookups: each costs two reads. */
+/**
+ * Indexes up to this size are, where the pack's objects are read in bulk or after this many lookups: each costs two reads. Larger
+ * ones are, up to LARGE_MAX, once lookups have read as much as there is: then they are many, and all over the pack.
+ */
 const KEPT_MAX = 16 * 1024 * 1024;
 const KEPT_AFTER = 128;
+const LARGE_MAX = 128 * 1024 * 1024;
 /** Bytes of ids read around the computed place. */
 const WINDOW_BYTES = 4_096;
 /** Bytes read at once during a sweep; more than a window. */
@@ -47,6 +51,8 @@ export class PackIndex {
   readonly #largeCount: number;
   #whole: Buffer | undefined;
   #lookups = 0;
+  /** The lookup after which the file is taken into memory. */
+  readonly #keepAfter: number;
   /** What was read ahead of ids and of offsets, during a sweep. */
   #ahead: { readonly ids: ReadAhead; readonly offsets: ReadAhead } | undefined;
   #fd: number | undefined;
@@ -59,6 +65,8 @@ export class PackIndex {
     try {
       this.#size = fs.fstatSync(this.#fd).size;
       if (this.#size <= WHOLE_MAX) this.#readWhole();
+      const later = this.#size <= LARGE_MAX ? Math.ceil(this.#size / WINDOW_BYTES) : Number.POSITIVE_INFINITY;
+      this.#keepAfter = this.#size <= KEPT_MAX ? KEPT_AFTER : later;
       const head = this.#read(0, Math.min(8 + FANOUT_BYTES, this.#size), Buffer.allocUnsafe(8 + FANOUT_BYTES));
       if (head.length < FANOUT_BYTES + 8) throw this.#corrupt("it is too short");
       this.version = head.readUInt32BE(0) === MAGIC ? 2 : 1;
@@ -79,7 +87,7 @@ export class PackIndex {
 
   /** Position of the raw id at `oid[at]` in the order of ids, or -1. */
   findRaw(oid: Buffer, at: number): number {
-    if (this.#lookups++ === KEPT_AFTER) this.keep();
+    if (this.#ahead === undefined && ++this.#lookups === this.#keepAfter) this.#readWhole();
     const first = oid[at]!;
     let low = first === 0 ? 0 : this.#fanout.readUInt32BE((first - 1) * 4);
     let high = this.#fanout.readUInt32BE(first * 4);
@@ -202,7 +210,7 @@ export class PackIndex {
 
   /** Takes an index of up to 16 MiB into memory, for bulk work. */
   keep(): void {
-    if (this.#whole === undefined && this.#size <= KEPT_MAX) this.#readWhole();
+    if (this.#size <= KEPT_MAX) this.#readWhole();
   }
 
   /** Gives back the file descriptor; the file is opened again when needed. */
@@ -212,6 +220,7 @@ export class PackIndex {
   }
 
   #readWhole(): void {
+    if (this.#whole !== undefined) return;
     this.#whole = this.#read(0, this.#size, Buffer.allocUnsafeSlow(Math.max(1, this.#size)));
     this.release();
   }

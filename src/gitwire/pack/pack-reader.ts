@@ -1,7 +1,7 @@
 /**
  * Reads objects out of a pack on disk (git: gitformat-pack).
  *
- * One object costs one read of 4 KiB in most cases, which holds its header and its data; a deltified one costs the same
+ * One object costs one read of 12 KiB in most cases, which holds its header and its data (a tree of 256 entries takes 8); a deltified one costs the same
  * for every link of its chain up to a base that is in the cache. The pack's file stays open while it is used, so another
  * process may delete it (gc, repack) meanwhile.
  */
@@ -18,7 +18,9 @@ import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
 import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, mayInflateFew, TRUNCATED } from "./zlib.ts";
 
-const PAGE_BYTES = 4_096;
+const PAGE_BYTES = 12 * 1024;
+/** Data up to this size is copied out of a buffer that is used again; more is inflated to where it stays. */
+const COPIED_BYTES = 4 * 1024;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
 const CHAIN_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
@@ -285,7 +287,9 @@ export class Pack {
         const few = inflateFew(this.#fewBytes(offset, length, size), size);
         if (few !== undefined) return few;
       }
-      if (this.#inflateFromPage(offset, header) >= 0) return Buffer.copyBytesFrom(small, 0, header.size);
+      const output = size <= COPIED_BYTES || size > PAGE_BYTES * 2 ? small : Buffer.allocUnsafeSlow(size + 1);
+      if (this.#inflateFromPage(offset, header, output) >= 0)
+        return output === small ? Buffer.copyBytesFrom(small, 0, size) : output.subarray(0, size);
       return this.#inflateStream(offset, header).data;
     });
   }
@@ -303,16 +307,16 @@ export class Pack {
   #inflateKeeping(offset: number, header: EntryHeader): { data: Buffer; stream: Buffer } {
     return this.#file.decoding(offset, () => {
       const { size, length } = header;
-      const consumed = this.#inflateFromPage(offset, header);
+      const consumed = this.#inflateFromPage(offset, header, small);
       if (consumed < 0) return this.#inflateStream(offset, header);
       return { data: Buffer.copyBytesFrom(small, 0, size), stream: Buffer.copyBytesFrom(page, length, consumed) };
     });
   }
 
-  /** Inflates into {@link small} a stream that most probably ends inside {@link page}; its length, or {@link TRUNCATED}. */
-  #inflateFromPage(offset: number, { size, length }: EntryHeader): number {
+  /** Inflates into `output` a stream that most probably ends inside {@link page}; its length, or {@link TRUNCATED}. */
+  #inflateFromPage(offset: number, { size, length }: EntryHeader, output: Buffer): number {
     if (size > PAGE_BYTES * 2) return TRUNCATED;
-    return inflateInto(page, length, Math.min(PAGE_BYTES, this.#file.end - offset), small, size);
+    return inflateInto(page, length, Math.min(PAGE_BYTES, this.#file.end - offset), output, size);
   }
 
   #inflateStream(offset: number, { size, length }: EntryHeader): { data: Buffer; stream: Buffer } {

@@ -4,7 +4,8 @@
  * everything enters the repository through this check.
  *
  * A new tree is compared with the tree its commit's parent has in the same place. What they share is checked with the
- * parent, so a change in a directory of 256 entries costs one lookup and not 256.
+ * parent, so a change in a directory of 256 entries costs one lookup and not 256. Entries that moved one level up or down, as
+ * they do where a directory is split or folded, are looked for in what was there before in the same way.
  */
 
 import { KvError } from "../../errors.ts";
@@ -55,6 +56,8 @@ export interface Disconnection {
 
 const KINDS: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
 const SCRATCH = Buffer.alloc(32);
+/** Trees that are gone are read where they may spare so many lookups each. */
+const MOVED_PER_TREE = 4;
 const NUMBERS = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
 
 /**
@@ -174,15 +177,41 @@ class ConnectivityWalk {
     const { format } = objects;
     const beforeOid = this.#before.get(index);
     const before = beforeOid === undefined ? undefined : objects.read(beforeOid);
-    if (before?.kind === "tree") {
-      compareTrees(format, before.data, data, {
-        added: (entry, old) => this.#linkEntry(entry, old?.isTree() === true ? old.oid() : undefined),
-        removed: () => {},
-      });
+    const cursor = new TreeCursor(format, data);
+    if (before?.kind !== "tree") {
+      while (cursor.next()) this.#linkEntry(cursor, undefined);
       return;
     }
-    const cursor = new TreeCursor(format, data);
-    while (cursor.next()) this.#linkEntry(cursor, undefined);
+    const blobs: number[] = [];
+    const gone: Oid[] = [];
+    compareTrees(format, before.data, data, {
+      added: (entry, old) => {
+        // Where a directory is split, what a new part holds was in the whole.
+        if (entry.isTree()) this.#linkEntry(entry, old?.isTree() === true ? old.oid() : beforeOid);
+        else blobs.push(entry.start);
+      },
+      removed: (entry) => {
+        if (entry.isTree()) gone.push(entry.oid());
+      },
+    });
+    const moved = blobs.length < gone.length * MOVED_PER_TREE ? new Set() : this.#blobsIn(gone);
+    for (const start of blobs) {
+      cursor.end = start;
+      cursor.next();
+      if (!moved.has(cursor.oid())) this.#linkEntry(cursor, undefined);
+    }
+  }
+
+  /** The blobs in trees that the commit before leads to: they are checked with it. */
+  #blobsIn(trees: readonly Oid[]): ReadonlySet<Oid> {
+    const blobs = new Set<Oid>();
+    for (const tree of trees) {
+      const object = this.#view.objects.read(tree);
+      if (object?.kind !== "tree") continue;
+      const cursor = new TreeCursor(this.#view.objects.format, object.data);
+      while (cursor.next()) if (!cursor.isTree() && cursor.mode !== MODE.gitlink) blobs.add(cursor.oid());
+    }
+    return blobs;
   }
 
   #linkEntry(entry: TreeCursor, before: Oid | undefined): void {

@@ -206,7 +206,7 @@ async function checkConnected(
       objects: source,
       newKind: (oid: Oid) => {
         const offset = pack?.find(oid) ?? -1;
-        return offset < 0 ? undefined : pack?.kind(offset);
+        return offset < 0 ? undefined : indexed?.kindAt(offset);
       },
       oldKind: (oid: Oid) => objects.kind(oid),
       fsck: undefined,

@@ -260,7 +260,10 @@ class ReceiveSession {
     const pack = arrived === undefined ? undefined : new Pack(arrived.packPath, repo.format);
     let shallow: ReadonlyMap<string, readonly Oid[]>;
     try {
-      shallow = await this.#refuseDisconnected(intent.commands, objects, pack);
+      shallow = await this.#refuseDisconnected(intent.commands, objects, (oid) => {
+        const offset = pack?.find(oid) ?? -1;
+        return offset < 0 ? undefined : arrived?.kindAt(offset);
+      });
     } finally {
       pack?.close();
     }
@@ -282,13 +285,9 @@ class ReceiveSession {
   async #refuseDisconnected(
     commands: readonly PushCommand[],
     objects: Push["objects"],
-    pack: Pack | undefined,
+    newKind: (oid: Oid) => ObjectKind | undefined,
   ): Promise<ReadonlyMap<string, readonly Oid[]>> {
     const { repo, host } = this.#options;
-    const newKind = (oid: Oid): ObjectKind | undefined => {
-      const offset = pack?.find(oid) ?? -1;
-      return offset < 0 ? undefined : pack?.kind(offset);
-    };
     const tips = commands.filter(({ newOid }) => newOid !== repo.format.zeroOid);
     const { fsck, shallowUpdate } = host.settings;
     const view = {

@@ -53,9 +53,10 @@ export class Quarantine {
     return quarantine;
   }
 
-  /** The objects in it alone. */
+  /** The objects in it alone, when its pack has been put there. */
   objects(format: ObjectFormat, cacheBytes?: number): ObjectStore {
-    this.#objects ??= new ObjectStore(this.dir, format, cacheBytes === undefined ? {} : { cacheBytes });
+    const options = cacheBytes === undefined ? { sealed: true } : { sealed: true, cacheBytes };
+    this.#objects ??= new ObjectStore(this.dir, format, options);
     return this.#objects;
   }
 
