@@ -19,8 +19,8 @@ import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { statusOf } from "./status.ts";
 import { allows, type Identity, type Scope } from "./tokens.ts";
 
-/** Seconds a connection may say nothing; Bun allows no more. */
-const IDLE_SECONDS = 255;
+/** Seconds a connection may say nothing before we know who it is. Bun ends headers that take longer than 12 seconds. */
+const IDLE_SECONDS = 30;
 
 export interface HttpDoorOptions {
   readonly hostname: string;
@@ -96,6 +96,7 @@ export class HttpDoor {
     if (service === undefined) return text(403, "only git's smart HTTP protocol is spoken here: give ?service=");
     const who = this.#admit(request, served, service === "git-receive-pack" ? "write" : "read");
     if (who instanceof Response) return who;
+    if (isTurnedOff(served, service)) return text(403, `${service} is turned off for this repository`);
     if (route.kind === "service") return this.#post(request, served, service, who);
     return this.#serve(request, served, service, who, "only");
   }
@@ -127,6 +128,8 @@ export class HttpDoor {
   }
 
   #serve(request: Request, served: Served, service: Service, who: Identity, advertise: "only" | "skip"): Response {
+    // Bun's timer runs on while a body arrives, and would break off any push that takes longer; http-stream.ts has its own.
+    this.#server.timeout(request, 0);
     const body = new ResponseBody();
     const gzip = /gzip/i.test(request.headers.get("content-encoding") ?? "");
     const most = service === "git-upload-pack" ? LIMITS.requestBody : Number.POSITIVE_INFINITY;
@@ -138,10 +141,12 @@ export class HttpDoor {
       { service, version, stateless: true, advertise, who },
     );
     this.#track(
-      session.then(
-        () => body.end(),
-        (error: unknown) => this.#failed(served, service, who, toKvError(error), body),
-      ),
+      session
+        .then(
+          () => body.end(),
+          (error: unknown) => this.#failed(served, service, who, toKvError(error), body),
+        )
+        .finally(() => this.#server.timeout(request, IDLE_SECONDS)),
     );
     const kind = advertise === "only" ? "advertisement" : "result";
     return new Response(body.stream, { headers: { ...NO_CACHE, "Content-Type": `application/x-${service}-${kind}` } });
@@ -181,6 +186,11 @@ function routeOf(pathname: string): Route | undefined {
   if (name === undefined || tail === undefined) return undefined;
   if (tail === "info/refs") return { kind: "advertise", name };
   return tail === "kv/status" ? { kind: "status", name } : { kind: "service", name, service: tail as Service };
+}
+
+/** The repository's own word on it: http.receivepack, http.uploadpack. */
+function isTurnedOff({ gate }: Served, service: Service): boolean {
+  return gate.repo.config.getBool(service === "git-receive-pack" ? "http.receivepack" : "http.uploadpack") === false;
 }
 
 function serviceOf(name: string | null): Service | undefined {

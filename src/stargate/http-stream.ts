@@ -7,17 +7,36 @@ import type { ByteSink, ByteSource } from "../gitwire/protocol/byte-stream.ts";
 /** Bytes of a response that may wait for a slow client. */
 const HIGH_WATER = 256 * 1024;
 
-/** The bytes of a request body, `most` at the most (after unpacking); more is LIMIT_EXCEEDED. */
-export function bodySource(body: ReadableStream<Uint8Array> | null, gzip: boolean, most: number): ByteSource {
+/** How slow a client may be. The time we need ourselves does not count. */
+export interface Patience {
+  /** In every so many milliseconds of waiting at least `bytes` have to arrive. */
+  readonly window: number;
+  readonly bytes: number;
+  /** Milliseconds a client may take nothing of an answer. */
+  readonly stall: number;
+}
+
+/** Slower than any link that still works: 17 bytes a second. */
+export const PATIENCE: Patience = { window: 60_000, bytes: 1_024, stall: 600_000 };
+
+/** The bytes of a request body, `most` at the most (after unpacking); more is LIMIT_EXCEEDED, slower NETWORK. */
+export function bodySource(
+  body: ReadableStream<Uint8Array> | null,
+  gzip: boolean,
+  most: number,
+  patience: Patience = PATIENCE,
+): ByteSource {
   if (body === null) return { read: async () => undefined };
   const plain = gzip ? body.pipeThrough(new DecompressionStream("gzip") as never) : body;
   const reader = plain.getReader() as unknown as BodyReader;
+  const pace = new Pace(patience);
   let taken = 0;
   return {
     read: async () => {
       for (;;) {
-        const { value, done } = await next(reader, gzip);
+        const { value, done } = await pace.wait(next(reader, gzip), () => reader.cancel());
         if (done) return undefined;
+        pace.arrived(value.length);
         taken += value.length;
         if (taken > most) {
           reader.cancel().catch(() => {});
@@ -27,6 +46,55 @@ export function bodySource(body: ReadableStream<Uint8Array> | null, gzip: boolea
       }
     },
   };
+}
+
+/** Holds a client to {@link Patience}: what arrived in how much waiting. */
+class Pace {
+  readonly #patience: Patience;
+  #waited = 0;
+  #bytes = 0;
+
+  constructor(patience: Patience) {
+    this.#patience = patience;
+  }
+
+  arrived(bytes: number): void {
+    this.#bytes += bytes;
+  }
+
+  /** `work`, or NETWORK where a window ends with too little; `giveUp` then ends the work. */
+  async wait<T>(work: Promise<T>, giveUp: () => Promise<unknown>): Promise<T> {
+    const { window, bytes } = this.#patience;
+    const began = performance.now();
+    for (;;) {
+      const left = window - this.#waited - (performance.now() - began);
+      const outcome = await within(work, Math.max(0, left));
+      if (outcome !== LATE) {
+        this.#waited += performance.now() - began;
+        return outcome;
+      }
+      if (this.#bytes < bytes) {
+        work.catch(() => {});
+        giveUp().catch(() => {});
+        throw new KvError("NETWORK", `the client sends less than ${bytes} bytes in ${window / 1_000} seconds`);
+      }
+      this.#waited = began - performance.now();
+      this.#bytes = 0;
+    }
+  }
+}
+
+const LATE = Symbol("late");
+
+/** What `work` comes to, or LATE where that takes longer than `most` milliseconds. */
+async function within<T>(work: Promise<T>, most: number): Promise<T | typeof LATE> {
+  const { promise, resolve } = Promise.withResolvers<typeof LATE>();
+  const timer = setTimeout(() => resolve(LATE), most);
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 interface BodyReader {
@@ -52,8 +120,10 @@ export class ResponseBody implements ByteSink {
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #wake: (() => void) | undefined;
   #isGone = false;
+  readonly #stall: number;
 
-  constructor() {
+  constructor(patience: Patience = PATIENCE) {
+    this.#stall = patience.stall;
     this.stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -75,9 +145,13 @@ export class ResponseBody implements ByteSink {
     // The writer may use its memory again, while this still waits to be sent.
     this.#controller.enqueue(new Uint8Array(bytes));
     while (!this.#isGone && (this.#controller.desiredSize ?? 0) <= 0) {
-      await new Promise<void>((resolve) => {
+      const taken = new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+      if ((await within(taken, this.#stall)) === LATE) {
+        this.abort(new Error("the client does not read"));
+        throw new KvError("NETWORK", `the client read nothing for ${this.#stall / 1_000} seconds`);
+      }
     }
     this.#requireClient();
   }

@@ -7,6 +7,7 @@ import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { capabilities, capabilityValue } from "../../../src/gitwire/protocol/capabilities.ts";
 import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
 import { encodePushRequest } from "../../../src/gitwire/protocol/receive-commands.ts";
+import { receivePack } from "../../../src/gitwire/protocol/receive-pack.ts";
 import type { Push, ReceivePackHost } from "../../../src/gitwire/protocol/receive-pack-host.ts";
 import { readGreeting } from "../../../src/gitwire/protocol/ref-advertisement.ts";
 import { readReport } from "../../../src/gitwire/protocol/report-status.ts";
@@ -449,4 +450,25 @@ test("bytes after the pack do not matter, nor which sideband is asked for", asyn
   const { output } = await serveReceivePack(repo, Buffer.concat([request, handPack([])]));
   expect(output.toString()).toContain("\x01000eunpack ok\n");
   expect(git(server, "rev-parse", "main")).toBe(first);
+});
+
+test("a client that goes away at any byte leaves nothing: no folder, no lock, no descriptor", async () => {
+  const { repo, server, first, second, pack } = setup();
+  const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
+  const list = capabilities(["report-status"], ["side-band-64k"]);
+  const bytes = Buffer.concat([encodePushRequest({ commands, capabilities: list, pushOptions: [] }), pack]);
+  const everything = (): string[] => (fs.readdirSync(server, { recursive: true }) as string[]).sort();
+  await serveReceivePack(repo, bytes.subarray(0, bytes.length - 1));
+  const [before, fds] = [everything(), fs.readdirSync("/proc/self/fd").length];
+  for (let length = 0; length < bytes.length; length += 3) await serveReceivePack(repo, bytes.subarray(0, length));
+  // Nobody reads the answer.
+  const deaf = { write: () => Promise.reject(new KvError("NETWORK", "gone")) };
+  const host = repositoryHost(repo);
+  const common = { repo, host, stateless: true, advertise: "skip", version: 0, agent: "git-kv/test" } as const;
+  expect(everything()).toEqual(before);
+  expect(fs.readdirSync("/proc/self/fd").length).toBe(fds);
+  await expect(receivePack({ input: bytesSource(bytes), output: deaf }, common)).rejects.toThrow("gone");
+  // It was whole, so it has been done.
+  expect(git(server, "rev-parse", "main")).toBe(second);
+  expect(everything().filter((name) => /tmp_|\.lock$/.test(name))).toEqual([]);
 });
