@@ -6,7 +6,7 @@ DEPS := node_modules/.installed
 SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-programs demo bench clean
+.PHONY: help setup build lint test test-programs fuzz demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test: build test-programs ## run every test; the last line is `N passed, N faile
 
 test-programs:
 	@scripts/setup-tests
+
+fuzz: $(DEPS) test-programs ## run the fuzz tests on 200 times as many inputs (FUZZ=N: on N times as many)
+	@GIT_KV_FUZZ=$(or $(FUZZ),200) $(BUN) scripts/test.ts tests/fuzz
 
 demo: build ## show git-kv at work
 	@$(BUN) demo/run.ts

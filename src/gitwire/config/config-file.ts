@@ -22,7 +22,10 @@ export interface FileEntry {
   readonly line: number;
 }
 
-/** A piece of the file, [begin, end) in bytes; pieces follow each other without gaps. */
+/**
+ * A piece of the file, [begin, end) in bytes; pieces follow each other without gaps. Before the first there may be a byte order
+ * mark, or the CR of the CR LF it begins with.
+ */
 export type ConfigPart =
   | { readonly kind: "space" | "comment"; readonly begin: number; readonly end: number }
   | {

@@ -37,6 +37,8 @@ export interface IndexPackOptions {
   readonly heldBytes?: number;
   /** Whether the files are on disk when this resolves; a quarantine does that later, all at once. Default false. */
   readonly fsync?: boolean;
+  /** Whether an object that comes twice is refused, as `git index-pack --strict` does. Default false, as for a fetch. */
+  readonly unique?: boolean;
 }
 
 /** A stored pack. */
@@ -100,8 +102,8 @@ function install(
   checksum: Buffer,
   options: IndexPackOptions,
 ): Generator<void, PackPaths> {
-  const { dir, format, fsync = false } = options;
-  return installPack(dir, format, temp, list.indexed(), checksum, { fsync });
+  const { dir, format, fsync = false, unique = false } = options;
+  return installPack(dir, format, temp, list.indexed(), checksum, { fsync, unique });
 }
 
 /** Resolves all deltas; returns where the entries end now that missing bases are appended. */

@@ -7,6 +7,7 @@
  */
 
 import * as fs from "node:fs";
+import { KvError } from "../../errors.ts";
 import { newHasher, type ObjectFormat } from "../object/oid.ts";
 
 /** What an index says about a pack's objects; member `i` of each array is the i-th object of the pack. */
@@ -27,20 +28,28 @@ const FLUSH_BYTES = 1024 * 1024;
 /** Objects between two yields. */
 const STEP = 256;
 
+export interface IndexOptions {
+  /** Whether an object that comes twice is refused (as `git index-pack --strict` does). Default false. */
+  readonly unique?: boolean;
+  /** Start of the 64-bit table (tests). */
+  readonly largeFrom?: number | undefined;
+}
+
 /**
- * Writes the index to the open file `fd`, yielding now and then so that others may run. `largeFrom` moves the start of the
- * 64-bit table (tests).
+ * Writes the index to the open file `fd`, yielding now and then so that others may run. Throws BAD_PACK where an object comes
+ * twice and is not to.
  */
 export function* writePackIndex(
   fd: number,
   format: ObjectFormat,
   objects: IndexedObjects,
   packChecksum: Buffer,
-  largeFrom: number = LARGE,
+  { unique = false, largeFrom = LARGE }: IndexOptions = {},
 ): Generator<void, void> {
   const { count, ids, offsets, crcs } = objects;
   const { rawSize } = format;
   const order = sortById(format, ids, count);
+  if (unique) refuseTwice(ids, rawSize, order);
   const out = new HashedFile(fd, format);
   out.uint32(0xff74_4f63);
   out.uint32(2);
@@ -111,6 +120,15 @@ export function sortById(format: ObjectFormat, ids: Buffer, count: number): Uint
     order[at] = moved;
   }
   return order;
+}
+
+function refuseTwice(ids: Buffer, rawSize: number, order: Uint32Array): void {
+  for (let i = 1; i < order.length; i++) {
+    const at = order[i]! * rawSize;
+    if (ids.readUInt32BE(at) !== ids.readUInt32BE(order[i - 1]! * rawSize)) continue;
+    if (compareIds(ids, rawSize, order[i - 1]!, order[i]!) !== 0) continue;
+    throw new KvError("BAD_PACK", `the pack holds ${ids.hexSlice(at, at + rawSize)} twice`);
+  }
 }
 
 function sameLead(keys: Float64Array, room: number, at: number): boolean {

@@ -26,7 +26,8 @@ export interface PackPaths {
 
 /**
  * Indexes the complete pack in `temp` and gives both their names in `dir`. `fsync`: both are on disk, and so are their
- * names, when this ends. On an error nothing is left. Yields now and then so that others may run.
+ * names, when this ends. `unique`: throws BAD_PACK where an object comes twice. On an error nothing is left. Yields now and then
+ * so that others may run.
  */
 export function* installPack(
   dir: string,
@@ -34,7 +35,7 @@ export function* installPack(
   temp: TempFile,
   objects: IndexedObjects,
   checksum: Buffer,
-  options: { fsync: boolean },
+  options: { fsync: boolean; unique?: boolean },
 ): Generator<void, PackPaths> {
   const name = path.join(dir, `pack-${checksum.toString("hex")}`);
   const paths = { packPath: `${name}.pack`, idxPath: `${name}.idx` };
@@ -42,7 +43,7 @@ export function* installPack(
   const isNew = !fs.existsSync(paths.packPath);
   const index = createTemp(dir, "tmp_idx_");
   try {
-    yield* writePackIndex(index.fd, format, objects, checksum);
+    yield* writePackIndex(index.fd, format, objects, checksum, { unique: options.unique ?? false });
     temp.commit(paths.packPath, options);
     index.commit(paths.idxPath, options);
   } catch (error) {

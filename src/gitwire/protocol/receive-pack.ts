@@ -182,6 +182,7 @@ class ReceiveSession {
           dir: quarantine.packDir,
           bases: repo.objects,
           limits: this.#limits,
+          unique: true,
         });
         if (pack !== undefined) await this.#refuseCollisions(pack);
       } catch (error) {

@@ -209,6 +209,13 @@ describe("deltas in any order", () => {
     expectGitAgrees(await index(handPack(SHA1, [whole(0), whole(1), whole(0)]), options(SHA1)), SHA1);
   });
 
+  test("an object that comes twice is refused where each is to come once, as git index-pack --strict does", async () => {
+    const unique = { unique: true };
+    expect(await refusal(handPack(SHA1, [whole(0), whole(1), whole(0)]), unique)).toBe("BAD_PACK");
+    expect(await refusal(handPack(SHA1, [whole(0), delta(1, 0), whole(1)]), unique)).toBe("BAD_PACK");
+    expect(await refusal(handPack(SHA1, [whole(0), delta(1, 0), whole(2)]), unique)).toBe("accepted");
+  });
+
   test("circles through an object that comes twice are refused, whichever copy would be read", async () => {
     const outside = sourceOf(SHA1, new Map([[ids[0]!, all.get(ids[0]!)!]]));
     // 1 is a delta of 0, which is outside, and 0 comes again as a delta of 1.

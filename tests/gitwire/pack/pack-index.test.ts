@@ -35,7 +35,7 @@ function showIndex(format: ObjectFormat, file: string): { offset: number; oid: s
 function write(format: ObjectFormat, objects: IndexedObjects, largeFrom?: number): string {
   const file = path.join(tempDir(), "test.idx");
   const fd = fs.openSync(file, "w");
-  atOnce(writePackIndex(fd, format, objects, Buffer.alloc(format.rawSize, 7), largeFrom));
+  atOnce(writePackIndex(fd, format, objects, Buffer.alloc(format.rawSize, 7), { largeFrom }));
   fs.closeSync(fd);
   return file;
 }
@@ -95,7 +95,7 @@ for (const format of [SHA1, SHA256]) {
         };
         const ours = path.join(tempDir(), "o.idx");
         const fd = fs.openSync(ours, "w");
-        atOnce(writePackIndex(fd, format, objects, fs.readFileSync(pack).subarray(-format.rawSize), largeFrom));
+        atOnce(writePackIndex(fd, format, objects, fs.readFileSync(pack).subarray(-format.rawSize), { largeFrom }));
         fs.closeSync(fd);
         expect(fs.readFileSync(ours).equals(fs.readFileSync(file))).toBe(true);
       }

@@ -1,0 +1,118 @@
+/** Fuzzed parsers of objects, config files and refs. */
+
+import { parseConfigFile } from "../../src/gitwire/config/config-file.ts";
+import { commitLinks, parseCommit } from "../../src/gitwire/object/commit.ts";
+import { objectFault } from "../../src/gitwire/object/fsck.ts";
+import { SHA1 } from "../../src/gitwire/object/oid.ts";
+import { tagTarget } from "../../src/gitwire/object/tag.ts";
+import { encodeTree, findEntry, hasSubtree, MODE, parseTree } from "../../src/gitwire/object/tree.ts";
+import { compareTrees } from "../../src/gitwire/object/tree-difference.ts";
+import { PackedRefs } from "../../src/gitwire/refs/packed-refs.ts";
+import { checkRefFormat, checkRefName, isValidRefName } from "../../src/gitwire/refs/ref-name.ts";
+import { decodeLoose } from "../../src/gitwire/store/loose.ts";
+import { same, type Target } from "./target.ts";
+
+/** What git's checks let in is parsed by everything that reads it. */
+const trees: Target = {
+  name: "tree",
+  rounds: 5_000,
+  codes: ["BAD_OBJECT"],
+  run: (bytes) => {
+    const fault = objectFault(SHA1, "tree", bytes);
+    const entries = parseTree(SHA1, bytes);
+    same(
+      "subtrees",
+      hasSubtree(SHA1, bytes),
+      entries.some(({ mode }) => mode === MODE.tree),
+    );
+    if (fault !== undefined) return;
+    same("written", encodeTree(SHA1, entries), bytes);
+    for (const entry of entries) same("found", findEntry(SHA1, bytes, entry.name), entry);
+    const changed = (): void => {
+      throw new Error("a tree differs from itself");
+    };
+    compareTrees(SHA1, bytes, Buffer.from(bytes), { added: changed, removed: changed });
+  },
+};
+
+const commits: Target = {
+  name: "commit",
+  rounds: 5_000,
+  codes: ["BAD_OBJECT"],
+  run: (bytes) => {
+    const fault = objectFault(SHA1, "commit", bytes);
+    const links = fault === undefined ? commitLinks(SHA1, bytes) : undefined;
+    const { tree, parents } = parseCommit(SHA1, bytes);
+    if (links !== undefined) same("links", links, { tree, parents });
+  },
+};
+
+const tags: Target = {
+  name: "tag",
+  rounds: 5_000,
+  codes: ["BAD_OBJECT"],
+  run: (bytes) => {
+    const fault = objectFault(SHA1, "tag", bytes);
+    const { oid } = tagTarget(SHA1, bytes);
+    if (fault === undefined) same("object", bytes.toString("latin1", 7, 47), oid);
+  },
+};
+
+const loose: Target = {
+  name: "loose",
+  rounds: 2_000,
+  codes: ["CORRUPT", "LIMIT_EXCEEDED"],
+  run: (bytes) => decodeLoose(bytes, "fuzzed"),
+};
+
+const configs: Target = {
+  name: "config",
+  rounds: 4_000,
+  codes: ["CONFIG"],
+  run: (bytes) => {
+    const text = bytes.toString("latin1");
+    const parts = parseConfigFile(text, "fuzzed");
+    // A byte order mark, and the CR of a CR LF, belong to no part.
+    let at = /^(?:\xef\xbb\xbf)?\r?/.exec(text)![0].length;
+    at = Math.min(at, parts[0]?.begin ?? text.length);
+    for (const { begin, end } of parts) {
+      same("parts without gaps", begin, at);
+      at = end;
+    }
+    same("parts to the end", at, text.length);
+  },
+};
+
+const refNames: Target = {
+  name: "ref-name",
+  rounds: 10_000,
+  codes: ["REF_INVALID"],
+  run: (bytes) => {
+    const name = bytes.toString("utf8");
+    if (isValidRefName(name)) {
+      if (name.includes("..") || name.startsWith("/") || name.includes("\0")) throw new Error(`'${name}' is let in`);
+      if (name.startsWith("refs/")) same("its format", checkRefFormat(name), true);
+    }
+    checkRefName(name);
+  },
+};
+
+const packedRefs: Target = {
+  name: "packed-refs",
+  rounds: 3_000,
+  codes: ["CORRUPT"],
+  run: (bytes) => {
+    const refs = PackedRefs.parse(SHA1, bytes);
+    const all = [...refs.entries()];
+    refs.find("refs/heads/main");
+    refs.hasPrefix("refs/heads/");
+    const written = Buffer.concat(refs.rewrite([], () => undefined));
+    same(
+      "written and read",
+      [...PackedRefs.parse(SHA1, written).entries()].map(({ name }) => name),
+      all.map(({ name }) => name),
+    );
+  },
+};
+
+export const OBJECT_TARGETS: readonly Target[] = [trees, commits, tags, loose, configs, refNames, packedRefs];
