@@ -1,0 +1,161 @@
+/** Other implementations of git push to a running Stargate, clone it and fetch from it, over HTTP and over a real sshd. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { executable } from "../support/executable.ts";
+import { fsck, git } from "../support/git.ts";
+import { type Sshd, startSshd } from "../support/sshd.ts";
+import { TestStargate } from "../support/stargate.ts";
+import { tempDir } from "../support/temp.ts";
+import { type Client, clients } from "./client.ts";
+
+const SLOW = 120_000;
+
+let stargate: TestStargate;
+let sshd: Sshd;
+const address = { http: "", ssh: "" };
+/** Holds the branches one <- two and other, and the annotated tag v1 on one. */
+let work: string;
+const home = tempDir("home");
+const sshProgram = path.join(home, "ssh");
+const env: Record<string, string | undefined> = {
+  HOME: home,
+  PATH: `${home}${path.delimiter}${process.env.PATH}`,
+  GIT_SSH: sshProgram,
+  GIT_SSH_VARIANT: "ssh",
+  JAVA_TOOL_OPTIONS: `-Djava.awt.headless=true -Duser.home=${home} -XX:TieredStopAtLevel=1`,
+  // Debian's launcher leaves these out.
+  JGIT_CLASSPATH: ["org.eclipse.jgit.lfs", "org.eclipse.jgit.http.apache", "httpclient", "httpcore", "commons-logging"]
+    .map((name) => `/usr/share/java/${name}.jar`)
+    .join(":"),
+  TEST_SSH_KEY: path.join(home, "user_key"),
+};
+
+beforeAll(async () => {
+  stargate = await TestStargate.start();
+  const token = stargate.token();
+  address.http = stargate.loginUrl(token);
+  sshd = await startSshd({ forcedCommand: `${executable("git-kv-stargate")} shell --repo ${stargate.dir}` });
+  address.ssh = `ssh://${sshd.user}@127.0.0.1:${sshd.port}/kv.git`;
+  fs.writeFileSync(sshProgram, `#!/bin/sh\nexec ${sshd.command.replace(/^ssh/, "/usr/bin/ssh")} "$@"\n`, {
+    mode: 0o755,
+  });
+  for (const name of ["user_key", "user_key.pub"]) fs.copyFileSync(path.join(sshd.dir, name), path.join(home, name));
+  // jgit looks for a login here, not in the address.
+  fs.writeFileSync(path.join(home, ".netrc"), `machine 127.0.0.1 login tester password ${token}\n`, { mode: 0o600 });
+  fs.writeFileSync(path.join(home, ".gitconfig"), "[user]\n\tname = Test\n\temail = test@example.com\n");
+  work = makeWork();
+}, SLOW);
+
+afterAll(async () => {
+  sshd.stop();
+  await stargate.stop();
+});
+
+function makeWork(): string {
+  const dir = tempDir("work");
+  git(dir, "init", "-q", "-b", "one");
+  for (let i = 0; i < 40; i++) fs.writeFileSync(path.join(dir, `f${i}`), `line ${i}\n`.repeat(200 + i));
+  git(dir, "add", ".");
+  git(dir, "commit", "-q", "-m", "one");
+  git(dir, "tag", "-a", "-m", "first", "v1");
+  git(dir, "checkout", "-q", "-b", "two");
+  fs.appendFileSync(path.join(dir, "f7"), "changed\n");
+  git(dir, "commit", "-q", "-a", "-m", "two");
+  git(dir, "checkout", "-q", "-b", "other", "one");
+  git(dir, "rm", "-q", "f3");
+  git(dir, "commit", "-q", "-m", "other");
+  return dir;
+}
+
+/** What the Stargate has at `ref`, or "". */
+function held(ref: string): string {
+  return git(stargate.dir, "for-each-ref", "--format=%(objectname)", ref);
+}
+
+const tip = (name: string): string => git(work, "rev-parse", name);
+
+async function pushes(client: Client, url: string): Promise<string> {
+  const name = `${client.name}-${url.slice(0, 3)}`;
+  const [branch, tag] = [`refs/heads/${name}`, `refs/tags/${name}`];
+  await client.push(work, url, `refs/heads/one:${branch}`);
+  expect(held(branch)).toBe(tip("one"));
+  await client.push(work, url, `refs/tags/v1:${tag}`);
+  expect(held(tag)).toBe(tip("v1"));
+  await client.push(work, url, `refs/heads/two:${branch}`);
+  expect(held(branch)).toBe(tip("two"));
+  await client.push(work, url, `+refs/heads/other:${branch}`);
+  expect(held(branch)).toBe(tip("other"));
+  await client.push(work, url, `:${tag}`);
+  expect(held(tag)).toBe("");
+  expect(fsck(stargate.dir)).toBe("");
+  expect(fsck(work)).toBe("");
+  return name;
+}
+
+async function clonesAndFetches(client: Client, url: string, name: string): Promise<void> {
+  const copy = path.join(tempDir("copy"), "copy");
+  await client.clone(copy, url);
+  expect(git(copy, "rev-parse", `refs/remotes/origin/${name}`)).toBe(tip("other"));
+  expect(fsck(copy)).toBe("");
+  const next = git(work, "commit-tree", "-p", "other", "-m", `more of ${name}`, "two^{tree}");
+  await clients(env)[0]!.push(work, address.http, `${next}:refs/heads/${name}`);
+  await client.fetch(copy);
+  expect(git(copy, "rev-parse", `refs/remotes/origin/${name}`)).toBe(next);
+  expect(git(copy, "show", `${next}:f7`)).toEndWith("changed");
+  expect(fsck(copy)).toBe("");
+  if (client.shallow === undefined) return;
+  const tips = path.join(tempDir("tips"), "tips");
+  await client.shallow(tips, url);
+  expect(git(tips, "rev-list", "--count", `refs/remotes/origin/${name}`)).toBe("1");
+  expect(fsck(tips)).toBe("");
+}
+
+describe("over HTTP", () => {
+  for (const client of clients(env)) {
+    test(
+      client.name,
+      async () => {
+        const name = await pushes(client, address.http);
+        await clonesAndFetches(client, address.http, name);
+      },
+      SLOW,
+    );
+  }
+
+  test(
+    "git: partial clone by each filter, and what is missing comes when it is needed",
+    async () => {
+      const run = clients(env)[0]!;
+      await run.push(work, address.http, "+refs/heads/two:refs/heads/partial");
+      for (const filter of ["blob:none", "blob:limit=1k", "tree:0"]) {
+        const copy = path.join(tempDir("partial"), "copy");
+        const clone = ["clone", "-q", "--bare", `--filter=${filter}`, address.http, copy];
+        expect(await Bun.spawn(["git", ...clone], { env: { ...process.env, ...env } }).exited).toBe(0);
+        const missing = ["-C", copy, "rev-list", "--objects", "--missing=print", "refs/heads/partial"];
+        const before = await new Response(Bun.spawn(["git", ...missing]).stdout).text();
+        expect(before).toMatch(/^\?/m);
+        const show = Bun.spawn(["git", "-C", copy, "show", "refs/heads/partial:f7"], {
+          env: { ...process.env, ...env },
+        });
+        expect(await new Response(show.stdout).text()).toEndWith("changed\n");
+        expect(fsck(copy)).toBe("");
+      }
+    },
+    SLOW,
+  );
+});
+
+describe("over ssh", () => {
+  for (const client of clients(env).filter((one) => one.ssh)) {
+    test(
+      client.name,
+      async () => {
+        const name = await pushes(client, address.ssh);
+        await clonesAndFetches(client, address.ssh, name);
+      },
+      SLOW,
+    );
+  }
+});
