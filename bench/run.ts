@@ -10,6 +10,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import { parseArgs } from "node:util";
+import { admission, verification } from "./cases/admission.ts";
 import { attestation } from "./cases/attestation.ts";
 import { build } from "./cases/build.ts";
 import type { Case, Setting } from "./cases/case.ts";
@@ -34,6 +35,8 @@ const CASES: Readonly<Record<string, Case>> = {
   set,
   mset,
   attestation,
+  admission,
+  verify: verification,
   signatures,
 };
 

@@ -31,7 +31,7 @@ export const attestation: Case = async ({ scratch, stores, runs, keys }) => {
   const rows: Row[] = [];
   let smallest: number | undefined;
   for (const size of SIZES.filter((size) => size <= keys)) {
-    const next = await store(scratch.path(dir), size, keys);
+    const next = await storeTransaction(scratch.path(dir), size, keys);
     const hasher = await etagHasher(Number.POSITIVE_INFINITY);
     const check = measure(scratch.path(dir), runs.short, (repo, base) => {
       const claim = { ns: "main", base, ledger: next.ledger.oid, index: next.index!, policy: undefined };
@@ -53,7 +53,7 @@ export const attestation: Case = async ({ scratch, stores, runs, keys }) => {
 };
 
 /** Plans a transaction that changes `size` keys spread over the store, and stores its objects. */
-async function store(dir: string, size: number, keys: number): Promise<NamespaceState> {
+export async function storeTransaction(dir: string, size: number, keys: number): Promise<NamespaceState> {
   const repo = openRepository(dir, {});
   const { objects, refs, format } = repo;
   const builder = new PackBuilder(format, { dir: path.join(dir, "objects", "pack") });

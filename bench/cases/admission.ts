@@ -1,0 +1,183 @@
+/**
+ * What the Stargate adds to indexing a pack: the whole admission of a signed transaction (attestation, signature, replay, sample or
+ * neither), in a repository that was just opened; and how many signed transactions a second `git kv verify` checks.
+ */
+
+import { generateKeyPairSync, sign } from "node:crypto";
+import { utf8ToByteString } from "../../src/bytes.ts";
+import { joinSignature } from "../../src/gitwire/object/commit-signature.ts";
+import { type GitObject, type ObjectSink, type ObjectSource, readAs } from "../../src/gitwire/object/object.ts";
+import { hashObject, type ObjectKind, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { encodeSshKey } from "../../src/gitwire/object/ssh-key.ts";
+import { sshString } from "../../src/gitwire/object/ssh-wire.ts";
+import { armorSshsig, encodeSshsig, sshsigMessage } from "../../src/gitwire/object/sshsig.ts";
+import { openRepository } from "../../src/gitwire/repo.ts";
+import { etagHasher } from "../../src/kv/etag.ts";
+import { judgeSignature } from "../../src/kv/judge-signature.ts";
+import { namespacePolicy, parsePolicy } from "../../src/kv/policy.ts";
+import { rehashing } from "../../src/kv/rehashing-source.ts";
+import { type NamespaceState, readState, stateAt } from "../../src/kv/state.ts";
+import { planTransaction } from "../../src/kv/transaction.ts";
+import { verifyLedger } from "../../src/kv/verify.ts";
+import { admit } from "../../src/stargate/admission.ts";
+import { median } from "../measure.ts";
+import { atMost, type Row } from "../table.ts";
+import { storeTransaction } from "./attestation.ts";
+import type { Case } from "./case.ts";
+
+const TRANSACTIONS = 10_000;
+/** Keys of the ledger that is verified. */
+const KEYS = 5_000;
+const WHO = { name: "Bench", email: "bench@example.com", seconds: 1_767_322_800, offset: 0 };
+
+const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+const blob = encodeSshKey(publicKey)!;
+
+function signed(commit: Buffer): Buffer {
+  const signature = Buffer.concat([
+    sshString("ssh-ed25519"),
+    sshString(sign(null, sshsigMessage(commit, "sha512"), privateKey)),
+  ]);
+  return joinSignature(SHA1, commit, armorSshsig(encodeSshsig(blob, "sha512", signature)));
+}
+
+const policyOf = (verify: string) =>
+  parsePolicy(
+    `version: 1\nnamespaces: { main: { require_signed_commits: true, verify: "${verify}", writers: ["ssh-ed25519 ${blob.toString("base64")} bench"] } }\n`,
+  );
+
+export const admission: Case = async ({ scratch, stores, runs, keys }) => {
+  const dir = "admission.git";
+  scratch.git("", "init", "-q", "--bare", dir);
+  scratch.shareObjects(`${stores.ours()}/.git/objects`, `${dir}/objects`);
+  for (const ref of ["refs/kv/main", "refs/kv-index/main"]) {
+    scratch.git(dir, "update-ref", ref, scratch.git(stores.ours(), "rev-parse", ref));
+  }
+  const rows: Row[] = [];
+  const targets: Readonly<Record<string, number>> = {
+    "1 replay": 5,
+    "15000 replay": 500,
+    "1 attested": 2,
+    "15000 attested": 2,
+  };
+  for (const size of [1, 15_000]) {
+    const next = await storeTransaction(scratch.path(dir), size, keys);
+    const repo = openRepository(scratch.path(dir), {});
+    const ledger = repo.objects.writeLoose("commit", signed(readAs(repo.objects, next.ledger.oid, "commit")));
+    repo.close();
+    for (const verify of ["replay", "sample:32", "attested"]) {
+      const ours = await admitted(scratch.path(dir), ledger, next.index!, verify, size === 1 ? runs.short : runs.long);
+      const most = targets[`${size} ${verify}`];
+      const target = most === undefined ? {} : { target: atMost(most) };
+      rows.push({ name: `admission, ${size.toLocaleString("en")} operations, ${verify}`, unit: "ms", ours, ...target });
+    }
+  }
+  return rows;
+};
+
+export const verification: Case = async () => [await verifying()];
+
+/** Milliseconds of one admission. */
+async function admitted(dir: string, ledger: Oid, index: Oid, verify: string, runs: number): Promise<number> {
+  const policy = policyOf(verify);
+  const samples: number[] = [];
+  for (let run = -1; run < runs; run++) {
+    const repo = openRepository(dir, {});
+    const { objects, refs, format } = repo;
+    const base = readState(objects, refs, "main");
+    const started = performance.now();
+    const data = readAs(objects, ledger, "commit");
+    const { ledger: commit } = stateAt(objects, ledger);
+    const judged = judgeSignature(format, data, policy, "main", Date.now());
+    const rules = namespacePolicy(policy, "main");
+    const claim = { objects, ns: "main", base, ledger, index, commit, policy: undefined, rules };
+    await admit({ ...claim, signature: () => judged, expectations: [], seen: () => undefined });
+    if (run >= 0) samples.push(performance.now() - started);
+    repo.close();
+  }
+  return median(samples);
+}
+
+/** Objects in memory, written as they are planned. */
+class Memory implements ObjectSource, ObjectSink {
+  readonly format = SHA1;
+  readonly objects = new Map<Oid, GitObject>();
+
+  read(oid: Oid): GitObject | undefined {
+    return this.objects.get(oid) ?? (oid === SHA1.emptyTree ? { kind: "tree", data: Buffer.alloc(0) } : undefined);
+  }
+
+  has(oid: Oid): boolean {
+    return this.objects.has(oid);
+  }
+
+  write(kind: ObjectKind, data: Uint8Array): Oid {
+    const oid = hashObject(SHA1, kind, data);
+    this.objects.set(oid, { kind, data: Buffer.from(data) });
+    return oid;
+  }
+
+  writeDelta(kind: ObjectKind, data: Uint8Array): Oid {
+    return this.write(kind, data);
+  }
+}
+
+/** Transactions a second; the objects are in memory, as they are in the page cache of a clone that was just fetched. */
+async function verifying(): Promise<Row> {
+  const memory = new Memory();
+  const etagOf = await etagHasher(Number.POSITIVE_INFINITY);
+  let tip: NamespaceState | undefined;
+  for (let i = 0; i < TRANSACTIONS; i++) {
+    const data = Buffer.from(`value ${i}`);
+    const value = {
+      type: "inline",
+      oid: memory.write("blob", data),
+      size: data.length,
+      etag: etagOf(data),
+      ctype: "text/plain",
+    } as const;
+    const key = utf8ToByteString(`user:${(i * 7_919) % KEYS}`);
+    const plan = planTransaction(memory, memory, {
+      base: tip,
+      ns: "main",
+      epoch: "e1",
+      policy: undefined,
+      txn: `01JBAXF5Z8J8M7R2TK${String(i).padStart(8, "0")}`,
+      operations: [{ kind: "set", key, value, expires: undefined, labels: undefined }],
+      message: undefined,
+      author: WHO,
+      committer: WHO,
+    });
+    if (plan.kind !== "planned") throw new Error("nothing changes");
+    const ledger = memory.write("commit", signed(readAs(memory, plan.ledger, "commit")));
+    tip = stateAt(memory, ledger, plan.moves[1]!.newOid);
+  }
+  const policy = policyOf("replay");
+  const rules = namespacePolicy(policy, "main");
+  let findings = 0;
+  const started = performance.now();
+  const before = process.cpuUsage();
+  await verifyLedger(rehashing(memory), {
+    ns: "main",
+    tip: tip!,
+    etagOf,
+    judge: async (_commit, data) => {
+      const { problem, signer, limit } = await judgeSignature(SHA1, data, policy, "main", Date.now());
+      const known = signer && { fingerprint: signer.fingerprint, prefixes: limit };
+      return { rules, signer: known, problems: problem === undefined ? [] : [problem] };
+    },
+    signal: new AbortController().signal,
+    found: () => findings++,
+    progress: () => {},
+  });
+  const seconds = (performance.now() - started) / 1_000;
+  const { user, system } = process.cpuUsage(before);
+  if (findings > 0) throw new Error(`${findings} findings in an honest ledger`);
+  const cpu = Math.round(TRANSACTIONS / ((user + system) / 1e6));
+  return {
+    name: `verify, ${TRANSACTIONS.toLocaleString("en")} signed transactions`,
+    unit: "per second",
+    ours: TRANSACTIONS / seconds,
+    extra: `${cpu} per second of processor time; to reach: 2,000`,
+  };
+}
