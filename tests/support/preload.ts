@@ -3,7 +3,8 @@
 import { afterAll } from "bun:test";
 import { removeTempDirs } from "./temp.ts";
 
-afterAll(removeTempDirs);
+// On a machine whose disk is busy removing them takes a while.
+afterAll(removeTempDirs, 120_000);
 
 process.env.LC_ALL = "C";
 process.env.TZ = "UTC";

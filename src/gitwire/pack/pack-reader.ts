@@ -21,6 +21,9 @@ import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, mayInflate
 const PAGE_BYTES = 12 * 1024;
 /** Data up to this size is copied out of a buffer that is used again; more is inflated to where it stays. */
 const COPIED_BYTES = 4 * 1024;
+const EMPTY = Buffer.alloc(0);
+/** Bytes of a large entry read at once. */
+const PIECE_BYTES = 128 * 1024;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
 const CHAIN_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
@@ -35,8 +38,10 @@ export interface RawEntry {
   readonly base: Oid | undefined;
   /** Offset of a delta's base in this pack; -1 for a whole object. */
   readonly baseOffset: number;
-  /** The zlib stream, as stored and verified. */
+  /** The zlib stream, as stored and verified; empty where it comes in pieces. */
   readonly data: Buffer;
+  /** The zlib stream of a large entry piece by piece; throws CORRUPT at its end where the whole was damaged. */
+  readonly pieces?: Iterable<Buffer>;
 }
 
 /** Where an entry is, as a pack and its index know it. */
@@ -165,12 +170,34 @@ export class Pack {
     return { kind, size: header.size, baseOffset, dataOffset: offset + header.length };
   }
 
-  /** The entry at `offset` as it is stored. Its CRC is checked, or its data inflated. Throws CORRUPT on damage. */
-  rawEntry(offset: number): RawEntry {
-    const order = this.#orderIfWorthIt();
+  /**
+   * The entry at `offset` as it is stored. Its CRC is checked, or its data inflated. With `most`, an entry of more bytes comes in
+   * pieces where the index tells its CRC. Throws CORRUPT on damage.
+   */
+  rawEntry(offset: number, most: number = Number.POSITIVE_INFINITY): RawEntry {
+    const order = this.#orderIfWorthIt() ?? (most < this.#header(offset).size ? this.order() : undefined);
     if (order === undefined) return this.inflatedEntry(offset).entry;
     const rank = order.rank(offset);
-    return this.rawEntryAt({ offset, end: order.endOf(rank), position: order.positionOf(rank) });
+    const place = { offset, end: order.endOf(rank), position: order.positionOf(rank) };
+    const crc = place.end - offset > most ? this.index.crc(place.position) : undefined;
+    return crc === undefined ? this.rawEntryAt(place) : this.#largeEntry(place, crc);
+  }
+
+  #largeEntry(place: EntryPlace, crc: number): RawEntry {
+    const header = this.#header(place.offset);
+    return { ...this.#raw(place.offset, header, page, EMPTY), pieces: this.#pieces(place, header.length, crc) };
+  }
+
+  *#pieces({ offset, end }: EntryPlace, headerLength: number, crc: number): Generator<Buffer> {
+    let sum = 0;
+    for (let at = offset; at < end; ) {
+      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, end - at));
+      this.#opened().readFully(piece, piece.length, at, offset);
+      sum = Bun.hash.crc32(piece, sum);
+      yield at === offset ? piece.subarray(headerLength) : piece;
+      at += piece.length;
+    }
+    if (sum !== crc) throw this.#file.corrupt(offset, "its checksum is wrong");
   }
 
   /** As {@link rawEntry}, of an entry whose end and position are known (see {@link entryEnds}). */

@@ -47,6 +47,8 @@ const CHUNK = 128 * 1024;
 const MAX_DEPTH = 50;
 /** Smaller trees are not worth a delta of their own. */
 const MIN_DELTA = 256;
+/** Stored entries of more bytes are read and handed on in pieces. */
+const LARGE_ENTRY = 1024 * 1024;
 /** Larger objects are not searched for a delta. */
 const MAX_DELTA = 1024 * 1024;
 
@@ -66,13 +68,15 @@ export async function* packObjects(
   const slice = new TimeSlice();
   writer.start(packHeader(objects.size));
   for (let index = 0; index < objects.size; index++) {
-    writer.write(index);
-    if (writer.waiting >= CHUNK) {
-      const chunk = writer.take();
-      hasher.update(chunk);
-      yield chunk;
+    for (let isDone = false; !isDone; ) {
+      isDone = writer.write(index);
+      if (writer.waiting >= CHUNK) {
+        const chunk = writer.take();
+        hasher.update(chunk);
+        yield chunk;
+      }
+      if (slice.isOver()) await slice.pause();
     }
-    if (slice.isOver()) await slice.pause();
   }
   const last = writer.take();
   hasher.update(last);
@@ -91,6 +95,8 @@ interface Entry {
   readonly size: number;
   readonly base: Oid | undefined;
   readonly data: Buffer;
+  /** The data of a large entry. */
+  readonly pieces?: Iterable<Buffer> | undefined;
   readonly isReused: boolean;
 }
 
@@ -104,6 +110,10 @@ class EntryWriter {
   /** Deltas between each object and a whole one. */
   readonly #depths: Uint8Array;
   readonly #chunks: Buffer[] = [];
+  /** Entries that wait for their bases, the one that is written next last. */
+  readonly #stack: Entry[] = [];
+  /** What is to come of a large entry. */
+  #rest: Iterator<Buffer> | undefined;
   readonly #head = Buffer.alloc(MAX_ENTRY_HEADER);
   /** Bytes not yet taken. */
   waiting = 0;
@@ -131,10 +141,17 @@ class EntryWriter {
     return chunk;
   }
 
-  /** Writes the object of that number unless it was written, the bases it needs before it. */
-  write(index: number): void {
-    if (this.#offsets[index] !== UNWRITTEN) return;
-    const stack = [this.#begin(index)];
+  /**
+   * Writes the object of that number unless it was written, the bases it needs before it. False where a piece of a large one was
+   * written and there is more: to be called again.
+   */
+  write(index: number): boolean {
+    if (this.#rest !== undefined && this.#writePiece(this.#rest)) return false;
+    const stack = this.#stack;
+    if (stack.length === 0) {
+      if (this.#offsets[index] !== UNWRITTEN) return true;
+      stack.push(this.#begin(index));
+    }
     for (let entry = stack.at(-1); entry !== undefined; entry = stack.at(-1)) {
       const base = entry.base === undefined ? -1 : this.#list.objects.indexOf(entry.base);
       if (base >= 0 && this.#offsets[base] === UNWRITTEN) {
@@ -143,7 +160,17 @@ class EntryWriter {
       }
       stack.pop();
       this.#emit(entry, base);
+      if (this.#rest !== undefined) return false;
     }
+    return true;
+  }
+
+  /** Writes the next piece of a large entry; false where there is none left. */
+  #writePiece(rest: Iterator<Buffer>): boolean {
+    const { done, value } = rest.next();
+    if (done === true) this.#rest = undefined;
+    else this.#push(value);
+    return done !== true;
   }
 
   #begin(index: number): Entry {
@@ -180,7 +207,8 @@ class EntryWriter {
     }
     if (entry.isReused) this.#statistics.reused++;
     this.#push(Buffer.from(head.subarray(0, end)));
-    this.#push(entry.data);
+    if (entry.pieces === undefined) this.#push(entry.data);
+    else this.#rest = entry.pieces[Symbol.iterator]();
     this.#offsets[entry.index] = offset;
   }
 
@@ -195,11 +223,13 @@ class EntryWriter {
     const oid = this.#list.objects.oid(index);
     const raw = this.#rawEntry(oid);
     if (raw === undefined) return undefined;
-    const { kind, size, base, data } = raw;
-    if (base !== undefined) return this.#isUsable(base) ? { index, kind, size, base, data, isReused: true } : undefined;
+    const { kind, size, base, data, pieces } = raw;
+    if (base !== undefined) {
+      return this.#isUsable(base) ? { index, kind, size, base, data, pieces, isReused: true } : undefined;
+    }
     // Stored whole, but one like it is at hand.
     if (kind === "tree" && size >= MIN_DELTA && this.#isUsable(this.#list.likely.get(index))) return undefined;
-    return { index, kind, size, base: undefined, data, isReused: true };
+    return { index, kind, size, base: undefined, data, pieces, isReused: true };
   }
 
   /** The object's entry in a pack; undefined where it is loose, or a repack took the pack away just now. */
@@ -207,7 +237,7 @@ class EntryWriter {
     const place = this.#store.locate(oid);
     if (place?.kind !== "packed") return undefined;
     try {
-      return place.pack.rawEntry(place.offset);
+      return place.pack.rawEntry(place.offset, LARGE_ENTRY);
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;

@@ -12,6 +12,7 @@ import { openRepository, type Repository } from "../../../src/gitwire/repo.ts";
 import { git, gitInput, tryGit } from "../../support/git.ts";
 import { randomHistory } from "../../support/history.ts";
 import { type Random, random } from "../../support/random.ts";
+import { codeOf } from "../../support/streams.ts";
 import { tempDir } from "../../support/temp.ts";
 
 // Many processes of git and bun, on machines that may be busy.
@@ -309,4 +310,39 @@ test("deltas that are chained from pack to pack are taken over, and cut where th
   expect(tryGit(client, ["index-pack", "--stdin", "--strict"], { input: bytes }).status).toBe(0);
   expect(depths(client).length).toBe(121);
   expect(Math.max(...depths(client))).toBeLessThanOrEqual(50);
+});
+
+test("large entries are taken over in pieces, delta or whole; damage is found at their end", async () => {
+  const dir = newRepository();
+  const noise = random("large").bytes(5 * 1024 * 1024);
+  const changed = Buffer.concat([noise.subarray(0, 3_000_000), random("other").bytes(2_000_000)]);
+  const oids = [noise, changed, Buffer.from("small\n")].map((data) =>
+    gitInput(dir, data, "hash-object", "-w", "--stdin"),
+  );
+  git(dir, "-c", "core.bigFileThreshold=1g", "repack", "-q", "-a", "-d");
+  gitInput(dir, `${oids.join("\n")}\n`, "pack-objects", "-q", "objects/pack/pack");
+  git(dir, "prune-packed");
+  const repo = openRepository(dir);
+  const list = async () =>
+    listObjects(repo.objects, new CommitGraph(repo.objects), { wants: oids, haves: [], tags: [] });
+  let longest = 0;
+  const chunks: Buffer[] = [];
+  const statistics = { objects: 0, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
+  for await (const chunk of packObjects(repo.objects, await list(), { thin: false, ofsDelta: true }, statistics)) {
+    longest = Math.max(longest, chunk.length);
+    chunks.push(chunk);
+  }
+  expect([statistics.reused, statistics.reusedDeltas]).toEqual([3, 1]);
+  expect(longest).toBeLessThan(300_000);
+  const client = newRepository();
+  expect(tryGit(client, ["index-pack", "--stdin", "--strict"], { input: Buffer.concat(chunks) }).status).toBe(0);
+  for (const oid of oids) expect(git(client, "cat-file", "-t", oid)).toBe("blob");
+
+  const [file = ""] = fs.readdirSync(`${dir}/objects/pack`).filter((name) => name.endsWith(".pack"));
+  const fd = fs.openSync(`${dir}/objects/pack/${file}`, fs.constants.O_RDWR);
+  fs.writeSync(fd, Buffer.from("damage"), 0, 6, 2_000_000);
+  fs.closeSync(fd);
+  const damaged = await list();
+  expect(await codeOf(() => pack(repo, damaged, false, true))).toBe("CORRUPT");
+  repo.close();
 });
