@@ -22,6 +22,7 @@ import {
 } from "../pack/pack-entry.ts";
 import type { RawEntry } from "../pack/pack-reader.ts";
 import { deflate } from "../pack/zlib.ts";
+import { deflatedLoose, looseHeader } from "../store/loose-stream.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { ObjectList } from "./object-list.ts";
 
@@ -49,8 +50,12 @@ const MAX_DEPTH = 50;
 const MIN_DELTA = 256;
 /** Stored entries of more bytes are read and handed on in pieces. */
 const LARGE_ENTRY = 1024 * 1024;
+/** Loose objects in smaller files are read whole, even where they inflate to more than {@link LARGE_ENTRY}. */
+const LARGE_FILE = 64 * 1024;
 /** Larger objects are not searched for a delta. */
 const MAX_DELTA = 1024 * 1024;
+
+const EMPTY = Buffer.alloc(0);
 
 const UNWRITTEN = 0;
 const IN_PROGRESS = -1;
@@ -68,15 +73,15 @@ export async function* packObjects(
   const slice = new TimeSlice();
   writer.start(packHeader(objects.size));
   for (let index = 0; index < objects.size; index++) {
-    for (let isDone = false; !isDone; ) {
-      isDone = writer.write(index);
-      if (writer.waiting >= CHUNK) {
-        const chunk = writer.take();
-        hasher.update(chunk);
-        yield chunk;
+    for (let large = writer.write(index); large !== undefined; large = writer.write(index)) {
+      for await (const piece of large) {
+        writer.add(piece);
+        if (writer.waiting >= CHUNK) yield taken(writer, hasher);
+        if (slice.isOver()) await slice.pause();
       }
-      if (slice.isOver()) await slice.pause();
     }
+    if (writer.waiting >= CHUNK) yield taken(writer, hasher);
+    if (slice.isOver()) await slice.pause();
   }
   const last = writer.take();
   hasher.update(last);
@@ -84,6 +89,15 @@ export async function* packObjects(
   yield last;
   yield hasher.digest() as Buffer;
 }
+
+function taken(writer: EntryWriter, hasher: ReturnType<typeof newHasher>): Buffer {
+  const chunk = writer.take();
+  hasher.update(chunk);
+  return chunk;
+}
+
+/** The zlib stream of a large object, in pieces. */
+type Pieces = Iterable<Buffer> | AsyncIterable<Buffer>;
 
 /** An entry about to be written. */
 interface Entry {
@@ -96,7 +110,7 @@ interface Entry {
   readonly base: Oid | undefined;
   readonly data: Buffer;
   /** The data of a large entry. */
-  readonly pieces?: Iterable<Buffer> | undefined;
+  readonly pieces?: Pieces | undefined;
   readonly isReused: boolean;
 }
 
@@ -112,8 +126,8 @@ class EntryWriter {
   readonly #chunks: Buffer[] = [];
   /** Entries that wait for their bases, the one that is written next last. */
   readonly #stack: Entry[] = [];
-  /** What is to come of a large entry. */
-  #rest: Iterator<Buffer> | undefined;
+  /** The data of the entry just begun, where it is large. */
+  #large: Pieces | undefined;
   readonly #head = Buffer.alloc(MAX_ENTRY_HEADER);
   /** Bytes not yet taken. */
   waiting = 0;
@@ -142,14 +156,13 @@ class EntryWriter {
   }
 
   /**
-   * Writes the object of that number unless it was written, the bases it needs before it. False where a piece of a large one was
-   * written and there is more: to be called again.
+   * Writes the object of that number unless it was written, the bases it needs before it. Where it comes to a large one it returns
+   * its data, which the caller adds before calling again.
    */
-  write(index: number): boolean {
-    if (this.#rest !== undefined && this.#writePiece(this.#rest)) return false;
+  write(index: number): Pieces | undefined {
     const stack = this.#stack;
     if (stack.length === 0) {
-      if (this.#offsets[index] !== UNWRITTEN) return true;
+      if (this.#offsets[index] !== UNWRITTEN) return undefined;
       stack.push(this.#begin(index));
     }
     for (let entry = stack.at(-1); entry !== undefined; entry = stack.at(-1)) {
@@ -160,17 +173,16 @@ class EntryWriter {
       }
       stack.pop();
       this.#emit(entry, base);
-      if (this.#rest !== undefined) return false;
+      const large = this.#large;
+      this.#large = undefined;
+      if (large !== undefined) return large;
     }
-    return true;
+    return undefined;
   }
 
-  /** Writes the next piece of a large entry; false where there is none left. */
-  #writePiece(rest: Iterator<Buffer>): boolean {
-    const { done, value } = rest.next();
-    if (done === true) this.#rest = undefined;
-    else this.#push(value);
-    return done !== true;
+  /** Adds a piece of the large entry begun last. */
+  add(piece: Buffer): void {
+    this.#push(piece);
   }
 
   #begin(index: number): Entry {
@@ -208,7 +220,7 @@ class EntryWriter {
     if (entry.isReused) this.#statistics.reused++;
     this.#push(Buffer.from(head.subarray(0, end)));
     if (entry.pieces === undefined) this.#push(entry.data);
-    else this.#rest = entry.pieces[Symbol.iterator]();
+    else this.#large = entry.pieces;
     this.#offsets[entry.index] = offset;
   }
 
@@ -222,7 +234,7 @@ class EntryWriter {
   #stored(index: number): Entry | undefined {
     const oid = this.#list.objects.oid(index);
     const raw = this.#rawEntry(oid);
-    if (raw === undefined) return undefined;
+    if (raw === undefined) return this.#largeLoose(index, oid);
     const { kind, size, base, data, pieces } = raw;
     if (base !== undefined) {
       return this.#isUsable(base) ? { index, kind, size, base, data, pieces, isReused: true } : undefined;
@@ -230,6 +242,16 @@ class EntryWriter {
     // Stored whole, but one like it is at hand.
     if (kind === "tree" && size >= MIN_DELTA && this.#isUsable(this.#list.likely.get(index))) return undefined;
     return { index, kind, size, base: undefined, data, pieces, isReused: true };
+  }
+
+  /** A large object that is loose: its data is compressed anew piece by piece. */
+  #largeLoose(index: number, oid: Oid): Entry | undefined {
+    const place = this.#store.locate(oid);
+    if (place?.kind !== "loose") return undefined;
+    const header = looseHeader(place.objectsDir, oid, LARGE_FILE);
+    if (header === undefined || header.size <= LARGE_ENTRY) return undefined;
+    const pieces = deflatedLoose(place.objectsDir, this.#store.format, oid, header);
+    return { index, kind: header.kind, size: header.size, base: undefined, data: EMPTY, pieces, isReused: false };
   }
 
   /** The object's entry in a pack; undefined where it is loose, or a repack took the pack away just now. */

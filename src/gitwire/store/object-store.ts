@@ -16,6 +16,7 @@ import { type PackPaths, storeFinishedPack } from "../pack/pack-install.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
 import { hasLoose, looseStartingWith, readDirIfThere, readLoose, writeLoose } from "./loose.ts";
+import { looseHeader } from "./loose-stream.ts";
 import { PackDir } from "./pack-dir.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
@@ -157,17 +158,18 @@ export class ObjectStore implements ObjectSource {
     if (cached !== undefined) return cached.kind;
     if (oid === this.format.emptyTree) return "tree";
     return this.#find(oid, (at) =>
-      at.kind === "packed" ? at.pack.kind(at.offset) : readLoose(at.objectsDir, oid)?.kind,
+      at.kind === "packed" ? at.pack.kind(at.offset) : looseHeader(at.objectsDir, oid)?.kind,
     );
   }
 
-  /** Bytes of an object's content, which is read only where it is a delta or loose; undefined where it is not here. */
+  /** Bytes of an object's content, which is read only where it is a delta; undefined where it is not here. */
   size(oid: Oid): number | undefined {
     const cached = this.#objects.get(oid);
     if (cached !== undefined) return cached.data.length;
     const whole = this.#find(oid, (at) => {
-      const entry = at.kind === "packed" ? at.pack.entryInfo(at.offset) : undefined;
-      return entry?.kind === undefined ? -1 : entry.size;
+      if (at.kind === "loose") return looseHeader(at.objectsDir, oid)?.size;
+      const entry = at.pack.entryInfo(at.offset);
+      return entry.kind === undefined ? -1 : entry.size;
     });
     return whole === undefined || whole < 0 ? this.read(oid)?.data.length : whole;
   }
