@@ -1,6 +1,6 @@
 /** The HTTP door, asked by hand and by the real git. */
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as net from "node:net";
 import * as path from "node:path";
@@ -10,6 +10,9 @@ import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+
+// Many processes of git, on machines that may be busy.
+setDefaultTimeout(60_000);
 
 let stargate: TestStargate;
 let client: TestClient;
