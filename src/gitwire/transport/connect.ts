@@ -17,12 +17,14 @@ export async function connect(address: string, service: Service, options: Connec
   const shown = redactUrl(address);
   checkAllowed(url, options);
   const chosen = { ...options, version: protocolVersion(service, options) };
-  // Loaded when needed: each of the three brings a good deal with it.
+  // Loaded when needed: each of the four brings a good deal with it.
   switch (url.kind) {
     case "local":
       return (await import("./local.ts")).connectLocal(url.path, service, chosen);
     case "ssh":
       return (await import("./ssh.ts")).connectSsh(url, shown, service, chosen);
+    case "git":
+      return (await import("./git-daemon.ts")).connectDaemon(url, shown, service, chosen);
     default:
       return new (await import("./http.ts")).HttpTransport(url, service, chosen);
   }

@@ -4,6 +4,7 @@
  *     http[s]://[user[:password]@]host[:port]/path
  *     ssh://[user@]host[:port]/path          also git+ssh://, ssh+git://; `/~user/..` means the home of that user
  *     [user@]host:path                       "scp-like": no slash before the first colon; `[host:port]:path` works too
+ *     git://host[:port]/path                 `/~user/..` as above
  *     file:///path                           a folder on this machine
  *     path                                   anything else
  *
@@ -41,11 +42,20 @@ export interface LocalUrl {
   readonly path: string;
 }
 
-export type RemoteUrl = HttpUrl | SshUrl | LocalUrl;
+export interface GitUrl {
+  readonly kind: "git";
+  /** An IPv6 address with its brackets. */
+  readonly host: string;
+  readonly port: number | undefined;
+  /** Decoded: `/absolute` or `~user/..`. */
+  readonly path: string;
+}
+
+export type RemoteUrl = HttpUrl | SshUrl | GitUrl | LocalUrl;
 
 /**
  * Parses an address. Throws INPUT_INVALID where it is malformed or unsafe, UNSUPPORTED for a transport that is not
- * spoken here (`git://`, `ftp://`, `ext::`).
+ * spoken here (`ftp://`, `s3://`, `ext::`).
  */
 export function parseUrl(address: string): RemoteUrl {
   if (address === "") throw invalid(address, "is empty");
@@ -63,6 +73,8 @@ export function parseUrl(address: string): RemoteUrl {
     case "git+ssh":
     case "ssh+git":
       return parseSsh(address, decode(address, rest));
+    case "git":
+      return parseGit(address, decode(address, rest));
     case "file":
       return parseFile(address, decode(address, rest));
     default:
@@ -86,6 +98,15 @@ function parseFile(address: string, rest: string): LocalUrl {
   // As git: `file://host/path` is the path `//host/path`.
   if (slash < 0) throw invalid(address, "has no path");
   return local(slash === 0 ? rest : `//${rest}`);
+}
+
+function parseGit(address: string, rest: string): GitUrl {
+  const match = /^(\[[0-9A-Fa-f:.%]+\]|[^[\]:/@]+)(?::([0-9]{0,5}))?(\/.*)$/s.exec(rest);
+  if (match === null || match[1]!.startsWith("-")) throw invalid(address, "has a malformed host, port or path");
+  const port = match[2] === undefined || match[2] === "" ? undefined : Number(match[2]);
+  if (port !== undefined && port > 65_535) throw invalid(address, "has a port over 65535");
+  const path = match[3]!;
+  return { kind: "git", host: match[1]!, port, path: path.startsWith("/~") ? path.slice(1) : path };
 }
 
 function parseSsh(address: string, rest: string): SshUrl {
@@ -220,6 +241,6 @@ function printable(text: string): string {
 
 function unsupported(scheme: string): KvError {
   return new KvError("UNSUPPORTED", `transport '${scheme}' is not supported`, {
-    hint: "use http://, https://, ssh://, host:path or a local path",
+    hint: "use http://, https://, ssh://, git://, host:path or a local path",
   });
 }

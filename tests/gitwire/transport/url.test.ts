@@ -152,7 +152,7 @@ test("malformed addresses are INPUT_INVALID, others' transports UNSUPPORTED", ()
   ]) {
     expect([address, code(address)]).toEqual([address, "INPUT_INVALID"]);
   }
-  for (const address of ["git://host/x", "ftp://host/x", "ext::sh -c x", "fd::3", "s3://bucket/x"]) {
+  for (const address of ["ftp://host/x", "ext::sh -c x", "fd::3", "s3://bucket/x"]) {
     expect([address, code(address)]).toEqual([address, "UNSUPPORTED"]);
   }
 });

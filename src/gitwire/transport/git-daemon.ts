@@ -1,0 +1,90 @@
+/**
+ * Git's own transport, `git://`: a TCP connection that names the service and the repository in its first packet and then carries
+ * the conversation. Nobody is authenticated and nothing is encrypted (git: gitprotocol-pack "Git Transport").
+ *
+ *     git-proto-request = request-command SP pathname NUL [ host-parameter NUL ] [ NUL extra-parameters ]
+ *     host-parameter    = "host=" hostname [ ":" port ]
+ *     extra-parameters  = 1*( "version=" 1DIGIT NUL )
+ */
+
+import * as net from "node:net";
+import { asBuffer } from "../../bytes.ts";
+import { KvError } from "../../errors.ts";
+import { pktLine } from "../protocol/pkt-line.ts";
+import type { Service } from "../protocol/ref-advertisement.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+import { type Connection, StreamTransport } from "./stream-transport.ts";
+import type { GitUrl } from "./url.ts";
+
+const PORT = 9418;
+const HINT =
+  "check that the host can be reached, that the repository exists and that the daemon serves it (git daemon --enable)";
+
+/** Connects and asks for the service. Throws NETWORK where nobody answers. */
+export async function connectDaemon(
+  url: GitUrl,
+  shownUrl: string,
+  service: Service,
+  options: Pick<ConnectOptions, "version" | "signal">,
+): Promise<StreamTransport> {
+  const socket = await open(url, shownUrl, options.signal);
+  const connection = overSocket(socket, shownUrl, options.signal);
+  const { version = 0 } = options;
+  const host = url.port === undefined ? url.host : `${url.host}:${url.port}`;
+  const extra = version > 0 ? `\0version=${version}\0` : "";
+  await connection.output.write(pktLine(`${service} ${url.path}\0host=${host}\0${extra}`));
+  return new StreamTransport(shownUrl, service, connection);
+}
+
+function open(url: GitUrl, shownUrl: string, signal: AbortSignal | undefined): Promise<net.Socket> {
+  return new Promise((resolve, reject) => {
+    const host = url.host.replace(/^\[(.*)\]$/, "$1");
+    const socket = net.connect({ host, port: url.port ?? PORT });
+    const failed = (cause?: Error): void => {
+      socket.destroy();
+      reject(new KvError("NETWORK", `cannot connect to ${shownUrl}`, { hint: HINT, ...(cause && { cause }) }));
+    };
+    const stop = (): void => failed();
+    signal?.addEventListener("abort", stop, { once: true });
+    socket.once("error", failed);
+    socket.once("connect", () => {
+      signal?.removeEventListener("abort", stop);
+      socket.off("error", failed);
+      resolve(socket);
+    });
+  });
+}
+
+function overSocket(socket: net.Socket, shownUrl: string, signal: AbortSignal | undefined): Connection {
+  const broken = (cause?: unknown): KvError => new KvError("NETWORK", `the connection to ${shownUrl} broke`, { cause });
+  // Errors surface where the socket is read or written.
+  socket.on("error", () => {});
+  const stop = (): void => void socket.destroy(broken());
+  signal?.addEventListener("abort", stop, { once: true });
+  const chunks = socket[Symbol.asyncIterator]();
+  return {
+    input: {
+      read: async () => {
+        try {
+          const { done, value } = await chunks.next();
+          return done === true ? undefined : asBuffer(value as Uint8Array);
+        } catch (cause) {
+          throw broken(cause);
+        }
+      },
+    },
+    output: {
+      write: (bytes) =>
+        new Promise((resolve, reject) => {
+          socket.write(bytes, (cause) => (cause ? reject(broken(cause)) : resolve()));
+        }),
+    },
+    explainSilence: async () =>
+      new KvError("NETWORK", `${shownUrl} ended the connection without a word`, { hint: HINT }),
+    close: async (inOrder) => {
+      signal?.removeEventListener("abort", stop);
+      if (inOrder) socket.end();
+      socket.destroySoon();
+    },
+  };
+}
