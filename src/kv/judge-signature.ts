@@ -76,6 +76,26 @@ export function judgeSigner(
   return { signer, name, limit, problem: undefined };
 }
 
+/**
+ * Whether the holder of the SSH key `fingerprint` may push an unsigned transaction to `ns`, and which keys it may change: where the
+ * policy lists writers, it must be one of them.
+ */
+export async function judgeLogin(
+  policy: Policy,
+  ns: string,
+  fingerprint: string,
+  now: number,
+): Promise<Pick<SignatureJudgement, "limit" | "problem">> {
+  const writers = await writersOf(policy, ns);
+  if (writers.length === 0) return { limit: undefined, problem: undefined };
+  const known = writers.find(({ ssh, fingerprint: other }) => ssh !== undefined && other === fingerprint);
+  if (known?.ssh === undefined) return { limit: undefined, problem: stranger(`the key ${fingerprint}`, ns) };
+  const { type } = known.ssh;
+  const signer: Signer = { kind: "ssh", type, blob: known.id, fingerprint };
+  const { limit, problem } = judgeSigner(signer, writers, false, ns, now);
+  return { limit, problem };
+}
+
 /** The answer to a transaction without a signature where one is required. */
 export function unsigned(ns: string): KvError {
   return new KvError("UNSIGNED", `the policy requires signed transactions in '${ns}', this one is not signed`, {

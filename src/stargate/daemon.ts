@@ -8,6 +8,7 @@ import { HttpDoor } from "./http-door.ts";
 import type { Log } from "./log.ts";
 import { MirrorLink } from "./mirror/mirror-link.ts";
 import { storingHost } from "./ordinary-host.ts";
+import { logDrift } from "./policy-drift.ts";
 import { Registry, type RepositorySpec } from "./registry.ts";
 import type { Served } from "./service.ts";
 import { loadSettings, parseListen, type SettingFlags, type Settings } from "./settings.ts";
@@ -97,6 +98,7 @@ export class Daemon {
       const served: Served = { name, gate, ordinary: link?.relay ?? storingHost(gate), mirror: link };
       this.registry.add(served);
       this.#units.push({ served, settings, link, upkeep: new Upkeep(gate) });
+      logDrift(gate);
     } catch (error) {
       gate.close();
       throw error;

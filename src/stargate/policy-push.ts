@@ -14,6 +14,7 @@ import { requireSoundPolicy } from "../kv/policy-check.ts";
 import { linkProblem, parsePolicyCommit } from "../kv/policy-link.ts";
 import { accept } from "./accept.ts";
 import type { Gate } from "./gate.ts";
+import { logDrift } from "./policy-drift.ts";
 import type { Identity } from "./tokens.ts";
 
 /** Links one push may add. */
@@ -26,6 +27,7 @@ export async function acceptPolicy(gate: Gate, command: PushCommand, push: Push,
   const entry = { kind: "policy", ns: "", txn: oid, seq: 0, oid, updates: [command], who: who.name } as const;
   await accept(gate, entry, push);
   gate.log("info", "policy", { result: "accepted", oid, who: who.name });
+  logDrift(gate);
 }
 
 /** Checks the push and moves nothing. Throws CAS_CONFLICT, NOT_FAST_FORWARD, NOT_LINEAR, POLICY_UNTRUSTED. */

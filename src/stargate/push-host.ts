@@ -11,15 +11,16 @@ import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/rece
 import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
-import { judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
+import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { namespacePolicy } from "../kv/policy.ts";
+import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
 import { accept } from "./accept.ts";
 import { admit } from "./admission.ts";
 import { checkExpectations, parseExpectations } from "./expectation.ts";
 import type { Gate } from "./gate.ts";
 import { isRepeated } from "./ledger-history.ts";
+import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind } from "./push-kind.ts";
 import { acceptAll, asRejection, rejectAll } from "./rejection.ts";
@@ -86,7 +87,11 @@ class PushHost implements ReceivePackHost {
     const results = await this.#answer(push, async () => {
       const kind = classifyPush(push.commands, this.#gate.repo.format);
       this.#authorize(kind);
-      if (kind.kind === "ordinary") return this.#ordinary.apply(push);
+      if (kind.kind === "ordinary") {
+        const answer = await this.#ordinary.apply(push);
+        logDrift(this.#gate);
+        return answer;
+      }
       const name = kind.kind === "transaction" ? kind.ns : POLICY_REF;
       return this.#gate.mutexes.run(name, () =>
         kind.kind === "transaction" ? this.#applyTransaction(kind, push) : this.#applyPolicy(kind.command, push),
@@ -110,9 +115,11 @@ class PushHost implements ReceivePackHost {
   }
 
   #authorize(kind: PushKind): void {
+    const { name, scope, namespaces } = this.#who;
     const needed = kind.kind === "policy" ? "admin" : "write";
-    if (allows(this.#who.scope, needed)) return;
-    throw new KvError("FORBIDDEN", `'${this.#who.name}' may ${this.#who.scope}, this push needs ${needed}`);
+    if (!allows(scope, needed)) throw new KvError("FORBIDDEN", `'${name}' may ${scope}, this push needs ${needed}`);
+    if (namespaces === undefined || (kind.kind === "transaction" && namespaces.includes(kind.ns))) return;
+    throw new KvError("FORBIDDEN", `'${name}' may write to the namespaces ${namespaces.join(", ")} and nothing else`);
   }
 
   /** What can be said without objects: is it built on the tip, or known already? */
@@ -176,7 +183,7 @@ class PushHost implements ReceivePackHost {
     const commit = parseLedgerCommit(objects.format, ledger.newOid, data);
     let judged: Promise<SignatureJudgement> | undefined;
     const signature = (): Promise<SignatureJudgement> => {
-      judged ??= judgeSignature(objects.format, data, inForce?.policy, ns, gate.clock.now());
+      judged ??= this.#judgeAuthor(data, inForce?.policy, ns);
       return judged;
     };
     await admit({
@@ -193,6 +200,16 @@ class PushHost implements ReceivePackHost {
       seen: (txn) => gate.journal.find("txn", ns, txn)?.oid,
     });
     return { commit, policy: inForce?.oid, signer: (await signature()).signer?.fingerprint };
+  }
+
+  /** Who made the transaction: whoever signed it, else the holder of the SSH key that pushes it. */
+  async #judgeAuthor(data: Buffer, policy: Policy | undefined, ns: string): Promise<SignatureJudgement> {
+    const { repo, clock } = this.#gate;
+    const judged = await judgeSignature(repo.format, data, policy, ns, clock.now());
+    const { key } = this.#who;
+    if (key === undefined || policy === undefined) return judged;
+    if (judged.signer !== undefined || judged.problem !== undefined) return judged;
+    return { ...judged, ...(await judgeLogin(policy, ns, key, clock.now())) };
   }
 
   /** Policies do not wait for transactions: one may have taken force since this one was checked. */

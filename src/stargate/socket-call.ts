@@ -2,7 +2,7 @@
  * What goes over the daemon's unix socket: one line of JSON, then the bytes of git's protocol, in both directions.
  *
  *     call  = header LF *OCTET
- *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE}
+ *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE[,"key":FINGERPRINT]}
  *
  * Whoever can open the socket is believed about `user` and `scope`: sshd has seen to that. File permissions guard it.
  */
@@ -21,6 +21,8 @@ export interface SocketCall {
   readonly protocol: string;
   readonly user: string;
   readonly scope: Scope;
+  /** Fingerprint of the SSH key that logged in. */
+  readonly key?: string | undefined;
 }
 
 const MAX_HEADER = 8_192;
@@ -64,7 +66,8 @@ function parseCall(line: string): SocketCall {
     isText(call.repo) &&
     isText(call.protocol) &&
     isText(call.user) &&
-    SCOPES.includes(call.scope)
+    SCOPES.includes(call.scope) &&
+    (call.key === undefined || isText(call.key))
   ) {
     return call;
   }

@@ -82,8 +82,8 @@ export class SocketDoor {
     if (call.service === "hook") return this.#hook(served, call, rest, output);
     const refusal = refuse(call);
     if (refusal !== undefined) return output.write(pktLine(`ERR ${refusal}\n`));
-    const { service, user, scope, protocol } = call;
-    const who = { name: user, scope };
+    const { service, user, scope, key, protocol } = call;
+    const who = { name: user, scope, key };
     const version = protocolVersion(protocol);
     await serveSession(served, { input: rest, output }, { service, version, stateless: false, advertise: "both", who });
   }

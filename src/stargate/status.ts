@@ -1,13 +1,13 @@
 /** What `git-kv-stargate status` and `git kv stargate status` show of one repository. */
 
-import { fileAt } from "../gitwire/object/file-at.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { namespacePolicy, policyText } from "../kv/policy.ts";
+import { namespacePolicy } from "../kv/policy.ts";
 import type { NamespaceStatus, PolicyStatus, Status } from "../kv/stargate-status.ts";
 import { stateAt } from "../kv/state.ts";
 import { AGENT } from "./agent.ts";
 import type { Gate } from "./gate.ts";
+import { policyDrift } from "./policy-drift.ts";
 import type { Served } from "./service.ts";
 
 /** Gathers the status of `served`; `now` in milliseconds since 1970. */
@@ -57,19 +57,10 @@ function policyStatus(gate: Gate): PolicyStatus | undefined {
   if (oid === undefined) return undefined;
   try {
     const inForce = gate.policy();
-    const written = writtenPolicy(gate);
-    const drift =
-      written === undefined ? "no file" : written === policyText(gate.repo.objects, oid) ? "same" : "differs";
+    const drift = policyDrift(gate) ?? "no file";
     const pushUrl = inForce?.policy.pushUrl;
     return { oid, drift, ...(pushUrl !== undefined && { pushUrl }) };
   } catch (error) {
     return { oid, drift: "differs", error: error instanceof Error ? error.message : String(error) };
   }
-}
-
-/** The policy file as it stands on the default branch. */
-export function writtenPolicy(gate: Gate): string | undefined {
-  const { refs, objects } = gate.repo;
-  const branch = refs.resolve("HEAD");
-  return branch === undefined ? undefined : fileAt(objects, branch, gate.settings.policyPath)?.toString("utf8");
 }

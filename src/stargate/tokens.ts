@@ -25,12 +25,18 @@ export interface TokenRecord {
   readonly created: number;
   /** Unix seconds; absent = never. */
   readonly expires?: number;
+  /** Namespaces it may write to, and nothing besides; absent = all, and branches and tags too. */
+  readonly namespaces?: readonly string[];
 }
 
 /** Who a request comes from. */
 export interface Identity {
   readonly name: string;
   readonly scope: Scope;
+  /** Fingerprint of the SSH key that logged in. */
+  readonly key?: string | undefined;
+  /** Namespaces it may write to, and nothing besides; undefined: no such bound. */
+  readonly namespaces?: readonly string[] | undefined;
 }
 
 const PREFIX = "gkv_";
@@ -70,11 +76,12 @@ export class TokenStore {
       if (timingSafeEqual(digest, Buffer.from(record.sha256, "hex"))) found = record;
     }
     if (found === undefined || (found.expires !== undefined && found.expires * 1000 <= now)) return undefined;
-    return { name: found.name, scope: found.scope };
+    const { name, scope, namespaces } = found;
+    return { name, scope, ...(namespaces !== undefined && { namespaces }) };
   }
 
   /** Makes a token and returns it; it is never shown again. Throws INPUT_INVALID where the name is taken or malformed. */
-  add(name: string, scope: Scope, expires: number | undefined, clock: Clock): string {
+  add(name: string, scope: Scope, expires: number | undefined, clock: Clock, namespaces?: readonly string[]): string {
     if (!NAME.test(name)) {
       throw new KvError("INPUT_INVALID", `'${name}' is no name for a token`, {
         hint: "letters, digits, '.', '_', '@' and '-', at most 64",
@@ -88,6 +95,7 @@ export class TokenStore {
       sha256: sha256(token).toString("hex"),
       created,
       ...(expires !== undefined && { expires }),
+      ...(namespaces !== undefined && { namespaces }),
     };
     this.#change((records) => {
       if (records.some((other) => other.name === name)) {
@@ -172,6 +180,8 @@ function isRecord(value: unknown): value is TokenRecord {
     typeof record.name === "string" &&
     SCOPES.includes(record.scope) &&
     /^[0-9a-f]{64}$/.test(record.sha256) &&
-    (record.expires === undefined || Number.isSafeInteger(record.expires))
+    (record.expires === undefined || Number.isSafeInteger(record.expires)) &&
+    (record.namespaces === undefined ||
+      (Array.isArray(record.namespaces) && record.namespaces.every((ns) => typeof ns === "string")))
   );
 }

@@ -44,6 +44,9 @@ describe("the policy ref", () => {
     expect(verdict(await client.push(planned))).toBe("POLICY_STALE");
     expect(verdict(await client.push(client.plan({ now: "12345678901" })))).toBe("VALUE_TOO_LARGE");
     await client.set({ now: "1234567890" });
+    expect(stargate.log.filter(({ drift }) => drift !== undefined)).toMatchObject([
+      { level: "warn", component: "policy", drift: "differs" },
+    ]);
   });
 
   test("one that takes force while a transaction is checked stops that transaction", async () => {

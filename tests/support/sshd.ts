@@ -24,6 +24,8 @@ export interface Sshd {
 export interface SshdOptions {
   /** Runs instead of what the client asks for; SSH_ORIGINAL_COMMAND has that. */
   readonly forcedCommand?: string;
+  /** Says who may log in, instead of authorized_keys: words and sshd's tokens. */
+  readonly authorizedKeysCommand?: string;
   /** More lines for sshd_config. */
   readonly config?: readonly string[];
 }
@@ -74,7 +76,13 @@ function config(dir: string, port: number, options: SshdOptions): string {
     `Port ${port}`,
     "ListenAddress 127.0.0.1",
     `HostKey ${dir}/host_key`,
-    `AuthorizedKeysFile ${dir}/authorized_keys`,
+    ...(options.authorizedKeysCommand === undefined
+      ? [`AuthorizedKeysFile ${dir}/authorized_keys`]
+      : [
+          "AuthorizedKeysFile none",
+          `AuthorizedKeysCommand ${options.authorizedKeysCommand}`,
+          `AuthorizedKeysCommandUser ${run("id", ["-un"]).trim()}`,
+        ]),
     "PidFile none",
     "StrictModes no",
     "UsePAM no",

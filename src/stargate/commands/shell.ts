@@ -5,21 +5,31 @@ import { KvError } from "../../errors.ts";
 import { openRepository, type Repository } from "../../gitwire/repo.ts";
 import { parseRepositorySpec, samePlace } from "../registry.ts";
 import { parseSshCommand } from "../ssh-command.ts";
-import type { Scope } from "../tokens.ts";
+import { policyOf, sshIdentity } from "../ssh-identity.ts";
+import type { Identity, Scope } from "../tokens.ts";
 import { printStatus } from "./status.ts";
 import { serveStdio } from "./stdio.ts";
 
 export async function run(context: Context): Promise<void> {
-  const { env, flags } = context;
+  const { env } = context;
   const original = env.SSH_ORIGINAL_COMMAND;
   if (original === undefined || original === "") {
     throw new KvError("FORBIDDEN", "there is no login here", { hint: "use this address with git or git kv" });
   }
   const { service, repo: asked } = parseSshCommand(original);
   const repo = findRepository(context, asked);
-  const who = { name: flags.value("user") ?? env.USER ?? "ssh", scope: (flags.value("scope") ?? "write") as Scope };
+  const who = await identify(context, repo);
   if (service === "status") await printStatus(context, repo, true);
   else await serveStdio(context, service, repo, who);
+}
+
+/** Who has logged in: with `--key` the policy says at this moment what they may do, and `--scope` only takes from it. */
+async function identify({ flags, env, clock }: Context, repo: Repository): Promise<Identity> {
+  const name = flags.value("user") ?? env.USER ?? "ssh";
+  const scope = flags.value("scope") as Scope | undefined;
+  const key = flags.value("key");
+  if (key === undefined) return { name, scope: scope ?? "write" };
+  return sshIdentity(policyOf(repo), key, scope ?? "admin", name, clock.now());
 }
 
 /** The repository a client means, out of those that were configured; the file system is not searched. */

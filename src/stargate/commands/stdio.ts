@@ -33,7 +33,14 @@ export async function serveStdio(context: Context, service: Service, repo: Repos
   const duplex = stdioDuplex(context);
   const isStargate = isStargateRepository(repo.gitDir);
   if (isStargate) {
-    const call = { service, repo: repo.gitDir, protocol: env.GIT_PROTOCOL ?? "", user: who.name, scope: who.scope };
+    const call = {
+      service,
+      repo: repo.gitDir,
+      protocol: env.GIT_PROTOCOL ?? "",
+      user: who.name,
+      scope: who.scope,
+      key: who.key,
+    };
     if (await callDaemon(repo, env, call, duplex)) return;
     if (service === "git-receive-pack") {
       await withGate(context, repo, "receive-pack", (served) =>

@@ -2,6 +2,7 @@
 
 import type { Context } from "../../cli/context.ts";
 import { KvError } from "../../errors.ts";
+import { parseNamespace } from "../../kv/namespace.ts";
 import { parseDuration, parseTime } from "../../quantity.ts";
 import { stargateDir } from "../settings.ts";
 import { SCOPES, type Scope, TokenStore } from "../tokens.ts";
@@ -16,20 +17,27 @@ export function add(context: Context): void {
   if (!SCOPES.includes(scope)) throw new KvError("USAGE", `'${scope}' is no scope`, { hint: SCOPES.join(", ") });
   const now = clock.now() / 1000;
   const expires = expiry(flags.value("expires"), now);
-  const token = tokens(context).add(name, scope, expires, clock);
-  if (out.json) out.record({ name, scope, token, ...(expires !== undefined && { expires }) });
+  const given = flags.values("ns").map(parseNamespace);
+  if (given.length > 0 && scope !== "write") throw new KvError("USAGE", "--ns is for tokens of scope write");
+  const namespaces = given.length === 0 ? undefined : given;
+  const token = tokens(context).add(name, scope, expires, clock, namespaces);
+  const terms = { ...(expires !== undefined && { expires }), ...(namespaces !== undefined && { namespaces }) };
+  if (out.json) out.record({ name, scope, token, ...terms });
   else out.line(token);
 }
 
 /** `token list`: names and scopes; the tokens themselves are not kept. */
 export function list(context: Context): void {
   const { out, clock } = context;
-  for (const { name, scope, created, expires } of tokens(context).list()) {
+  for (const { name, scope, created, expires, namespaces } of tokens(context).list()) {
     const isExpired = expires !== undefined && expires * 1000 <= clock.now();
-    if (out.json) out.record({ name, scope, created, ...(expires !== undefined && { expires, expired: isExpired }) });
-    else {
+    if (out.json) {
+      const bound = namespaces === undefined ? {} : { namespaces };
+      out.record({ name, scope, created, ...(expires !== undefined && { expires, expired: isExpired }), ...bound });
+    } else {
       const until = expires === undefined ? "never expires" : `${isExpired ? "expired" : "expires"} ${date(expires)}`;
-      out.line(`${name}\t${scope}\tsince ${date(created)}\t${until}`);
+      const where = namespaces === undefined ? "" : ` to ${namespaces.join(", ")}`;
+      out.line(`${name}\t${scope}${where}\tsince ${date(created)}\t${until}`);
     }
   }
 }

@@ -3,6 +3,7 @@
 import { toKvError } from "../../errors.ts";
 import type { MirrorReport } from "../../kv/stargate-status.ts";
 import type { Gate } from "../gate.ts";
+import { logDrift } from "../policy-drift.ts";
 import { HOST_PACE } from "../settings.ts";
 import { refreshBranches } from "./branch-copies.ts";
 import { MirrorRemote } from "./mirror-remote.ts";
@@ -65,6 +66,7 @@ export class MirrorLink {
       this.#isStale = Promise.withResolvers<void>();
       try {
         await refreshBranches(this.#gate, this.remote, signal);
+        logDrift(this.#gate);
       } catch (error) {
         const { code, message } = toKvError(error);
         if (!signal.aborted) this.#gate.log("warn", "mirror", { code, message, doing: "look at branches" });
