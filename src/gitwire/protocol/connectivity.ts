@@ -9,6 +9,7 @@
  */
 
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { commitLinks } from "../object/commit.ts";
 import { objectFault } from "../object/fsck.ts";
@@ -83,6 +84,9 @@ class ConnectivityWalk {
   readonly #seen: OidTable;
   /** Kind each seen object is known or said to have, as a number of NUMBERS; 0 for a tip not yet looked at. */
   #kinds = new Uint8Array(64);
+  /** How many trees each seen object was found below. */
+  #depths = new Uint32Array(64);
+  #depth = 0;
   readonly #pending: number[] = [];
   /** For a new tree, the tree of the commit before in the same place, by number in `seen`. */
   readonly #before = new Map<number, Oid>();
@@ -118,6 +122,10 @@ class ConnectivityWalk {
     const object = this.#view.objects.read(oid);
     if (object === undefined) return { oid, expected, found: undefined };
     this.#check(oid, object);
+    this.#depth = object.kind === "tree" ? this.#depths[index]! + 1 : 0;
+    if (this.#view.fsck !== undefined && this.#depth > LIMITS.treeDepth) {
+      throw new KvError("BAD_OBJECT", `tree ${oid} lies below ${LIMITS.treeDepth} others, which is the most`);
+    }
     this.#follow(index, oid, object);
     return this.#conflict;
   }
@@ -247,6 +255,8 @@ class ConnectivityWalk {
   #push(index: number, kind: number): void {
     this.#kinds = withRoom(this.#kinds, index);
     this.#kinds[index] = kind;
+    this.#depths = withRoom(this.#depths, index);
+    this.#depths[index] = this.#depth;
     this.#pending.push(index);
   }
 }
