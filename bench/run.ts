@@ -14,6 +14,7 @@ import { admission, verification } from "./cases/admission.ts";
 import { attestation } from "./cases/attestation.ts";
 import { build } from "./cases/build.ts";
 import type { Case, Setting } from "./cases/case.ts";
+import { clone } from "./cases/clone.ts";
 import { get } from "./cases/get.ts";
 import { list } from "./cases/list.ts";
 import { mset } from "./cases/mset.ts";
@@ -33,6 +34,7 @@ const CASES: Readonly<Record<string, Case>> = {
   get,
   list,
   set,
+  clone,
   mset,
   attestation,
   admission,
