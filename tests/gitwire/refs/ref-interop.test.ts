@@ -45,11 +45,11 @@ test("readers in another process see both refs of a transaction or none, while g
     value = next;
     await Bun.sleep(0);
   }
-  expect(await packing).toBeGreaterThan(10);
+  expect(await packing).toBeGreaterThan(2);
   await readerEnded;
   expect(output).toMatch(/^[0-9]+ reads, 0 torn\n$/);
-  expect(Number(output.split(" ")[0])).toBeGreaterThan(100);
-  expect(moves).toBeGreaterThan(50);
+  expect(Number(output.split(" ")[0])).toBeGreaterThan(10);
+  expect(moves).toBeGreaterThan(8);
   expect(values(store)).toEqual(gitValues(dir));
   expect(leftovers(dir)).toEqual([]);
 }, 10_000);
