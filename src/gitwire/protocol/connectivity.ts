@@ -266,7 +266,7 @@ export function describeDisconnection({ oid, expected, found }: Disconnection): 
   return found === undefined ? `missing ${expected ?? "object"} ${oid}` : `${oid} is a ${found}, not a ${expected}`;
 }
 
-/** Those of `tips` that are not connected, each with what is wrong with it in one line. */
+/** Those of `tips` that are not connected, each with what is wrong with it in one line. Throws BAD_OBJECT as {@link findDisconnection}. */
 export async function unconnectedTips(view: ConnectivityView, tips: readonly Oid[]): Promise<Map<Oid, string>> {
   const reasons = new Map<Oid, string>();
   if ((await problemOf(view, tips)) === undefined) return reasons;
@@ -279,11 +279,6 @@ export async function unconnectedTips(view: ConnectivityView, tips: readonly Oid
 }
 
 async function problemOf(view: ConnectivityView, tips: readonly Oid[]): Promise<string | undefined> {
-  try {
-    const gap = await findDisconnection(view, tips);
-    return gap === undefined ? undefined : describeDisconnection(gap);
-  } catch (error) {
-    if (error instanceof KvError && error.code === "BAD_OBJECT") return error.message;
-    throw error;
-  }
+  const gap = await findDisconnection(view, tips);
+  return gap === undefined ? undefined : describeDisconnection(gap);
 }

@@ -172,7 +172,7 @@ class ReceiveSession {
     if (intent.commands.length === 0) return { unpack: "ok", refs: this.#results([]), drain };
     const early = await host.preflight?.(intent);
     if (early !== undefined) return { unpack: "ok", refs: this.#results(early), drain };
-    if (!drain) return { unpack: "ok", refs: await this.#apply(intent, undefined), drain };
+    if (!drain) return this.#apply(intent, undefined);
     const quarantine = Quarantine.create(repo.objectsDir);
     try {
       let pack: IndexedPack | undefined;
@@ -188,7 +188,7 @@ class ReceiveSession {
       } catch (error) {
         return this.#unpackFailed(error);
       }
-      return { unpack: "ok", refs: await this.#apply(intent, quarantine, pack), drain: false };
+      return await this.#apply(intent, quarantine, pack);
     } finally {
       quarantine.discard();
     }
@@ -250,13 +250,12 @@ class ReceiveSession {
     }
   }
 
-  /** Checks that the new tips are complete, then lets the host decide about the rest. */
-  async #apply(
-    intent: PushIntent,
-    quarantine: Quarantine | undefined,
-    arrived?: IndexedPack,
-  ): Promise<readonly RefResult[]> {
-    const { repo, host } = this.#options;
+  /**
+   * Checks that the new objects are sound and the new tips complete, then lets the host decide about the rest. As with git, an
+   * object that is not sound is a pack that cannot be unpacked, and an object that is not there concerns its refs alone.
+   */
+  async #apply(intent: PushIntent, quarantine: Quarantine | undefined, arrived?: IndexedPack): Promise<Outcome> {
+    const { repo } = this.#options;
     const objects = quarantine === undefined ? repo.objects : quarantine.source(repo.objects);
     const pack = arrived === undefined ? undefined : new Pack(arrived.packPath, repo.format);
     let shallow: ReadonlyMap<string, readonly Oid[]>;
@@ -265,20 +264,27 @@ class ReceiveSession {
         const offset = pack?.find(oid) ?? -1;
         return offset < 0 ? undefined : arrived?.kindAt(offset);
       });
+    } catch (error) {
+      const outcome = this.#unpackFailed(error);
+      this.#reply.progress(`error: ${toKvError(error).message}\n`);
+      return { ...outcome, drain: false };
     } finally {
       pack?.close();
     }
     const commands = this.#viable(intent.commands);
-    if (commands.length === 0) return this.#results([]);
-    const push: Push = { ...intent, commands, objects, quarantine, shallow };
+    const refs = commands.length === 0 ? [] : await this.#decide({ ...intent, commands, objects, quarantine, shallow });
+    return { unpack: "ok", refs: this.#results(refs), drain: false };
+  }
+
+  async #decide(push: Push): Promise<readonly RefResult[]> {
     try {
-      return this.#results(await host.apply(push));
+      return await this.#options.host.apply(push);
     } catch (error) {
       const failure = toKvError(error);
       if (failure.code === "BUG") throw error;
       if (failure.hint !== undefined) this.#reply.progress(`hint: ${failure.hint}\n`);
       const reason = `${failure.code}: ${failure.message}`;
-      return this.#results(commands.map(({ ref }) => ({ ref, status: "ng", reason })));
+      return push.commands.map(({ ref }) => ({ ref, status: "ng", reason }));
     }
   }
 

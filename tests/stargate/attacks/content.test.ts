@@ -155,7 +155,7 @@ describe("trailers", () => {
     await refusedText((text) => text.replace("KV-NS: main", "KV-NS: main "), "ATTESTATION_MISSING");
     // git's own rules come first: its fsck takes no NUL byte in a commit.
     const nul = (text: string): string => text.replace("\n\nset cfg:x\n", "\n\nset cfg:x\0\n");
-    await refusedText(nul, "missing necessary objects | atomic push failure");
+    await refusedText(nul, "unpacker error");
     await refusedText((text) => text.slice(0, text.indexOf("\n\nset") + 2), "ATTESTATION_MISSING");
   });
 });
