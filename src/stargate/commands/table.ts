@@ -126,7 +126,7 @@ these over stargate.yaml in the repository.`,
   {
     name: "authorized-keys",
     topic: "Serve",
-    summary: "Print authorized_keys lines for the keys of the policies (sshd's AuthorizedKeysCommand)",
+    summary: "Print the policies' keys for sshd's AuthorizedKeysCommand",
     args: [
       { name: "user", count: "optional", summary: "The account sshd asks about (%u)" },
       { name: "type", count: "optional", summary: "Only this key: its type (%t)" },
