@@ -26,7 +26,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** The clients, run with `env`. */
 export function clients(env: Environment): Client[] {
   const run = (...command: string[]): Promise<void> => runTool(command, env);
-  const python = (file: string, ssh: boolean, name: string): Client => {
+  const python = (file: string, ssh: boolean, name: string, depth: boolean): Client => {
     const script = path.join(import.meta.dir, file);
     return {
       name,
@@ -34,6 +34,7 @@ export function clients(env: Environment): Client[] {
       push: (dir, url, ...specs) => run(PYTHON, script, "push", dir, url, ...specs),
       clone: (dir, url) => run(PYTHON, script, "clone", dir, url),
       fetch: (dir) => run(PYTHON, script, "fetch", dir),
+      ...(depth && { shallow: (dir, url) => run(PYTHON, script, "clone", dir, url, "1") }),
     };
   };
   return [
@@ -45,8 +46,9 @@ export function clients(env: Environment): Client[] {
       fetch: (dir) => run("git", "-C", dir, "fetch", "-q", "origin"),
       shallow: (dir, url) => run("git", "clone", "-q", "--depth=1", "--no-single-branch", url, dir),
     },
-    python("dulwich-client.py", true, "dulwich"),
-    python("pygit2-client.py", true, "libgit2"),
+    python("dulwich-client.py", true, "dulwich", true),
+    // Debian's libgit2 cannot clone by depth, nor can Debian's jgit.
+    python("pygit2-client.py", true, "libgit2", false),
     {
       name: "jgit",
       ssh: true,

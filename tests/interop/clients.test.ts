@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { SHA256 } from "../../src/gitwire/object/oid.ts";
 import { executable } from "../support/executable.ts";
 import { fsck, git } from "../support/git.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
@@ -12,11 +13,18 @@ import { type Client, clients } from "./client.ts";
 
 const SLOW = 120_000;
 
-let stargate: TestStargate;
+/** A running Stargate, and what is pushed to it. */
+interface Scene {
+  readonly stargate: TestStargate;
+  /** Its address over HTTP, with a token. */
+  readonly http: string;
+  /** Holds the branches one <- two and other, and the annotated tag v1 on one. */
+  readonly work: string;
+}
+
+let scene: Scene;
 let sshd: Sshd;
-const address = { http: "", ssh: "" };
-/** Holds the branches one <- two and other, and the annotated tag v1 on one. */
-let work: string;
+let sshUrl: string;
 const home = tempDir("home");
 const sshProgram = path.join(home, "ssh");
 const env: Record<string, string | undefined> = {
@@ -33,11 +41,11 @@ const env: Record<string, string | undefined> = {
 };
 
 beforeAll(async () => {
-  stargate = await TestStargate.start();
+  const stargate = await TestStargate.start();
   const token = stargate.token();
-  address.http = stargate.loginUrl(token);
+  scene = { stargate, http: stargate.loginUrl(token), work: makeWork("sha1") };
   sshd = await startSshd({ forcedCommand: `${executable("git-kv-stargate")} shell --repo ${stargate.dir}` });
-  address.ssh = `ssh://${sshd.user}@127.0.0.1:${sshd.port}/kv.git`;
+  sshUrl = `ssh://${sshd.user}@127.0.0.1:${sshd.port}/kv.git`;
   fs.writeFileSync(sshProgram, `#!/bin/sh\nexec ${sshd.command.replace(/^ssh/, "/usr/bin/ssh")} "$@"\n`, {
     mode: 0o755,
   });
@@ -45,17 +53,16 @@ beforeAll(async () => {
   // jgit looks for a login here, not in the address.
   fs.writeFileSync(path.join(home, ".netrc"), `machine 127.0.0.1 login tester password ${token}\n`, { mode: 0o600 });
   fs.writeFileSync(path.join(home, ".gitconfig"), "[user]\n\tname = Test\n\temail = test@example.com\n");
-  work = makeWork();
 }, SLOW);
 
 afterAll(async () => {
   sshd.stop();
-  await stargate.stop();
+  await scene.stargate.stop();
 });
 
-function makeWork(): string {
+function makeWork(format: string): string {
   const dir = tempDir("work");
-  git(dir, "init", "-q", "-b", "one");
+  git(dir, "init", "-q", "-b", "one", `--object-format=${format}`);
   for (let i = 0; i < 40; i++) fs.writeFileSync(path.join(dir, `f${i}`), `line ${i}\n`.repeat(200 + i));
   git(dir, "add", ".");
   git(dir, "commit", "-q", "-m", "one");
@@ -69,38 +76,35 @@ function makeWork(): string {
   return dir;
 }
 
-/** What the Stargate has at `ref`, or "". */
-function held(ref: string): string {
-  return git(stargate.dir, "for-each-ref", "--format=%(objectname)", ref);
-}
+const tip = ({ work }: Scene, name: string): string => git(work, "rev-parse", name);
 
-const tip = (name: string): string => git(work, "rev-parse", name);
-
-async function pushes(client: Client, url: string): Promise<string> {
+/** Creates a branch and a tag, moves the branch on, then aside by force while the tag is deleted. */
+async function pushes(client: Client, url: string, on: Scene): Promise<string> {
+  const { work, stargate } = on;
   const name = `${client.name}-${url.slice(0, 3)}`;
   const [branch, tag] = [`refs/heads/${name}`, `refs/tags/${name}`];
-  await client.push(work, url, `refs/heads/one:${branch}`);
-  expect(held(branch)).toBe(tip("one"));
-  await client.push(work, url, `refs/tags/v1:${tag}`);
-  expect(held(tag)).toBe(tip("v1"));
+  const held = (ref: string): string => git(stargate.dir, "for-each-ref", "--format=%(objectname)", ref);
+  await client.push(work, url, `refs/heads/one:${branch}`, `refs/tags/v1:${tag}`);
+  expect(held(branch)).toBe(tip(on, "one"));
+  expect(held(tag)).toBe(tip(on, "v1"));
   await client.push(work, url, `refs/heads/two:${branch}`);
-  expect(held(branch)).toBe(tip("two"));
-  await client.push(work, url, `+refs/heads/other:${branch}`);
-  expect(held(branch)).toBe(tip("other"));
-  await client.push(work, url, `:${tag}`);
+  expect(held(branch)).toBe(tip(on, "two"));
+  await client.push(work, url, `+refs/heads/other:${branch}`, `:${tag}`);
+  expect(held(branch)).toBe(tip(on, "other"));
   expect(held(tag)).toBe("");
   expect(fsck(stargate.dir)).toBe("");
   expect(fsck(work)).toBe("");
   return name;
 }
 
-async function clonesAndFetches(client: Client, url: string, name: string): Promise<void> {
+async function clonesAndFetches(client: Client, url: string, on: Scene, name: string): Promise<void> {
+  const { work, http } = on;
   const copy = path.join(tempDir("copy"), "copy");
   await client.clone(copy, url);
-  expect(git(copy, "rev-parse", `refs/remotes/origin/${name}`)).toBe(tip("other"));
+  expect(git(copy, "rev-parse", `refs/remotes/origin/${name}`)).toBe(tip(on, "other"));
   expect(fsck(copy)).toBe("");
   const next = git(work, "commit-tree", "-p", "other", "-m", `more of ${name}`, "two^{tree}");
-  await clients(env)[0]!.push(work, address.http, `${next}:refs/heads/${name}`);
+  await clients(env)[0]!.push(work, http, `${next}:refs/heads/${name}`);
   await client.fetch(copy);
   expect(git(copy, "rev-parse", `refs/remotes/origin/${name}`)).toBe(next);
   expect(git(copy, "show", `${next}:f7`)).toEndWith("changed");
@@ -117,21 +121,38 @@ describe("over HTTP", () => {
     test(
       client.name,
       async () => {
-        const name = await pushes(client, address.http);
-        await clonesAndFetches(client, address.http, name);
+        const name = await pushes(client, scene.http, scene);
+        await clonesAndFetches(client, scene.http, scene, name);
       },
       SLOW,
     );
   }
 
+  // None of the others knows SHA-256.
+  test(
+    "git in a SHA-256 repository",
+    async () => {
+      const client = clients(env)[0]!;
+      const stargate = await TestStargate.start({ format: SHA256 });
+      try {
+        const on: Scene = { stargate, http: stargate.loginUrl(stargate.token()), work: makeWork("sha256") };
+        const name = await pushes(client, on.http, on);
+        await clonesAndFetches(client, on.http, on, name);
+      } finally {
+        await stargate.stop();
+      }
+    },
+    SLOW,
+  );
+
   test(
     "git: partial clone by each filter, and what is missing comes when it is needed",
     async () => {
       const run = clients(env)[0]!;
-      await run.push(work, address.http, "+refs/heads/two:refs/heads/partial");
+      await run.push(scene.work, scene.http, "+refs/heads/two:refs/heads/partial");
       for (const filter of ["blob:none", "blob:limit=1k", "tree:0"]) {
         const copy = path.join(tempDir("partial"), "copy");
-        const clone = ["clone", "-q", "--bare", `--filter=${filter}`, address.http, copy];
+        const clone = ["clone", "-q", "--bare", `--filter=${filter}`, scene.http, copy];
         expect(await Bun.spawn(["git", ...clone], { env: { ...process.env, ...env } }).exited).toBe(0);
         const missing = ["-C", copy, "rev-list", "--objects", "--missing=print", "refs/heads/partial"];
         const before = await new Response(Bun.spawn(["git", ...missing]).stdout).text();
@@ -152,8 +173,8 @@ describe("over ssh", () => {
     test(
       client.name,
       async () => {
-        const name = await pushes(client, address.ssh);
-        await clonesAndFetches(client, address.ssh, name);
+        const name = await pushes(client, sshUrl, scene);
+        await clonesAndFetches(client, sshUrl, scene, name);
       },
       SLOW,
     );
