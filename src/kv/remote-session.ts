@@ -32,7 +32,7 @@ function configured(workspace: Workspace): ReturnType<typeof findRemote> {
   });
 }
 
-/** Runs `use` over one connection and closes it whatever happens. */
+/** Runs `use` over one connection and closes it whatever happens. What breaks in the middle names the address. */
 export async function withConnection<T>(
   repo: Repository,
   around: Surroundings,
@@ -50,9 +50,23 @@ export async function withConnection<T>(
   });
   try {
     return await use(transport);
+  } catch (error) {
+    throw naming(transport.url, error);
   } finally {
     await transport.close();
   }
+}
+
+/** What reads packets does not know whose they are: here a broken connection and a broken answer get their address. */
+function naming(url: string, thrown: unknown): unknown {
+  if (!(thrown instanceof KvError) || !(thrown.code === "NETWORK" || thrown.code === "PROTOCOL")) return thrown;
+  const { code, message, hint, data } = thrown;
+  if (message.includes(url)) return thrown;
+  return new KvError(code, `${url}: ${message}`, {
+    cause: thrown,
+    ...(hint !== undefined && { hint }),
+    ...(data !== undefined && { data }),
+  });
 }
 
 /**
