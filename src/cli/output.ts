@@ -103,6 +103,11 @@ export class Output {
     if (!this.quiet && this.notesTerminal) this.#say(`${this.#paint("hint:", 33)} ${text}\n`);
   }
 
+  /** A line that a server or ssh said, where a person reads it. */
+  heard(line: string): void {
+    if (!this.quiet && this.notesTerminal) this.#say(`${printable(line).replace(/\t/g, " ")}\n`);
+  }
+
   /** Something that may be wrong though the work goes on. */
   warn(text: string): void {
     if (!this.quiet) this.#say(`${this.#paint("warning:", 33)} ${text}\n`);
@@ -118,7 +123,7 @@ export class Output {
     if (this.quiet || !this.notesTerminal) return;
     this.#clearProgress();
     // A line longer than the terminal would wrap, and could not be taken back.
-    const shown = text.replace(/[\x00-\x1f\x7f]/g, " ").slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1));
+    const shown = text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ").slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
     this.#writeError(shown);
     this.#progress = shown.length;
   }

@@ -12,7 +12,8 @@ export async function run(context: Context): Promise<void> {
   const url = args.one("url");
   const dir = path.resolve(cwd, args.optional("dir") ?? defaultFolder(url));
   const progress = (text: string): void => out.progress(text);
-  const around = { env, clock, signal, progress, warn: (text: string) => out.warn(text) };
+  const heard = (line: string): void => out.heard(line);
+  const around = { env, clock, signal, progress, heard, warn: (text: string) => out.warn(text) };
   const repo = await clone(addressFrom(url, cwd), dir, around);
   out.note(`cloned into ${dir}`);
   if (flags.on("no-setup")) return;

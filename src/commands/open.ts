@@ -15,9 +15,10 @@ export function openWorkspace(context: Context): Workspace {
 export function workspaceIn(context: Context, repo: Repository): Workspace {
   const { env, clock, signal, out, flags } = context;
   const progress = (text: string): void => out.progress(text);
+  const heard = (line: string): void => out.heard(line);
   const warn = (text: string): void => out.warn(text);
   const note = (text: string): void => out.note(text);
-  return new Workspace(repo, flags.value("ns"), { env, clock, signal, progress, warn, note });
+  return new Workspace(repo, flags.value("ns"), { env, clock, signal, progress, heard, warn, note });
 }
 
 function openRepo({ flags, cwd, env }: Context): Repository {

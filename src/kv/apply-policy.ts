@@ -92,8 +92,8 @@ async function makeCommit(
 async function push(workspace: Workspace, oid: Oid, tip: Oid | undefined, pack: ReturnType<PackBuilder["finish"]>) {
   const { repo, around } = workspace;
   const url = pushUrl(workspace);
-  const result = await withConnection(repo, around, url, "git-receive-pack", (transport) =>
-    sendPack(transport, {
+  await withConnection(repo, around, url, "git-receive-pack", async (transport, words) => {
+    const result = await sendPack(transport, {
       commands: [{ ref: POLICY_REF, oldOid: tip ?? repo.format.zeroOid, newOid: oid }],
       pack,
       format: repo.format,
@@ -101,10 +101,10 @@ async function push(workspace: Workspace, oid: Oid, tip: Oid | undefined, pack: 
       pushOptions: [],
       useAdvertisement: false,
       agent: AGENT,
-      progress: around.progress,
-    }),
-  );
-  throwRefusal(result, url);
+      progress: words.hear,
+    });
+    throwRefusal(result, url, words);
+  });
 }
 
 /** Moves the ref here to what the Stargate has in force. */

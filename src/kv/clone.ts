@@ -51,9 +51,9 @@ async function cloneInto(url: string, dir: string, around: Surroundings): Promis
   addConfig(repo.configFile, `remote.${ORIGIN}.fetch`, `+refs/heads/*:refs/remotes/${ORIGIN}/*`);
   repo.reloadConfig();
   const changes = cloneRefs(remote);
-  await withConnection(repo, around, url, "git-upload-pack", async (transport) => {
+  await withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
     const wants = changes.map(({ newOid }) => newOid);
-    await fetchPack(transport, { wants, haves: [], destination: repo, agent: AGENT, progress: around.progress });
+    await fetchPack(transport, { wants, haves: [], destination: repo, agent: AGENT, progress: words.hear });
   });
   const transaction = repo.refs.begin(changes);
   await transaction.prepare();

@@ -9,6 +9,7 @@ import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { connect } from "../gitwire/transport/connect.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
+import { ServerWords } from "./server-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
 
 /** Refs of the other side by name. */
@@ -32,28 +33,36 @@ function configured(workspace: Workspace): ReturnType<typeof findRemote> {
   });
 }
 
-/** Runs `use` over one connection and closes it whatever happens. What breaks in the middle names the address. */
+/**
+ * Runs `use` over one connection, with a place for what the server says, and closes it whatever happens. What breaks in
+ * the middle names the address.
+ */
 export async function withConnection<T>(
   repo: Repository,
   around: Surroundings,
   url: string,
   service: Service,
-  use: (transport: Transport) => Promise<T>,
+  use: (transport: Transport, words: ServerWords) => Promise<T>,
 ): Promise<T> {
-  const { env, signal, progress } = around;
+  const { env, signal } = around;
+  const words = new ServerWords(around, "remote: ");
+  // What ssh writes to stderr is its own words or the other side's; git puts nothing before them either.
+  const aside = new ServerWords(around, "");
   const transport = await connect(url, service, {
     config: repo.config,
     env,
     agent: AGENT,
-    onMessage: progress,
+    onMessage: aside.hear,
     signal,
   });
   try {
-    return await use(transport);
+    return await use(transport, words);
   } catch (error) {
     throw naming(transport.url, error);
   } finally {
     await transport.close();
+    words.end();
+    aside.end();
   }
 }
 
@@ -80,13 +89,13 @@ export async function fetchObjects(
   prefixes: readonly string[],
   choose: (refs: RemoteRefMap) => readonly Oid[] = (refs) => [...refs.values()],
 ): Promise<RemoteRefMap> {
-  return withConnection(repo, around, url, "git-upload-pack", async (transport) => {
+  return withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
     const found = await lsRefs(transport, prefixes, { agent: AGENT });
     const refs: RemoteRefMap = new Map(found.refs.map(({ name, oid }) => [name, oid]));
     const wants = choose(refs).filter((oid) => !repo.objects.has(oid));
     if (wants.length > 0) {
       const haves = repo.refs.list().map(({ oid }) => oid);
-      await fetchPack(transport, { wants, haves, destination: repo, agent: AGENT, progress: around.progress });
+      await fetchPack(transport, { wants, haves, destination: repo, agent: AGENT, progress: words.hear });
     }
     return refs;
   });

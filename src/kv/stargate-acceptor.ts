@@ -8,6 +8,7 @@ import type { LedgerCommit } from "./attestation.ts";
 import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
 import { pushUrl, withConnection } from "./remote-session.ts";
+import type { ServerWords } from "./server-words.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Workspace } from "./workspace.ts";
@@ -31,8 +32,8 @@ async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal):
   const { repo, around } = workspace;
   const { zeroOid } = repo.format;
   const url = pushUrl(workspace);
-  const result = await withConnection(repo, around, url, "git-receive-pack", (transport) =>
-    sendPack(transport, {
+  await withConnection(repo, around, url, "git-receive-pack", async (transport, words) => {
+    const result = await sendPack(transport, {
       commands: plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? zeroOid, newOid })),
       pack,
       format: repo.format,
@@ -40,10 +41,10 @@ async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal):
       pushOptions: expectTree === undefined ? [] : [`expect-tree=${expectTree}`],
       useAdvertisement: false,
       agent: AGENT,
-      progress: around.progress,
-    }),
-  );
-  throwRefusal(result, url);
+      progress: words.hear,
+    });
+    throwRefusal(result, url, words);
+  });
 }
 
 const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
@@ -51,29 +52,35 @@ const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
 const STALE =
   /fetch first|non-fast-forward|stale info|incorrect old value|already exists|failed to (?:lock|update ref)/;
 
-/** Throws what the server's report means; all refs of a push share one answer. */
-export function throwRefusal({ unpack, refs }: PushResult, url: string): void {
+/** Throws what the server's report means; all refs of a push share one answer. Its way out is among the words it said. */
+export function throwRefusal({ unpack, refs }: PushResult, url: string, words: ServerWords): void {
   if (unpack !== "ok")
     throw (
-      coded(unpack) ??
+      coded(unpack, words) ??
       new KvError("REMOTE_REJECTED", `the server did not take the objects: ${unpack}`, { data: { url } })
     );
   for (const [ref, outcome] of refs) {
     if (outcome.ok) continue;
-    const stale = STALE.test(outcome.reason)
-      ? new KvError("CAS_CONFLICT", `${ref} has moved: ${outcome.reason}`)
-      : undefined;
     throw (
-      coded(outcome.reason) ??
-      stale ??
+      coded(outcome.reason, words) ??
+      stale(ref, outcome.reason, words) ??
       new KvError("REMOTE_REJECTED", `${ref} was rejected: ${outcome.reason}`, { data: { url } })
     );
   }
 }
 
-function coded(reason: string): KvError | undefined {
+/** The write is tried again, or says so itself: the server's errors are not shown besides. */
+function stale(ref: string, reason: string, words: ServerWords): KvError | undefined {
+  if (!STALE.test(reason)) return undefined;
+  words.takeHint();
+  return new KvError("CAS_CONFLICT", `${ref} has moved: ${reason}`);
+}
+
+function coded(reason: string, words: ServerWords): KvError | undefined {
   const match = CODED.exec(reason);
-  return match !== null && isCode(match[1]!) ? new KvError(match[1]!, match[2]!) : undefined;
+  if (match === null || !isCode(match[1]!)) return undefined;
+  const hint = words.takeHint();
+  return new KvError(match[1]!, match[2]!, hint === undefined ? {} : { hint });
 }
 
 /**

@@ -21,8 +21,10 @@ export interface Surroundings {
   readonly env: Environment;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Shows one line of progress or news from a server. */
+  /** Shows one line of progress, which the next one replaces. */
   readonly progress: (text: string) => void;
+  /** Shows one line that a server or ssh said. */
+  readonly heard?: (line: string) => void;
   /** Tells what went wrong without making the command fail. */
   readonly warn: (text: string) => void;
   /** Tells what is done. */
