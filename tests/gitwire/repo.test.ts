@@ -1,6 +1,7 @@
 /** Finding, opening and making repositories; git is the oracle. */
 
 import { expect, test } from "bun:test";
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { KvError } from "../../src/errors.ts";
@@ -8,6 +9,7 @@ import { GitConfig } from "../../src/gitwire/config.ts";
 import { SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { checkOwner } from "../../src/gitwire/repo/safe-directory.ts";
 import { discoverRepository, initRepository, openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { executable } from "../support/executable.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { tempDir } from "../support/temp.ts";
 
@@ -162,18 +164,54 @@ test("a folder named .git that is none is passed over, a damaged HEAD hides the 
 });
 
 test.each([
-  ["core.repositoryformatversion", "2"],
-  ["extensions.unheardof", "1"],
-  ["extensions.objectformat", "md5"],
-  ["extensions.refstorage", "reftable"],
-])("%s = %s is not used", (name, value) => {
+  ["2", "core.bare", "true", "its core.repositoryformatversion is 2, and 0 and 1 are known", "a newer git"],
+  ["1", "extensions.unheardof", "1", "its extension 'unheardof' is not known", "a newer git"],
+  ["1", "extensions.compatobjectformat", "sha1", "its extension 'compatobjectformat' is not known", "a newer git"],
+  ["1", "extensions.objectformat", "md5", "its object format is 'md5', and sha1 and sha256 are known", "a newer git"],
+  ["0", "extensions.objectformat", "sha256", "extensions.objectformat, which counts from", "a newer git"],
+  ["1", "extensions.refstorage", "reftable", "its refs are stored as 'reftable', and only", "git refs migrate"],
+])("format version %s with %s = %s is refused in a clear sentence", (version, name, value, message, hint) => {
   const dir = tempDir("format");
   git(dir, "init", "-q", "--bare");
-  git(dir, "config", "core.repositoryformatversion", "1");
-  git(dir, "config", name, value);
+  // git itself would refuse to go on after the first of these.
+  const [section, variable] = name.split(".");
+  fs.appendFileSync(
+    path.join(dir, "config"),
+    `[${section}]\n\t${variable} = ${value}\n[core]\n\trepositoryformatversion = ${version}\n`,
+  );
   expect(tryGit(dir, ["rev-parse", "--git-dir"]).status).not.toBe(0);
   expect(code(() => discoverRepository(dir, BASE))).toBe("UNSUPPORTED");
   expect(code(() => openRepository(dir))).toBe("UNSUPPORTED");
+  const run = spawnSync(executable("git-kv"), ["get", "a"], { cwd: dir, encoding: "utf8" });
+  expect([run.status === 0, run.stderr]).toEqual([false, expect.stringContaining(message)]);
+  expect(run.stderr).toContain(hint);
+});
+
+test("extensions.worktreeConfig: each worktree's own core.bare and core.worktree, the main one's too", () => {
+  const { root, repo, bare } = setUp();
+  const linked = path.join(root, "linked");
+  git(repo, "worktree", "add", "-q", linked);
+  // Without the extension the files are nothing.
+  for (const gitDir of [".git", ".git/worktrees/linked"]) {
+    fs.writeFileSync(path.join(repo, gitDir, "config.worktree"), "[core]\n\tbare = true\n");
+  }
+  expect([same(repo).bare, same(linked).bare]).toEqual(["false", "false"]);
+  git(repo, "config", "core.repositoryformatversion", "1");
+  git(repo, "config", "extensions.worktreeConfig", "true");
+  expect([same(repo).bare, same(linked).bare]).toEqual(["true", "true"]);
+  fs.writeFileSync(path.join(repo, ".git/worktrees/linked/config.worktree"), "");
+  same(linked);
+  git(repo, "config", "--unset", "core.bare");
+  expect([same(repo).bare, same(linked).bare]).toEqual(["true", "false"]);
+  const elsewhere = path.join(root, "nothing");
+  fs.writeFileSync(path.join(repo, ".git/config.worktree"), `[core]\n\tworktree = ${elsewhere}\n`);
+  same(path.join(repo, ".git"), { GIT_DIR: path.join(repo, ".git") });
+  // As `git worktree add` leaves a bare repository that turns the extension on.
+  git(bare, "config", "core.repositoryformatversion", "1");
+  git(bare, "config", "extensions.worktreeConfig", "true");
+  git(bare, "config", "--unset", "core.bare");
+  fs.writeFileSync(path.join(bare, "config.worktree"), "[core]\n\tbare = true\n");
+  expect(same(bare).bare).toBe("true");
 });
 
 test.each([

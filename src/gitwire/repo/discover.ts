@@ -6,6 +6,8 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
+import { parseBool } from "../config/config-value.ts";
+import { readEntries } from "../config.ts";
 import { isMissing, readFileIfThere } from "../disk.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import { type RepositoryFormat, readRepositoryFormat } from "./repository-format.ts";
@@ -54,7 +56,7 @@ export function layoutOf(gitDir: string, origin: Origin, env: Env): RepositoryLa
   const commonDir = commonDirOf(gitDir, env);
   const format = readRepositoryFormat(path.join(commonDir, "config"));
   const isLinked = Boolean(env.GIT_COMMON_DIR) || fs.existsSync(path.join(gitDir, "commondir"));
-  const configured = isLinked ? worktreeSettings(gitDir) : format;
+  const configured = worktreeSettings(gitDir, format, isLinked);
   const worktree = worktreeOf(gitDir, origin, configured, env);
   return {
     gitDir,
@@ -67,18 +69,23 @@ export function layoutOf(gitDir: string, origin: Origin, env: Env): RepositoryLa
   };
 }
 
-/** A linked worktree has its own core.bare and core.worktree, if any. */
-function worktreeSettings(gitDir: string): Pick<RepositoryFormat, "bare" | "worktree"> {
-  const { bare, worktree } = readRepositoryFormat(path.join(gitDir, "config.worktree"));
+type WorktreeSettings = Pick<RepositoryFormat, "bare" | "worktree">;
+
+/**
+ * core.bare and core.worktree as they count here: with extensions.worktreeConfig what this worktree's own file says over what
+ * the shared one says; without it the shared one speaks of the main worktree only.
+ */
+function worktreeSettings(gitDir: string, shared: RepositoryFormat, isLinked: boolean): WorktreeSettings {
+  if (!shared.worktreeConfig) return isLinked ? { bare: undefined, worktree: undefined } : shared;
+  let { bare, worktree } = shared;
+  for (const { name, value } of readEntries(path.join(gitDir, "config.worktree")) ?? []) {
+    if (name === "core.bare") bare = parseBool(name, value);
+    else if (name === "core.worktree") worktree = value;
+  }
   return { bare, worktree };
 }
 
-function worktreeOf(
-  gitDir: string,
-  origin: Origin,
-  configured: Pick<RepositoryFormat, "bare" | "worktree">,
-  env: Env,
-): string | undefined {
+function worktreeOf(gitDir: string, origin: Origin, configured: WorktreeSettings, env: Env): string | undefined {
   if (env.GIT_WORK_TREE) return env.GIT_WORK_TREE;
   if (configured.bare === true) return undefined;
   if (configured.worktree !== undefined && origin.kind !== "bare") return path.resolve(gitDir, configured.worktree);

@@ -14,6 +14,8 @@ export interface RepositoryFormat {
   readonly bare: boolean | undefined;
   /** core.worktree as written. */
   readonly worktree: string | undefined;
+  /** Whether each worktree has a `config.worktree` of its own. */
+  readonly worktreeConfig: boolean;
 }
 
 /** Extensions we may meet and need do nothing about. */
@@ -31,8 +33,13 @@ export function readRepositoryFormat(configFile: string): RepositoryFormat {
     else if (name === "core.worktree") worktree = value;
     else if (name.startsWith("extensions.")) extensions.set(name.slice("extensions.".length), value);
   }
-  if (version > 1) throw unsupported(configFile, `repository format version ${version} is not known`);
-  return { objectFormat: checkExtensions(configFile, version, extensions), bare, worktree };
+  if (version > 1) {
+    throw unsupported(configFile, `its core.repositoryformatversion is ${version}, and 0 and 1 are known`);
+  }
+  const format = checkExtensions(configFile, version, extensions);
+  const flag = "worktreeconfig";
+  const worktreeConfig = extensions.has(flag) && parseBool(`extensions.${flag}`, extensions.get(flag));
+  return { objectFormat: format, bare, worktree, worktreeConfig };
 }
 
 function checkExtensions(
@@ -42,21 +49,31 @@ function checkExtensions(
 ): ObjectFormat {
   let format = SHA1;
   for (const [name, value] of extensions) {
-    if (name === "objectformat" && version >= 1) format = objectFormat(value ?? "");
-    else if (name === "refstorage" && version >= 1) {
-      if (value !== "files") throw unsupported(file, `its refs are stored as '${value ?? ""}'`);
-    } else if (name === "objectformat" || name === "refstorage" || name === "compatobjectformat") {
-      throw unsupported(file, `extension '${name}' needs core.repositoryformatversion 1 or is not known`);
-    } else if (version >= 1 && !HARMLESS.has(name)) {
-      throw unsupported(file, `extension '${name}' is not known`);
+    if (name === "objectformat" && version >= 1) format = objectFormatIn(file, value);
+    else if (name === "refstorage" && version >= 1) checkRefStorage(file, value);
+    else if (name === "objectformat" || name === "refstorage") {
+      throw unsupported(file, `it has extensions.${name}, which counts from core.repositoryformatversion 1 on only`);
+    } else if (name === "compatobjectformat" || (version >= 1 && !HARMLESS.has(name))) {
+      throw unsupported(file, `its extension '${name}' is not known`);
     }
   }
   return format;
 }
 
-function unsupported(file: string, what: string): KvError {
+function objectFormatIn(file: string, value: string | undefined): ObjectFormat {
+  if (value === "sha1" || value === "sha256") return objectFormat(value);
+  throw unsupported(file, `its object format is '${value ?? ""}', and sha1 and sha256 are known`);
+}
+
+function checkRefStorage(file: string, value: string | undefined): void {
+  if (value === "files") return;
+  const what = `its refs are stored as '${value ?? ""}', and only 'files' is known`;
+  throw unsupported(file, what, value === "reftable" ? "convert it: git refs migrate --ref-format=files" : undefined);
+}
+
+function unsupported(file: string, what: string, hint?: string): KvError {
   return new KvError("UNSUPPORTED", `repository cannot be used: ${what}`, {
     data: { file },
-    hint: `see ${file}; a newer git may have made it`,
+    hint: hint ?? `see ${file}; a newer git may have made it`,
   });
 }
