@@ -25,7 +25,12 @@ export interface HttpBackendOptions {
   readonly intercept?: (request: Request, url: URL) => Response | undefined | Promise<Response | undefined>;
   /** Ends each connection after its answer. */
   readonly closes?: boolean;
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: {
+    readonly cert: string;
+    readonly key: string;
+    /** Authority of the certificates that clients must have. */
+    readonly clientCa?: string;
+  };
 }
 
 /** Serves the repositories under `root` for reading and writing. */
@@ -36,7 +41,7 @@ export function startHttpBackend(root: string, options: HttpBackendOptions = {})
     port: 0,
     idleTimeout: 0,
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(options.tls !== undefined && { tls: tlsOf(options.tls) }),
     fetch: async (request) => {
       const url = new URL(request.url);
       requests.push({ method: request.method, target: url.pathname + url.search, headers: request.headers });
@@ -61,6 +66,10 @@ export function startHttpBackend(root: string, options: HttpBackendOptions = {})
     requests,
     stop: () => void server.stop(true),
   };
+}
+
+function tlsOf({ clientCa, ...own }: NonNullable<HttpBackendOptions["tls"]>) {
+  return clientCa === undefined ? own : { ...own, ca: clientCa, requestCert: true, rejectUnauthorized: true };
 }
 
 /** Runs git http-backend as a CGI program (RFC 3875). */

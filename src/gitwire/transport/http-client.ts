@@ -10,6 +10,7 @@ import { KvError } from "../../errors.ts";
 import type { ByteSource } from "../protocol/byte-stream.ts";
 import type { RequestBody } from "../protocol/transport.ts";
 import type { HttpSettings } from "./http-settings.ts";
+import { type LowSpeed, SpeedGuard } from "./low-speed.ts";
 import { systemCertificates, type TlsSettings } from "./tls-settings.ts";
 
 export interface HttpRequest {
@@ -25,22 +26,42 @@ export interface HttpRequest {
 /** Sends the request. Rejects with NETWORK where no answer comes; `shownUrl` names the server then. */
 export async function sendRequest(request: HttpRequest, settings: HttpSettings, shownUrl: string): Promise<Response> {
   try {
-    return await attempt(request, settings, settings.tls);
+    return await attempt(request, settings, settings.tls, shownUrl);
   } catch (error) {
     const code = errorCode(error);
     if (NOT_SENT.test(code)) request.onSent?.(false);
     const wider = UNKNOWN_ISSUER.test(code) && settings.tls ? systemCertificates(settings.tls) : undefined;
     if (wider === undefined) throw networkError(error, shownUrl, settings);
-    return await attempt(request, settings, wider).catch((again: unknown) => {
+    return await attempt(request, settings, wider, shownUrl).catch((again: unknown) => {
       if (NOT_SENT.test(errorCode(again))) request.onSent?.(false);
       throw networkError(again, shownUrl, settings);
     });
   }
 }
 
-function attempt(request: HttpRequest, settings: HttpSettings, tls: TlsSettings | undefined): Promise<Response> {
+function attempt(
+  request: HttpRequest,
+  settings: HttpSettings,
+  tls: TlsSettings | undefined,
+  shownUrl: string,
+): Promise<Response> {
+  const { lowSpeed } = settings;
+  if (lowSpeed === undefined) return start(request, settings, tls, request.signal);
+  const abort = new AbortController();
+  const guard = new SpeedGuard(lowSpeed, shownUrl, () => abort.abort());
+  const signal = request.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, request.signal]);
+  return guard.during(start(request, settings, tls, signal, guard));
+}
+
+function start(
+  request: HttpRequest,
+  settings: HttpSettings,
+  tls: TlsSettings | undefined,
+  signal: AbortSignal | undefined,
+  guard?: SpeedGuard,
+): Promise<Response> {
   const headers = [...request.headers, ...settings.headers] as [string, string][];
-  const body = request.body === undefined ? undefined : requestBody(request, request.body);
+  const body = request.body === undefined ? undefined : requestBody(request, request.body, guard);
   if (request.body !== undefined) headers.push(["Content-Length", String(request.body.byteLength)]);
   const init: BunFetchRequestInit & { timeout: false } = {
     method: request.method,
@@ -51,7 +72,7 @@ function attempt(request: HttpRequest, settings: HttpSettings, tls: TlsSettings 
     ...(body === undefined ? {} : { body }),
     ...(settings.proxy === undefined ? {} : { proxy: settings.proxy }),
     ...(tls === undefined ? {} : { tls: { ...tls } }),
-    ...(request.signal === undefined ? {} : { signal: request.signal }),
+    ...(signal === undefined ? {} : { signal }),
   };
   return withoutProxyVariables(() => fetch(request.url, init));
 }
@@ -60,10 +81,15 @@ function attempt(request: HttpRequest, settings: HttpSettings, tls: TlsSettings 
 const ONE_PIECE = 1024 * 1024;
 
 /** A small body in one piece, which takes one write; a large one chunk by chunk as the connection takes it. */
-function requestBody(request: HttpRequest, body: RequestBody): NonNullable<RequestInit["body"]> {
+function requestBody(
+  request: HttpRequest,
+  body: RequestBody,
+  guard: SpeedGuard | undefined,
+): NonNullable<RequestInit["body"]> {
   if (body.byteLength <= ONE_PIECE) {
     const bytes = Buffer.concat([...body.chunks()]);
     request.onSent?.(true);
+    guard?.count(bytes.length);
     return bytes;
   }
   const chunks = body.chunks()[Symbol.iterator]();
@@ -71,7 +97,10 @@ function requestBody(request: HttpRequest, body: RequestBody): NonNullable<Reque
     {
       pull: (controller) => {
         const { done, value } = chunks.next();
-        if (!done) return controller.enqueue(value);
+        if (!done) {
+          guard?.count(value.length);
+          return controller.enqueue(value);
+        }
         request.onSent?.(true);
         controller.close();
       },
@@ -101,19 +130,27 @@ function withoutProxyVariables<T>(call: () => T): T {
   }
 }
 
-/** The body of an answer as a source; breaking connections become NETWORK. */
-export function responseSource(response: Response, shownUrl: string): ByteSource & { cancel(): Promise<void> } {
+/** The body of an answer as a source; breaking connections, and those slower than `lowSpeed` allows, become NETWORK. */
+export function responseSource(
+  response: Response,
+  shownUrl: string,
+  lowSpeed: LowSpeed | undefined,
+): ByteSource & { cancel(): Promise<void> } {
   const reader = response.body?.getReader();
+  const guard = lowSpeed && new SpeedGuard(lowSpeed, shownUrl, () => void reader?.cancel().catch(() => {}));
   return {
     read: async () => {
       try {
         while (reader !== undefined) {
-          const { done, value } = await reader.read();
+          const next = reader.read();
+          const { done, value } = await (guard === undefined ? next : guard.during(next));
           if (done) return undefined;
+          guard?.count(value.length);
           if (value.length > 0) return asBuffer(value);
         }
         return undefined;
       } catch (cause) {
+        if (cause instanceof KvError) throw cause;
         throw new KvError("NETWORK", `the connection to ${shownUrl} broke`, { cause });
       }
     },

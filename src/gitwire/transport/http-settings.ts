@@ -1,7 +1,8 @@
 /** What the configuration says about requests to one URL (git: git-config `http.*` and `http.<url>.*`). */
 
 import type { ConnectOptions } from "./connect-options.ts";
-import { proxyFor } from "./proxy.ts";
+import { type LowSpeed, lowSpeedRule } from "./low-speed.ts";
+import { checkProxyLogin, proxyFor } from "./proxy.ts";
 import { type TlsSettings, tlsSettings } from "./tls-settings.ts";
 import { type HttpUrl, httpBase, origin } from "./url.ts";
 
@@ -13,6 +14,8 @@ export interface HttpSettings {
   readonly tls: TlsSettings | undefined;
   /** Which redirects are followed: all, that of the first request only, or none. */
   readonly followRedirects: "all" | "initial" | "none";
+  /** Below which speed a transfer is given up. */
+  readonly lowSpeed: LowSpeed | undefined;
 }
 
 /**
@@ -24,6 +27,7 @@ export function httpSettings(url: HttpUrl, first: HttpUrl, options: ConnectOptio
   const address = httpBase(url);
   const get = (key: string): string | undefined => config.urlMatch("http", key, address).at(-1);
   const proxy = proxyFor(url, options.proxy ?? get("proxy"), env);
+  if (proxy !== undefined) checkProxyLogin(proxy, env.GIT_HTTP_PROXY_AUTHMETHOD ?? get("proxyauthmethod"));
   const secure = url.kind === "https" || proxy?.startsWith("https:") === true;
   const agent = env.GIT_HTTP_USER_AGENT ?? get("useragent") ?? userAgent(options.agent);
   return {
@@ -31,6 +35,7 @@ export function httpSettings(url: HttpUrl, first: HttpUrl, options: ConnectOptio
     proxy,
     tls: secure ? tlsSettings(get, env) : undefined,
     followRedirects: redirects(get("followredirects")),
+    lowSpeed: lowSpeedRule(get, env),
   };
 }
 

@@ -227,7 +227,7 @@ export class HttpTransport implements Transport {
   }
 
   #track(response: Response): Source {
-    this.#open = responseSource(response, httpBase(this.#url));
+    this.#open = responseSource(response, httpBase(this.#url), this.#settings.lowSpeed);
     return this.#open;
   }
 

@@ -26,6 +26,17 @@ export function proxyFor(url: HttpUrl, configured: string | undefined, env: Envi
   });
 }
 
+/**
+ * Throws UNSUPPORTED where the proxy's address has a login and `http.proxyAuthMethod` wants it sent by another method than Basic:
+ * the password must not go out in the clear then.
+ */
+export function checkProxyLogin(proxy: string, method: string | undefined): void {
+  if (method === undefined || !/^(digest|negotiate|ntlm)$/.test(method) || !/^[a-z]+:\/\/[^/]*@/i.test(proxy)) return;
+  throw new KvError("UNSUPPORTED", `a login at a proxy by ${method} is not supported (http.proxyAuthMethod)`, {
+    hint: "use a proxy that takes 'basic', or ssh with a ProxyCommand",
+  });
+}
+
 /** HTTP_PROXY in capitals is not read: a CGI server would fill it from a request header. */
 function proxyVariable(url: HttpUrl, env: Environment): string | undefined {
   const own = url.kind === "https" ? (env.https_proxy ?? env.HTTPS_PROXY) : env.http_proxy;

@@ -9,6 +9,7 @@ import type { ConnectOptions } from "../../../src/gitwire/transport/connect-opti
 import { bypassesProxy, proxyFor } from "../../../src/gitwire/transport/proxy.ts";
 import { type HttpUrl, parseUrl } from "../../../src/gitwire/transport/url.ts";
 import { AGENT, connectOptions } from "../../support/connect.ts";
+import { failureOf } from "../../support/failure.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { repositoryWith } from "../../support/push.ts";
 
@@ -122,6 +123,30 @@ test("errors: a proxy that is not there, wants a password, or is of a kind we do
   const refused = await failure("http://git.invalid/refuse", PROXY);
   expect([refused.code, refused.hint]).toEqual(["UNAUTHENTICATED", expect.stringContaining("http.proxy")]);
   expect((await failure("http://git.invalid", "socks5://me:secret@127.0.0.1:1")).code).toBe("UNSUPPORTED");
+});
+
+test("http.proxyAuthMethod: a password is not sent by Basic where another method is asked for", async () => {
+  const withLogin = PROXY.replace("://", "://me:secret@");
+  const attempt = (method: string, proxy: string, env = {}) =>
+    list(
+      "http://git.invalid",
+      connectOptions(
+        [
+          ["http.proxy", proxy],
+          ["http.proxyAuthMethod", method],
+        ],
+        env,
+      ),
+    );
+  for (const method of ["digest", "negotiate", "ntlm"]) {
+    const { code, message } = await failureOf(attempt(method, withLogin));
+    expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining(method)]);
+    expect(heads).toEqual([]);
+    expect(await attempt(method, PROXY)).toBe(2);
+  }
+  for (const method of ["anyauth", "basic"]) expect(await attempt(method, withLogin)).toBe(2);
+  const error = await failureOf(attempt("basic", withLogin, { GIT_HTTP_PROXY_AUTHMETHOD: "ntlm" }));
+  expect(error.code).toBe("UNSUPPORTED");
 });
 
 test("which proxy", () => {

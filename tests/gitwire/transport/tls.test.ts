@@ -8,6 +8,7 @@ import { AGENT, connectOptions } from "../../support/connect.ts";
 import { failureOf } from "../../support/failure.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { repositoryWith } from "../../support/push.ts";
+import { tempDir } from "../../support/temp.ts";
 
 const VECTORS = path.join(import.meta.dir, "../../vectors/tls");
 const CA = path.join(VECTORS, "ca.pem");
@@ -74,6 +75,28 @@ test("a certificate file that is not there, and pinning, are errors", async () =
   expect([missing.code, missing.message]).toEqual(["CONFIG", expect.stringContaining("/nonexistent.pem")]);
   const pinned = await failureOf(list(server.url, connectOptions([["http.pinnedPubkey", "sha256//x"]])));
   expect(pinned.code).toBe("UNSUPPORTED");
+});
+
+test("http.sslCert and http.sslKey, GIT_SSL_CERT and GIT_SSL_KEY: the certificate of the client", async () => {
+  const strict = startHttpBackend(path.dirname(dir), {
+    tls: { ...tls("server.pem"), clientCa: fs.readFileSync(CA, "utf8") },
+  });
+  const [cert, key] = [path.join(VECTORS, "server.pem"), path.join(VECTORS, "server.key")];
+  const both = path.join(tempDir("pem"), "both.pem");
+  fs.writeFileSync(both, fs.readFileSync(cert, "latin1") + fs.readFileSync(key, "latin1"));
+  const given = (...more: [string, string][]) => connectOptions([["http.sslCAInfo", CA], ...more]);
+  try {
+    expect((await failureOf(list(strict.url, given()))).code).toBe("NETWORK");
+    expect(strict.requests).toHaveLength(0);
+    expect(await list(strict.url, given(["http.sslCert", cert], ["http.sslKey", key]))).toBe(2);
+    expect(await list(strict.url, given(["http.sslCert", both]))).toBe(2);
+    const env = { GIT_SSL_CERT: cert, GIT_SSL_KEY: key };
+    expect(await list(strict.url, connectOptions([["http.sslCAInfo", CA]], env))).toBe(2);
+    // A connection that is kept from before serves nobody else.
+    expect((await failureOf(list(strict.url, given()))).code).toBe("NETWORK");
+  } finally {
+    strict.stop();
+  }
 });
 
 test("a redirect may lead up to https, not down from it", async () => {
