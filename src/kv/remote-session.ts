@@ -2,12 +2,14 @@
 
 import { AGENT } from "../agent.ts";
 import { KvError } from "../errors.ts";
+import type { GitConfig } from "../gitwire/config.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { connect } from "../gitwire/transport/connect.ts";
+import type { ConnectOptions } from "../gitwire/transport/connect-options.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
 import { ServerWords } from "./server-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
@@ -54,6 +56,7 @@ export async function withConnection<T>(
     agent: AGENT,
     onMessage: aside.hear,
     signal,
+    ...ownOptions(repo.config, url, service),
   });
   try {
     return await use(transport, words);
@@ -64,6 +67,17 @@ export async function withConnection<T>(
     words.end();
     aside.end();
   }
+}
+
+/** What `remote.<name>.*` says of connections to an address of that remote. */
+function ownOptions(config: GitConfig, url: string, service: Service): Pick<ConnectOptions, "program" | "proxy"> {
+  for (const name of config.subsections("remote")) {
+    const { urls, pushUrls, uploadPack, receivePack, proxy } = findRemote(config, name);
+    const isPush = service === "git-receive-pack";
+    if ((isPush ? pushUrls : [...urls, ...pushUrls]).includes(url))
+      return { program: isPush ? receivePack : uploadPack, proxy };
+  }
+  return {};
 }
 
 /** What reads packets does not know whose they are: here a broken connection and a broken answer get their address. */

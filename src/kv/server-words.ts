@@ -49,6 +49,11 @@ export class ServerWords {
     return hints.length === 0 ? undefined : hints.join("\n");
   }
 
+  /** The errors that came and wait. */
+  errors(): readonly string[] {
+    return this.#held.filter((line) => line.startsWith("error: ")).map((line) => line.slice("error: ".length));
+  }
+
   /** Shows what waits, and a line that was not ended. */
   end(): void {
     this.#finishLine();

@@ -52,6 +52,11 @@ const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
 const STALE =
   /fetch first|non-fast-forward|stale info|incorrect old value|already exists|failed to (?:lock|update ref)/;
 
+/** What they say of every ref of an atomic push: either another ref has the reason, or only the words beside the report. */
+const ATOMIC = /^atomic (?:push failure|transaction failed)$/;
+const STALE_WORDS =
+  /^cannot lock ref '.*': (?:is at [0-9a-f]+ but expected|reference already exists|unable to resolve reference|reference is missing)/;
+
 /** Throws what the server's report means; all refs of a push share one answer. Its way out is among the words it said. */
 export function throwRefusal({ unpack, refs }: PushResult, url: string, words: ServerWords): void {
   if (unpack !== "ok")
@@ -59,21 +64,23 @@ export function throwRefusal({ unpack, refs }: PushResult, url: string, words: S
       coded(unpack, words) ??
       new KvError("REMOTE_REJECTED", `the server did not take the objects: ${unpack}`, { data: { url } })
     );
-  for (const [ref, outcome] of refs) {
-    if (outcome.ok) continue;
-    throw (
-      coded(outcome.reason, words) ??
-      stale(ref, outcome.reason, words) ??
-      new KvError("REMOTE_REJECTED", `${ref} was rejected: ${outcome.reason}`, { data: { url } })
-    );
-  }
+  const refused = [...refs].flatMap(([ref, outcome]) => (outcome.ok ? [] : [{ ref, reason: outcome.reason }]));
+  const first = refused.find(({ reason }) => !ATOMIC.test(reason)) ?? refused[0];
+  if (first === undefined) return;
+  const { ref, reason } = first;
+  throw (
+    coded(reason, words) ??
+    stale(ref, reason, words) ??
+    new KvError("REMOTE_REJECTED", `${ref} was rejected: ${reason}`, { data: { url } })
+  );
 }
 
 /** The write is tried again, or says so itself: the server's errors are not shown besides. */
 function stale(ref: string, reason: string, words: ServerWords): KvError | undefined {
-  if (!STALE.test(reason)) return undefined;
+  const said = ATOMIC.test(reason) ? words.errors().find((error) => STALE_WORDS.test(error)) : undefined;
+  if (said === undefined && !STALE.test(reason)) return undefined;
   words.takeHint();
-  return new KvError("CAS_CONFLICT", `${ref} has moved: ${reason}`);
+  return new KvError("CAS_CONFLICT", `${ref} has moved: ${said ?? reason}`);
 }
 
 function coded(reason: string, words: ServerWords): KvError | undefined {
