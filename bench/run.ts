@@ -18,6 +18,7 @@ import { clone } from "./cases/clone.ts";
 import { get } from "./cases/get.ts";
 import { list } from "./cases/list.ts";
 import { mset } from "./cases/mset.ts";
+import { push } from "./cases/push.ts";
 import { set } from "./cases/set.ts";
 import { signatures } from "./cases/signatures.ts";
 import { startUp } from "./cases/start-up.ts";
@@ -35,6 +36,7 @@ const CASES: Readonly<Record<string, Case>> = {
   list,
   set,
   clone,
+  push,
   mset,
   attestation,
   admission,

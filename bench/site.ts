@@ -115,7 +115,7 @@ function commitPolicy(scratch: Scratch, repo: string, url: string, verify: Verif
 }
 
 /** Starts the daemon and waits until it listens; returns its process id. */
-async function serve(scratch: Scratch, server: string, port: number): Promise<number> {
+export async function serve(scratch: Scratch, server: string, port: number): Promise<number> {
   const log = scratch.path(`${server}.log`);
   const child = Bun.spawn([scratch.stargate, "serve", "--repo", server, "--listen", `127.0.0.1:${port}`], {
     cwd: scratch.root,

@@ -48,7 +48,7 @@ export async function countSyscallsOf(dir: string, pid: number, work: () => void
 }
 
 /** Reads the table of `strace -c`: percent, seconds, microseconds a call, calls, errors (may be empty), name. */
-function parseCounts(table: string): SyscallCounts {
+export function parseCounts(table: string): SyscallCounts {
   const counts = new Map<string, number>();
   for (const line of table.split("\n")) {
     const columns = line.trim().split(/\s+/);

@@ -31,6 +31,10 @@ export interface HttpBackendOptions {
     /** Authority of the certificates that clients must have. */
     readonly clientCa?: string;
   };
+  /** Runs git; the words before `git`, a tracer's say. */
+  readonly under?: () => readonly string[];
+  /** Is told what each run of git cost it, with all the programs it started. */
+  readonly onEnd?: (cpuMs: number) => void;
 }
 
 /** Serves the repositories under `root` for reading and writing. */
@@ -54,7 +58,7 @@ export function startHttpBackend(root: string, options: HttpBackendOptions = {})
           headers: { "WWW-Authenticate": 'Basic realm="test"', "Content-Type": "text/plain" },
         });
       }
-      const response = await backend(root, request, url);
+      const response = await backend(root, request, url, options);
       if (options.closes === true) response.headers.set("Connection", "close");
       return response;
     },
@@ -73,7 +77,7 @@ function tlsOf({ clientCa, ...own }: NonNullable<HttpBackendOptions["tls"]>) {
 }
 
 /** Runs git http-backend as a CGI program (RFC 3875). */
-async function backend(root: string, request: Request, url: URL): Promise<Response> {
+async function backend(root: string, request: Request, url: URL, options: HttpBackendOptions): Promise<Response> {
   const env: Record<string, string | undefined> = {
     ...process.env,
     GIT_PROJECT_ROOT: path.resolve(root),
@@ -87,9 +91,14 @@ async function backend(root: string, request: Request, url: URL): Promise<Respon
     HTTP_CONTENT_ENCODING: request.headers.get("content-encoding") ?? "",
     GIT_PROTOCOL: request.headers.get("git-protocol") ?? "",
   };
-  const body = request.method === "POST" ? new Uint8Array(await request.arrayBuffer()) : new Uint8Array(0);
-  const child = Bun.spawn(["git", "http-backend"], { stdin: body, stdout: "pipe", stderr: "ignore", env });
+  const stdin = request.method === "POST" && request.body !== null ? request.body : "ignore";
+  const command = [...(options.under?.() ?? []), "git", "http-backend"];
+  const child = Bun.spawn(command, { stdin, stdout: "pipe", stderr: "ignore", env });
   const output = Buffer.from(await new Response(child.stdout).arrayBuffer());
+  if (options.onEnd !== undefined) {
+    await child.exited;
+    options.onEnd(Number(child.resourceUsage()?.cpuTime.total ?? 0n) / 1000);
+  }
   const end = output.indexOf("\r\n\r\n");
   const headers = new Headers();
   let status = 200;
