@@ -3,7 +3,7 @@
  *
  * What is stored compressed is taken over as it is: whole entries, and deltas whose base is in this pack too (written
  * before them) or, in a thin pack, with the receiver. A tree that is stored whole while one like it is at hand becomes a
- * delta; everything else is compressed anew.
+ * delta; everything else is compressed anew. Packs all of whose objects are listed go first, as they are (pack-copy.ts).
  */
 
 import { KvError } from "../../errors.ts";
@@ -20,11 +20,13 @@ import {
   kindType,
   MAX_ENTRY_HEADER,
 } from "../pack/pack-entry.ts";
+import { PACK_HEADER_BYTES } from "../pack/pack-file.ts";
 import type { RawEntry } from "../pack/pack-reader.ts";
 import { deflate } from "../pack/zlib.ts";
 import { deflatedLoose, looseHeader } from "../store/loose-stream.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { ObjectList } from "./object-list.ts";
+import { copyOf, entriesOf, type PackCopy } from "./pack-copy.ts";
 
 export interface PackObjectsOptions {
   /** The receiver reads ofs-delta entries; without it deltas name their base by id. */
@@ -39,7 +41,14 @@ export interface PackStatistics {
   deltas: number;
   reused: number;
   reusedDeltas: number;
+  /** Of packs that were taken over whole. */
+  packReused: number;
   bytes: number;
+}
+
+/** The figures of a pack of `objects` before anything is written. */
+export function newStatistics(objects: number): PackStatistics {
+  return { objects, deltas: 0, reused: 0, reusedDeltas: 0, packReused: 0, bytes: 0 };
 }
 
 /** Chunks of about this size are handed on. */
@@ -72,6 +81,23 @@ export async function* packObjects(
   const hasher = newHasher(objects.format);
   const slice = new TimeSlice();
   writer.start(packHeader(objects.size));
+  // A receiver without ofs-delta could not read what packs hold.
+  const packs = options.ofsDelta ? [...store.packs()].sort((a, b) => b.count - a.count) : [];
+  for (const pack of packs) {
+    const copy = await copyOf(pack, objects, (number) => writer.isFree(number), slice);
+    if (copy === undefined) continue;
+    try {
+      yield taken(writer, hasher);
+      writer.skip(copy);
+      for (const chunk of entriesOf(copy)) {
+        hasher.update(chunk);
+        yield chunk;
+        if (slice.isOver()) await slice.pause();
+      }
+    } finally {
+      copy.file.release();
+    }
+  }
   for (let index = 0; index < objects.size; index++) {
     for (let large = writer.write(index); large !== undefined; large = writer.write(index)) {
       for await (const piece of large) {
@@ -145,6 +171,24 @@ class EntryWriter {
 
   start(header: Buffer): void {
     this.#push(header);
+  }
+
+  /** Whether nothing has been written for the object of that number. */
+  isFree(index: number): boolean {
+    return this.#offsets[index] === UNWRITTEN;
+  }
+
+  /**
+   * Counts the entries of a pack as written here; the caller hands them on. How deep they lie is not known: a delta of one of them
+   * may come to lie at the end of two packs' chains, twice as deep as either.
+   */
+  skip({ pack, file, numbers }: PackCopy): void {
+    const offsets = pack.index.loadOffsets();
+    for (const [i, number] of numbers.entries()) {
+      this.#offsets[number] = this.position + offsets[i]! - PACK_HEADER_BYTES;
+    }
+    this.position += file.end - PACK_HEADER_BYTES;
+    this.#statistics.packReused += numbers.length;
   }
 
   /** All bytes since the last call. */

@@ -6,7 +6,7 @@ import type { ByteSink } from "./byte-stream.ts";
 import type { CommitGraph } from "./commit-graph.ts";
 import type { ObjectFilter } from "./object-filter.ts";
 import { listObjects } from "./object-list.ts";
-import { type PackStatistics, packObjects } from "./pack-objects.ts";
+import { newStatistics, packObjects } from "./pack-objects.ts";
 import { pktLine } from "./pkt-line.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
 import type { SidebandWriter } from "./sideband-writer.ts";
@@ -37,10 +37,10 @@ export async function respondWithPack(host: UploadPackHost, writer: SidebandWrit
     const { graph, wants, haves, filter } = request;
     const list = await listObjects(host.objects, graph, { wants, haves, tags, filter });
     say(`Enumerating objects: ${list.objects.size}, done.\n`);
-    const statistics: PackStatistics = { objects: list.objects.size, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
+    const statistics = newStatistics(list.objects.size);
     for await (const chunk of packObjects(host.objects, list, request, statistics)) await writer.write(chunk);
-    const { objects, deltas, reused, reusedDeltas } = statistics;
-    say(`Total ${objects} (delta ${deltas}), reused ${reused} (delta ${reusedDeltas}), pack-reused 0\n`);
+    const { objects, deltas, reused, reusedDeltas, packReused } = statistics;
+    say(`Total ${objects} (delta ${deltas}), reused ${reused} (delta ${reusedDeltas}), pack-reused ${packReused}\n`);
     await writer.end();
   } catch (error) {
     await writer.fatal("aborting due to possible repository corruption on the remote side.");

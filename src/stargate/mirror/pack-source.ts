@@ -5,7 +5,7 @@ import type { Oid } from "../../gitwire/object/oid.ts";
 import { Spill } from "../../gitwire/pack/spill.ts";
 import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
 import { listObjects } from "../../gitwire/protocol/object-list.ts";
-import { type PackStatistics, packObjects } from "../../gitwire/protocol/pack-objects.ts";
+import { newStatistics, packObjects } from "../../gitwire/protocol/pack-objects.ts";
 import type { RequestBody } from "../../gitwire/protocol/transport.ts";
 import type { ObjectStore } from "../../gitwire/store/object-store.ts";
 
@@ -27,7 +27,7 @@ export async function packFor(
 ): Promise<PackToSend> {
   const known = [...new Set(haves)].filter((oid) => objects.has(oid));
   const list = await listObjects(objects, new CommitGraph(objects), { wants, haves: known, tags: [] });
-  const statistics: PackStatistics = { objects: list.objects.size, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
+  const statistics = newStatistics(list.objects.size);
   const spill = new Spill(path.join(objects.objectsDir, "pack"), IN_MEMORY);
   try {
     for await (const chunk of packObjects(objects, list, { ofsDelta: true, thin }, statistics)) spill.append(chunk);

@@ -6,7 +6,7 @@ import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { CommitGraph } from "../../../src/gitwire/protocol/commit-graph.ts";
 import { listObjects, type ObjectList } from "../../../src/gitwire/protocol/object-list.ts";
-import { packObjects } from "../../../src/gitwire/protocol/pack-objects.ts";
+import { newStatistics, packObjects } from "../../../src/gitwire/protocol/pack-objects.ts";
 import { isReachable, revisionRange } from "../../../src/gitwire/protocol/revision-range.ts";
 import { openRepository, type Repository } from "../../../src/gitwire/repo.ts";
 import { git, gitInput, tryGit } from "../../support/git.ts";
@@ -42,7 +42,7 @@ function someCommits(dir: string, rnd: Random, most: number): string[] {
 
 async function pack(repo: Repository, list: ObjectList, thin: boolean, ofsDelta: boolean): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  const statistics = { objects: 0, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
+  const statistics = newStatistics(0);
   for await (const chunk of packObjects(repo.objects, list, { thin, ofsDelta }, statistics)) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
   expect(statistics.bytes).toBe(bytes.length);
@@ -318,7 +318,7 @@ async function packOf(
   wants: string[],
 ): Promise<{ bytes: Buffer; longest: number; reused: number[] }> {
   const list = await listObjects(repo.objects, new CommitGraph(repo.objects), { wants, haves: [], tags: [] });
-  const statistics = { objects: 0, deltas: 0, reused: 0, reusedDeltas: 0, bytes: 0 };
+  const statistics = newStatistics(0);
   const chunks: Buffer[] = [];
   for await (const chunk of packObjects(repo.objects, list, { thin: false, ofsDelta: true }, statistics)) {
     chunks.push(chunk);
