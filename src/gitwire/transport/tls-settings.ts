@@ -70,5 +70,11 @@ function readFolder(folder: string): string {
   } catch (cause) {
     throw new KvError("CONFIG", `cannot read the certificates in ${folder}: ${(cause as Error).message}`, { cause });
   }
+  // Without an authority the built-in ones would be trusted, where these were to be the only ones.
+  if (names.length === 0) {
+    throw new KvError("CONFIG", `there are no certificates in ${folder}`, {
+      hint: "their files are named by their hash there: run 'openssl rehash' on the folder",
+    });
+  }
   return names.map((name) => readPem(path.join(folder, name))).join("");
 }

@@ -137,6 +137,12 @@ const CASES: Readonly<Record<string, { url?: string; config: Config; env?: Env }
     ],
   },
   askpass: { config: [], env: { GIT_ASKPASS: ASKPASS } },
+  "SSH_ASKPASS, where there is no other": { config: [], env: { SSH_ASKPASS: ASKPASS } },
+  "GIT_ASKPASS goes before the others": {
+    config: [["core.askpass", "/nonexistent"]],
+    env: { GIT_ASKPASS: ASKPASS, SSH_ASKPASS: "/nonexistent" },
+  },
+  "core.askPass goes before SSH_ASKPASS": { config: [["core.askpass", ASKPASS]], env: { SSH_ASKPASS: "/nonexistent" } },
   "core.askPass": { config: [["core.askpass", ASKPASS]] },
   "askpass is asked for what is missing": {
     config: [["credential.helper", "nameonly"]],

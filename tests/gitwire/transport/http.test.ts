@@ -348,4 +348,9 @@ test("headers: what the configuration adds, and who we are", async () => {
   expect([headers.get("x-kept"), headers.get("x-here")]).toEqual(["a: b", "1"]);
   expect([headers.has("x-dropped"), headers.has("x-elsewhere")]).toEqual([false, false]);
   expect(headers.get("user-agent")).toBe("git/git-kv-test");
+  const agent = [["http.userAgent", "git/2.0 (told)"]] as const;
+  await listMain(`${server.url}/${NAME}`, connectOptions(agent));
+  await listMain(`${server.url}/${NAME}`, connectOptions(agent, { GIT_HTTP_USER_AGENT: "git/3.0" }));
+  const agents = server.requests.map((request) => request.headers.get("user-agent"));
+  expect([agents[2], agents[4]]).toEqual(["git/2.0 (told)", "git/3.0"]);
 });

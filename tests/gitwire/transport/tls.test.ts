@@ -62,6 +62,28 @@ test("http.sslCAInfo, GIT_SSL_CAINFO and http.sslVerify", async () => {
   await failureOf(list(server.url, connectOptions([["http.https://other.example.sslVerify", "false"]])));
 });
 
+test("http.sslCAPath and GIT_SSL_CAPATH: a folder of authorities, named by their hash", async () => {
+  const folder = tempDir("authorities");
+  const { stdout } = Bun.spawnSync(["openssl", "x509", "-noout", "-hash", "-in", CA]);
+  fs.copyFileSync(CA, path.join(folder, `${stdout.toString().trim()}.0`));
+  expect(await list(server.url, connectOptions([["http.sslCAPath", folder]]))).toBe(2);
+  expect(await list(server.url, connectOptions([], { GIT_SSL_CAPATH: folder }))).toBe(2);
+  const { code, hint } = await failureOf(list(server.url, connectOptions([["http.sslCAPath", tempDir("empty")]])));
+  expect([code, hint]).toEqual(["CONFIG", expect.stringContaining("openssl rehash")]);
+});
+
+test("a key with a password is an error, not a question", async () => {
+  const key = path.join(tempDir("key"), "locked.key");
+  const source = path.join(VECTORS, "server.key");
+  Bun.spawnSync(["openssl", "pkcs8", "-topk8", "-in", source, "-out", key, "-passout", "pass:secret"]);
+  const options = [
+    ["http.sslCAInfo", CA],
+    ["http.sslCert", path.join(VECTORS, "server.pem")],
+    ["http.sslKey", key],
+  ] as const;
+  expect((await failureOf(list(server.url, connectOptions(options)))).exit).toBe(5);
+});
+
 test("a name the certificate does not have is refused", async () => {
   const elsewhere = startHttpBackend(path.dirname(dir), { tls: tls("elsewhere.pem") });
   const error = await failureOf(list(elsewhere.url, connectOptions([["http.sslCAInfo", CA]])));
