@@ -3,6 +3,7 @@
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import { keepPack, type PackKeep } from "../gitwire/store/pack-keep.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
@@ -23,13 +24,16 @@ export function localAcceptor(repo: Repository): Acceptor {
 export async function storeTransaction(repo: Repository, { plan, pack }: Proposal): Promise<void> {
   const transaction = repo.refs.begin(refChanges(repo, plan.moves), { objects: withCommits(repo.objects, plan.moves) });
   await transaction.prepare();
+  const keeps: PackKeep[] = [];
   try {
-    repo.objects.writePack(pack, { fsync: true });
+    repo.objects.writePack(pack, { fsync: true, onName: (packPath) => keeps.push(keepPack(packPath)) });
+    transaction.commit();
   } catch (error) {
     transaction.abort();
     throw error;
+  } finally {
+    for (const keep of keeps) keep.release();
   }
-  transaction.commit();
 }
 
 /** The store as it will be once the pack is in it: refs may only move to what exists. */

@@ -43,7 +43,7 @@ export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush)
   const id = writeRow(gate, refs, { ...accepted, acceptedAt: gate.clock.now(), quarantine: quarantine?.dir });
   gate.onStage("journaled");
   try {
-    quarantine?.migrate(gate.repo.objects);
+    quarantine?.migrate(gate.repo.objects, { keep: true });
   } catch (error) {
     refs.abort();
     takeBack(gate, id);

@@ -33,9 +33,10 @@ async function recoverEntry(repo: Repository, journal: Journal, entry: JournalEn
   }
   const quarantine = entry.quarantine === undefined ? undefined : Quarantine.reopen(repo.objectsDir, entry.quarantine);
   if (entry.updates.every(({ ref, oldOid }) => at(ref) === oldOid)) {
-    quarantine?.migrate(repo.objects);
+    quarantine?.migrate(repo.objects, { keep: true });
     if (entry.updates.every(({ newOid }) => newOid === repo.format.zeroOid || repo.objects.has(newOid))) {
       await repo.refs.update(entry.updates.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid, newOid })));
+      quarantine?.discard();
       journal.finish(entry.id);
       return "finished";
     }

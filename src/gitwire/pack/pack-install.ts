@@ -13,7 +13,7 @@ import { EntryWriter } from "./entry-writer.ts";
 import { withRoom } from "./grow.ts";
 import { type FinishedPack, packHeader } from "./pack-builder.ts";
 import { type IndexedObjects, writePackIndex } from "./pack-index-writer.ts";
-import { createTemp, fsyncDir, type TempFile, writeAll } from "./temp-file.ts";
+import { createTemp, fsyncDir, PACK_TEMP, type TempFile, writeAll } from "./temp-file.ts";
 import { BaseCopier, type BaseSink, type BaseSource, findEnds, placesOf } from "./thin-bases.ts";
 
 const REHASH_BYTES = 256 * 1024;
@@ -22,6 +22,13 @@ const REHASH_BYTES = 256 * 1024;
 export interface PackPaths {
   readonly packPath: string;
   readonly idxPath: string;
+}
+
+export interface StorePackOptions {
+  /** Both files are on disk, and so are their names, when this ends. */
+  readonly fsync: boolean;
+  /** Told the pack's path before the pack is there. */
+  readonly onName?: (packPath: string) => void;
 }
 
 /**
@@ -35,15 +42,16 @@ export function* installPack(
   temp: TempFile,
   objects: IndexedObjects,
   checksum: Buffer,
-  options: { fsync: boolean; unique?: boolean },
+  options: StorePackOptions & { readonly unique?: boolean },
 ): Generator<void, PackPaths> {
   const name = path.join(dir, `pack-${checksum.toString("hex")}`);
   const paths = { packPath: `${name}.pack`, idxPath: `${name}.idx` };
   // The same pack may be there already: then it is replaced by itself, and stays whatever happens.
   const isNew = !fs.existsSync(paths.packPath);
-  const index = createTemp(dir, "tmp_idx_");
+  const index = createTemp(dir, `${PACK_TEMP}idx-`);
   try {
     yield* writePackIndex(index.fd, format, objects, checksum, { unique: options.unique ?? false });
+    options.onName?.(paths.packPath);
     temp.commit(paths.packPath, options);
     index.commit(paths.idxPath, options);
   } catch (error) {
@@ -65,10 +73,10 @@ export function storeFinishedPack(
   dir: string,
   pack: FinishedPack,
   source: BaseSource,
-  options: { fsync: boolean },
+  options: StorePackOptions,
 ): PackPaths | undefined {
   if (pack.objectCount === 0) return undefined;
-  const temp = createTemp(dir, "tmp_pack_");
+  const temp = createTemp(dir, `${PACK_TEMP}pack-`);
   try {
     const stored = pack.thin ? writeCompleted(temp.fd, pack, source) : writeWhole(temp.fd, pack);
     return atOnce(installPack(dir, pack.format, temp, stored.objects, stored.checksum, options));

@@ -1,9 +1,14 @@
 /**
- * Files that get their name last: written under git's `tmp_*` names, which `git gc` sweeps after a crash, then renamed.
+ * Files that get their name last: written under another, then renamed. Inside a quarantine and among loose objects those names
+ * are git's `tmp_*`, which `git gc` sweeps after a crash. It does so at once where it is told to prune what is new, a writer at
+ * work or not; so in the folder of packs they begin with {@link PACK_TEMP}, as those of `git repack` do, and we sweep them ourselves.
  */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
+
+/** How the names of packs and indexes begin that are being written. */
+export const PACK_TEMP = ".tmp-kv-";
 
 export interface TempFile {
   readonly fd: number;

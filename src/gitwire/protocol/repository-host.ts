@@ -74,7 +74,7 @@ class RepositoryHost implements ReceivePackHost {
     if (this.#hooks !== undefined && !(await this.#hooks.preReceive(push, push.quarantine))) {
       return refuseAll(push.commands, "pre-receive hook declined");
     }
-    const bringIn = once(() => push.quarantine?.migrate(this.#repo.objects));
+    const bringIn = once(() => push.quarantine?.migrate(this.#repo.objects, { keep: true }));
     if (this.#hooks?.has("update") === true || this.#hooks?.has("reference-transaction") === true) {
       // These hooks look for the objects in the repository.
       try {

@@ -1,6 +1,6 @@
 /**
- * Removes what writers that were killed have left in an object folder: temporary files, quarantines, and packs whose index
- * never came or is gone already.
+ * Removes what writers that were killed have left in an object folder: temporary files, quarantines, what kept their packs, and
+ * packs whose index never came or is gone already.
  *
  * A file in use is written to all the time, so one that was not touched for a day is nobody's. `git gc` would sweep most of
  * these after two weeks (gc.pruneExpire), with a figure made for objects that a reference may still come to name; a
@@ -12,6 +12,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { isMissing } from "../disk.ts";
 import { readDirIfThere } from "./loose.ts";
+import { isAbandonedKeep } from "./pack-keep.ts";
 import { sweepQuarantines } from "./quarantine.ts";
 
 const DAY = 24 * 60 * 60_000;
@@ -27,6 +28,7 @@ export function sweepLeftovers(objectsDir: string, now: number): number {
   for (const name of names) {
     const file = path.join(packDir, name);
     if (name.startsWith("tmp_") || name.startsWith(".tmp-")) removed += removeOld(file, DAY, now);
+    else if (name.endsWith(".keep") && isAbandonedKeep(file)) removed += removeOld(file, DAY, now);
     else if (isWithoutIndex(name, present)) removed += removeOld(file, TWO_WEEKS, now);
   }
   for (const name of readDirIfThere(objectsDir)) {

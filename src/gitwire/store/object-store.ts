@@ -12,7 +12,7 @@ import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
 import type { FinishedPack } from "../pack/pack-builder.ts";
-import { type PackPaths, storeFinishedPack } from "../pack/pack-install.ts";
+import { type PackPaths, type StorePackOptions, storeFinishedPack } from "../pack/pack-install.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
 import { hasLoose, looseStartingWith, readDirIfThere, readLoose, writeLoose } from "./loose.ts";
@@ -222,9 +222,10 @@ export class ObjectStore implements ObjectSource {
 
   /**
    * Stores a pack made by a PackBuilder; a thin one is completed from here. `fsync` (the default): it is on disk when this
-   * returns. Returns undefined for a pack without objects. Throws BAD_OBJECT where the base of a delta is missing.
+   * returns. `onName` is told its path before it is there. Returns undefined for a pack without objects. Throws BAD_OBJECT
+   * where the base of a delta is missing.
    */
-  writePack(pack: FinishedPack, options: { fsync: boolean } = { fsync: true }): PackPaths | undefined {
+  writePack(pack: FinishedPack, options: StorePackOptions = { fsync: true }): PackPaths | undefined {
     const paths = storeFinishedPack(this.#own.packs.dir, pack, this, options);
     if (paths !== undefined) this.addPack(paths);
     return paths;

@@ -10,9 +10,10 @@ import { assert, KvError } from "../../errors.ts";
 import { isMissing } from "../disk.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectFormat } from "../object/oid.ts";
-import { fsyncDir, randomSuffix } from "../pack/temp-file.ts";
+import { fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
 import { readDirIfThere } from "./loose.ts";
 import { ObjectStore } from "./object-store.ts";
+import { keepPack, type PackKeep } from "./pack-keep.ts";
 
 const PREFIX = "tmp_objdir-incoming-";
 
@@ -23,6 +24,7 @@ export class Quarantine {
   readonly packDir: string;
   readonly #objectsDir: string;
   #objects: ObjectStore | undefined;
+  readonly #keeps: PackKeep[] = [];
   #state: "open" | "synced" | "failed" | "migrated" | "discarded" = "open";
 
   private constructor(objectsDir: string, dir: string) {
@@ -84,9 +86,10 @@ export class Quarantine {
 
   /**
    * Moves everything into the repository, an index after its pack, and makes that last. `store` learns of the new packs.
-   * A crash on the way leaves some objects in place that nothing refers to yet, and is harmless.
+   * A crash on the way leaves some objects in place that nothing refers to yet, and is harmless. `keep`: until {@link discard},
+   * when refs name them, no `git gc` takes the packs away.
    */
-  migrate(store?: ObjectStore): void {
+  migrate(store?: ObjectStore, options: { readonly keep?: boolean } = {}): void {
     if (this.#state === "failed") throw new KvError("STORAGE", "the objects of the push could not be brought to disk");
     if (this.#state === "open") this.sync();
     assert(this.#state === "synced", `a quarantine that is ${this.#state} is not migrated`);
@@ -96,6 +99,8 @@ export class Quarantine {
       const target = path.join(this.#objectsDir, dir);
       if (!touched.has(target) && makeDir(target)) touched.add(this.#objectsDir);
       touched.add(target);
+      if (options.keep === true && file.endsWith(".pack"))
+        this.#keeps.push(keepPack(path.join(this.#objectsDir, file)));
       fs.renameSync(path.join(this.dir, file), path.join(this.#objectsDir, file));
       if (file.endsWith(".idx")) packs.push(path.join(this.#objectsDir, file.replace(/\.idx$/, ".pack")));
     }
@@ -106,9 +111,10 @@ export class Quarantine {
     removeTree(this.dir);
   }
 
-  /** Removes the quarantine and everything in it; harmless after {@link migrate}, and more than once. */
+  /** Removes the quarantine and everything in it; lets go of what was migrated; harmless more than once. */
   discard(): void {
     this.#objects?.close();
+    for (const keep of this.#keeps.splice(0)) keep.release();
     if (this.#state === "migrated" || this.#state === "discarded") return;
     this.#state = "discarded";
     removeTree(this.dir);
@@ -124,7 +130,7 @@ export class Quarantine {
     for (const dir of readDirIfThere(this.dir)) {
       if (dir !== "pack" && !/^[0-9a-f]{2}$/.test(dir)) continue;
       for (const name of readDirIfThere(path.join(this.dir, dir))) {
-        if (!name.startsWith("tmp_")) files.push({ file: path.join(dir, name), dir });
+        if (!name.startsWith("tmp_") && !name.startsWith(PACK_TEMP)) files.push({ file: path.join(dir, name), dir });
       }
     }
     return files.sort((a, b) => migrationRank(a.file) - migrationRank(b.file));

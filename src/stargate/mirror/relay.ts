@@ -132,7 +132,7 @@ export class Relay implements OrdinaryHost {
       const transaction = repo.refs.begin(changes, { objects: push.objects });
       await transaction.prepare();
       try {
-        push.quarantine?.migrate(repo.objects);
+        push.quarantine?.migrate(repo.objects, { keep: true });
       } catch (error) {
         transaction.abort();
         throw error;
