@@ -55,7 +55,7 @@ const STALE =
 /** What they say of every ref of an atomic push: either another ref has the reason, or only the words beside the report. */
 const ATOMIC = /^atomic (?:push failure|transaction failed)$/;
 const STALE_WORDS =
-  /^cannot lock ref '.*': (?:is at [0-9a-f]+ but expected|reference already exists|unable to resolve reference|reference is missing)/;
+  /^cannot lock ref '.*': (?:is at [0-9a-f]+ but expected|reference already exists|unable to resolve reference|reference is missing|Unable to create '.*\.lock': File exists)/;
 
 /** Throws what the server's report means; all refs of a push share one answer. Its way out is among the words it said. */
 export function throwRefusal({ unpack, refs }: PushResult, url: string, words: ServerWords): void {
