@@ -16,6 +16,8 @@ interface SourceFile {
   readonly files: readonly string[];
   /** Those of which more than types is imported: what is loaded when this file is. */
   readonly loads: readonly string[];
+  /** Those of {@link loads} that are there before anything of this file runs: not by a dynamic import. */
+  readonly loadsAtOnce: readonly string[];
 }
 
 const FILES = [...readSources("bin"), ...readSources("src")];
@@ -37,6 +39,7 @@ function readSource(name: string): SourceFile {
   const imports = [...code.matchAll(wanted)].map(([statement, target]) => ({
     target: target!,
     isType: /^\W*(import|export)\s+type\b/.test(statement),
+    isDynamic: /^\W*import\s*\(/.test(statement),
   }));
   const local = imports.filter(({ target }) => target.startsWith("."));
   const resolve = ({ target }: { target: string }): string => path.join(path.dirname(name), target);
@@ -46,6 +49,7 @@ function readSource(name: string): SourceFile {
     packages: imports.flatMap(({ target }) => (target.startsWith(".") ? [] : [target])),
     files: local.map(resolve),
     loads: local.filter(({ isType }) => !isType).map(resolve),
+    loadsAtOnce: local.filter(({ isType, isDynamic }) => !isType && !isDynamic).map(resolve),
   };
 }
 
@@ -141,6 +145,17 @@ describe("import law", () => {
     expect(findCycle(new Map(FILES.map(({ name, loads }) => [name, loads])))).toEqual([]);
   });
 
+  test("commands that only read load nothing that writes objects or refs", () => {
+    const writers =
+      /^src\/gitwire\/(refs\/(lock-set|ref-transaction|reflog)|store\/(object|loose)-writer|pack\/(pack-builder|pack-install|pack-index-writer|temp-file)|repo\/init)\.ts$/;
+    for (const reader of ["src/commands/get.ts", "src/commands/list.ts"]) {
+      const loaded = loadedWith(reader);
+      expect(loaded).toContain("src/gitwire/store/object-store.ts");
+      expect(loaded.filter((name) => writers.test(name))).toEqual([]);
+    }
+    expect(loadedWith("src/kv/local-acceptor.ts")).toContain("src/gitwire/pack/pack-builder.ts");
+  });
+
   test("no barrel files", () => {
     const barrels = FILES.filter(({ name, text }) => name.startsWith("src/") && isBarrel(text));
     expect(barrels.map(({ name }) => name)).toEqual([]);
@@ -228,6 +243,14 @@ function findCycle(graph: ReadonlyMap<string, readonly string[]>): string[] {
     if (cycle.length > 0) return cycle;
   }
   return [];
+}
+
+/** All that is loaded before anything of the file `entry` runs. */
+function loadedWith(entry: string): string[] {
+  const graph = new Map(FILES.map(({ name, loadsAtOnce }) => [name, loadsAtOnce]));
+  const found = new Set([entry]);
+  for (const name of found) for (const next of graph.get(name) ?? []) found.add(next);
+  return [...found];
 }
 
 /** Nothing of its own: only re-exports. */

@@ -12,6 +12,7 @@ import { encodeSshKey } from "../../src/gitwire/object/ssh-key.ts";
 import { sshString } from "../../src/gitwire/object/ssh-wire.ts";
 import { armorSshsig, encodeSshsig, sshsigMessage } from "../../src/gitwire/object/sshsig.ts";
 import { openRepository } from "../../src/gitwire/repo.ts";
+import { writeLoose } from "../../src/gitwire/store/object-writer.ts";
 import { etagHasher } from "../../src/kv/etag.ts";
 import { judgeSignature } from "../../src/kv/judge-signature.ts";
 import { namespacePolicy, parsePolicy } from "../../src/kv/policy.ts";
@@ -63,7 +64,7 @@ export const admission: Case = async ({ scratch, stores, runs, keys }) => {
   for (const size of [1, 15_000]) {
     const next = await storeTransaction(scratch.path(dir), size, keys);
     const repo = openRepository(scratch.path(dir), {});
-    const ledger = repo.objects.writeLoose("commit", signed(readAs(repo.objects, next.ledger.oid, "commit")));
+    const ledger = writeLoose(repo.objects, "commit", signed(readAs(repo.objects, next.ledger.oid, "commit")));
     repo.close();
     for (const verify of ["replay", "sample:32", "attested"]) {
       const ours = await admitted(scratch.path(dir), ledger, next.index!, verify, size === 1 ? runs.short : runs.long);

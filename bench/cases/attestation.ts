@@ -7,6 +7,7 @@ import * as path from "node:path";
 import { utf8ToByteString } from "../../src/bytes.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { checkAttestation } from "../../src/kv/check-attestation.ts";
 import { etagHasher } from "../../src/kv/etag.ts";
 import type { Operation } from "../../src/kv/operation.ts";
@@ -78,7 +79,7 @@ export async function storeTransaction(dir: string, size: number, keys: number):
       committer: WHO,
     });
     if (plan.kind !== "planned") throw new Error("nothing changes");
-    objects.writePack(builder.finish());
+    writePack(objects, builder.finish());
     return stateAt(objects, plan.ledger, plan.moves[1]!.newOid);
   } finally {
     builder.dispose();

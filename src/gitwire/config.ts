@@ -28,12 +28,17 @@ export interface ConfigEntry {
   readonly line: number;
 }
 
+/** Variables of files that were read already, by the file's name, so that none is read twice; undefined: there is no such file. */
+export type FilesRead = Map<string, readonly FileEntry[] | undefined>;
+
 export interface ConfigLocation {
   /** Folder of the worktree's own git files; undefined outside a repository. */
   readonly gitDir?: string;
   /** Folder all worktrees share; default `gitDir`. */
   readonly commonDir?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What is read is taken from here where it is known, and kept here. */
+  readonly read?: FilesRead;
 }
 
 export class GitConfig {
@@ -53,7 +58,8 @@ export class GitConfig {
 
   /** Reads everything that applies at `location`. Throws CONFIG with file and line on a syntax error. */
   static load(location: ConfigLocation): GitConfig {
-    return new GitConfig(new Loader(location).load(configSources(location)), location.env);
+    const read: FilesRead = location.read ?? new Map();
+    return new GitConfig(new Loader({ ...location, read }).load(), location.env);
   }
 
   /** All variables, weakest first. */
@@ -149,7 +155,7 @@ function blame<T>(entry: ConfigEntry, read: () => T): T {
 /** A file that is read when the config is loaded, or the command line. */
 type Source = { readonly scope: ConfigScope; readonly file: string } | { readonly scope: "command" };
 
-function configSources(location: ConfigLocation): Source[] {
+function configSources(location: LoaderLocation): Source[] {
   const { env, gitDir, commonDir = gitDir } = location;
   const sources: Source[] = [];
   if (!isTrue(env.GIT_CONFIG_NOSYSTEM))
@@ -158,7 +164,7 @@ function configSources(location: ConfigLocation): Source[] {
   if (commonDir !== undefined) {
     const local = path.join(commonDir, "config");
     sources.push({ scope: "local", file: local });
-    if (gitDir !== undefined && usesWorktreeConfig(local)) {
+    if (gitDir !== undefined && usesWorktreeConfig(local, location.read)) {
       sources.push({ scope: "worktree", file: path.join(gitDir, "config.worktree") });
     }
   }
@@ -182,17 +188,21 @@ export function globalFiles(env: ConfigLocation["env"]): string[] {
   return files;
 }
 
-function usesWorktreeConfig(local: string): boolean {
-  // Nearly no repository has it: a look at the bytes saves parsing the file once more at each start.
-  if (!/worktreeconfig/i.test(readConfigFile(local)?.latin1Slice() ?? "")) return false;
-  const entry = readEntries(local)?.findLast(({ name }) => name === "extensions.worktreeconfig");
+function usesWorktreeConfig(local: string, read: FilesRead): boolean {
+  const entry = readEntries(local, read)?.findLast(({ name }) => name === "extensions.worktreeconfig");
   return entry !== undefined && parseBool(entry.name, entry.value);
 }
 
-/** The variables of one file without its includes, or undefined where there is no such file. Throws CONFIG. */
-export function readEntries(file: string): readonly FileEntry[] | undefined {
+/**
+ * The variables of one file without its includes, or undefined where there is no such file; taken from `read` where they are
+ * there, else added to it. Throws CONFIG.
+ */
+export function readEntries(file: string, read: FilesRead): readonly FileEntry[] | undefined {
+  if (read.has(file)) return read.get(file);
   const content = readConfigFile(file);
-  return content === undefined ? undefined : parseConfigEntries(content.latin1Slice(), file);
+  const entries = content === undefined ? undefined : parseConfigEntries(content.latin1Slice(), file);
+  read.set(file, entries);
+  return entries;
 }
 
 /** The bytes of a config file; undefined where there is none. Throws CONFIG where it cannot be read. */
@@ -210,29 +220,33 @@ export function readConfigFile(file: string): Buffer | undefined {
   return content;
 }
 
+type LoaderLocation = ConfigLocation & { readonly read: FilesRead };
+
 class Loader {
+  readonly #location: LoaderLocation;
   readonly #context: IncludeContext;
   /** Set in the pass that collects the remotes' URLs: every condition about them holds, and finds none. */
   readonly #collecting: boolean;
   #urls: readonly string[] | undefined;
 
-  constructor(location: ConfigLocation, collecting = false) {
+  constructor(location: LoaderLocation, collecting = false) {
+    this.#location = location;
     this.#collecting = collecting;
     this.#context = {
       env: location.env,
       gitDir: location.gitDir,
       remoteUrls: () => {
         this.#urls ??= new Loader(location, true)
-          .load(configSources(location))
+          .load()
           .flatMap((entry) => (/^remote\..*\.url$/s.test(entry.name) ? [entry.value ?? ""] : []));
         return this.#urls;
       },
     };
   }
 
-  load(sources: readonly Source[]): ConfigEntry[] {
+  load(): ConfigEntry[] {
     const out: ConfigEntry[] = [];
-    for (const source of sources) {
+    for (const source of configSources(this.#location)) {
       if ("file" in source) this.#file(source.file, source.scope, 0, false, out);
       else this.#take(commandLineEntries(this.#context.env), "command", undefined, 0, false, out);
     }
@@ -245,7 +259,7 @@ class Loader {
         hint: "does one include itself?",
       });
     }
-    const entries = readEntries(file);
+    const entries = readEntries(file, this.#location.read);
     if (entries !== undefined) this.#take(entries, scope, file, depth, noUrls, out);
   }
 

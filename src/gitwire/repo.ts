@@ -3,7 +3,7 @@
 import * as path from "node:path";
 import { systemClock } from "../clock.ts";
 import { KvError } from "../errors.ts";
-import { GitConfig } from "./config.ts";
+import { type FilesRead, GitConfig } from "./config.ts";
 import { identFor } from "./ident.ts";
 import { formatIdent } from "./object/commit.ts";
 import type { ObjectFormat } from "./object/oid.ts";
@@ -19,7 +19,6 @@ import {
   type RepositoryLayout,
   searchUpwards,
 } from "./repo/discover.ts";
-import { createRepository, type InitOptions } from "./repo/init.ts";
 import { checkBareAllowed, checkOwner } from "./repo/safe-directory.ts";
 import { ObjectStore } from "./store/object-store.ts";
 
@@ -38,6 +37,8 @@ export class Repository {
   readonly #alternates: readonly string[];
   /** The environment it was opened in. */
   readonly env: Env;
+  /** Config files as they were read when the repository was found, for the first look at the config. */
+  #filesRead: FilesRead | undefined;
   #config: GitConfig | undefined;
   #objects: ObjectStore | undefined;
   #refs: RefStore | undefined;
@@ -50,17 +51,23 @@ export class Repository {
     this.bare = layout.bare;
     this.format = layout.format;
     this.#alternates = layout.alternates;
+    this.#filesRead = layout.filesRead;
     this.env = env;
   }
 
   /** All config that applies here. Throws CONFIG. */
   get config(): GitConfig {
-    this.#config ??= GitConfig.load({ gitDir: this.gitDir, commonDir: this.commonDir, env: this.env });
+    if (this.#config === undefined) {
+      const { gitDir, commonDir, env } = this;
+      this.#config = GitConfig.load({ gitDir, commonDir, env, ...(this.#filesRead && { read: this.#filesRead }) });
+      this.#filesRead = undefined;
+    }
     return this.#config;
   }
 
   /** Forgets the config, so that the next look reads the files again (after an edit). */
   reloadConfig(): void {
+    this.#filesRead = undefined;
     this.#config = undefined;
   }
 
@@ -166,16 +173,4 @@ export function openRepository(dir: string, env: Env = process.env): Repository 
     return new Repository(layoutOf(found.gitDir, origin, own), own);
   }
   throw notARepository(given);
-}
-
-/**
- * Makes a repository in `dir` (see {@link createRepository}) and opens it. Throws UNSUPPORTED where there is one already with
- * another object format than the one asked for.
- */
-export function initRepository(dir: string, options: InitOptions = {}, env: Env = process.env): Repository {
-  const repository = openRepository(createRepository(dir, options).replace(/\/\.git$/, ""), env);
-  if (options.format !== undefined && options.format !== repository.format) {
-    throw new KvError("UNSUPPORTED", `repository '${dir}' exists and its object format is ${repository.format.name}`);
-  }
-  return repository;
 }

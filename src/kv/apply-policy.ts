@@ -10,6 +10,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../gitwire/object/tree.ts";
 import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
 import { sendPack } from "../gitwire/protocol/send-pack.ts";
+import { writePack } from "../gitwire/store/object-writer.ts";
 import { POLICY_REF } from "./namespace.ts";
 import { POLICY_FILE, type Policy, policyAt, policyText } from "./policy.ts";
 import { requireSoundPolicy } from "./policy-check.ts";
@@ -50,7 +51,7 @@ export async function applyPolicy(workspace: Workspace, options: ApplyOptions): 
   if (problem !== undefined) throw problem;
   const stored = pack.finish();
   if (workspace.hasStargate) await push(workspace, oid, tip, stored);
-  repo.objects.writePack(stored, { fsync: true });
+  writePack(repo.objects, stored, { fsync: true });
   if (workspace.hasStargate) await keep(workspace, oid);
   // Here this decides: nobody may have applied another one meanwhile.
   else await repo.refs.update([{ name: POLICY_REF, oldOid: tip ?? repo.format.zeroOid, newOid: oid }]);

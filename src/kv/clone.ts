@@ -12,7 +12,8 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { fetchPack, lsRefs, type RemoteRefs } from "../gitwire/protocol/fetch-pack.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
-import { initRepository, type Repository } from "../gitwire/repo.ts";
+import { initRepository } from "../gitwire/repo/init.ts";
+import type { Repository } from "../gitwire/repo.ts";
 import { trackingRefspecs } from "./fetch.ts";
 import { withConnection } from "./remote-session.ts";
 import type { Surroundings } from "./workspace.ts";
@@ -55,7 +56,7 @@ async function cloneInto(url: string, dir: string, around: Surroundings): Promis
     const wants = changes.map(({ newOid }) => newOid);
     await fetchPack(transport, { wants, haves: [], destination: repo, agent: AGENT, progress: words.hear });
   });
-  const transaction = repo.refs.begin(changes);
+  const transaction = await repo.refs.begin(changes);
   await transaction.prepare();
   transaction.commit();
   await setHead(repo, remote);
@@ -94,7 +95,7 @@ async function setHead(repo: Repository, remote: RemoteRefs): Promise<void> {
   if (branch?.startsWith("refs/heads/")) await repo.refs.setSymbolic("HEAD", branch);
   if (head === undefined || branch === undefined) return;
   const short = branch.slice("refs/heads/".length);
-  const transaction = repo.refs.begin([{ name: branch, oldOid: repo.format.zeroOid, newOid: head.oid }]);
+  const transaction = await repo.refs.begin([{ name: branch, oldOid: repo.format.zeroOid, newOid: head.oid }]);
   await transaction.prepare();
   transaction.commit();
   await repo.refs.setSymbolic(`refs/remotes/${ORIGIN}/HEAD`, `refs/remotes/${ORIGIN}/${short}`);

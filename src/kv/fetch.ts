@@ -64,7 +64,7 @@ async function moveRefs({ repo }: Workspace, moved: readonly MovedRef[], forced 
   const changes = moved.map(({ ref, from, to }): RefChange => {
     return forced ? { name: ref, newOid: to } : { name: ref, oldOid: from ?? repo.format.zeroOid, newOid: to };
   });
-  const transaction = repo.refs.begin(changes);
+  const transaction = await repo.refs.begin(changes);
   await transaction.prepare();
   transaction.commit();
 }

@@ -3,6 +3,7 @@
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import { writePack } from "../gitwire/store/object-writer.ts";
 import { keepPack, type PackKeep } from "../gitwire/store/pack-keep.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Acceptor, Proposal } from "./write.ts";
@@ -22,11 +23,13 @@ export function localAcceptor(repo: Repository): Acceptor {
 
 /** Stores a transaction and moves the refs to it. Throws CAS_CONFLICT with nothing stored where one has moved. */
 export async function storeTransaction(repo: Repository, { plan, pack }: Proposal): Promise<void> {
-  const transaction = repo.refs.begin(refChanges(repo, plan.moves), { objects: withCommits(repo.objects, plan.moves) });
+  const transaction = await repo.refs.begin(refChanges(repo, plan.moves), {
+    objects: withCommits(repo.objects, plan.moves),
+  });
   await transaction.prepare();
   const keeps: PackKeep[] = [];
   try {
-    repo.objects.writePack(pack, { fsync: true, onName: (packPath) => keeps.push(keepPack(packPath)) });
+    writePack(repo.objects, pack, { fsync: true, onName: (packPath) => keeps.push(keepPack(packPath)) });
     transaction.commit();
   } catch (error) {
     transaction.abort();

@@ -60,7 +60,7 @@ export async function unconfigureRemote(workspace: Workspace): Promise<void> {
   unsetConfig(repo.configFile, `remote.${remote}.fetch`, { match: (refspec) => ours.has(refspec) });
   const stale = repo.refs.list(trackingRoot(remote));
   if (stale.length > 0) {
-    const transaction = repo.refs.begin(
+    const transaction = await repo.refs.begin(
       stale.map(({ name, oid }) => ({ name, oldOid: oid, newOid: repo.format.zeroOid })),
     );
     await transaction.prepare();

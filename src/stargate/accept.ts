@@ -31,7 +31,7 @@ export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush)
   quarantine?.sync();
   gate.onStage("synced");
   const changes = accepted.updates.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid, newOid }));
-  const refs = gate.repo.refs.begin(changes, { objects });
+  const refs = await gate.repo.refs.begin(changes, { objects });
   await refs.prepare();
   try {
     push.recheck?.();

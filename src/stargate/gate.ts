@@ -88,7 +88,7 @@ export class Gate {
     let journal: Journal | undefined;
     try {
       journal = new Journal(dir);
-      repo.refs.recover(true);
+      await repo.refs.recover(true);
       for (const recovery of await recoverJournal(repo, journal)) logRecovery(options.log, recovery);
       sweepQuarantines(repo.objectsDir, STALE_QUARANTINE, options.clock.now());
       return new Gate(repo, lock, journal, options);

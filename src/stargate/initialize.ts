@@ -16,7 +16,9 @@ import { readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { parseSshKeyLine } from "../gitwire/object/ssh-key.ts";
 import { encodeTree, findEntry, MODE, parseTree, sortEntries } from "../gitwire/object/tree.ts";
-import { initRepository, openRepository, type Repository } from "../gitwire/repo.ts";
+import { initRepository } from "../gitwire/repo/init.ts";
+import { openRepository, type Repository } from "../gitwire/repo.ts";
+import { writeLoose } from "../gitwire/store/object-writer.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, POLICY_FILE } from "../kv/policy.ts";
 import { requireSoundPolicy } from "../kv/policy-check.ts";
@@ -144,7 +146,7 @@ async function ensurePolicyFile(gate: Gate, options: InitOptions, hasMirror: boo
   const text = stargatePolicy(options);
   await requireSoundPolicy(text, settings.policyPath);
   const root = tip === undefined ? undefined : commitLinks(repo.format, readAs(repo.objects, tip, "commit")).tree;
-  const blob = repo.objects.writeLoose("blob", Buffer.from(text));
+  const blob = writeLoose(repo.objects, "blob", Buffer.from(text));
   const tree = withFile(repo, root, settings.policyPath.split("/"), blob);
   const oid = writeCommit(gate, options, tree, tip, "Add the first git-kv policy\n");
   await repo.refs.update([{ name: head.ref, oldOid: tip ?? repo.format.zeroOid, newOid: oid }]);
@@ -176,8 +178,9 @@ async function ensurePolicyRef(gate: Gate): Promise<void> {
   const tip = repo.refs.resolve("HEAD");
   const text = tip === undefined ? undefined : fileAt(repo.objects, tip, settings.policyPath);
   if (text === undefined) throw new KvError("CONFIG", `there is no ${settings.policyPath} on the default branch`);
-  const blob = repo.objects.writeLoose("blob", text);
-  const tree = repo.objects.writeLoose(
+  const blob = writeLoose(repo.objects, "blob", text);
+  const tree = writeLoose(
+    repo.objects,
     "tree",
     encodeTree(repo.format, [{ mode: MODE.file, name: POLICY_FILE, oid: blob }]),
   );
@@ -196,7 +199,8 @@ function writeCommit(
   const { config, objects } = gate.repo;
   const author = identFor("author", config, env, clock);
   const committer = identFor("committer", config, env, clock);
-  return objects.writeLoose(
+  return writeLoose(
+    objects,
     "commit",
     encodeCommit({ tree, parents: parent === undefined ? [] : [parent], author, committer, message }),
   );
@@ -214,7 +218,7 @@ function withFile(repo: Repository, root: Oid | undefined, path: readonly string
       ? { mode: MODE.file, name: name!, oid: blob }
       : { mode: MODE.tree, name: name!, oid: withFile(repo, subtree, rest, blob) };
   const others = parseTree(format, data).filter((other) => other.name !== name);
-  return objects.writeLoose("tree", encodeTree(format, sortEntries([...others, entry])));
+  return writeLoose(objects, "tree", encodeTree(format, sortEntries([...others, entry])));
 }
 
 /** The admin's public key in `file`. Throws INPUT_INVALID, IO. */

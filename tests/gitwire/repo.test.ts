@@ -7,8 +7,9 @@ import * as path from "node:path";
 import type { KvError } from "../../src/errors.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
 import { SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+import { initRepository } from "../../src/gitwire/repo/init.ts";
 import { checkOwner } from "../../src/gitwire/repo/safe-directory.ts";
-import { discoverRepository, initRepository, openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { discoverRepository, openRepository, type Repository } from "../../src/gitwire/repo.ts";
 import { executable } from "../support/executable.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { tempDir } from "../support/temp.ts";
@@ -358,4 +359,19 @@ test("safe.bareRepository = explicit: a bare repository has to be named", () => 
   const env = { GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "safe.bareRepository", GIT_CONFIG_VALUE_0: "explicit" };
   none(bare, env);
   same(bare, { ...env, GIT_DIR: bare });
+});
+
+test("the first look at the config serves what was read on the way; after an edit it is read again", () => {
+  const dir = path.join(tempDir("config-read"), "r");
+  const first = initRepository(dir);
+  git(dir, "config", "x.y", "1");
+  first.reloadConfig();
+  expect(first.config.get("x.y")).toBe("1");
+  const repository = openRepository(dir);
+  expect(repository.config.get("x.y")).toBe("1");
+  git(dir, "config", "x.y", "2");
+  expect(repository.config.get("x.y")).toBe("1");
+  repository.reloadConfig();
+  expect(repository.config.get("x.y")).toBe("2");
+  expect(openRepository(dir).config.get("x.y")).toBe("2");
 });

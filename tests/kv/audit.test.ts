@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as path from "node:path";
 import type { Oid } from "../../src/gitwire/object/oid.ts";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { type AuditReport, audit } from "../../src/kv/audit.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
 import type { Finding } from "../../src/kv/verify.ts";
@@ -42,7 +43,7 @@ async function verify(
 
 /** Stores a transaction or a policy and moves its refs, as somebody can who has the disk. */
 function force(client: TestClient, planned: Pick<Planned, "commands" | "pack">): void {
-  client.repo.objects.writePack(planned.pack.finish());
+  writePack(client.repo.objects, planned.pack.finish());
   for (const { ref, newOid } of planned.commands) git(client.repo.gitDir, "update-ref", ref, newOid);
 }
 
@@ -143,7 +144,7 @@ describe("a ledger through three policies", () => {
       const tip = git(copy, "rev-parse", "refs/kv/main");
       const fork = alice.signed(one, one.plan({ fork: "1" }));
       force(one, alice.signed(one, one.plan({ other: "1" })));
-      one.repo.objects.writePack(fork.pack.finish());
+      writePack(one.repo.objects, fork.pack.finish());
       git(copy, "update-ref", "refs/kv-remotes/origin/kv/main", fork.ledger);
       expect(tip).not.toBe(fork.ledger);
     });

@@ -3,7 +3,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
-import { initRepository, openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { initRepository } from "../../src/gitwire/repo/init.ts";
+import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { tidyUp } from "../../src/kv/tidy.ts";
 import { Workspace } from "../../src/kv/workspace.ts";
 import { git } from "../support/git.ts";
@@ -28,7 +30,7 @@ function withPacks(count: number): { dir: string; repo: Repository; packs: () =>
   for (let i = 0; i < count; i++) {
     const builder = new PackBuilder(repo.format);
     builder.write("blob", Buffer.from(`blob ${i}`));
-    repo.objects.writePack(builder.finish(), { fsync: false });
+    writePack(repo.objects, builder.finish(), { fsync: false });
   }
   const packDir = path.join(repo.objectsDir, "pack");
   return { dir, repo, packs: () => fs.readdirSync(packDir).filter((name) => name.endsWith(".pack")).length };

@@ -7,6 +7,7 @@ import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
 import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import type { PushResult } from "../../src/gitwire/protocol/send-pack.ts";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { Gate } from "../../src/stargate/gate.ts";
 import { initialize } from "../../src/stargate/initialize.ts";
 import { silentLog } from "../../src/stargate/log.ts";
@@ -297,7 +298,7 @@ describe("the worker, by its clock", () => {
     const other = new TestClient(dir, dir);
     const commit = (key: string): string => {
       const { commands, pack, ledger } = other.plan({ [key]: "1" });
-      gate.repo.objects.writePack(pack.finish());
+      writePack(gate.repo.objects, pack.finish());
       for (const { ref, newOid } of commands) git(dir, "update-ref", ref, newOid);
       worker.wake();
       return ledger;

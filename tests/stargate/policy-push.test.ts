@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { withLedger } from "../support/forged.ts";
 import { fsck, git } from "../support/git.ts";
@@ -60,7 +61,7 @@ describe("the policy ref", () => {
     await one.set({ a: "1" });
     const before = git(other.dir, "rev-parse", "refs/kv/main");
     const { commands, pack } = policyPush(one, "version: 1\n");
-    one.repo.objects.writePack(pack.finish());
+    writePack(one.repo.objects, pack.finish());
     // After the checks, before the locks.
     meanwhile = async () => fs.writeFileSync(path.join(other.dir, POLICY_REF), `${commands[0]!.newOid}\n`);
     fs.mkdirSync(path.dirname(path.join(other.dir, POLICY_REF)), { recursive: true });

@@ -2,7 +2,8 @@
 
 import type { Clock } from "../../src/clock.ts";
 import type { ObjectFormat } from "../../src/gitwire/object/oid.ts";
-import { initRepository, openRepository } from "../../src/gitwire/repo.ts";
+import { initRepository } from "../../src/gitwire/repo/init.ts";
+import { openRepository } from "../../src/gitwire/repo.ts";
 import { Workspace } from "../../src/kv/workspace.ts";
 import { fsck } from "./git.ts";
 import { tempDir } from "./temp.ts";

@@ -139,7 +139,7 @@ class RepositoryHost implements ReceivePackHost {
         oldOid: this.#expected(command, push),
         newOid: command.newOid,
       }));
-      transaction = this.#repo.refs.begin(changes, { objects: push.objects, message: "push" });
+      transaction = await this.#repo.refs.begin(changes, { objects: push.objects, message: "push" });
       await transaction.prepare();
       await this.#requireConsent(push, real);
       text = MIGRATION;

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { parseBool } from "../config/config-value.ts";
-import { readEntries } from "../config.ts";
+import { type FilesRead, readEntries } from "../config.ts";
 import { isMissing, readFileIfThere } from "../disk.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import { type RepositoryFormat, readRepositoryFormat } from "./repository-format.ts";
@@ -27,6 +27,8 @@ export interface RepositoryLayout {
   readonly worktree: string | undefined;
   readonly bare: boolean;
   readonly format: ObjectFormat;
+  /** Config files that were read on the way. */
+  readonly filesRead: FilesRead;
 }
 
 /** A git folder with the `.git` file that led to it, if one did. */
@@ -54,9 +56,10 @@ export function absoluteEnv(env: Env, cwd: string): Env {
 /** The layout of the repository with the git folder `gitDir`; `env` names absolute folders. Throws UNSUPPORTED, CONFIG. */
 export function layoutOf(gitDir: string, origin: Origin, env: Env): RepositoryLayout {
   const commonDir = commonDirOf(gitDir, env);
-  const format = readRepositoryFormat(path.join(commonDir, "config"));
+  const filesRead: FilesRead = new Map();
+  const format = readRepositoryFormat(path.join(commonDir, "config"), filesRead);
   const isLinked = Boolean(env.GIT_COMMON_DIR) || fs.existsSync(path.join(gitDir, "commondir"));
-  const configured = worktreeSettings(gitDir, format, isLinked);
+  const configured = worktreeSettings(gitDir, format, isLinked, filesRead);
   const worktree = worktreeOf(gitDir, origin, configured, env);
   return {
     gitDir,
@@ -66,6 +69,7 @@ export function layoutOf(gitDir: string, origin: Origin, env: Env): RepositoryLa
     worktree,
     bare: worktree === undefined && (configured.bare ?? origin.kind === "bare"),
     format: format.objectFormat,
+    filesRead,
   };
 }
 
@@ -75,10 +79,15 @@ type WorktreeSettings = Pick<RepositoryFormat, "bare" | "worktree">;
  * core.bare and core.worktree as they count here: with extensions.worktreeConfig what this worktree's own file says over what
  * the shared one says; without it the shared one speaks of the main worktree only.
  */
-function worktreeSettings(gitDir: string, shared: RepositoryFormat, isLinked: boolean): WorktreeSettings {
+function worktreeSettings(
+  gitDir: string,
+  shared: RepositoryFormat,
+  isLinked: boolean,
+  read: FilesRead,
+): WorktreeSettings {
   if (!shared.worktreeConfig) return isLinked ? { bare: undefined, worktree: undefined } : shared;
   let { bare, worktree } = shared;
-  for (const { name, value } of readEntries(path.join(gitDir, "config.worktree")) ?? []) {
+  for (const { name, value } of readEntries(path.join(gitDir, "config.worktree"), read) ?? []) {
     if (name === "core.bare") bare = parseBool(name, value);
     else if (name === "core.worktree") worktree = value;
   }

@@ -6,6 +6,8 @@ import { KvError } from "../../errors.ts";
 import { systemDisk } from "../disk.ts";
 import { type ObjectFormat, SHA1 } from "../object/oid.ts";
 import { checkRefFormat } from "../refs/ref-name.ts";
+import { openRepository, type Repository } from "../repo.ts";
+import type { Env } from "./discover.ts";
 
 export interface InitOptions {
   readonly bare?: boolean;
@@ -43,6 +45,18 @@ export function createRepository(dir: string, options: InitOptions = {}): string
   writeNew(path.join(gitDir, "HEAD"), `ref: ${head}\n`);
   for (const folder of ["objects", "refs", "info", ".", ".."]) systemDisk.syncDir(path.join(gitDir, folder));
   return gitDir;
+}
+
+/**
+ * Makes a repository in `dir` (see {@link createRepository}) and opens it. Throws UNSUPPORTED where there is one already with
+ * another object format than the one asked for.
+ */
+export function initRepository(dir: string, options: InitOptions = {}, env: Env = process.env): Repository {
+  const repository = openRepository(createRepository(dir, options).replace(/\/\.git$/, ""), env);
+  if (options.format !== undefined && options.format !== repository.format) {
+    throw new KvError("UNSUPPORTED", `repository '${dir}' exists and its object format is ${repository.format.name}`);
+  }
+  return repository;
 }
 
 function writeNew(file: string, text: string): void {

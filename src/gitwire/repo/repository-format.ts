@@ -5,7 +5,7 @@
 
 import { KvError } from "../../errors.ts";
 import { parseBool, parseInteger } from "../config/config-value.ts";
-import { readEntries } from "../config.ts";
+import { type FilesRead, readEntries } from "../config.ts";
 import { type ObjectFormat, objectFormat, SHA1 } from "../object/oid.ts";
 
 export interface RepositoryFormat {
@@ -22,12 +22,12 @@ export interface RepositoryFormat {
 const HARMLESS = new Set(["noop", "noop-v1", "preciousobjects", "partialclone", "worktreeconfig", "relativeworktrees"]);
 
 /** What `<commonDir>/config` says of the repository. Throws UNSUPPORTED, CONFIG. */
-export function readRepositoryFormat(configFile: string): RepositoryFormat {
+export function readRepositoryFormat(configFile: string, read: FilesRead): RepositoryFormat {
   let version = 0;
   let bare: boolean | undefined;
   let worktree: string | undefined;
   const extensions = new Map<string, string | undefined>();
-  for (const { name, value } of readEntries(configFile) ?? []) {
+  for (const { name, value } of readEntries(configFile, read) ?? []) {
     if (name === "core.repositoryformatversion") version = parseInteger(name, value);
     else if (name === "core.bare") bare = parseBool(name, value);
     else if (name === "core.worktree") worktree = value;

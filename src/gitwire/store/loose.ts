@@ -12,9 +12,7 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { errorCode, isMissing } from "../disk.ts";
 import type { GitObject } from "../object/object.ts";
-import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
-import { createTemp, fsyncDir } from "../pack/temp-file.ts";
-import { deflate } from "../pack/zlib.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 
 /** Longest header: the kind, a size and two separators. */
 const HEADER_MAX = 32;
@@ -72,36 +70,6 @@ function inflateLoose(stored: Buffer, file: string): Buffer {
     }
     throw corrupt(file, (error as Error).message);
   }
-}
-
-/**
- * Writes an object loose where it is not there yet; returns its id. `fsync`: it is on disk, under its name, when this
- * returns.
- */
-export function writeLoose(
-  objectsDir: string,
-  format: ObjectFormat,
-  kind: ObjectKind,
-  data: Uint8Array,
-  options: { fsync: boolean },
-): Oid {
-  const oid = hashObject(format, kind, data);
-  if (hasLoose(objectsDir, oid)) return oid;
-  const dir = path.join(objectsDir, oid.slice(0, 2));
-  const newDir = !fs.existsSync(dir);
-  const temp = createTemp(dir, "tmp_obj_");
-  try {
-    const header = Buffer.from(`${kind} ${data.length}\0`, "latin1");
-    fs.writeFileSync(temp.fd, deflate(Buffer.concat([header, data])));
-    temp.commit(loosePath(objectsDir, oid), options);
-  } finally {
-    temp.discard();
-  }
-  if (options.fsync) {
-    fsyncDir(dir);
-    if (newDir) fsyncDir(objectsDir);
-  }
-  return oid;
 }
 
 /** Ids of loose objects that start with the hex digits `prefix` (two at least), at most `limit`. */

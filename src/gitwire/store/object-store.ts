@@ -3,7 +3,7 @@
  *
  * Lookups go through the pack that answered last, the others from the newest on, then loose objects, then alternates. A
  * miss looks at the disk once more before it is final, because gc and repack move objects while we read; what an open pack
- * held stays readable.
+ * held stays readable. object-writer.ts adds to them.
  */
 
 import { KvError } from "../../errors.ts";
@@ -11,11 +11,9 @@ import { isMissing } from "../disk.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
-import type { FinishedPack } from "../pack/pack-builder.ts";
-import { type PackPaths, type StorePackOptions, storeFinishedPack } from "../pack/pack-install.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
-import { hasLoose, looseStartingWith, readDirIfThere, readLoose, writeLoose } from "./loose.ts";
+import { hasLoose, looseStartingWith, readDirIfThere, readLoose } from "./loose.ts";
 import { looseHeader } from "./loose-stream.ts";
 import { PackDir } from "./pack-dir.ts";
 
@@ -220,21 +218,14 @@ export class ObjectStore implements ObjectSource {
     return this.#own.packs.add(paths.packPath);
   }
 
-  /**
-   * Stores a pack made by a PackBuilder; a thin one is completed from here. `fsync` (the default): it is on disk when this
-   * returns. `onName` is told its path before it is there. Returns undefined for a pack without objects. Throws BAD_OBJECT
-   * where the base of a delta is missing.
-   */
-  writePack(pack: FinishedPack, options: StorePackOptions = { fsync: true }): PackPaths | undefined {
-    const paths = storeFinishedPack(this.#own.packs.dir, pack, this, options);
-    if (paths !== undefined) this.addPack(paths);
-    return paths;
+  /** Folder of the repository's own packs. */
+  get packDir(): string {
+    return this.#own.packs.dir;
   }
 
-  /** Writes one loose object and returns its id. `fsync` (the default): it is on disk when this returns. */
-  writeLoose(kind: ObjectKind, data: Uint8Array, options: { fsync: boolean } = { fsync: true }): Oid {
+  /** A loose object is about to be written here: a sealed store looks for them from now on. */
+  expectLoose(): void {
     this.#noLoose = false;
-    return writeLoose(this.objectsDir, this.format, kind, data, options);
   }
 
   /** Closes all files and forgets what is cached; the store may be used again. */

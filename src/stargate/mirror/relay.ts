@@ -129,7 +129,7 @@ export class Relay implements OrdinaryHost {
     const { repo } = this.#gate;
     const changes = commands.map(({ ref, newOid }) => ({ name: ref, newOid }));
     try {
-      const transaction = repo.refs.begin(changes, { objects: push.objects });
+      const transaction = await repo.refs.begin(changes, { objects: push.objects });
       await transaction.prepare();
       try {
         push.quarantine?.migrate(repo.objects, { keep: true });

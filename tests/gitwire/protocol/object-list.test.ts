@@ -9,6 +9,7 @@ import { listObjects, type ObjectList } from "../../../src/gitwire/protocol/obje
 import { newStatistics, packObjects } from "../../../src/gitwire/protocol/pack-objects.ts";
 import { isReachable, revisionRange } from "../../../src/gitwire/protocol/revision-range.ts";
 import { openRepository, type Repository } from "../../../src/gitwire/repo.ts";
+import { writeLoose, writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { git, gitInput, tryGit } from "../../support/git.ts";
 import { randomHistory } from "../../support/history.ts";
 import { type Random, random } from "../../support/random.ts";
@@ -237,7 +238,7 @@ test("two packs that each hold one object as a delta of the other", async () => 
   ] as const) {
     const builder = new PackBuilder(repo.format, { dir: `${dir}/objects/pack` });
     builder.writeDelta("blob", data, base, createDelta(from, to)!);
-    repo.objects.writePack(builder.finish());
+    writePack(repo.objects, builder.finish());
   }
   fs.rmSync(`${dir}/objects/${a.slice(0, 2)}`, { recursive: true, force: true });
   fs.rmSync(`${dir}/objects/${b.slice(0, 2)}`, { recursive: true, force: true });
@@ -295,12 +296,12 @@ test("deltas that are chained from pack to pack are taken over, and cut where th
   const noise = random("chain").bytes(2_000).toString("hex");
   const version = (n: number): Buffer => Buffer.from(`${noise}\nversion ${n}\n`);
   const repo = openRepository(dir);
-  let last = repo.objects.writeLoose("blob", version(0));
+  let last = writeLoose(repo.objects, "blob", version(0));
   const oids = [last];
   for (let n = 1; n <= 120; n++) {
     const builder = new PackBuilder(repo.format, { dir: `${dir}/objects/pack` });
     last = builder.writeDelta("blob", version(n), last, createDelta(version(n - 1), version(n))!);
-    repo.objects.writePack(builder.finish(), { fsync: false });
+    writePack(repo.objects, builder.finish(), { fsync: false });
     oids.push(last);
   }
   const request = { wants: oids.reverse(), haves: [], tags: [] };

@@ -154,7 +154,7 @@ test("a process killed with SIGKILL at a call of the disk", async () => {
     for (const { name, oldOid, newOid } of changes) expect(left[name] ?? ZERO).toBe(isNew ? newOid : oldOid!);
     states.push(killed.signal === null ? "whole" : isNew ? "new" : "old");
     const blocked = leftovers(dir).length > 0;
-    expect(store.recover()).toBe(blocked ? 1 : 0);
+    expect(await store.recover()).toBe(blocked ? 1 : 0);
     await store.update(changes.map(({ name }) => ({ name, newOid: C1 })));
     expect(leftovers(dir)).toEqual([]);
     git(dir, "update-ref", "refs/kv/main", C0);
@@ -163,7 +163,7 @@ test("a process killed with SIGKILL at a call of the disk", async () => {
   expect([...new Set(states)].sort()).toEqual(["new", "old", "whole"]);
 }, 20_000);
 
-test("recover leaves alone what lives, and what it cannot know unless it is told", () => {
+test("recover leaves alone what lives, and what it cannot know unless it is told", async () => {
   const dir = newRepository(fixture);
   const alive = path.join(dir, "refs/heads/git.lock");
   fs.writeFileSync(alive, "");
@@ -172,8 +172,8 @@ test("recover leaves alone what lives, and what it cannot know unless it is told
   fs.writeFileSync(path.join(dir, "git-kv-00000000000000aa.lock"), elsewhere);
   fs.linkSync(path.join(dir, "git-kv-00000000000000aa.lock"), path.join(dir, "refs/heads/e.lock"));
   const store = openRefs(dir, fixture);
-  expect(store.recover()).toBe(0);
+  expect(await store.recover()).toBe(0);
   expect(leftovers(dir).length).toBe(3);
-  expect(store.recover(true)).toBe(1);
+  expect(await store.recover(true)).toBe(1);
   expect(leftovers(dir)).toEqual(["refs/heads/git.lock"]);
 });

@@ -96,7 +96,7 @@ test("a condition that does not hold names the ref, what was expected and what i
 test("abort moves nothing and lets others in", async () => {
   const dir = newRepository(fixture, { loose: { "refs/kv/a": C0, "refs/kv/b": C0 } });
   const store = openRefs(dir, fixture, { lockWait: 0 });
-  const first = store.begin([
+  const first = await store.begin([
     { name: "refs/kv/a", newOid: C1 },
     { name: "refs/kv/b", newOid: C1 },
   ]);
@@ -182,17 +182,14 @@ test("a value that is no object, or no commit for a branch, is refused as git re
   expect(gitValues(dir)).toEqual({ "refs/x/blob": fixture.blob });
 });
 
-test("bad requests are refused before anything is touched", () => {
+test("bad requests are refused before anything is touched", async () => {
   const dir = newRepository(fixture);
   const store = openRefs(dir, fixture);
-  const begin =
-    (...changes: RefChange[]) =>
-    () =>
-      store.begin(changes);
-  expect(begin({ name: "refs/../a", newOid: C0 })).toThrow(/not a valid ref name/);
-  expect(begin({ name: "refs/a/b", newOid: "xyz" })).toThrow(/no sha1 object id/);
-  expect(begin({ name: "refs/a/b", newOid: C0, oldOid: SHA256.zeroOid })).toThrow(/no sha1 object id/);
-  expect(begin({ name: "refs/a/b", newOid: C0 }, { name: "refs/a/b", newOid: C1 })).toThrow(/twice/);
+  const begin = async (...changes: RefChange[]) => (await failure(store.begin(changes))).message;
+  expect(await begin({ name: "refs/../a", newOid: C0 })).toMatch(/not a valid ref name/);
+  expect(await begin({ name: "refs/a/b", newOid: "xyz" })).toMatch(/no sha1 object id/);
+  expect(await begin({ name: "refs/a/b", newOid: C0, oldOid: SHA256.zeroOid })).toMatch(/no sha1 object id/);
+  expect(await begin({ name: "refs/a/b", newOid: C0 }, { name: "refs/a/b", newOid: C1 })).toMatch(/twice/);
 });
 
 test("HEAD moves its branch; a detached HEAD moves itself", async () => {

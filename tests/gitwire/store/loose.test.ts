@@ -4,14 +4,8 @@ import * as path from "node:path";
 import * as zlib from "node:zlib";
 import { KvError } from "../../../src/errors.ts";
 import { hashObject, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
-import {
-  decodeLoose,
-  hasLoose,
-  loosePath,
-  looseStartingWith,
-  readLoose,
-  writeLoose,
-} from "../../../src/gitwire/store/loose.ts";
+import { decodeLoose, hasLoose, loosePath, looseStartingWith, readLoose } from "../../../src/gitwire/store/loose.ts";
+import { writeLooseFile } from "../../../src/gitwire/store/loose-writer.ts";
 import { fsck, git, gitBytes, gitInput } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -32,7 +26,7 @@ for (const format of [SHA1, SHA256]) {
         const theirs = gitInput(repo, data, "hash-object", "-w", "--stdin");
         expect(readLoose(dir, theirs)).toEqual({ kind: "blob", data });
         const other = Buffer.concat([data, Buffer.from("!")]);
-        const ours = writeLoose(dir, format, "blob", other, { fsync: true });
+        const ours = writeLooseFile(dir, format, "blob", other, { fsync: true });
         expect(ours).toBe(hashObject(format, "blob", other));
         expect(gitBytes(repo, "cat-file", "blob", ours).equals(other)).toBe(true);
         expect(readLoose(dir, ours)?.data.equals(other)).toBe(true);
@@ -48,9 +42,9 @@ for (const format of [SHA1, SHA256]) {
     });
 
     test("an object that is there is not written again", () => {
-      const oid = writeLoose(dir, format, "blob", Buffer.from("again"), { fsync: false });
+      const oid = writeLooseFile(dir, format, "blob", Buffer.from("again"), { fsync: false });
       const before = fs.statSync(loosePath(dir, oid)).ino;
-      expect(writeLoose(dir, format, "blob", Buffer.from("again"), { fsync: false })).toBe(oid);
+      expect(writeLooseFile(dir, format, "blob", Buffer.from("again"), { fsync: false })).toBe(oid);
       expect(fs.statSync(loosePath(dir, oid)).ino).toBe(before);
     });
 
@@ -62,7 +56,7 @@ for (const format of [SHA1, SHA256]) {
 
     test("prefixes", () => {
       const oids = Array.from({ length: 600 }, (_, i) =>
-        writeLoose(dir, format, "blob", Buffer.from(`prefix ${i}`), { fsync: false }),
+        writeLooseFile(dir, format, "blob", Buffer.from(`prefix ${i}`), { fsync: false }),
       );
       fs.writeFileSync(path.join(dir, oids[0]!.slice(0, 2), "tmp_obj_foreign"), "");
       for (const oid of oids.slice(0, 10)) {
@@ -122,7 +116,7 @@ test("whichever call fails, no broken object and no temporary file is left", asy
   const data = rng.bytes(500);
   const oid = hashObject(SHA1, "blob", data);
   const calls = await failEveryCall(
-    () => writeLoose(dir, SHA1, "blob", data, { fsync: true }),
+    () => writeLooseFile(dir, SHA1, "blob", data, { fsync: true }),
     () => {
       const names = listDir(path.join(dir, oid.slice(0, 2)));
       expect(names.filter((name) => name.startsWith("tmp_"))).toEqual([]);

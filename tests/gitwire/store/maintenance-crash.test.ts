@@ -11,6 +11,7 @@ import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { takeGcLock } from "../../../src/gitwire/store/gc-lock.ts";
 import { rollUp } from "../../../src/gitwire/store/maintenance.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -38,13 +39,13 @@ function addPacks(store: ObjectStore, count: number): void {
   let last = text();
   const first = new PackBuilder(SHA1);
   first.write("blob", last);
-  store.writePack(first.finish(), { fsync: false });
+  writePack(store, first.finish(), { fsync: false });
   for (let i = 1; i < count; i++) {
     const next = Buffer.concat([last, Buffer.from(`\nand ${i}`)]);
     const builder = new PackBuilder(SHA1);
     builder.writeDelta("blob", next, hashObject(SHA1, "blob", last), createDelta(last, next)!);
     builder.write("blob", rng.bytes(20));
-    store.writePack(builder.finish(), { fsync: false });
+    writePack(store, builder.finish(), { fsync: false });
     last = next;
   }
 }
@@ -127,7 +128,7 @@ test("git repacks and collects garbage while we roll up, and readers read", asyn
       `committer ${who}`,
     ];
     parent = builder.write("commit", Buffer.from(`${lines.join("\n")}\n\ncommit ${i}\n`));
-    store.writePack(builder.finish(), { fsync: false });
+    writePack(store, builder.finish(), { fsync: false });
     fs.mkdirSync(path.join(dir, "refs/heads"), { recursive: true });
     fs.writeFileSync(path.join(dir, "refs/heads/main"), `${parent}\n`);
     known.push(blob, root, parent);

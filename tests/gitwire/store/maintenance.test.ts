@@ -14,6 +14,7 @@ import {
   rollUp,
 } from "../../../src/gitwire/store/maintenance.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { git, gitInput, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -49,7 +50,7 @@ function contents(dir: string): string {
 function addPack(store: ObjectStore, count: number): Oid[] {
   const builder = new PackBuilder(store.format);
   const oids = Array.from({ length: count }, () => builder.write("blob", rng.bytes(30)));
-  store.writePack(builder.finish(), { fsync: false });
+  writePack(store, builder.finish(), { fsync: false });
   return oids;
 }
 
@@ -88,7 +89,7 @@ for (const format of [SHA1, SHA256]) {
       let current = Array.from({ length: 10 }, text);
       const builder = new PackBuilder(format);
       for (const data of current) builder.write("blob", data);
-      store.writePack(builder.finish());
+      writePack(store, builder.finish());
       for (let round = 0; round < 15; round++) {
         const next = new PackBuilder(format);
         current = current.map((base, i) => {
@@ -96,7 +97,7 @@ for (const format of [SHA1, SHA256]) {
           next.writeDelta("blob", data, hashObject(format, "blob", base), createDelta(base, data)!);
           return data;
         });
-        store.writePack(next.finish());
+        writePack(store, next.finish());
       }
       const before = contents(dir);
       const bytesBefore = packsOf(dir).reduce((sum, file) => sum + fs.statSync(file).size, 0);
@@ -210,7 +211,7 @@ test("objects of any size are copied whole", async () => {
         Array.from({ length: Math.ceil(size / 65_536) }, () => crypto.getRandomValues(Buffer.alloc(65_536))),
       ).subarray(0, size),
     );
-    store.writePack(builder.finish(), { fsync: false });
+    writePack(store, builder.finish(), { fsync: false });
   }
   const before = contents(dir);
   expect((await rollUp(store, { maxPacks: 0 })).kind).toBe("rolled");
@@ -267,7 +268,7 @@ test("pinned, large and damaged packs stay; what depends on the old packs goes w
   for (const file of pinned) fs.rmSync(file.replace(".pack", ".pinned"));
   const builder = new PackBuilder(SHA1);
   builder.write("blob", rng.bytes(60_000));
-  store.writePack(builder.finish());
+  writePack(store, builder.finish());
   const large = packsOf(dir).find((file) => fs.statSync(file).size > 60_000)!;
   addPack(store, 2);
   const broken = packsOf(dir).find((file) => !pinned.includes(file) && file !== large)!;
@@ -360,12 +361,12 @@ test("a full disk at any call leaves every object readable", async () => {
   let current = text();
   const first = new PackBuilder(SHA1);
   first.write("blob", current);
-  dirs.store.writePack(first.finish());
+  writePack(dirs.store, first.finish());
   for (let i = 0; i < 4; i++) {
     const next = edited(current, `${i}`);
     const builder = new PackBuilder(SHA1);
     builder.writeDelta("blob", next, hashObject(SHA1, "blob", current), createDelta(current, next)!);
-    dirs.store.writePack(builder.finish());
+    writePack(dirs.store, builder.finish());
     current = next;
   }
   const before = contents(dirs.dir);

@@ -7,6 +7,7 @@ import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { loosePath } from "../../../src/gitwire/store/loose.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { writeLoose, writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { fsck, git, gitInput } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -95,10 +96,10 @@ test("an ambiguous prefix gives all that it fits, loose and packed, each once", 
   const builder = new PackBuilder(SHA1);
   for (let i = 0; i < 3_000; i++) oids.push(builder.write("blob", Buffer.from(`candidate ${i}`)));
   const store = open(repo);
-  store.writePack(builder.finish(), { fsync: false });
+  writePack(store, builder.finish(), { fsync: false });
   const counts = Map.groupBy(oids, (oid) => oid.slice(0, 4));
   const pair = [...counts.values()].find((group) => group.length > 1)!;
-  store.writeLoose("blob", store.read(pair[0]!)!.data, { fsync: false });
+  writeLoose(store, "blob", store.read(pair[0]!)!.data, { fsync: false });
   expect(store.resolvePrefix(pair[0]!.slice(0, 4), 10)).toEqual([...pair].sort());
   expect(store.resolvePrefix(pair[0]!.slice(0, 4), 1)).toHaveLength(1);
 });
@@ -113,7 +114,7 @@ describe("other processes at work", () => {
       const builder = new PackBuilder(SHA1);
       builder.write("blob", Buffer.from(`late ${round}`));
       // Another store: this one is not told.
-      open(repo).writePack(builder.finish(), { fsync: false });
+      writePack(open(repo), builder.finish(), { fsync: false });
       expect(store.has(oid)).toBe(true);
     }
     const loose = blob(repo, "late and loose");
@@ -131,7 +132,7 @@ describe("other processes at work", () => {
       const tick = new Date();
       fs.utimesSync(dir, tick, tick);
       expect(store.has(oid)).toBe(false);
-      open(repo).writePack(builder.finish(), { fsync: false });
+      writePack(open(repo), builder.finish(), { fsync: false });
       fs.utimesSync(dir, tick, tick);
       expect(store.has(oid)).toBe(true);
     }
@@ -201,12 +202,12 @@ describe("damage", () => {
     const builder = new PackBuilder(SHA1);
     builder.write("blob", Buffer.from("important data"));
     const store = open(repo);
-    const { packPath } = store.writePack(builder.finish(), { fsync: false })!;
+    const { packPath } = writePack(store, builder.finish(), { fsync: false })!;
     expect(store.read(oid)?.data.toString()).toBe("important data");
     // Now the packed copy is damaged and the loose one good again.
     fs.rmSync(file);
     blob(repo, "important data");
-    if (!fs.existsSync(file)) store.writeLoose("blob", Buffer.from("important data"), { fsync: false });
+    if (!fs.existsSync(file)) writeLoose(store, "blob", Buffer.from("important data"), { fsync: false });
     const bytes = fs.readFileSync(packPath);
     bytes[20]! ^= 0xff;
     fs.chmodSync(packPath, 0o644);
@@ -239,11 +240,11 @@ describe("writing", () => {
       "commit",
       Buffer.from(`tree ${tree}\nparent ${main}\nauthor ${who}\ncommitter ${who}\n\nnext\n`),
     );
-    store.writePack(builder.finish());
+    writePack(store, builder.finish());
     expect(store.read(commit)?.kind).toBe("commit");
     git(repo, "update-ref", "refs/heads/main", commit);
     expect(fsck(repo)).toBe("");
-    expect(store.writePack(new PackBuilder(SHA1).finish())).toBeUndefined();
+    expect(writePack(store, new PackBuilder(SHA1).finish())).toBeUndefined();
   });
 
   test("a thin pack takes its bases from the store", () => {
@@ -254,12 +255,12 @@ describe("writing", () => {
     const text = Buffer.concat([base, Buffer.from("one more line\n")]);
     const builder = new PackBuilder(SHA1);
     const made = builder.writeDelta("blob", text, oid, createDelta(base, text)!);
-    const paths = store.writePack(builder.finish())!;
+    const paths = writePack(store, builder.finish())!;
     expect(git(repo, "verify-pack", "-s", paths.packPath)).toContain("chain length = 1: 1 object");
     expect(open(repo).read(made)?.data.equals(text)).toBe(true);
     const lost = new PackBuilder(SHA1);
     lost.writeDelta("blob", text, "e".repeat(40), createDelta(base, text)!);
-    expect(codeOf(() => store.writePack(lost.finish()))).toBe("BAD_OBJECT");
+    expect(codeOf(() => writePack(store, lost.finish()))).toBe("BAD_OBJECT");
   });
 
   test("the same pack twice", () => {
@@ -267,8 +268,8 @@ describe("writing", () => {
     const store = open(repo);
     const builder = new PackBuilder(SHA1);
     const oid = builder.write("blob", Buffer.from("twice"));
-    const first = store.writePack(builder.finish());
-    expect(store.writePack(builder.finish())).toEqual(first);
+    const first = writePack(store, builder.finish());
+    expect(writePack(store, builder.finish())).toEqual(first);
     expect(store.read(oid)?.data.toString()).toBe("twice");
   });
 
@@ -277,14 +278,14 @@ describe("writing", () => {
     git(repo, "init", "-q", "--bare", ".");
     const dir = path.join(repo, "objects/pack");
     const store = open(repo);
-    const base = store.writeLoose("blob", Buffer.from("the base of a delta in a thin pack, long enough"));
+    const base = writeLoose(store, "blob", Buffer.from("the base of a delta in a thin pack, long enough"));
     const data = Buffer.from("the base of a delta in a thin pack, long enough, and changed");
     const delta = createDelta(store.read(base)!.data, data)!;
     const calls = await failEveryCall(
       () => {
         const builder = new PackBuilder(SHA1);
         builder.writeDelta("blob", data, base, delta);
-        store.writePack(builder.finish(), { fsync: true });
+        writePack(store, builder.finish(), { fsync: true });
       },
       () => {
         const left = listDir(dir);
@@ -315,7 +316,7 @@ describe("writing", () => {
     for (let i = 0; i < 260; i++) {
       const builder = new PackBuilder(SHA1);
       oids.push(builder.write("blob", Buffer.from(`pack ${i}`)));
-      store.writePack(builder.finish(), { fsync: false });
+      writePack(store, builder.finish(), { fsync: false });
     }
     const before = fs.readdirSync("/proc/self/fd").length;
     const fresh = open(repo);

@@ -8,6 +8,7 @@ import { hashObject, type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwir
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { openRepository, type Repository } from "../../../src/gitwire/repo.ts";
 import { sweepLeftovers } from "../../../src/gitwire/store/leftovers.ts";
+import { writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { isAbandonedKeep, keepPack } from "../../../src/gitwire/store/pack-keep.ts";
 import { Quarantine } from "../../../src/gitwire/store/quarantine.ts";
 import { storeTransaction } from "../../../src/kv/local-acceptor.ts";
@@ -37,8 +38,8 @@ function newCommit(format: ObjectFormat): { oid: string; builder: PackBuilder } 
 /** Runs `before` when the refs are about to move and the objects are in place. */
 function interrupt(repo: Repository, before: () => void): void {
   const begin = repo.refs.begin.bind(repo.refs);
-  repo.refs.begin = (...args) => {
-    const transaction = begin(...args);
+  repo.refs.begin = async (...args) => {
+    const transaction = await begin(...args);
     const commit = transaction.commit.bind(transaction);
     transaction.commit = () => {
       before();
@@ -89,7 +90,7 @@ test("what comes out of a quarantine is kept until that is discarded", () => {
   const { objects, objectsDir, refs } = openRepository(dir);
   const quarantine = Quarantine.create(objectsDir);
   const { oid, builder } = newCommit(SHA1);
-  quarantine.objects(SHA1).writePack(builder.finish());
+  writePack(quarantine.objects(SHA1), builder.finish());
   quarantine.migrate(objects, { keep: true });
   expect(keeps(dir)).toHaveLength(1);
   git(dir, ...GC);
@@ -107,7 +108,7 @@ test("a keep of a person stays; one that a crash left goes after a day, and its 
   const [ours, theirs] = ["1", "2"].map((text) => {
     const builder = new PackBuilder(SHA1);
     builder.write("blob", Buffer.from(text));
-    return objects.writePack(builder.finish())!.packPath;
+    return writePack(objects, builder.finish())!.packPath;
   }) as [string, string];
   fs.writeFileSync(theirs.replace(".pack", ".keep"), "because\n");
   keepPack(ours);

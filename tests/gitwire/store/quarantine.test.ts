@@ -5,6 +5,7 @@ import { hashObject, type Oid, SHA1, SHA256 } from "../../../src/gitwire/object/
 import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { writeLoose } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
 import { fsck, git } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -33,12 +34,12 @@ const quarantines = (dir: string): string[] => listDir(dir).filter((name) => nam
 for (const format of [SHA1, SHA256]) {
   test(`objects are seen through the quarantine only, until it is migrated, ${format.name}`, async () => {
     const { repo, dir, store } = makeObjects(format);
-    const old = store.writeLoose("blob", Buffer.from("old"));
+    const old = writeLoose(store, "blob", Buffer.from("old"));
     const quarantine = Quarantine.create(dir);
     expect(path.basename(quarantine.dir)).toMatch(/^tmp_objdir-incoming-[a-z0-9]{6}$/);
     const [a, b] = await receive(quarantine, store, "new a", "new b");
     const [c] = await receive(quarantine, store, "a second pack");
-    quarantine.objects(format).writeLoose("blob", Buffer.from("loose in quarantine"), { fsync: false });
+    writeLoose(quarantine.objects(format), "blob", Buffer.from("loose in quarantine"), { fsync: false });
     const loose = hashObject(format, "blob", Buffer.from("loose in quarantine"));
     const view = quarantine.source(store);
     for (const oid of [old, a!, b!, c!, loose]) expect([view.has(oid), view.read(oid)?.kind]).toEqual([true, "blob"]);

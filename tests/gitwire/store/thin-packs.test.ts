@@ -9,6 +9,7 @@ import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { Pack, type RawEntry } from "../../../src/gitwire/pack/pack-reader.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { writeLoose, writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine } from "../../../src/gitwire/store/quarantine.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { type Random, random } from "../../support/random.ts";
@@ -55,7 +56,7 @@ async function addDeltas(
     builder.writeDelta("blob", data, hashObject(format, "blob", base), createDelta(base, data)!);
   }
   const finished = builder.finish();
-  if (way === "written") return new Pack(store.writePack(finished)!.packPath, format);
+  if (way === "written") return new Pack(writePack(store, finished)!.packPath, format);
   const quarantine = Quarantine.create(store.objectsDir);
   const bytes = Buffer.concat([...finished.chunks()]);
   const indexed = (await indexPack(inChunks(bytes, 0), { format, dir: quarantine.packDir, bases: store }))!;
@@ -66,7 +67,7 @@ async function addDeltas(
 function writeWhole(store: ObjectStore, ...blobs: Buffer[]): Pack {
   const builder = new PackBuilder(store.format);
   for (const data of blobs) builder.write("blob", data);
-  return new Pack(store.writePack(builder.finish())!.packPath, store.format);
+  return new Pack(writePack(store, builder.finish())!.packPath, store.format);
 }
 
 /** The object's entry in the pack, and how many deltas lead from it to a whole object. */
@@ -171,7 +172,7 @@ for (const format of [SHA1, SHA256]) {
         const { dir, store } = emptyStore(format);
         const other = emptyStore(format);
         const [loose, borrowed, damaged] = [text(rng), text(rng), text(rng, 3_000)];
-        store.writeLoose("blob", loose);
+        writeLoose(store, "blob", loose);
         writeWhole(other.store, borrowed);
         fs.writeFileSync(path.join(store.objectsDir, "info/alternates"), `${other.store.objectsDir}\n`);
         const reopened = new ObjectStore(store.objectsDir, format);
@@ -181,7 +182,7 @@ for (const format of [SHA1, SHA256]) {
         bytes[at + 20]! ^= 0xff;
         fs.chmodSync(broken.path, 0o644);
         fs.writeFileSync(broken.path, bytes);
-        reopened.writeLoose("blob", damaged);
+        writeLoose(reopened, "blob", damaged);
         const deltas = [loose, borrowed, damaged].map((base) => [base, edited(base, "edit")] as const);
         const pack = await addDeltas(reopened, way, deltas);
         expect(pack.count).toBe(6);
