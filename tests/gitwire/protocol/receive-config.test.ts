@@ -53,7 +53,7 @@ test("faults of objects, by receive.fsck.<id>, its list of excused ones, and rec
   git(given.ours, "config", "--unset", "receive.fsck.zeroPaddedDate");
   const again = (setting: string, value: string): number => {
     git(given.ours, "update-ref", "-d", "refs/heads/bad");
-    fs.rmSync(`${given.ours}/objects/pack`, { recursive: true });
+    fs.rmSync(`${given.ours}/objects/pack`, { recursive: true, force: true });
     git(given.ours, "config", setting, value);
     const { status } = ours(given, `${bad}:refs/heads/bad`, "main");
     git(given.ours, "config", "--unset", setting);
