@@ -217,6 +217,9 @@ async function checkConnected(
     const [problem] = (await unconnectedTips(view, [...wants, ...below])).values();
     if (problem === undefined) return;
     throw new KvError("BAD_PACK", `the server did not send all that was asked for: ${problem}`);
+  } catch (cause) {
+    if (!(cause instanceof KvError) || cause.code !== "BAD_OBJECT") throw cause;
+    throw new KvError("BAD_PACK", `the server sent an unsound object: ${cause.message}`, { cause });
   } finally {
     pack?.close();
   }
