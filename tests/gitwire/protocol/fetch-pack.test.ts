@@ -207,13 +207,10 @@ test("nothing wanted, nothing sent", async () => {
   expect(result).toEqual({ objectCount: 0, byteLength: 0, common: [], isPartial: false });
 });
 
-test("a server that leaves objects out is found out, and nothing is kept", async () => {
-  const { dir } = repositoryWith(2);
-  // A program that serves a pack without the blobs, whatever is asked for.
-  const tip = git(dir, "rev-parse", "main");
-  const pack = path.join(dir, "incomplete.pack");
-  const list = git(dir, "rev-list", "--objects", "--filter=blob:none", "--no-object-names", "main");
-  const made = Bun.spawnSync(["git", "pack-objects", "--stdout"], { cwd: dir, stdin: Buffer.from(`${list}\n`) });
+/** A program that serves this pack with the tip `tip`, whatever is asked for. */
+function liar(dir: string, tip: string, objects: string): string {
+  const pack = path.join(dir, "lie.pack");
+  const made = Bun.spawnSync(["git", "pack-objects", "--stdout"], { cwd: dir, stdin: Buffer.from(`${objects}\n`) });
   fs.writeFileSync(pack, made.stdout);
   const script = path.join(dir, "liar");
   const capabilities = "multi_ack_detailed ofs-delta object-format=sha1";
@@ -223,11 +220,34 @@ test("a server that leaves objects out is found out, and nothing is kept", async
   fs.writeFileSync(script, `#!/bin/sh\ncat ${dir}/advertisement; sleep 0.1; printf '0008NAK\\n'; cat ${pack}\n`, {
     mode: 0o755,
   });
+  return script;
+}
+
+/** What a fetch from that program says; nothing of it must stay. */
+async function saidOf(dir: string, program: string): Promise<[string, string]> {
   const into = bareRepository();
-  const error = await failureOf(fetchInto(into, { address: dir, program: script }, 0));
-  expect([error.code, error.message]).toEqual(["BAD_PACK", expect.stringContaining("missing blob")]);
+  const { code, message } = await failureOf(fetchInto(into, { address: dir, program }, 0));
   expect(fs.readdirSync(path.join(into, "objects")).sort()).toEqual(["info", "pack"]);
   expect(fs.readdirSync(path.join(into, "objects/pack"))).toEqual([]);
+  return [code, message];
+}
+
+test("a server that leaves objects out is found out, and nothing is kept", async () => {
+  const { dir } = repositoryWith(2);
+  const tip = git(dir, "rev-parse", "main");
+  const list = git(dir, "rev-list", "--objects", "--filter=blob:none", "--no-object-names", "main");
+  expect(await saidOf(dir, liar(dir, tip, list))).toEqual(["BAD_PACK", expect.stringContaining("missing blob")]);
+});
+
+test("so is one that sends an object that is none", async () => {
+  const { dir } = repositoryWith(1);
+  const torn = gitInput(dir, "100644 f\0short", "hash-object", "-w", "--literally", "-t", "tree", "--stdin");
+  const text = `tree ${torn}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nx\n`;
+  const tip = gitInput(dir, text, "hash-object", "-w", "--literally", "-t", "commit", "--stdin");
+  expect(await saidOf(dir, liar(dir, tip, `${tip}\n${torn}`))).toEqual([
+    "BAD_PACK",
+    expect.stringContaining("the server sent an unsound object: "),
+  ]);
 });
 
 test("a connection that ends inside the pack leaves nothing behind", async () => {
