@@ -11,6 +11,7 @@ import { sweepQuarantines } from "../gitwire/store/quarantine.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { type Policy, policyAt } from "../kv/policy.ts";
 import { LIMITS } from "../limits.ts";
+import { GateEvents } from "./events.ts";
 import { Journal } from "./journal.ts";
 import { LeaderLock } from "./leader.ts";
 import type { Log } from "./log.ts";
@@ -55,6 +56,7 @@ export class Gate {
   readonly clock: Clock;
   readonly log: Log;
   readonly mutexes = new Mutexes();
+  readonly events = new GateEvents();
   /** Called after every accepted transaction. */
   onAccepted: () => void = () => {};
   readonly onStage: (stage: Stage) => void;

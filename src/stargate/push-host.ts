@@ -12,7 +12,7 @@ import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
-import { POLICY_REF } from "../kv/namespace.ts";
+import { classifyRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
 import { accept } from "./accept.ts";
@@ -57,7 +57,8 @@ class PushHost implements ReceivePackHost {
   readonly #gate: Gate;
   readonly #who: Identity;
   readonly #ordinary: OrdinaryHost;
-  readonly #started: number;
+  /** When the commands of the push had arrived. */
+  #started: number;
 
   constructor(gate: Gate, who: Identity, ordinary: OrdinaryHost) {
     this.#gate = gate;
@@ -74,6 +75,7 @@ class PushHost implements ReceivePackHost {
   }
 
   async preflight(push: PushIntent): Promise<readonly RefResult[] | undefined> {
+    this.#started = this.#gate.clock.now();
     return this.#answer(push, async () => {
       this.#gate.requireSound();
       const kind = classifyPush(push.commands, this.#gate.repo.format);
@@ -170,8 +172,10 @@ class PushHost implements ReceivePackHost {
       { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name },
       { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(policy) },
     );
-    const ms = gate.clock.now() - this.#started;
-    gate.log("info", "push", { result: "accepted", ns, txn, seq, oid: ledger.newOid, who: this.#who.name, signer, ms });
+    const at = gate.clock.now();
+    const done = { ns, txn, seq, oid: ledger.newOid, who: this.#who.name, signer, ms: at - this.#started };
+    gate.log("info", "push", { result: "accepted", ...done });
+    gate.events.emit({ kind: "accepted", at, ...done, keysSet: commit.keysSet, keysDel: commit.keysDel });
     return acceptAll(push.commands);
   }
 
@@ -237,8 +241,20 @@ class PushHost implements ReceivePackHost {
       const error = asRejection(thrown);
       const { code, message } = error;
       const refs = push.commands.slice(0, 8).map(({ ref }) => ref);
-      this.#gate.log("info", "push", { result: "rejected", code, message, refs, who: this.#who.name });
+      const at = this.#gate.clock.now();
+      const refused = { code, message, who: this.#who.name, ms: at - this.#started };
+      this.#gate.log("info", "push", { result: "rejected", ...refused, refs });
+      this.#gate.events.emit({ kind: "rejected", at, ns: namespaceOf(refs), ...refused });
       return rejectAll(push.commands, error, push.progress);
     }
   }
+}
+
+/** The namespace the first of `refs` that has one belongs to. */
+function namespaceOf(refs: readonly string[]): string {
+  for (const ref of refs) {
+    const found = classifyRef(ref);
+    if (found !== undefined && "ns" in found) return found.ns;
+  }
+  return "";
 }

@@ -144,6 +144,8 @@ export class MirrorWorker {
     this.#state = isBlocked ? "blocked" : "waiting";
     const { code, message } = error;
     this.#gate.log(isBlocked ? "error" : "warn", "mirror", { code, message, failures: this.#failures });
+    const result = isBlocked ? "refused" : "failed";
+    this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result });
     if (error.code === "UNSUPPORTED" && /thin packs/.test(message) && this.#thin) {
       this.#thin = false;
       this.#isWanted = true;
@@ -201,12 +203,17 @@ export class MirrorWorker {
     if (refusal !== undefined) throw refusal;
     for (const { ref, newOid } of commands) known.set(ref, newOid);
     this.#gate.log("info", "mirror", { result: "pushed", refs: commands.length, bytes: pack.byteLength });
+    this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result: "ok" });
   }
 
   #markMirrored({ ledgers, policy }: MirrorPlan): void {
-    const { journal, repo } = this.#gate;
+    const { journal, repo, events } = this.#gate;
     const now = this.#timers.now();
-    for (const [ns, oid] of ledgers) journal.markMirrored("txn", ns, stateAt(repo.objects, oid).ledger.seq, now);
+    for (const [ns, oid] of ledgers) {
+      const accepted = journal.markMirrored("txn", ns, stateAt(repo.objects, oid).ledger.seq, now);
+      const lags = accepted.map((at) => Math.max(0, now - at));
+      if (lags.length > 0) events.emit({ kind: "mirrored", at: now, ns, lags });
+    }
     const entry = policy === undefined ? undefined : journal.find("policy", "", policy);
     if (entry !== undefined && entry.mirroredAt === undefined) journal.markOneMirrored(entry.id, now);
   }
