@@ -43,6 +43,11 @@ export const LIMITS = {
   keyBytes: 1_024,
   /** Default largest inline value. */
   inlineValue: 1 * MiB,
+  /** Smallest and largest size that pieces of a chunked value may be given. */
+  pieceLeast: 1 * KiB,
+  pieceMost: 16 * MiB,
+  /** Largest manifest of a chunked value (docs/formats, section 6). */
+  manifestBytes: 4 * MiB,
   /** Latest time a value may expire at, in Unix seconds: the last second RFC 3339 can write. */
   expires: 253_402_300_799,
   /** Tries of a transaction that meets a moving tip. */

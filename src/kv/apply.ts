@@ -13,7 +13,7 @@ import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
 import { type IndexFile, type IndexState, updateIndex } from "./index-tree.ts";
 import { keyDigits, keyName, keyText } from "./key.ts";
-import { findInTrie, type TrieChange, type TrieKind, trieFileName, updateTrie } from "./ledger-trie.ts";
+import { findInTrie, type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
 import {
@@ -68,7 +68,7 @@ export function applyOperations(
   resolver.finish();
   collectGarbage(operations.length);
   const { changes } = resolver;
-  const update = (kind: TrieKind, root: Oid | undefined): Oid | undefined => {
+  const update = (kind: "data" | "meta", root: Oid | undefined): Oid | undefined => {
     const updated = updateTrie(
       writer,
       kind,
@@ -108,7 +108,7 @@ function sortByKey(operations: readonly Operation[]): readonly Operation[] {
   return sorted;
 }
 
-function trieChanges(kind: TrieKind, change: KeyChange): TrieChange | TrieChange[] {
+function trieChanges(kind: "data" | "meta", change: KeyChange): TrieChange | TrieChange[] {
   const { key, value, before } = change;
   const digits = keyDigits(key);
   const name = keyName(key, digits);

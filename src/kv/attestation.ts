@@ -36,6 +36,13 @@ export interface IndexTrailers {
   readonly ledgerTree: Oid;
 }
 
+/** What a chunk commit attests. */
+export interface ChunkTrailers {
+  readonly ns: string;
+  readonly txn: string;
+  readonly epoch: string;
+}
+
 /** A ledger commit, read and found well-formed. */
 export interface LedgerCommit extends LedgerTrailers {
   readonly oid: Oid;
@@ -46,6 +53,13 @@ export interface LedgerCommit extends LedgerTrailers {
 
 /** A kv-index commit, read and found well-formed. */
 export interface IndexCommit extends IndexTrailers {
+  readonly oid: Oid;
+  readonly tree: Oid;
+  readonly parent: Oid | undefined;
+}
+
+/** A chunk commit, read and found well-formed. */
+export interface ChunkCommit extends ChunkTrailers {
   readonly oid: Oid;
   readonly tree: Oid;
   readonly parent: Oid | undefined;
@@ -83,6 +97,15 @@ export function formatIndexTrailers(t: IndexTrailers): string {
   ]);
 }
 
+/** The trailer block of a chunk commit. */
+export function formatChunkTrailers(t: ChunkTrailers): string {
+  return formatTrailers([
+    { key: "KV-NS", value: t.ns },
+    { key: "KV-Txn", value: t.txn },
+    { key: "Epoch", value: t.epoch },
+  ]);
+}
+
 /**
  * A line that only a trailer block of ours may hold; git matches trailer keys whatever their case. Lines end where git ends
  * them: a key, and with it a subject, may hold U+2028.
@@ -92,6 +115,9 @@ export const RESERVED_LINE =
 
 /** What the subject of a kv-index commit begins with; git takes no trailer from a subject. */
 export const INDEX_SUBJECT = "kv-index: ";
+
+/** What the subject of a chunk commit begins with. */
+export const CHUNK_SUBJECT = "kv-chunks: ";
 
 const LEDGER_KEYS = [
   "KV-NS",
@@ -106,6 +132,11 @@ const LEDGER_KEYS = [
   "Keys-Del",
 ];
 const INDEX_KEYS = ["KV-NS", "KV-Txn", "KV-Seq", "KV-Ledger-Tree"];
+const CHUNK_KEYS = ["KV-NS", "KV-Txn", "Epoch"];
+const SUBJECTS: ReadonlyMap<readonly string[], string> = new Map([
+  [INDEX_KEYS, INDEX_SUBJECT],
+  [CHUNK_KEYS, CHUNK_SUBJECT],
+]);
 const COUNT = /^(?:0|[1-9]\d{0,14})$/;
 
 /** Reads one commit's trailers by name, judging as it goes. */
@@ -125,8 +156,8 @@ class TrailerReader {
     // git ends a message at a NUL and takes a first paragraph that is blank for none: people would not see the trailers.
     if (text.startsWith("\n") || text.includes("\0"))
       throw this.#mismatch("has no subject, or a NUL byte in its message");
-    const isIndex = keys === INDEX_KEYS && text.startsWith(INDEX_SUBJECT);
-    if (RESERVED_LINE.test(isIndex ? text.slice(INDEX_SUBJECT.length) : text)) {
+    const subject = SUBJECTS.get(keys) ?? "";
+    if (RESERVED_LINE.test(text.startsWith(subject) ? text.slice(subject.length) : text)) {
       throw this.#mismatch("has a trailer outside its trailer block");
     }
     const present = trailers.map(({ key }) => key).join(" ");
@@ -236,4 +267,13 @@ export function parseIndexCommit(format: ObjectFormat, oid: Oid, data: Buffer): 
     seq: read.count("KV-Seq"),
     ledgerTree: read.oid("KV-Ledger-Tree"),
   };
+}
+
+/** Reads a chunk commit. Throws as {@link parseLedgerCommit}. */
+export function parseChunkCommit(format: ObjectFormat, oid: Oid, data: Buffer): ChunkCommit {
+  const commit = parseCommit(format, data);
+  checkHeaders("chunk", format, commit, false);
+  const read = new TrailerReader("chunk", format, commit, CHUNK_KEYS);
+  const { tree, parents } = commit;
+  return { oid, tree, parent: parents[0], ns: read.text("KV-NS"), txn: read.txn(), epoch: read.text("Epoch") };
 }

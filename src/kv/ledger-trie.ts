@@ -1,7 +1,8 @@
 /**
- * The ledger's two tries, `data/` and `meta/` (docs/formats/data-format.md, section 4).
+ * The ledger's two tries, `data/` and `meta/` (docs/formats/data-format.md, section 4), and the chunk tree, which is one too
+ * (section 6).
  *
- * A trie runs over the hex digits of SHA-256(key) and is a function of its set of files alone: a directory holds files where
+ * A trie runs over the hex digits of SHA-256(key), that of the chunk tree over those of SHA-256(piece), and is a function of its set of files alone: a directory holds files where
  * there are at most 256 of them, otherwise one directory for each next digit that occurs and no file. Splits and folds here
  * keep that true, whatever order changes come in.
  */
@@ -20,7 +21,7 @@ export const LEAF_FILES = 256;
 
 /** One file to set, or to remove where `oid` is undefined. */
 export interface TrieChange {
-  /** SHA-256 of the key, 64 hex digits. */
+  /** SHA-256 of the key or piece, 64 hex digits. */
   readonly digits: string;
   /** The file's name, suffix included. */
   readonly name: string;
@@ -32,21 +33,30 @@ type Child =
   | { readonly kind: "kept"; readonly oid: Oid }
   | { readonly kind: "draft"; readonly draft: TreeDraft; readonly leaf: boolean };
 
-/** Which of the two tries: what its files' names look like. */
-export type TrieKind = "data" | "meta";
+/** Which of the tries: what its files' names look like. */
+export type TrieKind = "data" | "meta" | "chunks";
 
 const MANIFEST = ".manifest.json";
 const META = ".meta";
 
 /** File name of a key's value (or, chunked, of its manifest) or metadata. */
-export function trieFileName(kind: TrieKind | "manifest", name: string): string {
+export function trieFileName(kind: "data" | "meta" | "manifest", name: string): string {
   return kind === "data" ? name : name + (kind === "meta" ? META : MANIFEST);
 }
 
 /** Name of the key a file belongs to, or undefined where no file of this trie is called that. */
-export function trieKeyName(kind: TrieKind, fileName: string): string | undefined {
+export function trieKeyName(kind: "data" | "meta", fileName: string): string | undefined {
   if (kind === "meta") return fileName.endsWith(META) ? fileName.slice(0, -META.length) : undefined;
   return fileName.endsWith(MANIFEST) ? fileName.slice(0, -MANIFEST.length) : fileName;
+}
+
+const DIGITS = /^[0-9a-f]{64}$/;
+
+/** Place of a file in its trie, 64 hex digits, or undefined where no file of this trie is called that. */
+export function trieDigits(kind: TrieKind, fileName: string): string | undefined {
+  if (kind === "chunks") return DIGITS.test(fileName) ? fileName : undefined;
+  const name = trieKeyName(kind, fileName);
+  return name === undefined ? undefined : nameDigits(name);
 }
 
 /** Applies `changes` (each file at most once) to the trie `root`; returns the new root, undefined where nothing is left. */
@@ -149,8 +159,7 @@ class TrieUpdate {
   }
 
   #withDigits(entry: TreeEntry): TrieChange & { oid: Oid } {
-    const name = trieKeyName(this.#kind, entry.name);
-    const digits = name === undefined ? undefined : nameDigits(name);
+    const digits = trieDigits(this.#kind, entry.name);
     if (digits === undefined || entry.mode !== MODE.file) throw notATrie(this.#kind, entry.name);
     return { digits, name: entry.name, oid: entry.oid };
   }

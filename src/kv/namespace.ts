@@ -42,6 +42,11 @@ export function namespaceRefs(ns: string, root = "refs/"): NamespaceRefs {
   return { ledger: `${root}kv/${ns}`, index: `${root}kv-index/${ns}` };
 }
 
+/** The ref of the pieces of the namespace's large values in one epoch. */
+export function chunkRef(ns: string, epoch: string): string {
+  return `refs/kv-chunks/${ns}@${epoch}`;
+}
+
 /** The tracking side of {@link namespaceRefs}: what the last fetch from `remote` saw. */
 export function trackingRoot(remote: string): string {
   return `refs/kv-remotes/${remote}/`;

@@ -103,6 +103,9 @@ export function encodeMetadata(key: Key, meta: MetadataFields): RecordParts {
 
 const ETAG_PREFIX = "blake3:";
 
+/** What an etag looks like. */
+export const ETAG = /^blake3:[0-9a-f]{64}$/;
+
 /** A pointer record. */
 export function encodePointer(key: Key, pointer: Omit<Pointer, "key" | "kind">): RecordParts {
   const { type, oid, size, ctype, rev } = pointer;

@@ -10,9 +10,17 @@ import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/ob
 import type { Oid } from "../gitwire/object/oid.ts";
 import { createDelta } from "../gitwire/pack/delta-search.ts";
 import { type Applied, applyOperations } from "./apply.ts";
-import { formatIndexTrailers, formatLedgerTrailers, INDEX_SUBJECT, RESERVED_LINE } from "./attestation.ts";
+import {
+  CHUNK_SUBJECT,
+  formatChunkTrailers,
+  formatIndexTrailers,
+  formatLedgerTrailers,
+  INDEX_SUBJECT,
+  RESERVED_LINE,
+} from "./attestation.ts";
+import { addPieces, type ChunkFile, type ChunkTip } from "./chunk-tree.ts";
 import { keyText } from "./key.ts";
-import { namespaceRefs } from "./namespace.ts";
+import { chunkRef, namespaceRefs } from "./namespace.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import { indexParent, kvJson, ledgerTree, type NamespaceState } from "./state.ts";
@@ -33,6 +41,16 @@ export interface TransactionInput {
   readonly message: string | undefined;
   readonly author: Ident;
   readonly committer: Ident;
+  /** Pieces that the manifests of the operations name; undefined where none has one. */
+  readonly chunks?: ChunkInput | undefined;
+}
+
+/** The pieces of a transaction. */
+export interface ChunkInput {
+  /** The newest chunk commit of the base's epoch; undefined where there is none. */
+  readonly tip: ChunkTip | undefined;
+  /** Each once. Those the tip's tree holds already change nothing. */
+  readonly pieces: readonly ChunkFile[];
 }
 
 /** One ref to move. */
@@ -117,23 +135,25 @@ function draftCommits(
     "tree",
     ledgerTree(format, { kvJson: writer.blob(kvJson(format, ns)), data: applied.data, meta: applied.meta }),
   );
+  const epoch = base?.ledger.epoch ?? input.epoch;
+  const chunksTree = newChunkTree(writer, input.chunks);
   const seq = (base?.ledger.seq ?? 0) + 1;
   const keysSet = applied.changes.filter((change) => change.kind === "set").length;
   const keysDel = applied.changes.length - keysSet;
   const text = commitText(input.message, applied.changes, keysSet, keysDel, ns);
+  const [subject = ""] = text.split("\n", 1);
   const ledgerBlock = formatLedgerTrailers({
     ns,
     txn,
     seq,
     baseTree: base?.ledger.tree,
     indexTree: applied.index,
-    chunksTree: undefined,
+    chunksTree,
     policy: input.policy,
-    epoch: base?.ledger.epoch ?? input.epoch,
+    epoch,
     keysSet,
     keysDel,
   });
-  const parents = (parent: Oid | undefined): Oid[] => (parent === undefined ? [] : [parent]);
   const index = base === undefined ? undefined : indexParent(source, base);
   const ledgerCommit = encodeCommit({
     tree,
@@ -147,7 +167,7 @@ function draftCommits(
     parents: parents(index),
     author,
     committer,
-    message: `${INDEX_SUBJECT}${text.split("\n", 1)[0]}\n\n${formatIndexTrailers({ ns, txn, seq, ledgerTree: tree })}`,
+    message: `${INDEX_SUBJECT}${subject}\n\n${formatIndexTrailers({ ns, txn, seq, ledgerTree: tree })}`,
   });
   const finish = (signed: Buffer = ledgerCommit): PlannedTransaction => {
     const ledgerOid = writeCommit(source, sink, signed, base?.ledger.oid);
@@ -157,10 +177,33 @@ function draftCommits(
       { ref: refs.ledger, oldOid: base?.ledger.oid, newOid: ledgerOid },
       { ref: refs.index, oldOid: index, newOid: indexOid },
     ];
+    if (chunksTree !== undefined) moves.push(chunkMove(source, sink, input, { tree: chunksTree, epoch, subject }));
     return { kind: "planned", ledger: ledgerOid, tree, seq, txn, changes: applied.changes, moves };
   };
   return { kind: "draft", ledgerCommit, finish };
 }
+
+/** The chunk tree with the pieces in it; undefined where it holds them all already, or there are none. */
+function newChunkTree(writer: NodeWriter, chunks: ChunkInput | undefined): Oid | undefined {
+  if (chunks === undefined) return undefined;
+  const tree = addPieces(writer, chunks.tip?.tree, chunks.pieces);
+  return tree === chunks.tip?.tree ? undefined : tree;
+}
+
+/** Writes the chunk commit. */
+function chunkMove(
+  source: ObjectSource,
+  sink: ObjectSink,
+  { ns, txn, author, committer, chunks }: TransactionInput,
+  { tree, epoch, subject }: { readonly tree: Oid; readonly epoch: string; readonly subject: string },
+): RefMove {
+  const tip = chunks?.tip?.commit;
+  const message = `${CHUNK_SUBJECT}${subject}\n\n${formatChunkTrailers({ ns, txn, epoch })}`;
+  const commit = encodeCommit({ tree, parents: parents(tip), author, committer, message });
+  return { ref: chunkRef(ns, epoch), oldOid: tip, newOid: writeCommit(source, sink, commit, tip) };
+}
+
+const parents = (parent: Oid | undefined): Oid[] => (parent === undefined ? [] : [parent]);
 
 /** A commit repeats most of its parent: as a delta it takes about a third of the bytes. */
 function writeCommit(source: ObjectSource, sink: ObjectSink, data: Buffer, parent: Oid | undefined): Oid {

@@ -1,7 +1,7 @@
 /**
- * What changed between two of the ledger's tries, in time proportional to the change: equal subtrees are skipped by their ids.
- * The newer trie may come from anybody: every path in what changed must be a key's own path, and the number of changes is
- * limited.
+ * What changed between two tries, in time proportional to the change: equal subtrees are skipped by their ids. The newer trie
+ * may come from anybody: every path in what changed must be a key's own path (in a chunk tree: a piece's), and the number of
+ * changes is limited.
  */
 
 import { KvError } from "../errors.ts";
@@ -9,8 +9,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { findEntry, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
 import { compareTrees } from "../gitwire/object/tree-difference.ts";
-import { nameDigits } from "./key.ts";
-import { type TrieKind, trieKeyName } from "./ledger-trie.ts";
+import { type TrieKind, trieDigits } from "./ledger-trie.ts";
 
 /** A file that is not the same on both sides. */
 export interface FileChange {
@@ -108,8 +107,7 @@ class TrieDiff {
 
   #checkPath(cursor: TreeCursor, path: string): void {
     const fileName = cursor.name();
-    const name = trieKeyName(this.#kind, fileName);
-    const digits = name === undefined || cursor.mode !== MODE.file ? undefined : nameDigits(name);
+    const digits = cursor.mode === MODE.file ? trieDigits(this.#kind, fileName) : undefined;
     if (digits === undefined || !digits.startsWith(path)) throw this.#notAKey(path, fileName);
   }
 

@@ -5,9 +5,11 @@ import { KvError } from "../../src/errors.ts";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
 import { type ObjectFormat, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import {
+  formatChunkTrailers,
   formatIndexTrailers,
   formatLedgerTrailers,
   type LedgerTrailers,
+  parseChunkCommit,
   parseIndexCommit,
   parseLedgerCommit,
 } from "../../src/kv/attestation.ts";
@@ -48,8 +50,16 @@ function index(format: ObjectFormat, text = "kv-index: set a"): string {
   return commit(format, `${text}\n\n${block}`).toString();
 }
 
+function chunk(format: ObjectFormat, text = "kv-chunks: set a"): string {
+  return commit(format, `${text}\n\n${formatChunkTrailers({ ns: "main", txn: TXN, epoch: "e1" })}`).toString();
+}
+
 /** Code of the error reading ends with; "ok" where there is none. */
-function judge(read: typeof parseLedgerCommit | typeof parseIndexCommit, format: ObjectFormat, text: string): string {
+function judge(
+  read: (format: ObjectFormat, oid: string, data: Buffer) => unknown,
+  format: ObjectFormat,
+  text: string,
+): string {
   try {
     read(format, oid(format, "9"), Buffer.from(text));
     return "ok";
@@ -86,6 +96,33 @@ describe.each([SHA1, SHA256])("commits in a $name repository", (format) => {
     const later = { ...trailers(format), parentEpoch: { label: "e1", ledger: oid(format, "1") } };
     const root = commit(format, `epoch e2\n\n${formatLedgerTrailers(later)}`, []);
     expect(parseLedgerCommit(format, oid(format, "9"), root)).toMatchObject({ ...later, parent: undefined });
+  });
+
+  test("a chunk commit says which namespace, transaction and epoch its pieces are of, and no more", () => {
+    const text = chunk(format);
+    const block = text.slice(text.lastIndexOf("\n\n") + 2);
+    expect(block).toBe(`KV-NS: main\nKV-Txn: ${TXN}\nEpoch: e1\n`);
+    const [own, tree, parent] = ["9", "e", "a"].map((digit) => oid(format, digit)) as [string, string, string];
+    expect(parseChunkCommit(format, own, Buffer.from(text))).toEqual({
+      oid: own,
+      tree,
+      parent,
+      ns: "main",
+      txn: TXN,
+      epoch: "e1",
+    });
+    const judgeChunk = (changed: string): string => judge(parseChunkCommit, format, changed);
+    expect(judgeChunk(chunk(format, "kv-chunks: set kv-x: a key may be called so"))).toBe("ok");
+    expect(judgeChunk(chunk(format, "set a\n\nEpoch: e2"))).toBe("ATTESTATION_MISMATCH");
+    for (const line of block.trimEnd().split("\n")) {
+      expect(judgeChunk(text.replace(`${line}\n`, ""))).toBe("ATTESTATION_MISMATCH");
+      expect(judgeChunk(text.replace(line, `${line}\n${line}`))).toBe("ATTESTATION_MISMATCH");
+    }
+    expect(judgeChunk(text.replace("Epoch: e1", "Epoch: e1\nKV-Seq: 1"))).toBe("ATTESTATION_MISMATCH");
+    expect(judgeChunk(text.replace(/^parent .*\n/m, (line) => line + line))).toBe("NOT_LINEAR");
+    const signature = format === SHA1 ? "gpgsig" : "gpgsig-sha256";
+    expect(judgeChunk(text.replace("\n\n", `\n${signature} x\n\n`))).toBe("ATTESTATION_MISMATCH");
+    expect(judgeChunk(`${text.slice(0, text.indexOf("\n\n"))}\n\nset a\n`)).toBe("ATTESTATION_MISSING");
   });
 
   test("the block is word for word the one the format shows, and git reads the same", () => {

@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import type { KvError } from "../../src/errors.ts";
 import {
+  chunkRef,
   classifyRef,
   namespaceRefs,
   POLICY_REF,
@@ -107,4 +108,10 @@ test("what a ref is to git-kv", () => {
   for (const ref of ["HEAD", "refs/heads/kv/main", "refs/kvetch/main", "refs/tags/kv", "refs/heads/main", "kv/main"]) {
     expect([ref, classifyRef(ref)]).toEqual([ref, undefined]);
   }
+});
+
+test("the ref of an epoch's pieces is one git takes and we know again", () => {
+  expect(chunkRef("main", "e1")).toBe("refs/kv-chunks/main@e1");
+  expect(classifyRef(chunkRef("a.b", "2026-Q1"))).toEqual({ kind: "chunks", ns: "a.b", epoch: "2026-Q1" });
+  expect(tryGit(tempDir("chunk-ref"), ["check-ref-format", chunkRef("main", "e1")]).status).toBe(0);
 });

@@ -9,7 +9,7 @@ import { indexFileName } from "../../src/kv/index-file.ts";
 import { type Key, keyName } from "../../src/kv/key.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { type NamespaceState, stateAt } from "../../src/kv/state.ts";
-import { type Plan, planTransaction } from "../../src/kv/transaction.ts";
+import { type ChunkInput, type Plan, planTransaction } from "../../src/kv/transaction.ts";
 import { MemoryObjects } from "./memory-objects.ts";
 
 const WHO: Ident = { name: "Test", email: "test@example.com", seconds: 1_767_322_800, offset: 0 };
@@ -50,7 +50,7 @@ export class KvModel {
     return { kind: "del", key: bytes, ignoreMissing };
   }
 
-  plan(operations: readonly Operation[], message?: string): Plan {
+  plan(operations: readonly Operation[], message?: string, chunks?: ChunkInput): Plan {
     const txn = `01JBAXF5Z8J8M7R2TK${String(++this.#count).padStart(8, "0")}`;
     return planTransaction(this.objects, this.objects, {
       base: this.state,
@@ -62,11 +62,12 @@ export class KvModel {
       message,
       author: WHO,
       committer: WHO,
+      chunks,
     });
   }
 
-  commit(operations: readonly Operation[], message?: string): Plan {
-    const plan = this.plan(operations, message);
+  commit(operations: readonly Operation[], message?: string, chunks?: ChunkInput): Plan {
+    const plan = this.plan(operations, message, chunks);
     if (plan.kind === "planned") this.state = stateAt(this.objects, plan.ledger, plan.moves[1]!.newOid);
     return plan;
   }
