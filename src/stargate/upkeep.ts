@@ -1,6 +1,10 @@
-/** Keeps the repository of a gate tidy while it serves: rolls small packs up, and sweeps what killed writers left. */
+/**
+ * Keeps the repository of a gate tidy while it serves: rolls small packs up, takes back the copies of large bases that thin packs
+ * brought, and sweeps what killed writers left.
+ */
 
 import { toKvError } from "../errors.ts";
+import { CopyFinder, foldCopies } from "../gitwire/store/fold-copies.ts";
 import { sweepLeftovers } from "../gitwire/store/leftovers.ts";
 import { needsRollUp, rollUp } from "../gitwire/store/maintenance.ts";
 import type { Gate } from "./gate.ts";
@@ -19,10 +23,12 @@ export class Upkeep {
   #notBefore = 0;
   #nextSweep = 0;
   #running: Promise<void> | undefined;
+  readonly #copies: CopyFinder;
 
   /** Starts; looks every `every` milliseconds. */
   constructor(gate: Gate, every = LOOK) {
     this.#gate = gate;
+    this.#copies = new CopyFinder(gate.repo.objects);
     this.#timer = setInterval(() => this.#look(), every);
     this.#timer.unref();
   }
@@ -38,17 +44,23 @@ export class Upkeep {
     const now = this.#gate.clock.now();
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
-    if (!needsRollUp(this.#gate.repo.objects) || !this.#gate.repo.isAutoMaintained) return;
-    this.#running = this.#rollUp(now).finally(() => {
+    const { repo } = this.#gate;
+    if (!repo.isAutoMaintained) return;
+    const { objects } = repo;
+    if (!needsRollUp(objects) && !this.#copies.isStale()) return;
+    this.#running = this.#combine(now).finally(() => {
       this.#running = undefined;
     });
   }
 
-  async #rollUp(start: number): Promise<void> {
+  /** Combines packs where they are many, else where they hold large objects twice. */
+  async #combine(start: number): Promise<void> {
     const { repo, log, clock } = this.#gate;
-    const { signal } = this.#stop;
+    const { commonDir, objects } = repo;
+    const options = { commonDir, signal: this.#stop.signal };
     try {
-      const result = await rollUp(repo.objects, { commonDir: repo.commonDir, signal });
+      let result = await rollUp(objects, options);
+      if (result.kind === "nothing") result = await foldCopies(objects, options, this.#copies);
       if (result.kind === "rolled") {
         const { objectCount, byteLength } = result.pack;
         log("info", "upkeep", {
@@ -57,11 +69,11 @@ export class Upkeep {
           bytes: byteLength,
           ms: clock.now() - start,
         });
-      } else this.#notBefore = clock.now() + LATER;
+      } else if (result.kind === "busy" || needsRollUp(objects)) this.#notBefore = clock.now() + LATER;
     } catch (error) {
-      if (signal.aborted) return;
+      if (this.#stop.signal.aborted) return;
       this.#notBefore = clock.now() + LATER;
-      this.#warn("roll up packs", error);
+      this.#warn("combine packs", error);
     }
   }
 

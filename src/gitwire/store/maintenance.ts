@@ -29,6 +29,9 @@ const MAX_BYTES = 512 * 1024 * 1024;
 /** Most objects that are combined at once: 60 bytes of memory each. */
 const MAX_OBJECTS = 2_000_000;
 const FACTOR = 2;
+/** Packs of so many bytes at least, and of so many on average for each object, hold large objects. */
+const BULKY_BYTES = 1024 * 1024;
+const LARGE_AVERAGE = 16 * 1024;
 
 export interface RollUpOptions {
   /** Common git folder, whose lock keeps `git gc` away; without it no lock is taken. */
@@ -74,10 +77,22 @@ async function rollUpLocked(store: ObjectStore, options: RollUpOptions): Promise
   const { signal, maxPacks = LIMITS.packs, maxBytes = MAX_BYTES } = options;
   store.refresh();
   if (!needsRollUp(store, maxPacks)) return { kind: "nothing" };
-  const chosen = chooseBySize(measure(store, maxBytes));
+  const chosen = choose(measure(store, maxBytes), maxBytes);
   if (chosen.length < 2) return { kind: "nothing" };
   chosen.sort((a, b) => a.modified - b.modified);
-  const paths = chosen.map(({ pack }) => pack.path);
+  return combinePacks(
+    store,
+    chosen.map(({ pack }) => pack.path),
+    signal,
+  );
+}
+
+/** Makes the packs at `paths`, older ones first, one. The caller holds the lock. Rejects as {@link rollUp}. */
+export async function combinePacks(
+  store: ObjectStore,
+  paths: readonly string[],
+  signal?: AbortSignal,
+): Promise<RollUp> {
   let merged: MergedPack;
   try {
     merged = await combine(store, paths, signal);
@@ -114,6 +129,7 @@ async function combine(store: ObjectStore, paths: readonly string[], signal?: Ab
 export interface Candidate {
   readonly pack: Pack;
   readonly objects: number;
+  readonly bytes: number;
   readonly modified: number;
 }
 
@@ -125,7 +141,9 @@ function measure(store: ObjectStore, maxBytes: number): Candidate[] {
     const pack = new Pack(file, store.format);
     try {
       const { size, mtimeMs } = fs.statSync(file);
-      if (size < maxBytes && !isPinned(file)) found.push({ pack, objects: pack.count, modified: mtimeMs });
+      if (size < maxBytes && !isPinned(file)) {
+        found.push({ pack, objects: pack.count, bytes: size, modified: mtimeMs });
+      }
     } catch (error) {
       if (!isMissing(error) && !(error instanceof KvError && error.code === "CORRUPT")) throw error;
     } finally {
@@ -136,19 +154,33 @@ function measure(store: ObjectStore, maxBytes: number): Candidate[] {
 }
 
 /**
+ * Which packs become one. Packs of large objects keep to themselves and below `maxBytes`: a change of such an object may have its
+ * pack written anew (fold-copies.ts), and with it whatever else is in it.
+ */
+function choose(candidates: readonly Candidate[], maxBytes: number): Candidate[] {
+  const isBulky = ({ bytes, objects }: Candidate): boolean => bytes >= BULKY_BYTES && bytes / objects >= LARGE_AVERAGE;
+  const chosen = chooseBySize(candidates.filter((each) => !isBulky(each)));
+  return chosen.length >= 2 ? chosen : chooseBySize(candidates.filter(isBulky), ({ bytes }) => bytes, maxBytes);
+}
+
+/**
  * The candidates to combine, smallest first: so many that each of the others holds at least twice as many objects as the next
  * smaller pack, the new one included (git: pack-geometry.c).
  */
-export function chooseBySize(candidates: readonly Candidate[]): Candidate[] {
-  const sorted = [...candidates].sort((a, b) => a.objects - b.objects);
-  const sizes = sorted.map(({ objects }) => objects);
+export function chooseBySize(
+  candidates: readonly Candidate[],
+  sizeOf = ({ objects }: Candidate): number => objects,
+  most: number = MAX_OBJECTS,
+): Candidate[] {
+  const sorted = [...candidates].sort((a, b) => sizeOf(a) - sizeOf(b));
+  const sizes = sorted.map(sizeOf);
   let split = sizes.length - 1;
   while (split > 0 && sizes[split]! >= FACTOR * sizes[split - 1]!) split--;
   if (split > 0) split++;
   let total = 0;
   for (const size of sizes.slice(0, split)) total += size;
   while (split > 0 && split < sizes.length && sizes[split]! < FACTOR * total) total += sizes[split++]!;
-  for (; total > MAX_OBJECTS; total -= sizes[split]!) split--;
+  for (; total > most; total -= sizes[split]!) split--;
   return sorted.slice(0, split);
 }
 

@@ -37,7 +37,12 @@ export class Quarantine {
   static create(objectsDir: string): Quarantine {
     const dir = path.join(objectsDir, PREFIX + randomSuffix(6));
     fs.mkdirSync(dir, { mode: 0o700 });
-    fs.mkdirSync(path.join(dir, "pack"), { mode: 0o700 });
+    try {
+      fs.mkdirSync(path.join(dir, "pack"), { mode: 0o700 });
+    } catch (error) {
+      removeTree(dir);
+      throw error;
+    }
     return new Quarantine(objectsDir, dir);
   }
 

@@ -226,7 +226,9 @@ test("the choice is the one git makes", async () => {
     const sizes = new Set<number>();
     while (sizes.size < 2 + rng.int(7)) sizes.add(1 + rng.int(rng.pick([12, 60, 300])));
     for (const size of sizes) addPack(store, size);
-    const candidates = store.ownPacks().map((pack): Candidate => ({ pack, objects: pack.count, modified: 0 }));
+    const candidates = store
+      .ownPacks()
+      .map((pack): Candidate => ({ pack, objects: pack.count, bytes: 0, modified: 0 }));
     const chosen = chooseBySize(candidates).map(({ pack }) => pack.path);
     const kept = packsOf(dir).filter((file) => !chosen.includes(file));
     git(dir, "repack", "--geometric=2", "-d", "-q");
