@@ -135,6 +135,12 @@ export function toKvError(thrown: unknown): KvError {
         hint: "free space on the disk or make it writable",
       });
     }
+    if (system === "EIO") {
+      return new KvError("STORAGE", thrown.message, {
+        cause: thrown,
+        hint: "the disk fails: the system's log (dmesg) says more",
+      });
+    }
     if (typeof system === "string" && /^E[A-Z0-9]+$/.test(system))
       return new KvError("IO", thrown.message, { cause: thrown });
     return new KvError("BUG", thrown.message, { cause: thrown });

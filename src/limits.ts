@@ -39,6 +39,9 @@ export const LIMITS = {
   requestBody: 64 * MiB,
   /** Bytes of objects a Stargate keeps in memory for each repository, and as much again for each large push under way. */
   serverObjectCache: 256 * MiB,
+  /** Refused pushes the journal remembers, and most characters it keeps of why. */
+  journalRejections: 10_000,
+  journalMessage: 300,
   /** Longest key in bytes of UTF-8 (docs/formats, section 3). */
   keyBytes: 1_024,
   /** Default largest inline value. */

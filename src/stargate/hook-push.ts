@@ -13,17 +13,20 @@ import { classifyRef } from "../kv/namespace.ts";
 import type { Gate } from "./gate.ts";
 import type { HookAnswer, HookRequest } from "./hook-call.ts";
 import { judgingHost, pushHost } from "./push-host.ts";
-import { asRejection, rejectAll } from "./rejection.ts";
+import { asRejection, noteRejection, rejectAll } from "./rejection.ts";
 import type { Served } from "./service.ts";
 import type { Identity } from "./tokens.ts";
 
 /** Answers a hook. Throws bugs, and CORRUPT where something stored is damaged; everything else is a refusal. */
 export async function answerHook(served: Served, who: Identity, request: HookRequest): Promise<HookAnswer> {
   let said = "";
+  const started = served.gate.clock.now();
   try {
     return await decide(served, who, request);
   } catch (thrown) {
-    const results = rejectAll(request.commands, asRejection(thrown), (text) => {
+    const error = asRejection(thrown);
+    noteRejection(served.gate, who, request.commands, error, started);
+    const results = rejectAll(request.commands, error, (text) => {
       said += text;
     });
     return { results, said };

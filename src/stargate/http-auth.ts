@@ -16,7 +16,7 @@ export function authenticate(header: string | null, tokens: TokenStore, now: num
   if (header.length > MAX_HEADER) return { kind: "wrong" };
   const token = tokenOf(header);
   const who = token === undefined ? undefined : tokens.identify(token, now);
-  return who === undefined ? { kind: "wrong" } : { kind: "known", who };
+  return who === undefined ? { kind: "wrong" } : { kind: "known", who: { ...who, door: "http" } };
 }
 
 function tokenOf(header: string): string | undefined {

@@ -119,7 +119,7 @@ export class HttpDoor {
       return text(403, `this token may ${found.who.scope}, ${needed} is needed`);
     }
     if (found.kind === "none" && needed === "read" && gate.settings.anonymousRead) {
-      return { name: "anonymous", scope: "read" };
+      return { name: "anonymous", scope: "read", door: "http" };
     }
     const why = found.kind === "none" ? "a token is needed" : "the token is not known, or expired or revoked";
     return text(401, `${why}: give it as the password`, {

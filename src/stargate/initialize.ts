@@ -166,9 +166,14 @@ function journalRef(gate: Gate, clock: Clock, update: { ref: string; oldOid: Oid
     oid,
     updates: [update],
     who: "init",
+    door: undefined,
+    signer: undefined,
+    keysSet: 0,
+    keysDel: 0,
     acceptedAt,
+    quarantine: undefined,
   } as const;
-  gate.journal.finish(gate.journal.append({ ...row, quarantine: undefined }));
+  gate.journal.finish(gate.journal.append(row));
 }
 
 /** Begins the chain of refs/kv-policy/current from the file on the default branch, where there is none yet. */

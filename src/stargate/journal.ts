@@ -4,13 +4,19 @@
  * It is what start-up finishes a broken transaction from (recovery.ts), the mirror's queue, the source of lag figures and the
  * audit log. A row that is marked done need not reach the disk at once: finishing a transaction twice does nothing. The marks
  * are therefore written with the next row, which saves every push a second fsync (0.25 ms each).
+ *
+ * Refused pushes are noted beside them, the newest {@link LIMITS.journalRejections}, without an fsync: they outlive the process,
+ * and whoever sends nonsense as fast as they can does not keep the disk from those who do not.
  */
 
 import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { KvError, toKvError } from "../errors.ts";
+import { type Code, KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { LIMITS } from "../limits.ts";
+import { prepareSchema } from "./journal-schema.ts";
+import type { Door } from "./tokens.ts";
 
 /** A ref as a transaction moves it; the zero id as `oldOid` where it is new. */
 export interface JournalUpdate {
@@ -36,6 +42,13 @@ export interface NewEntry {
   readonly updates: readonly JournalUpdate[];
   /** Who pushed: the token's or the user's name. */
   readonly who: string;
+  /** The way they came in; undefined for what the Stargate does by itself. */
+  readonly door: Door | undefined;
+  /** Fingerprint of the key that signed the ledger commit, or of the SSH key that pushed it; undefined where nobody did. */
+  readonly signer: string | undefined;
+  /** How many keys are set and deleted; 0 for the other kinds. */
+  readonly keysSet: number;
+  readonly keysDel: number;
   /** Milliseconds since 1970. */
   readonly acceptedAt: number;
   /** Folder where the objects wait, if any came. */
@@ -48,6 +61,26 @@ export interface JournalEntry extends NewEntry {
   readonly done: boolean;
   /** Milliseconds since 1970; undefined until the mirror has it. */
   readonly mirroredAt: number | undefined;
+}
+
+/** A push that was refused; never anything of what was pushed. */
+export interface Rejection {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** "" where it was no transaction. */
+  readonly ns: string;
+  readonly code: Code;
+  readonly message: string;
+  readonly who: string;
+  readonly door: Door | undefined;
+}
+
+/** Which rows are wanted; each left out means all. */
+export interface RowFilter {
+  readonly ns?: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly since?: number | undefined;
+  readonly limit: number;
 }
 
 interface Row {
@@ -63,32 +96,11 @@ interface Row {
   readonly quarantine: string | null;
   readonly done: number;
   readonly mirrored_at: number | null;
+  readonly door: Door | null;
+  readonly signer: string | null;
+  readonly keys_set: number;
+  readonly keys_del: number;
 }
-
-/** Grows with every change of the tables below; a newer journal than we know is refused. */
-const SCHEMA_VERSION = 1;
-
-const SCHEMA = `
-CREATE TABLE entry (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind TEXT NOT NULL,
-  ns TEXT NOT NULL,
-  txn TEXT NOT NULL,
-  seq INTEGER NOT NULL,
-  oid TEXT NOT NULL,
-  updates TEXT NOT NULL,
-  who TEXT NOT NULL,
-  accepted_at INTEGER NOT NULL,
-  quarantine TEXT,
-  done INTEGER NOT NULL DEFAULT 0,
-  mirrored_at INTEGER,
-  UNIQUE (kind, ns, txn)
-);
-CREATE INDEX entry_open ON entry (id) WHERE done = 0;
-CREATE INDEX entry_oid ON entry (oid);
-CREATE INDEX entry_unmirrored ON entry (kind, ns, seq) WHERE mirrored_at IS NULL;
-PRAGMA user_version = ${SCHEMA_VERSION};
-`;
 
 export class Journal {
   readonly #db: Database;
@@ -113,13 +125,15 @@ export class Journal {
         this.#writeMarks();
         const { lastInsertRowid } = this.#db
           .query(
-            `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine)
-             VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine)`,
+            `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine, door, signer, keys_set, keys_del)
+             VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine, $door, $signer, $keysSet, $keysDel)`,
           )
           .run({
             ...entry,
             updates: JSON.stringify(entry.updates),
             quarantine: entry.quarantine ?? null,
+            door: entry.door ?? null,
+            signer: entry.signer ?? null,
           });
         return Number(lastInsertRowid);
       })(),
@@ -155,6 +169,48 @@ export class Journal {
   /** The newest entries, newest first. */
   newest(limit: number): JournalEntry[] {
     return this.#entries("ORDER BY id DESC LIMIT ?", limit);
+  }
+
+  /** Rows of accepted pushes, newest first. */
+  accepted({ ns, since, limit }: RowFilter): JournalEntry[] {
+    const where = "WHERE (?1 IS NULL OR ns = ?1) AND (?2 IS NULL OR accepted_at >= ?2) ORDER BY id DESC LIMIT ?3";
+    return this.#entries(where, ns ?? null, since ?? null, limit);
+  }
+
+  /** Notes that a push was refused. Does not wait for the disk. */
+  reject(rejection: Rejection): void {
+    this.#run(() => {
+      // In WAL mode this only leaves out the fsync of the commit; the file stays sound (sqlite.org/pragma.html#pragma_synchronous).
+      this.#db.run("PRAGMA synchronous = NORMAL");
+      try {
+        const { lastInsertRowid } = this.#db
+          .query(
+            "INSERT INTO rejection (at, ns, code, message, who, door) VALUES ($at, $ns, $code, $message, $who, $door)",
+          )
+          .run({
+            ...rejection,
+            message: rejection.message.slice(0, LIMITS.journalMessage),
+            door: rejection.door ?? null,
+          });
+        const oldest = Number(lastInsertRowid) - LIMITS.journalRejections;
+        if (oldest > 0) this.#db.query("DELETE FROM rejection WHERE id <= ?").run(oldest);
+      } finally {
+        this.#db.run("PRAGMA synchronous = FULL");
+      }
+    });
+  }
+
+  /** Refused pushes, newest first. */
+  rejections({ ns, since, limit }: RowFilter): Rejection[] {
+    const where = "WHERE (?1 IS NULL OR ns = ?1) AND (?2 IS NULL OR at >= ?2) ORDER BY id DESC LIMIT ?3";
+    return this.#run(() =>
+      this.#db
+        .query<Omit<Rejection, "door"> & { door: Door | null }, (string | number | null)[]>(
+          `SELECT at, ns, code, message, who, door FROM rejection ${where}`,
+        )
+        .all(ns ?? null, since ?? null, limit)
+        .map((row) => ({ ...row, door: row.door ?? undefined })),
+    );
   }
 
   /** Ordinary refs that wait for the mirror, oldest first. */
@@ -208,11 +264,7 @@ export class Journal {
     this.#db.run("PRAGMA journal_mode = WAL");
     this.#db.run("PRAGMA synchronous = FULL");
     this.#db.run("PRAGMA busy_timeout = 5000");
-    const version = this.#db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
-    if (version > SCHEMA_VERSION) {
-      throw new KvError("UNSUPPORTED", `the journal is of version ${version}, this program knows ${SCHEMA_VERSION}`);
-    }
-    if (version === 0) this.#db.transaction(() => this.#db.run(SCHEMA))();
+    prepareSchema(this.#db);
   }
 
   #writeMarks(): void {
@@ -221,10 +273,10 @@ export class Journal {
     this.#finished = [];
   }
 
-  #entries(where: string, ...values: (string | number)[]): JournalEntry[] {
+  #entries(where: string, ...values: (string | number | null)[]): JournalEntry[] {
     return this.#run(() =>
       this.#db
-        .query<Row, (string | number)[]>(`SELECT * FROM entry ${where}`)
+        .query<Row, (string | number | null)[]>(`SELECT * FROM entry ${where}`)
         .all(...values)
         .map((row) => this.#entry(row)),
     );
@@ -242,6 +294,10 @@ export class Journal {
       who: row.who,
       acceptedAt: row.accepted_at,
       quarantine: row.quarantine ?? undefined,
+      door: row.door ?? undefined,
+      signer: row.signer ?? undefined,
+      keysSet: row.keys_set,
+      keysDel: row.keys_del,
       done: row.done === 1 || this.#finished.includes(row.id),
       mirroredAt: row.mirrored_at ?? undefined,
     };

@@ -24,8 +24,9 @@ const MOST_LINKS = 100;
 export async function acceptPolicy(gate: Gate, command: PushCommand, push: Push, who: Identity): Promise<void> {
   if ((await judgePolicy(gate, command, push)) === "in force") return;
   const { newOid: oid } = command;
-  const entry = { kind: "policy", ns: "", txn: oid, seq: 0, oid, updates: [command], who: who.name } as const;
-  await accept(gate, entry, push);
+  const nothing = { ns: "", seq: 0, keysSet: 0, keysDel: 0, signer: undefined };
+  const by = { who: who.name, door: who.door };
+  await accept(gate, { kind: "policy", txn: oid, oid, updates: [command], ...by, ...nothing }, push);
   gate.log("info", "policy", { result: "accepted", oid, who: who.name });
   logDrift(gate);
 }

@@ -12,7 +12,7 @@ import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
-import { classifyRef, POLICY_REF } from "../kv/namespace.ts";
+import { POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
 import { accept } from "./accept.ts";
@@ -23,7 +23,7 @@ import { isRepeated } from "./ledger-history.ts";
 import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind } from "./push-kind.ts";
-import { acceptAll, asRejection, rejectAll } from "./rejection.ts";
+import { acceptAll, asRejection, noteRejection, rejectAll } from "./rejection.ts";
 import { allows, type Identity } from "./tokens.ts";
 
 /** Takes the pushes of ordinary refs. */
@@ -116,6 +116,11 @@ class PushHost implements ReceivePackHost {
     return results ?? acceptAll(push.commands);
   }
 
+  /** Notes a refusal: of ours, or of the session, which looks at the pack before we do. */
+  refused(commands: PushIntent["commands"], error: KvError): void {
+    noteRejection(this.#gate, this.#who, commands, error, this.#started);
+  }
+
   #authorize(kind: PushKind): void {
     const { name, scope, namespaces } = this.#who;
     const needed = kind.kind === "policy" ? "admin" : "write";
@@ -165,17 +170,18 @@ class PushHost implements ReceivePackHost {
       throw this.#conflict(kind);
     }
     const { commit, policy, signer } = await this.#admit(kind, push);
-    const { txn, seq } = commit;
+    const { txn, seq, keysSet, keysDel } = commit;
     const updates = [ledger, index];
+    const { name: who, door } = this.#who;
     await accept(
       gate,
-      { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who: this.#who.name },
+      { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who, door, signer, keysSet, keysDel },
       { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(policy) },
     );
     const at = gate.clock.now();
-    const done = { ns, txn, seq, oid: ledger.newOid, who: this.#who.name, signer, ms: at - this.#started };
-    gate.log("info", "push", { result: "accepted", ...done });
-    gate.events.emit({ kind: "accepted", at, ...done, keysSet: commit.keysSet, keysDel: commit.keysDel });
+    const done = { ns, txn, seq, oid: ledger.newOid, who, signer, ms: at - this.#started };
+    gate.log("info", "push", { result: "accepted", ...done, door });
+    gate.events.emit({ kind: "accepted", at, ...done, keysSet, keysDel });
     return acceptAll(push.commands);
   }
 
@@ -239,22 +245,8 @@ class PushHost implements ReceivePackHost {
       return await decide();
     } catch (thrown) {
       const error = asRejection(thrown);
-      const { code, message } = error;
-      const refs = push.commands.slice(0, 8).map(({ ref }) => ref);
-      const at = this.#gate.clock.now();
-      const refused = { code, message, who: this.#who.name, ms: at - this.#started };
-      this.#gate.log("info", "push", { result: "rejected", ...refused, refs });
-      this.#gate.events.emit({ kind: "rejected", at, ns: namespaceOf(refs), ...refused });
+      this.refused(push.commands, error);
       return rejectAll(push.commands, error, push.progress);
     }
   }
-}
-
-/** The namespace the first of `refs` that has one belongs to. */
-function namespaceOf(refs: readonly string[]): string {
-  for (const ref of refs) {
-    const found = classifyRef(ref);
-    if (found !== undefined && "ns" in found) return found.ns;
-  }
-  return "";
 }

@@ -2,15 +2,15 @@
  * What goes over the daemon's unix socket: one line of JSON, then the bytes of git's protocol, in both directions.
  *
  *     call  = header LF *OCTET
- *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE[,"key":FINGERPRINT]}
+ *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE,"door":DOOR[,"key":FINGERPRINT]}
  *
- * Whoever can open the socket is believed about `user` and `scope`: sshd has seen to that. File permissions guard it.
+ * Whoever can open the socket is believed about `user`, `scope` and `door`: sshd has seen to that. File permissions guard it.
  */
 
 import { utf8 } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { ByteSource } from "../gitwire/protocol/byte-stream.ts";
-import { SCOPES, type Scope } from "./tokens.ts";
+import { DOORS, type Door, SCOPES, type Scope } from "./tokens.ts";
 
 export interface SocketCall {
   /** `hook`: what follows is a hook's request (hook-call.ts). */
@@ -21,6 +21,8 @@ export interface SocketCall {
   readonly protocol: string;
   readonly user: string;
   readonly scope: Scope;
+  /** How they came to the socket. */
+  readonly door: Door;
   /** Fingerprint of the SSH key that logged in. */
   readonly key?: string | undefined;
 }
@@ -67,6 +69,7 @@ function parseCall(line: string): SocketCall {
     isText(call.protocol) &&
     isText(call.user) &&
     SCOPES.includes(call.scope) &&
+    DOORS.includes(call.door) &&
     (call.key === undefined || isText(call.key))
   ) {
     return call;

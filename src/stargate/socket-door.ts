@@ -82,15 +82,15 @@ export class SocketDoor {
     if (call.service === "hook") return this.#hook(served, call, rest, output);
     const refusal = refuse(call);
     if (refusal !== undefined) return output.write(pktLine(`ERR ${refusal}\n`));
-    const { service, user, scope, key, protocol } = call;
-    const who = { name: user, scope, key };
+    const { service, user, scope, door, key, protocol } = call;
+    const who = { name: user, scope, door, key };
     const version = protocolVersion(protocol);
     await serveSession(served, { input: rest, output }, { service, version, stateless: false, advertise: "both", who });
   }
 
-  async #hook(served: Served, { user, scope }: SocketCall, rest: ByteSource, output: ByteSink): Promise<void> {
+  async #hook(served: Served, { user, scope, door }: SocketCall, rest: ByteSource, output: ByteSink): Promise<void> {
     const request = await readHookRequest(rest, served.gate.repo.format);
-    const answer = await answerHook(served, { name: user, scope }, request);
+    const answer = await answerHook(served, { name: user, scope, door }, request);
     await output.write(utf8(`${JSON.stringify(answer)}\n`));
   }
 }

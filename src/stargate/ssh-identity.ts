@@ -56,5 +56,5 @@ export async function sshIdentity(
     });
   }
   const scope = SCOPES[Math.min(SCOPES.indexOf(access.scope), SCOPES.indexOf(most))]!;
-  return { name, scope, key: fingerprint };
+  return { name, scope, door: "ssh", key: fingerprint };
 }

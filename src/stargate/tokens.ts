@@ -29,10 +29,15 @@ export interface TokenRecord {
   readonly namespaces?: readonly string[];
 }
 
+/** The ways in: HTTP; sshd's forced command; a hook of a stock git; receive-pack on standard input and output. */
+export const DOORS = ["http", "ssh", "hook", "stdio"] as const;
+export type Door = (typeof DOORS)[number];
+
 /** Who a request comes from. */
 export interface Identity {
   readonly name: string;
   readonly scope: Scope;
+  readonly door: Door;
   /** Fingerprint of the SSH key that logged in. */
   readonly key?: string | undefined;
   /** Namespaces it may write to, and nothing besides; undefined: no such bound. */
@@ -68,7 +73,7 @@ export class TokenStore {
   }
 
   /** Who the bearer of `token` is; undefined where it is not one of ours, revoked or expired. */
-  identify(token: string, now: number): Identity | undefined {
+  identify(token: string, now: number): Omit<Identity, "door"> | undefined {
     const digest = sha256(token);
     let found: TokenRecord | undefined;
     // Every record is compared, so that the time taken says nothing about which one is near.

@@ -1,11 +1,14 @@
 /** The journal, the leader lock and the tokens: what they keep, for whom, and across processes. */
 
+import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
-import { Journal, type NewEntry } from "../../src/stargate/journal.ts";
+import { LIMITS } from "../../src/limits.ts";
+import { Journal, type NewEntry, type Rejection } from "../../src/stargate/journal.ts";
+import { JOURNAL_VERSION } from "../../src/stargate/journal-schema.ts";
 import { LeaderLock } from "../../src/stargate/leader.ts";
 import { Mutexes } from "../../src/stargate/mutex.ts";
 import { allows, TokenStore } from "../../src/stargate/tokens.ts";
@@ -23,6 +26,10 @@ function entry(txn: string, more: Partial<NewEntry> = {}): NewEntry {
     oid: OID,
     updates,
     who: "me",
+    door: "http",
+    signer: undefined,
+    keysSet: 1,
+    keysDel: 0,
     acceptedAt: 1_000,
     quarantine: undefined,
     ...more,
@@ -115,11 +122,82 @@ describe("journal", () => {
     expect(codeOf(() => new Journal(dir))).toBe("CORRUPT");
     const newer = tempDir("journal");
     new Journal(newer).close();
-    const { Database } = require("bun:sqlite") as typeof import("bun:sqlite");
     const db = new Database(path.join(newer, "journal.db"));
     db.run("PRAGMA user_version = 99");
     db.close();
     expect(codeOf(() => new Journal(newer))).toBe("UNSUPPORTED");
+  });
+});
+
+describe("versions of the journal", () => {
+  /** The tables as version 1 had them, with a row of its day. */
+  const VERSION_1 = `
+    CREATE TABLE entry (
+      id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, ns TEXT NOT NULL, txn TEXT NOT NULL, seq INTEGER NOT NULL,
+      oid TEXT NOT NULL, updates TEXT NOT NULL, who TEXT NOT NULL, accepted_at INTEGER NOT NULL, quarantine TEXT,
+      done INTEGER NOT NULL DEFAULT 0, mirrored_at INTEGER, UNIQUE (kind, ns, txn));
+    CREATE INDEX entry_open ON entry (id) WHERE done = 0;
+    CREATE INDEX entry_oid ON entry (oid);
+    CREATE INDEX entry_unmirrored ON entry (kind, ns, seq) WHERE mirrored_at IS NULL;
+    INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at) VALUES ('txn', 'main', 'OLD', 1, '${OID}', '[]', 'me', 5);
+    PRAGMA user_version = 1;`;
+
+  test("an old one is brought up to date, and its rows are kept", () => {
+    const dir = tempDir("journal");
+    const db = new Database(path.join(dir, "journal.db"));
+    db.run(VERSION_1);
+    db.close();
+    const journal = new Journal(dir);
+    expect(journal.find("txn", "main", "OLD")).toMatchObject({ who: "me", acceptedAt: 5, keysSet: 0, keysDel: 0 });
+    expect(journal.find("txn", "main", "OLD")?.door).toBeUndefined();
+    journal.append(entry("NEW", { seq: 2, door: "ssh", signer: "SHA256:x", keysSet: 3, keysDel: 4 }));
+    journal.close();
+    const again = new Journal(dir);
+    expect(again.unfinished().map(({ txn }) => txn)).toEqual(["OLD", "NEW"]);
+    expect(again.find("txn", "main", "NEW")).toMatchObject({ door: "ssh", signer: "SHA256:x", keysSet: 3, keysDel: 4 });
+    again.close();
+    const after = new Database(path.join(dir, "journal.db"));
+    expect(after.query("PRAGMA user_version").get()).toEqual({ user_version: JOURNAL_VERSION });
+    after.close();
+  });
+});
+
+describe("refused pushes", () => {
+  const refusal = (at: number, more: Partial<Rejection> = {}): Rejection => ({
+    at,
+    ns: "main",
+    code: "CAS_CONFLICT",
+    message: "the tip moved",
+    who: "me",
+    door: "http",
+    ...more,
+  });
+
+  test("are kept across openings, newest first, without a word too many", () => {
+    const dir = tempDir("journal");
+    const journal = new Journal(dir);
+    journal.reject(refusal(1));
+    journal.reject(refusal(2, { ns: "other", door: undefined, message: "x".repeat(10_000) }));
+    journal.append(entry("A"));
+    journal.close();
+    const again = new Journal(dir);
+    expect(again.rejections({ limit: 9 }).map(({ at }) => at)).toEqual([2, 1]);
+    expect(again.rejections({ limit: 9 })[0]?.message).toHaveLength(LIMITS.journalMessage);
+    expect(again.rejections({ limit: 9, ns: "main" })).toEqual([refusal(1)]);
+    expect(again.rejections({ limit: 9, since: 2 }).map(({ ns }) => ns)).toEqual(["other"]);
+    expect(again.rejections({ limit: 1 })).toHaveLength(1);
+    again.close();
+  });
+
+  test("only the newest are kept", () => {
+    const dir = tempDir("journal");
+    const journal = new Journal(dir);
+    const extra = 10;
+    for (let at = 1; at <= LIMITS.journalRejections + extra; at++) journal.reject(refusal(at));
+    const kept = journal.rejections({ limit: 1_000_000 });
+    expect(kept).toHaveLength(LIMITS.journalRejections);
+    expect(kept.at(-1)?.at).toBe(extra + 1);
+    journal.close();
   });
 });
 

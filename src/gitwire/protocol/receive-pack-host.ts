@@ -3,6 +3,7 @@
  * checks it; its host says which refs there are, and accepts or refuses.
  */
 
+import type { KvError } from "../../errors.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
 import type { Quarantine } from "../store/quarantine.ts";
@@ -55,6 +56,8 @@ export interface ReceivePackHost {
    * moved then. The session discards a quarantine that was not migrated.
    */
   apply(push: Push): Promise<readonly RefResult[]>;
+  /** Told of what the session refuses by itself: a pack or a request that is not sound. */
+  refused?(commands: readonly PushCommand[], error: KvError): void;
   /** Called when the client has its report, with the commands that were done. */
   after?(push: PushIntent, done: readonly PushCommand[]): Promise<void>;
   /** Tips of the repository's alternates: what need not be sent (`.have` lines). */

@@ -7,7 +7,7 @@
  * them into the repository. A refusal is a report (`unpack ok`, `ng <ref> <reason>`) wherever the client can read one.
  */
 
-import { type KvError, toKvError } from "../../errors.ts";
+import { KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
@@ -173,7 +173,12 @@ class ReceiveSession {
     const early = await host.preflight?.(intent);
     if (early !== undefined) return { unpack: "ok", refs: this.#results(early), drain };
     if (!drain) return this.#apply(intent, undefined);
-    const quarantine = Quarantine.create(repo.objectsDir);
+    let quarantine: Quarantine;
+    try {
+      quarantine = Quarantine.create(repo.objectsDir);
+    } catch (error) {
+      return this.#unpackFailed(error);
+    }
     try {
       let pack: IndexedPack | undefined;
       try {
@@ -194,7 +199,9 @@ class ReceiveSession {
     }
   }
 
-  #refuseAll({ code, message }: KvError): readonly RefResult[] {
+  #refuseAll(refusal: KvError): readonly RefResult[] {
+    const { code, message } = refusal;
+    this.#options.host.refused?.(this.#request.commands, refusal);
     return this.#request.commands.map(({ ref }) => ({ ref, status: "ng", reason: `${code}: ${message}` }));
   }
 
@@ -236,6 +243,7 @@ class ReceiveSession {
   #unpackFailed(error: unknown): Outcome {
     const failure = toKvError(error);
     if (failure.code === "BUG") throw error;
+    this.#options.host.refused?.(this.#request.commands, failure);
     const refs = this.#request.commands.map(({ ref }): RefResult => ({ ref, status: "ng", reason: "unpacker error" }));
     return { unpack: `${failure.code}: ${failure.message}`, refs, drain: failure.code !== "NETWORK" };
   }
@@ -315,6 +323,8 @@ class ReceiveSession {
       else if (shallow.has(ref) && !shallowUpdate) this.#refused.set(ref, "shallow update not allowed");
     }
     for (const reason of reasons.values()) this.#reply.progress(`error: ${reason}\n`);
+    const [reason] = reasons.values();
+    if (reason !== undefined) host.refused?.(tips, new KvError("BAD_OBJECT", reason));
     return shallow;
   }
 

@@ -66,7 +66,7 @@ async function ask(context: Context, request: HookRequest & { readonly phase: Ho
   const repo = hookRepository(context);
   checkPush(request, repo.format);
   // Who can run git on this folder is not thereby an admin: sshd lets people in who can do nothing but push.
-  const who = { name: context.env.USER ?? context.env.LOGNAME ?? "git", scope: "write" } as const;
+  const who = { name: context.env.USER ?? context.env.LOGNAME ?? "git", scope: "write", door: "hook" } as const;
   const answer = await askDaemon(context, repo, who.name, request);
   return answer ?? withGate(context, repo, "hook", (served) => answerHook(served, who, request));
 }
@@ -94,7 +94,7 @@ async function askDaemon(
       },
     },
   };
-  const call = { service: "hook", repo: repo.gitDir, protocol: "", user, scope: "write" } as const;
+  const call = { service: "hook", repo: repo.gitDir, protocol: "", user, scope: "write", door: "hook" } as const;
   if (!(await callDaemon(repo, env, call, duplex))) return undefined;
   try {
     return JSON.parse(Buffer.concat(answer).toString("utf8")) as HookAnswer;

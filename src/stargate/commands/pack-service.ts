@@ -25,5 +25,5 @@ function localUser({ env }: Context): Identity {
   try {
     name ??= os.userInfo().username;
   } catch {}
-  return { name: name ?? "local", scope: "admin" };
+  return { name: name ?? "local", scope: "admin", door: "stdio" };
 }

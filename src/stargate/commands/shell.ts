@@ -28,7 +28,7 @@ async function identify({ flags, env, clock }: Context, repo: Repository): Promi
   const name = flags.value("user") ?? env.USER ?? "ssh";
   const scope = flags.value("scope") as Scope | undefined;
   const key = flags.value("key");
-  if (key === undefined) return { name, scope: scope ?? "write" };
+  if (key === undefined) return { name, scope: scope ?? "write", door: "ssh" };
   return sshIdentity(policyOf(repo), key, scope ?? "admin", name, clock.now());
 }
 

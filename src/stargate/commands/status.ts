@@ -22,7 +22,14 @@ export async function printStatus(context: Context, repo: Repository, json: bool
 
 async function askDaemon({ env }: Context, repo: Repository): Promise<Status | undefined> {
   const chunks: Buffer[] = [];
-  const call = { service: "status", repo: repo.gitDir, protocol: "", user: "local", scope: "read" } as const;
+  const call = {
+    service: "status",
+    repo: repo.gitDir,
+    protocol: "",
+    user: "local",
+    scope: "read",
+    door: "stdio",
+  } as const;
   const duplex = {
     input: { read: async () => undefined },
     output: { write: async (bytes: Uint8Array) => void chunks.push(Buffer.from(bytes)) },

@@ -39,6 +39,7 @@ export async function serveStdio(context: Context, service: Service, repo: Repos
       protocol: env.GIT_PROTOCOL ?? "",
       user: who.name,
       scope: who.scope,
+      door: who.door,
       key: who.key,
     };
     if (await callDaemon(repo, env, call, duplex)) return;

@@ -187,6 +187,27 @@ these over stargate.yaml in the repository.`,
     load: () => import("./status.ts"),
   },
   {
+    name: "log",
+    topic: "Operate",
+    summary: "Show who pushed what, when and through which door, and what was refused",
+    flags: [
+      REPO,
+      { name: "ns", type: "string", value: "NAME", summary: "Only this namespace" },
+      { name: "limit", type: "string", value: "N", summary: "At most so many lines (default 50)" },
+      {
+        name: "since",
+        type: "string",
+        value: "TIME",
+        summary: "Only what is not older: a time, or a duration back such as 2h",
+      },
+      { name: "rejected", type: "boolean", summary: "Only what was refused" },
+    ],
+    details:
+      "The newest first. The newest 10,000 refusals are kept; what was accepted is kept for good. Values and their sizes are never in it.",
+    examples: ["log --since 2h", "log --rejected --json --limit 1000"],
+    load: () => import("./log.ts"),
+  },
+  {
     name: "token add",
     topic: "Operate",
     summary: "Make an access token and print it, once",

@@ -1,0 +1,103 @@
+/** The audit trail of a repository, read from its journal: what was accepted and what was refused, newest first. */
+
+import type { RefSource } from "../kv/state.ts";
+import { formatTime } from "../time.ts";
+import type { Journal, JournalEntry, Rejection, RowFilter } from "./journal.ts";
+
+/** One line of the trail, as `log --json` prints it. Times are RFC 3339. */
+export type AuditRecord =
+  | {
+      /** `unfinished`: written down, and then the process died; the next start finishes or drops it. */
+      readonly result: "accepted" | "unfinished";
+      readonly time: string;
+      readonly kind: JournalEntry["kind"];
+      readonly ns: string;
+      readonly seq: number;
+      readonly txn: string;
+      readonly oid: string;
+      readonly who: string;
+      /** null: not known, or done by the Stargate itself. */
+      readonly door: string | null;
+      readonly signer: string | null;
+      readonly keysSet: number;
+      readonly keysDel: number;
+      /** null: not yet, or there is no mirror. */
+      readonly mirrored: string | null;
+    }
+  | {
+      readonly result: "rejected";
+      readonly time: string;
+      readonly ns: string;
+      readonly code: string;
+      readonly message: string;
+      readonly who: string;
+      readonly door: string | null;
+    };
+
+/** The trail. `refs` tell whether the newest rows, which are not marked yet, have happened. */
+export function auditLog(
+  journal: Journal,
+  refs: RefSource,
+  filter: RowFilter & { readonly rejectedOnly: boolean },
+): AuditRecord[] {
+  const accepted = filter.rejectedOnly ? [] : journal.accepted(filter);
+  const rejected = journal.rejections(filter);
+  const records: AuditRecord[] = [];
+  // Each list keeps its own order: the clock may have been set back between two rows.
+  for (let a = 0, r = 0; records.length < filter.limit && (a < accepted.length || r < rejected.length); ) {
+    const [entry, refusal] = [accepted[a], rejected[r]];
+    if (entry !== undefined && (refusal === undefined || entry.acceptedAt >= refusal.at)) {
+      records.push(acceptedRecord(entry, hasHappened(entry, accepted.slice(0, a), refs)));
+      a++;
+    } else {
+      records.push(rejectedRecord(refusal!));
+      r++;
+    }
+  }
+  return records;
+}
+
+/** Marks are written with the next row; until then the refs tell, or a newer row built on this one. */
+function hasHappened(entry: JournalEntry, newer: readonly JournalEntry[], refs: RefSource): boolean {
+  if (entry.done || entry.updates.every(({ ref, newOid }) => refs.resolve(ref) === newOid)) return true;
+  return newer.some(({ kind, ns }) => kind === entry.kind && ns === entry.ns);
+}
+
+function acceptedRecord(entry: JournalEntry, happened: boolean): AuditRecord {
+  const { kind, ns, seq, txn, oid, who, door, signer, keysSet, keysDel, acceptedAt, mirroredAt } = entry;
+  return {
+    result: happened ? "accepted" : "unfinished",
+    time: time(acceptedAt),
+    kind,
+    ns,
+    seq,
+    txn,
+    oid,
+    who,
+    door: door ?? null,
+    signer: signer ?? null,
+    keysSet,
+    keysDel,
+    mirrored: mirroredAt === undefined ? null : time(mirroredAt),
+  };
+}
+
+function rejectedRecord({ at, ns, code, message, who, door }: Rejection): AuditRecord {
+  return { result: "rejected", time: time(at), ns, code, message, who, door: door ?? null };
+}
+
+function time(ms: number): string {
+  return ms % 1000 === 0 ? formatTime(ms / 1000) : new Date(ms).toISOString();
+}
+
+/** The record as a line for people. */
+export function describeRecord(record: AuditRecord): string {
+  const { result, who, door, ns } = record;
+  const by = door === null ? who : `${who} (${door})`;
+  const head = `${record.time}\t${result}\t${ns === "" ? "-" : ns}`;
+  if (record.result === "rejected") return `${head}\t${by}\t${record.code}: ${record.message}`;
+  const { kind, seq, keysSet, keysDel, oid, signer } = record;
+  if (kind !== "txn") return `${head}\t${by}\t${kind === "policy" ? "policy" : "ref"} ${oid}`;
+  const signed = signer === null ? "" : `\t${signer}`;
+  return `${head}\t${by}\t#${seq} ${keysSet} set, ${keysDel} del\t${oid}${signed}`;
+}
