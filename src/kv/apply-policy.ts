@@ -11,6 +11,7 @@ import { encodeTree, MODE } from "../gitwire/object/tree.ts";
 import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
 import { sendPack } from "../gitwire/protocol/send-pack.ts";
 import { writePack } from "../gitwire/store/object-writer.ts";
+import { type PackKeeps, whileKept } from "../gitwire/store/pack-keep.ts";
 import { POLICY_REF } from "./namespace.ts";
 import { POLICY_FILE, type Policy, policyAt, policyText } from "./policy.ts";
 import { requireSoundPolicy } from "./policy-check.ts";
@@ -34,11 +35,15 @@ export type Applied =
   | { readonly kind: "in force already"; readonly oid: Oid };
 
 /** Throws CONFIG with all problems of the file, POLICY_UNTRUSTED, CAS_CONFLICT and what a push throws. */
-export async function applyPolicy(workspace: Workspace, options: ApplyOptions): Promise<Applied> {
+export function applyPolicy(workspace: Workspace, options: ApplyOptions): Promise<Applied> {
+  return whileKept((keeps) => applyKept(workspace, options, keeps));
+}
+
+async function applyKept(workspace: Workspace, options: ApplyOptions, keeps: PackKeeps): Promise<Applied> {
   const policy = await requireSoundPolicy(options.text, options.name);
   const { repo } = workspace;
   if (!workspace.hasStargate) workspace.requireLocalMode();
-  const tip = workspace.hasStargate ? await fetchTip(workspace) : repo.refs.resolve(POLICY_REF);
+  const tip = workspace.hasStargate ? await fetchTip(workspace, keeps) : repo.refs.resolve(POLICY_REF);
   if (tip !== undefined && policyText(repo.objects, tip) === options.text) {
     if (workspace.hasStargate) await keep(workspace, tip);
     return { kind: "in force already", oid: tip };
@@ -51,7 +56,7 @@ export async function applyPolicy(workspace: Workspace, options: ApplyOptions): 
   if (problem !== undefined) throw problem;
   const stored = pack.finish();
   if (workspace.hasStargate) await push(workspace, oid, tip, stored);
-  writePack(repo.objects, stored, { fsync: true });
+  writePack(repo.objects, stored, { fsync: true, onName: (packPath) => keeps.add(packPath) });
   if (workspace.hasStargate) await keep(workspace, oid);
   // Here this decides: nobody may have applied another one meanwhile.
   else await repo.refs.update([{ name: POLICY_REF, oldOid: tip ?? repo.format.zeroOid, newOid: oid }]);
@@ -59,9 +64,9 @@ export async function applyPolicy(workspace: Workspace, options: ApplyOptions): 
 }
 
 /** The policy the Stargate has in force; it is here then. */
-async function fetchTip(workspace: Workspace): Promise<Oid | undefined> {
+async function fetchTip(workspace: Workspace, keeps: PackKeeps): Promise<Oid | undefined> {
   const { repo, around } = workspace;
-  return (await fetchObjects(repo, around, pushUrl(workspace), [POLICY_REF])).get(POLICY_REF);
+  return (await fetchObjects(repo, around, pushUrl(workspace), [POLICY_REF], undefined, keeps)).get(POLICY_REF);
 }
 
 /** The commit, signed where `judge` (the policy before; of the first one itself) names admins. */

@@ -14,6 +14,7 @@ import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
 import { initRepository } from "../gitwire/repo/init.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import { whileKept } from "../gitwire/store/pack-keep.ts";
 import { trackingRefspecs } from "./fetch.ts";
 import { withConnection } from "./remote-session.ts";
 import type { Surroundings } from "./workspace.ts";
@@ -52,13 +53,15 @@ async function cloneInto(url: string, dir: string, around: Surroundings): Promis
   addConfig(repo.configFile, `remote.${ORIGIN}.fetch`, `+refs/heads/*:refs/remotes/${ORIGIN}/*`);
   repo.reloadConfig();
   const changes = cloneRefs(remote);
-  await withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
-    const wants = changes.map(({ newOid }) => newOid);
-    await fetchPack(transport, { wants, haves: [], destination: repo, agent: AGENT, progress: words.hear });
+  await whileKept(async (keeps) => {
+    await withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
+      const wants = changes.map(({ newOid }) => newOid);
+      await fetchPack(transport, { wants, haves: [], destination: repo, agent: AGENT, progress: words.hear, keeps });
+    });
+    const transaction = await repo.refs.begin(changes);
+    await transaction.prepare();
+    transaction.commit();
   });
-  const transaction = await repo.refs.begin(changes);
-  await transaction.prepare();
-  transaction.commit();
   await setHead(repo, remote);
   return repo;
 }

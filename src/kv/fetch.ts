@@ -8,6 +8,7 @@ import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
+import { type PackKeeps, whileKept } from "../gitwire/store/pack-keep.ts";
 import { LIMITS } from "../limits.ts";
 import { namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
@@ -31,11 +32,13 @@ export interface MovedRef {
 /** Fetches from the mirror into the tracking refs, all in one step. Throws NETWORK and so on, with no ref moved. */
 export async function fetchMirror(workspace: Workspace): Promise<readonly MovedRef[]> {
   const { repo, around, remote } = workspace;
-  const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], (all) => [
-    ...tracked(remote, all).values(),
-  ]);
-  const moved = movedRefs(workspace, tracked(remote, refs));
-  await moveRefs(workspace, moved, true);
+  const choose = (all: RemoteRefMap): Oid[] => [...tracked(remote, all).values()];
+  const moved = await whileKept(async (keeps) => {
+    const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], choose, keeps);
+    const moving = movedRefs(workspace, tracked(remote, refs));
+    await moveRefs(workspace, moving, true);
+    return moving;
+  });
   warnOfForeignLedger(workspace);
   return moved;
 }
@@ -73,14 +76,17 @@ async function moveRefs({ repo }: Workspace, moved: readonly MovedRef[], forced 
  * Learns the state the Stargate has accepted and moves the accepted refs to it. Returns that state, or undefined where the
  * Stargate does not have the namespace. Throws NOT_FAST_FORWARD where the ledger here is no part of the Stargate's.
  */
-export async function fetchAccepted(workspace: Workspace): Promise<NamespaceState | undefined> {
+export function fetchAccepted(workspace: Workspace): Promise<NamespaceState | undefined> {
+  return whileKept((keeps) => fetchKept(workspace, keeps));
+}
+
+async function fetchKept(workspace: Workspace, keeps: PackKeeps): Promise<NamespaceState | undefined> {
   const { repo, around, ns } = workspace;
   const names = namespaceRefs(ns);
   const wanted = [names.ledger, names.index, POLICY_REF];
   const before = readState(repo.objects, repo.refs, ns);
-  const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, (all) =>
-    wanted.flatMap((ref) => all.get(ref) ?? []),
-  );
+  const choose = (all: RemoteRefMap): Oid[] => wanted.flatMap((ref) => all.get(ref) ?? []);
+  const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, choose, keeps);
   const ledger = refs.get(names.ledger);
   const state = ledger === undefined ? undefined : stateAt(repo.objects, ledger, refs.get(names.index));
   // What was accepted before we asked, the Stargate has; only what came meanwhile can be ahead of its answer.

@@ -4,7 +4,7 @@ import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { writePack } from "../gitwire/store/object-writer.ts";
-import { keepPack, type PackKeep } from "../gitwire/store/pack-keep.ts";
+import { whileKept } from "../gitwire/store/pack-keep.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
@@ -27,16 +27,15 @@ export async function storeTransaction(repo: Repository, { plan, pack }: Proposa
     objects: withCommits(repo.objects, plan.moves),
   });
   await transaction.prepare();
-  const keeps: PackKeep[] = [];
-  try {
-    writePack(repo.objects, pack, { fsync: true, onName: (packPath) => keeps.push(keepPack(packPath)) });
-    transaction.commit();
-  } catch (error) {
-    transaction.abort();
-    throw error;
-  } finally {
-    for (const keep of keeps) keep.release();
-  }
+  await whileKept(async (keeps) => {
+    try {
+      writePack(repo.objects, pack, { fsync: true, onName: (packPath) => keeps.add(packPath) });
+      transaction.commit();
+    } catch (error) {
+      transaction.abort();
+      throw error;
+    }
+  });
 }
 
 /** The store as it will be once the pack is in it: refs may only move to what exists. */

@@ -8,6 +8,7 @@ import { fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import type { PackKeeps } from "../gitwire/store/pack-keep.ts";
 import { connect } from "../gitwire/transport/connect.ts";
 import type { ConnectOptions } from "../gitwire/transport/connect-options.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
@@ -94,7 +95,8 @@ function naming(url: string, thrown: unknown): unknown {
 
 /**
  * Lists the refs at `url` under `prefixes`, lets `choose` say which values are wanted, and fetches those and what they need
- * into the repository. Returns the refs. The local refs are the caller's to move.
+ * into the repository. Returns the refs. The local refs are the caller's to move; what `keeps` holds until then is safe from a
+ * `git gc` in another process.
  */
 export async function fetchObjects(
   repo: Repository,
@@ -102,6 +104,7 @@ export async function fetchObjects(
   url: string,
   prefixes: readonly string[],
   choose: (refs: RemoteRefMap) => readonly Oid[] = (refs) => [...refs.values()],
+  keeps?: PackKeeps,
 ): Promise<RemoteRefMap> {
   return withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
     const found = await lsRefs(transport, prefixes, { agent: AGENT });
@@ -109,7 +112,7 @@ export async function fetchObjects(
     const wants = choose(refs).filter((oid) => !repo.objects.has(oid));
     if (wants.length > 0) {
       const haves = repo.refs.list().map(({ oid }) => oid);
-      await fetchPack(transport, { wants, haves, destination: repo, agent: AGENT, progress: words.hear });
+      await fetchPack(transport, { wants, haves, destination: repo, agent: AGENT, progress: words.hear, keeps });
     }
     return refs;
   });

@@ -6,10 +6,11 @@ import { addConfig, replaceConfig, unsetConfig } from "../gitwire/config/config-
 import { fileAt } from "../gitwire/object/file-at.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import { whileKept } from "../gitwire/store/pack-keep.ts";
 import { trackingRefspecs } from "./fetch.ts";
 import { POLICY_REF, trackingRoot } from "./namespace.ts";
 import { POLICY_FILE, POLICY_PATH, type Policy, parsePolicy } from "./policy.ts";
-import { fetchObjects, fetchUrl, withConnection } from "./remote-session.ts";
+import { fetchObjects, fetchUrl, type RemoteRefMap, withConnection } from "./remote-session.ts";
 import type { Workspace } from "./workspace.ts";
 
 /**
@@ -19,7 +20,14 @@ import type { Workspace } from "./workspace.ts";
 export async function findPolicy(workspace: Workspace): Promise<Policy> {
   const { repo, around } = workspace;
   const url = fetchUrl(workspace);
-  const refs = await fetchObjects(repo, around, url, ["HEAD", POLICY_REF], (all) => [...all.values()]);
+  // No ref here ever names what is read.
+  return whileKept(async (keeps) => {
+    const refs = await fetchObjects(repo, around, url, ["HEAD", POLICY_REF], undefined, keeps);
+    return policyFrom(workspace, refs);
+  });
+}
+
+function policyFrom({ repo, remote }: Workspace, refs: RemoteRefMap): Policy {
   const candidates: [commit: Oid | undefined, path: string][] = [
     [refs.get("HEAD"), POLICY_PATH],
     [refs.get(POLICY_REF), POLICY_FILE],
@@ -28,7 +36,7 @@ export async function findPolicy(workspace: Workspace): Promise<Policy> {
     const text = commit === undefined ? undefined : fileAt(repo.objects, commit, path)?.toString();
     if (text !== undefined) return parsePolicy(text, path);
   }
-  throw new KvError("CONFIG", `there is no ${POLICY_PATH} on the default branch of '${workspace.remote}'`, {
+  throw new KvError("CONFIG", `there is no ${POLICY_PATH} on the default branch of '${remote}'`, {
     hint: "'git-kv-stargate init' makes one",
   });
 }

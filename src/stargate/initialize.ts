@@ -36,7 +36,8 @@ export interface InitOptions extends PolicyChoices {
   /** Absolute. */
   readonly dir: string;
   readonly mirrorUrl: string | undefined;
-  readonly format: ObjectFormat;
+  /** Of a new repository; undefined: GIT_DEFAULT_HASH, else sha1. */
+  readonly format: ObjectFormat | undefined;
   /** Command line of this program, for the hooks. */
   readonly program: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -71,7 +72,9 @@ const SETTINGS_TEXT = `# Settings of this repository's Stargate (docs/stargate.m
 export async function initialize(options: InitOptions): Promise<InitReport> {
   const { dir, env } = options;
   const isNew = !fs.existsSync(path.join(dir, "HEAD"));
-  const repo = isNew ? initRepository(dir, { bare: true, format: options.format }, env) : openRepository(dir, env);
+  const repo = isNew
+    ? initRepository(dir, { bare: true, ...(options.format && { format: options.format }) }, env)
+    : openRepository(dir, env);
   const { gitDir } = repo;
   if (!repo.bare) {
     throw new KvError("UNSUPPORTED", `${dir} is no bare repository`, {

@@ -70,7 +70,7 @@ describe("signals", () => {
       const pushing = client.push(planned);
       // Under way is what has a quarantine: a request that has not arrived yet is not.
       const isUnderWay = (): boolean =>
-        fs.readdirSync(path.join(dir, "objects")).some((name) => name.startsWith("tmp_objdir"));
+        fs.readdirSync(path.join(dir, "objects")).some((name) => name.startsWith(".tmp-kv-incoming"));
       const deadline = Date.now() + SLOW / 2;
       while (!isUnderWay() && Date.now() < deadline) await Bun.sleep(1);
       expect(isUnderWay()).toBe(true);

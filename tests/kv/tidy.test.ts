@@ -74,5 +74,5 @@ test("nothing it meets makes the verb fail", async () => {
   expect(packs()).toBe(17);
   const stopped = withPacks(17);
   await tidyUp(workspaceOf(stopped.repo, AbortSignal.abort()));
-  expect(fs.readdirSync(stopped.repo.objectsDir).filter((name) => name.startsWith("tmp_"))).toEqual([]);
+  expect(fs.readdirSync(stopped.repo.objectsDir).filter((name) => /^\.?tmp[-_]/.test(name))).toEqual([]);
 });

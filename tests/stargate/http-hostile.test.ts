@@ -148,7 +148,7 @@ test("a client that goes away at any stage of a push leaves nothing: no folder, 
   const fds = (): number => fs.readdirSync("/proc/self/fd").length;
   const leftovers = (): string[] =>
     (fs.readdirSync(stargate.dir, { recursive: true }) as string[]).filter(
-      (name) => /tmp_|\.lock$/.test(name) && !name.startsWith("stargate/"),
+      (name) => /tmp[-_]|\.lock$/.test(name) && !name.startsWith("stargate/"),
     );
   const before = git(stargate.dir, "for-each-ref");
   const { port, hostname } = new URL(stargate.url);

@@ -10,7 +10,7 @@ import type { Planned, TestClient } from "./stargate.ts";
 /** Everything stored and every ref, to see that a refused push has left nothing. */
 export function contents(dir: string): string {
   const objects = git(dir, "cat-file", "--batch-all-objects", "--batch-check", "--unordered").split("\n").sort();
-  const files = fs.readdirSync(path.join(dir, "objects")).filter((name) => name.startsWith("tmp"));
+  const files = fs.readdirSync(path.join(dir, "objects")).filter((name) => /^\.?tmp[-_]/.test(name));
   return [...objects, ...files, git(dir, "for-each-ref")].join("\n");
 }
 

@@ -12,6 +12,7 @@ import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
 import { Pack } from "../pack/pack-reader.ts";
 import type { ObjectStore } from "../store/object-store.ts";
+import type { PackKeeps } from "../store/pack-keep.ts";
 import { Quarantine } from "../store/quarantine.ts";
 import { readShallow, updateShallow } from "../store/shallow-file.ts";
 import { agentToken, type Capabilities, capabilities } from "./capabilities.ts";
@@ -87,6 +88,8 @@ export interface FetchOrder {
   readonly haves: Iterable<Oid>;
   readonly destination: FetchDestination;
   readonly agent: string;
+  /** Keeps what arrives from a `git gc` in another process until the caller has moved the refs. */
+  readonly keeps?: PackKeeps | undefined;
   /** Also tags that point at what is sent. */
   readonly includeTag?: boolean;
   /** Text of the server for the person who waits, as it comes. */
@@ -179,7 +182,7 @@ async function storePack(
     await checkConnected(indexed, arrival, moved, quarantine, objects);
     if (indexed !== undefined) {
       if (arrival.isPartial) fs.writeFileSync(indexed.packPath.replace(/\.pack$/, ".promisor"), "");
-      quarantine.migrate(objects);
+      quarantine.migrate(objects, { keep: order.keeps });
     }
     const before = new Set(arrival.shallow);
     // What another fetch did to the file meanwhile stays.

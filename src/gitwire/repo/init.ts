@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { systemDisk } from "../disk.ts";
-import { type ObjectFormat, SHA1 } from "../object/oid.ts";
+import { type ObjectFormat, objectFormat, SHA1 } from "../object/oid.ts";
 import { checkRefFormat } from "../refs/ref-name.ts";
 import { openRepository, type Repository } from "../repo.ts";
 import type { Env } from "./discover.ts";
@@ -48,11 +48,13 @@ export function createRepository(dir: string, options: InitOptions = {}): string
 }
 
 /**
- * Makes a repository in `dir` (see {@link createRepository}) and opens it. Throws UNSUPPORTED where there is one already with
- * another object format than the one asked for.
+ * Makes a repository in `dir` (see {@link createRepository}) and opens it. Where no object format is asked for, it is that of
+ * GIT_DEFAULT_HASH, as with `git init`. Throws UNSUPPORTED where there is one already with another object format than the one
+ * asked for, or GIT_DEFAULT_HASH names none.
  */
 export function initRepository(dir: string, options: InitOptions = {}, env: Env = process.env): Repository {
-  const repository = openRepository(createRepository(dir, options).replace(/\/\.git$/, ""), env);
+  const { format = env.GIT_DEFAULT_HASH ? objectFormat(env.GIT_DEFAULT_HASH) : SHA1 } = options;
+  const repository = openRepository(createRepository(dir, { ...options, format }).replace(/\/\.git$/, ""), env);
   if (options.format !== undefined && options.format !== repository.format) {
     throw new KvError("UNSUPPORTED", `repository '${dir}' exists and its object format is ${repository.format.name}`);
   }

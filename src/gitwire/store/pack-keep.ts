@@ -18,6 +18,31 @@ export interface PackKeep {
   release(): void;
 }
 
+/** Packs that are kept together until the refs have moved. */
+export class PackKeeps {
+  readonly #held: PackKeep[] = [];
+
+  /** Keeps the pack that will be at `packPath`. */
+  add(packPath: string): void {
+    this.#held.push(keepPack(packPath));
+  }
+
+  /** Lets go of them all; harmless more than once. */
+  release(): void {
+    for (const keep of this.#held.splice(0)) keep.release();
+  }
+}
+
+/** Runs `use`; the packs it adds are kept until it has ended. */
+export async function whileKept<T>(use: (keeps: PackKeeps) => Promise<T>): Promise<T> {
+  const keeps = new PackKeeps();
+  try {
+    return await use(keeps);
+  } finally {
+    keeps.release();
+  }
+}
+
 /** Keeps the pack that will be at `packPath`. One that somebody keeps already stays theirs. */
 export function keepPack(packPath: string): PackKeep {
   const file = packPath.replace(/\.pack$/, ".keep");

@@ -1,7 +1,9 @@
 /**
- * Where the objects of a push wait until the push is accepted: a folder `tmp_objdir-incoming-XXXXXX` inside the object
+ * Where the objects of a push wait until the push is accepted: a folder `.tmp-kv-incoming-XXXXXX` inside the object
  * folder, laid out like it (git: git-receive-pack, "Quarantine environment"). Refused, it goes away and nothing has happened;
  * accepted, its files are renamed into place. A crash leaves at most the folder, which {@link sweepQuarantines} removes.
+ *
+ * Git's own name is `tmp_objdir-incoming-XXXXXX`, and `git prune --expire=now` removes all that begins with `tmp_`, in use or not.
  */
 
 import * as fs from "node:fs";
@@ -13,9 +15,11 @@ import type { ObjectFormat } from "../object/oid.ts";
 import { fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
 import { readDirIfThere } from "./loose.ts";
 import { ObjectStore } from "./object-store.ts";
-import { keepPack, type PackKeep } from "./pack-keep.ts";
+import { PackKeeps } from "./pack-keep.ts";
 
-const PREFIX = "tmp_objdir-incoming-";
+const PREFIX = ".tmp-kv-incoming-";
+/** How those of `git receive-pack` begin, for sweeping. */
+const GIT_PREFIX = "tmp_objdir-incoming-";
 
 export class Quarantine {
   /** The folder. */
@@ -24,7 +28,7 @@ export class Quarantine {
   readonly packDir: string;
   readonly #objectsDir: string;
   #objects: ObjectStore | undefined;
-  readonly #keeps: PackKeep[] = [];
+  readonly #keeps = new PackKeeps();
   #state: "open" | "synced" | "failed" | "migrated" | "discarded" = "open";
 
   private constructor(objectsDir: string, dir: string) {
@@ -91,21 +95,21 @@ export class Quarantine {
 
   /**
    * Moves everything into the repository, an index after its pack, and makes that last. `store` learns of the new packs.
-   * A crash on the way leaves some objects in place that nothing refers to yet, and is harmless. `keep`: until {@link discard},
-   * when refs name them, no `git gc` takes the packs away.
+   * A crash on the way leaves some objects in place that nothing refers to yet, and is harmless. `keep`: no `git gc`
+   * takes the packs away until {@link discard}, when refs name them; or until those given are let go of.
    */
-  migrate(store?: ObjectStore, options: { readonly keep?: boolean } = {}): void {
+  migrate(store?: ObjectStore, { keep }: { readonly keep?: boolean | PackKeeps | undefined } = {}): void {
     if (this.#state === "failed") throw new KvError("STORAGE", "the objects of the push could not be brought to disk");
     if (this.#state === "open") this.sync();
     assert(this.#state === "synced", `a quarantine that is ${this.#state} is not migrated`);
+    const keeps = keep === true ? this.#keeps : keep;
     const touched = new Set<string>();
     const packs: string[] = [];
     for (const { file, dir } of this.#files()) {
       const target = path.join(this.#objectsDir, dir);
       if (!touched.has(target) && makeDir(target)) touched.add(this.#objectsDir);
       touched.add(target);
-      if (options.keep === true && file.endsWith(".pack"))
-        this.#keeps.push(keepPack(path.join(this.#objectsDir, file)));
+      if (keeps && file.endsWith(".pack")) keeps.add(path.join(this.#objectsDir, file));
       fs.renameSync(path.join(this.dir, file), path.join(this.#objectsDir, file));
       if (file.endsWith(".idx")) packs.push(path.join(this.#objectsDir, file.replace(/\.idx$/, ".pack")));
     }
@@ -119,7 +123,7 @@ export class Quarantine {
   /** Removes the quarantine and everything in it; lets go of what was migrated; harmless more than once. */
   discard(): void {
     this.#objects?.close();
-    for (const keep of this.#keeps.splice(0)) keep.release();
+    this.#keeps.release();
     if (this.#state === "migrated" || this.#state === "discarded") return;
     this.#state = "discarded";
     removeTree(this.dir);
@@ -175,7 +179,7 @@ function removeTree(dir: string): void {
 export function sweepQuarantines(objectsDir: string, graceMs: number, now: number = Date.now()): number {
   let removed = 0;
   for (const name of readDirIfThere(objectsDir)) {
-    if (!name.startsWith(PREFIX)) continue;
+    if (!name.startsWith(PREFIX) && !name.startsWith(GIT_PREFIX)) continue;
     const dir = path.join(objectsDir, name);
     if (now - lastWritten(dir) < graceMs) continue;
     removeTree(dir);

@@ -17,6 +17,7 @@ export async function run(context: Context): Promise<void> {
       hint: "say where the bare repository is to be: --repo /srv/git/kv.git",
     });
   }
+  const format = flags.value("object-format");
   const keyFile = flags.value("admin-key");
   const report = await initialize({
     dir: path.resolve(cwd, repo),
@@ -24,7 +25,7 @@ export async function run(context: Context): Promise<void> {
     pushUrl: flags.value("push-url"),
     adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
     ns: parseNamespace(flags.value("ns") ?? "main"),
-    format: objectFormat(flags.value("object-format") ?? "sha1"),
+    format: format === undefined ? undefined : objectFormat(format),
     program: ownProgram(),
     env,
     clock,

@@ -58,7 +58,7 @@ const COMMANDS: readonly Command[] = [
         type: "string",
         value: "FORMAT",
         choices: ["sha1", "sha256"],
-        summary: "Of a new repository (default sha1)",
+        summary: "Of a new repository (default GIT_DEFAULT_HASH, else sha1)",
       },
     ],
     details: "May be run again: what is there stays, and what is missing is added.",

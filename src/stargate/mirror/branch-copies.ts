@@ -23,9 +23,9 @@ export async function refreshBranches(
     await remote.fetch(
       changed.map(({ oid }) => oid),
       gate.repo.refs.snapshot(["refs/heads/", "refs/tags/"]).map(({ oid }) => oid),
+      () => gate.mutexes.run("refs/heads", () => store(gate, changed)),
       signal,
     );
-    await gate.mutexes.run("refs/heads", () => store(gate, changed));
   }
   return refs.find(({ name }) => name === "HEAD")?.symref ?? unbornHead;
 }

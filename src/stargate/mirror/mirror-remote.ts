@@ -7,6 +7,7 @@ import type { RefAdvertisement, Service } from "../../gitwire/protocol/ref-adver
 import { type PushResult, readPushAdvertisement, sendPack } from "../../gitwire/protocol/send-pack.ts";
 import type { Transport } from "../../gitwire/protocol/transport.ts";
 import type { Repository } from "../../gitwire/repo.ts";
+import { whileKept } from "../../gitwire/store/pack-keep.ts";
 import { connect } from "../../gitwire/transport/connect.ts";
 import { findRemote, type Remote } from "../../gitwire/transport/remote.ts";
 import { parseUrl, redactUrl } from "../../gitwire/transport/url.ts";
@@ -51,11 +52,22 @@ export class MirrorRemote {
     return this.#with("git-upload-pack", signal, (transport) => lsRefs(transport, prefixes, { agent: AGENT }));
   }
 
-  /** Fetches `wants` and all they need into the repository; `haves` are values of refs we have. */
-  async fetch(wants: readonly Oid[], haves: Iterable<Oid>, signal?: AbortSignal): Promise<void> {
-    await this.#with("git-upload-pack", signal, (transport) =>
-      fetchPack(transport, { wants, haves, destination: this.#repo, agent: AGENT }),
-    );
+  /**
+   * Fetches `wants` and all they need into the repository; `haves` are values of refs we have. What arrives is safe from a `git gc`
+   * in another process until `move`, which moves the refs, has ended.
+   */
+  async fetch(
+    wants: readonly Oid[],
+    haves: Iterable<Oid>,
+    move: () => Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await whileKept(async (keeps) => {
+      await this.#with("git-upload-pack", signal, (transport) =>
+        fetchPack(transport, { wants, haves, destination: this.#repo, agent: AGENT, keeps }),
+      );
+      await move();
+    });
   }
 
   /** Pushes without asking for the mirror's refs first, where the transport can do without. */

@@ -18,12 +18,12 @@ export async function restoreKvRefs(gate: Gate, remote: MirrorRemote): Promise<v
     return is !== undefined && KEPT.includes(is.kind) && !own.has(groupOf(name));
   });
   if (there.length === 0) return;
+  const { zeroOid } = gate.repo.format;
   await remote.fetch(
     there.map(({ oid }) => oid),
     refs.snapshot().map(({ oid }) => oid),
+    () => refs.update(there.map(({ name, oid }) => ({ name, oldOid: zeroOid, newOid: oid }))),
   );
-  const { zeroOid } = gate.repo.format;
-  await refs.update(there.map(({ name, oid }) => ({ name, oldOid: zeroOid, newOid: oid })));
 }
 
 /** The namespace a ref belongs to; "" for the policy. */

@@ -184,6 +184,6 @@ test("words that git refuses leave the repository as it was", async () => {
     const error = await failureOf(fetchInto(into, WAYS.local!(SOURCE), 2, scope));
     expect([error.code, error.message]).toEqual(["REMOTE_REJECTED", expect.stringContaining(words)]);
   }
-  expect(fs.readdirSync(`${into}/objects`).filter((entry) => entry.startsWith("tmp_"))).toEqual([]);
+  expect(fs.readdirSync(`${into}/objects`).filter((entry) => /^\.?tmp[-_]/.test(entry))).toEqual([]);
   expect(isShallow(into)).toBe(false);
 });

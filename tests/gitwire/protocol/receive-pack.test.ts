@@ -481,5 +481,5 @@ test("a client that goes away at any byte leaves nothing: no folder, no lock, no
   await expect(receivePack({ input: bytesSource(bytes), output: deaf }, common)).rejects.toThrow("gone");
   // It was whole, so it has been done.
   expect(git(server, "rev-parse", "main")).toBe(second);
-  expect(everything().filter((name) => /tmp_|\.lock$/.test(name))).toEqual([]);
+  expect(everything().filter((name) => /tmp[-_]|\.lock$/.test(name))).toEqual([]);
 });

@@ -31,7 +31,7 @@ test("what was left long ago goes, what may be in use stays", () => {
     [path.join(packDir, "README"), 24 * 15],
     [path.join(fan, "tmp_obj_abcdef"), 25],
     [path.join(fan, "tmp_obj_uvwxyz"), 23],
-    [path.join(objects, "tmp_objdir-incoming-abcdef", "pack", "tmp_pack_1"), 25],
+    [path.join(objects, ".tmp-kv-incoming-abcdef", "pack", "tmp_pack_1"), 25],
     [path.join(objects, "tmp_objdir-incoming-uvwxyz", "pack", "tmp_pack_1"), 23],
   ];
   const now = Date.now() + 1000 * HOUR;
@@ -41,7 +41,7 @@ test("what was left long ago goes, what may be in use stays", () => {
     const time = (now - hours * HOUR) / 1000;
     fs.utimesSync(file, time, time);
   }
-  for (const name of ["tmp_objdir-incoming-abcdef", "tmp_objdir-incoming-uvwxyz"]) {
+  for (const name of [".tmp-kv-incoming-abcdef", "tmp_objdir-incoming-uvwxyz"]) {
     for (const dir of [path.join(objects, name, "pack"), path.join(objects, name)]) fs.utimesSync(dir, 0, 0);
   }
   fs.utimesSync(path.join(fan, blob.slice(2)), 0, 0);
@@ -58,7 +58,7 @@ test("what was left long ago goes, what may be in use stays", () => {
     ].sort(),
   );
   expect(listDir(fan)).toEqual([blob.slice(2), "tmp_obj_uvwxyz"].sort());
-  expect(listDir(objects).filter((name) => name.startsWith("tmp_"))).toEqual(["tmp_objdir-incoming-uvwxyz"]);
+  expect(listDir(objects).filter((name) => /^\.?tmp[-_]/.test(name))).toEqual(["tmp_objdir-incoming-uvwxyz"]);
   expect(sweepLeftovers(objects, now)).toBe(0);
   expect(sweepLeftovers(path.join(repo, "no such folder"), now)).toBe(0);
 });

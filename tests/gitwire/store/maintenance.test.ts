@@ -377,7 +377,7 @@ test("a full disk at any call leaves every object readable", async () => {
     () => {
       expect(contents(dirs.dir)).toBe(before);
       fsckClean(dirs.dir);
-      expect(listDir(dirs.packDir).filter((name) => name.startsWith("tmp_"))).toEqual([]);
+      expect(listDir(dirs.packDir).filter((name) => /^\.?tmp[-_]/.test(name))).toEqual([]);
       expect(fs.existsSync(path.join(dirs.dir, "gc.pid.lock"))).toBe(false);
     },
   );

@@ -29,14 +29,14 @@ async function receive(quarantine: Quarantine, store: ObjectStore, ...texts: str
   return oids;
 }
 
-const quarantines = (dir: string): string[] => listDir(dir).filter((name) => name.startsWith("tmp_objdir"));
+const quarantines = (dir: string): string[] => listDir(dir).filter((name) => name.startsWith(".tmp-kv-incoming"));
 
 for (const format of [SHA1, SHA256]) {
   test(`objects are seen through the quarantine only, until it is migrated, ${format.name}`, async () => {
     const { repo, dir, store } = makeObjects(format);
     const old = writeLoose(store, "blob", Buffer.from("old"));
     const quarantine = Quarantine.create(dir);
-    expect(path.basename(quarantine.dir)).toMatch(/^tmp_objdir-incoming-[a-z0-9]{6}$/);
+    expect(path.basename(quarantine.dir)).toMatch(/^\.tmp-kv-incoming-[a-z0-9]{6}$/);
     const [a, b] = await receive(quarantine, store, "new a", "new b");
     const [c] = await receive(quarantine, store, "a second pack");
     writeLoose(quarantine.objects(format), "blob", Buffer.from("loose in quarantine"), { fsync: false });

@@ -1,0 +1,11 @@
+/**
+ * The object format of the test run: sha1, or what GIT_KV_TEST_FORMAT says (`make test-sha256`). A test that does not ask for a
+ * format by name runs in this one; one that is about sha1 itself says so in its name.
+ */
+
+import { type ObjectFormat, objectFormat, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+
+export const TEST_FORMAT: ObjectFormat = objectFormat(process.env.GIT_KV_TEST_FORMAT || "sha1");
+
+/** The format that is not {@link TEST_FORMAT}. */
+export const OTHER_FORMAT: ObjectFormat = TEST_FORMAT === SHA1 ? SHA256 : SHA1;
