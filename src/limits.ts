@@ -61,6 +61,8 @@ export const LIMITS = {
   configBytes: 16 * MiB,
   /** Packs that may lie side by side before small ones are combined. */
   packs: 16,
+  /** Loose objects that may lie about before they are put into a pack (as git's gc.auto). */
+  looseObjects: 6_700,
   /** Depth of directories in a tree walk. */
   treeDepth: 4_096,
   /** Symbolic ref hops (as git). */

@@ -3,6 +3,7 @@
 import * as path from "node:path";
 import { systemClock } from "../clock.ts";
 import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
 import { type FilesRead, GitConfig } from "./config.ts";
 import { identFor } from "./ident.ts";
 import { formatIdent } from "./object/commit.ts";
@@ -97,7 +98,12 @@ export class Repository {
 
   /** Whether its packs may be tidied unasked: `gc.auto = 0` and `maintenance.auto = false` forbid it, as with git. */
   get isAutoMaintained(): boolean {
-    return this.config.getInt("gc.auto") !== 0 && this.config.getBool("maintenance.auto") !== false;
+    return (this.config.getInt("gc.auto") ?? 1) > 0 && this.config.getBool("maintenance.auto") !== false;
+  }
+
+  /** Loose objects that may lie about before they are put into a pack (gc.auto). */
+  get looseLimit(): number {
+    return this.config.getInt("gc.auto") ?? LIMITS.looseObjects;
   }
 
   /** Closes all files. The repository can still be used; they are opened again. */

@@ -1,15 +1,17 @@
 /**
- * Keeps the repository of a gate tidy while it serves: rolls small packs up, takes back the copies of large bases that thin packs
- * brought, and sweeps what killed writers left.
+ * Keeps the repository of a gate tidy while it serves: packs loose objects, rolls small packs up, takes back the copies of large
+ * bases that thin packs brought, and sweeps what killed writers left.
  */
 
 import { toKvError } from "../errors.ts";
 import { CopyFinder, foldCopies } from "../gitwire/store/fold-copies.ts";
 import { sweepLeftovers } from "../gitwire/store/leftovers.ts";
+import { hasManyLoose } from "../gitwire/store/loose-count.ts";
 import { needsRollUp, rollUp } from "../gitwire/store/maintenance.ts";
+import { packLoose } from "../gitwire/store/pack-loose.ts";
 import type { Gate } from "./gate.ts";
 
-/** Milliseconds between two looks: one compares two numbers. */
+/** Milliseconds between two looks: one compares two numbers and reads one folder. */
 const LOOK = 1_000;
 /** Milliseconds until the next try where somebody else tidies up, or something was wrong. */
 const LATER = 60_000;
@@ -47,10 +49,30 @@ export class Upkeep {
     const { repo } = this.#gate;
     if (!repo.isAutoMaintained) return;
     const { objects } = repo;
-    if (!needsRollUp(objects) && !this.#copies.isStale()) return;
-    this.#running = this.#combine(now).finally(() => {
+    const manyLoose = hasManyLoose(repo.objectsDir, repo.format, repo.looseLimit);
+    if (!manyLoose && !needsRollUp(objects) && !this.#copies.isStale()) return;
+    this.#running = (manyLoose ? this.#packLoose(now) : this.#combine(now)).finally(() => {
       this.#running = undefined;
     });
+  }
+
+  async #packLoose(start: number): Promise<void> {
+    const { repo, log, clock } = this.#gate;
+    const { signal } = this.#stop;
+    try {
+      const { commonDir, looseLimit: maxLoose } = repo;
+      const result = await packLoose(repo.objects, { commonDir, signal, maxLoose });
+      if (result.kind === "packed") {
+        const { objects, damaged } = result;
+        log(damaged > 0 ? "warn" : "info", "upkeep", { loose: objects, damaged, ms: clock.now() - start });
+      }
+      // Damaged ones stay, and would be met again at once.
+      if (result.kind !== "packed" || result.damaged > 0) this.#notBefore = clock.now() + LATER;
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#notBefore = clock.now() + LATER;
+      this.#warn("pack loose objects", error);
+    }
   }
 
   /** Combines packs where they are many, else where they hold large objects twice. */

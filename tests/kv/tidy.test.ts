@@ -5,7 +5,7 @@ import { systemClock } from "../../src/clock.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { initRepository } from "../../src/gitwire/repo/init.ts";
 import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
-import { writePack } from "../../src/gitwire/store/object-writer.ts";
+import { writeLoose, writePack } from "../../src/gitwire/store/object-writer.ts";
 import { tidyUp } from "../../src/kv/tidy.ts";
 import { Workspace } from "../../src/kv/workspace.ts";
 import { git } from "../support/git.ts";
@@ -48,6 +48,17 @@ test("many packs become few, a few stay, and leftovers go", async () => {
   expect(many.packs()).toBe(1);
   expect(fs.existsSync(left)).toBe(false);
   expect(git(many.dir, "count-objects", "-v")).toContain("in-pack: 17\n");
+});
+
+test("many loose objects become a pack, as many as gc.auto says", async () => {
+  const dir = tempDir("tidy");
+  const repo = initRepository(dir, { bare: true });
+  for (let i = 0; i < 1_500; i++) writeLoose(repo.objects, "blob", Buffer.from(`blob ${i}`), { fsync: false });
+  await tidyUp(workspaceOf(repo));
+  expect(git(dir, "count-objects", "-v")).toContain("count: 1500\n");
+  git(dir, "config", "gc.auto", "100");
+  await tidyUp(workspaceOf(openRepository(dir, {})));
+  expect(git(dir, "count-objects", "-v")).toMatch(/^count: 0\n.*\nin-pack: 1500\npacks: 1\n/);
 });
 
 test("whoever turned git's housekeeping off does not want ours", async () => {

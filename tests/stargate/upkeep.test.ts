@@ -1,8 +1,37 @@
 import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { fsck, git } from "../support/git.ts";
+import { fsck, git, gitInput } from "../support/git.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
+
+test("a served repository packs what a stock receive-pack leaves loose", async () => {
+  const first = await TestStargate.start();
+  await first.stop();
+  const { dir } = first;
+  git(dir, "config", "gc.auto", "1");
+  const fan = path.join(dir, "objects/17");
+  const files = Array.from({ length: 40 }, (_, i) => path.join(dir, `blob-${i}`));
+  let written = 0;
+  // Until two of them are in the folder that is looked at.
+  while (!fs.existsSync(fan) || fs.readdirSync(fan).length < 2) {
+    for (const file of files) fs.writeFileSync(file, `blob ${written++}`);
+    gitInput(dir, files.join("\n"), "hash-object", "-w", "--stdin-paths");
+  }
+  const stargate = await TestStargate.start({ dir });
+  try {
+    const line = await stargate.logged(({ component, loose }) => component === "upkeep" && loose !== undefined, 20_000);
+    expect(line).toMatchObject({ level: "info", damaged: 0 });
+    expect(git(dir, "count-objects", "-v")).toContain("count: 0\n");
+    const client = new TestClient(dir, stargate.loginUrl(stargate.token()));
+    await client.set({ key: "value" });
+    for (let i = 0; i < written; i += 97)
+      expect(git(dir, "cat-file", "blob", blobOf(dir, `blob ${i}`))).toBe(`blob ${i}`);
+  } finally {
+    await stargate.stop();
+  }
+}, 60_000);
+
+const blobOf = (dir: string, text: string): string => gitInput(dir, text, "hash-object", "--stdin");
 
 test("a served repository keeps few packs, and serves all the while", async () => {
   const stargate = await TestStargate.start();

@@ -1,5 +1,6 @@
 /** Bytes on their way to the end of a pack's file: small pieces are collected and written in large ones. */
 
+import { assert } from "../../errors.ts";
 import { writeAll } from "./temp-file.ts";
 
 const BUFFER_BYTES = 512 * 1024;
@@ -34,6 +35,13 @@ export class EntryWriter {
     }
     this.#buffer.set(bytes, this.#length);
     this.#length += bytes.length;
+  }
+
+  /** Takes back what was written from `position` on; the file may be longer than it should be then. */
+  rewind(position: number): void {
+    assert(this.#hasher === undefined && position <= this.position, "what a hasher has seen is not taken back");
+    this.#length = Math.max(0, position - this.#start);
+    this.#start = Math.min(this.#start, position);
   }
 
   /** Everything written so far is in the file afterwards. */
