@@ -8,6 +8,18 @@ import type { Oid } from "../gitwire/object/oid.ts";
  */
 export type MirrorState = "idle" | "waiting" | "pushing" | "blocked" | "diverged";
 
+/** A namespace (`""` is the policy) that the mirror does not take, or that it has something else of. */
+export interface StuckLane {
+  readonly ns: string;
+  readonly state: "waiting" | "blocked" | "diverged";
+  /** The host's words, or ours. */
+  readonly error: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly nextTry: number;
+  readonly failures: number;
+}
+
 export interface MirrorReport {
   /** The remote's address without its password. */
   readonly remote: string;
@@ -21,6 +33,8 @@ export interface MirrorReport {
   readonly failures: number;
   /** Namespaces the worker leaves alone because the mirror's ledger is not an ancestor of ours. */
   readonly diverged: readonly string[];
+  /** What is not in order, namespace by namespace; the others go on. */
+  readonly stuck: readonly StuckLane[];
 }
 
 /** One namespace. */

@@ -1,7 +1,7 @@
 /** The schema of `stargate.yaml`, the settings of one repository's Stargate (docs/stargate.md). */
 
 import * as v from "valibot";
-import { parseDuration } from "../quantity.ts";
+import { parseDuration, parseSize } from "../quantity.ts";
 
 const text = v.pipe(v.string("must be text"), v.minLength(1, "must not be empty"));
 const count = v.pipe(
@@ -23,6 +23,19 @@ const duration = v.pipe(
   }),
 );
 
+/** Text like `1MB`, or a number of bytes. */
+const size = v.pipe(
+  v.union([v.string(), v.number()], "must be a size like 500MB"),
+  v.rawTransform<string | number, number>(({ dataset, addIssue, NEVER }) => {
+    try {
+      const bytes = parseSize(String(dataset.value));
+      if (bytes > 0) return bytes;
+    } catch {}
+    addIssue({ message: "must be a size like 500MB or 1GiB" });
+    return NEVER;
+  }),
+);
+
 export const settingsSchema = v.strictObject({
   listen: v.optional(text),
   socket: v.optional(text),
@@ -34,6 +47,8 @@ export const settingsSchema = v.strictObject({
       burst: v.optional(v.pipe(count, v.minValue(1, "must be 1 or more"))),
       interval: v.optional(duration),
       refresh: v.optional(duration),
+      max_push: v.optional(size),
+      timeout: v.optional(duration),
     }),
   ),
 });

@@ -37,6 +37,10 @@ export interface Settings {
   readonly mirrorPace: MirrorPace | undefined;
   /** Milliseconds between two looks at the mirror's branches. */
   readonly mirrorRefresh: number;
+  /** Most bytes of a pack that is pushed to the mirror; more goes in parts. */
+  readonly mirrorMaxPush: number;
+  /** Milliseconds without a word after which a connection to the mirror is given up. */
+  readonly mirrorTimeout: number;
 }
 
 /** What flags may say; each wins over the environment and the file. */
@@ -51,6 +55,9 @@ export const DEFAULT_LISTEN = "127.0.0.1:8418";
 /** As hosts ask for: GitHub allows about six pushes a minute. */
 export const HOST_PACE: MirrorPace = { burst: 5, interval: 10_000 };
 const DEFAULT_REFRESH = 60_000;
+/** GitHub takes 2 GB. */
+const DEFAULT_MAX_PUSH = 1_900_000_000;
+const DEFAULT_TIMEOUT = 300_000;
 
 /** The folder of the Stargate's own files. */
 export function stargateDir(gitDir: string): string {
@@ -84,6 +91,8 @@ export function loadSettings(
       ? { burst: mirror?.burst ?? HOST_PACE.burst, interval: mirror?.interval ?? HOST_PACE.interval }
       : undefined,
     mirrorRefresh: mirror?.refresh ?? DEFAULT_REFRESH,
+    mirrorMaxPush: mirror?.max_push ?? DEFAULT_MAX_PUSH,
+    mirrorTimeout: mirror?.timeout ?? DEFAULT_TIMEOUT,
   };
 }
 

@@ -13,9 +13,10 @@ import { initialize } from "../../src/stargate/initialize.ts";
 import { silentLog } from "../../src/stargate/log.ts";
 import { planMirror } from "../../src/stargate/mirror/mirror-plan.ts";
 import { MirrorRemote } from "../../src/stargate/mirror/mirror-remote.ts";
-import { MirrorWorker, type WorkerTimers } from "../../src/stargate/mirror/mirror-worker.ts";
+import { MirrorWorker } from "../../src/stargate/mirror/mirror-worker.ts";
 import { backoff, TokenBucket } from "../../src/stargate/mirror/pace.ts";
 import { isPermanent, refusalOf } from "../../src/stargate/mirror/refusal.ts";
+import type { WorkerTimers } from "../../src/stargate/mirror/timers.ts";
 import { loadSettings } from "../../src/stargate/settings.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
@@ -121,19 +122,22 @@ describe("plan", () => {
     });
 
   test("everything in one push, with the watermark", async () => {
-    const { commands, ledgers } = await plan(
-      { "refs/kv/a": "2", "refs/kv-index/a": "3", "refs/kv-policy/current": "9" },
-      {},
-      true,
-    );
-    expect(commands.map(({ ref, oldOid, newOid }) => `${ref} ${oldOid === zeroOid ? "-" : oldOid} ${newOid}`)).toEqual([
+    const { lanes } = await plan({ "refs/kv/a": "2", "refs/kv-index/a": "3", "refs/kv-policy/current": "9" }, {}, true);
+    expect(
+      lanes
+        .flatMap(({ commands }) => commands)
+        .map(({ ref, oldOid, newOid }) => `${ref} ${oldOid === zeroOid ? "-" : oldOid} ${newOid}`),
+    ).toEqual([
       "refs/kv/a - 2",
       "refs/kv-index/a - 3",
       "refs/heads/kv/a - 2",
       "refs/kv-mirror/a - 2",
       "refs/kv-policy/current - 9",
     ]);
-    expect([...ledgers]).toEqual([["a", "2"]]);
+    expect(lanes.map(({ ns, tip }) => [ns, tip])).toEqual([
+      ["a", "2"],
+      ["", "9"],
+    ]);
   });
 
   test("only what is behind; what has diverged is left alone, with all of its namespace", async () => {
@@ -145,17 +149,19 @@ describe("plan", () => {
       "refs/kv/b": "7",
       "refs/kv/extra": "1",
     };
-    const { commands, diverged } = await plan(local, remote);
-    expect(commands.map(({ ref, oldOid }) => `${ref} ${oldOid}`)).toEqual(["refs/kv/a 3", "refs/kv-mirror/a 3"]);
+    const { lanes, diverged } = await plan(local, remote);
+    expect(lanes.map(({ ns }) => ns)).toEqual(["a"]);
+    const moves = lanes[0]!.commands.map(({ ref, oldOid }) => `${ref} ${oldOid}`);
+    expect(moves).toEqual(["refs/kv/a 3", "refs/kv-mirror/a 3"]);
     expect(diverged).toEqual(["b"]);
   });
 
   test("refs of a clone, watermarks of another and halves of a namespace are not mirrored", async () => {
-    const { commands } = await plan(
+    const { lanes } = await plan(
       { "refs/kv-remotes/origin/kv/a": "1", "refs/kv-mirror/a": "1", "refs/kv-index/z": "1" },
       {},
     );
-    expect(commands).toEqual([]);
+    expect(lanes).toEqual([]);
   });
 });
 

@@ -35,12 +35,14 @@ describe("settings", () => {
       mirrorRemote: undefined,
       mirrorPace: undefined,
       mirrorRefresh: 60_000,
+      mirrorMaxPush: 1_900_000_000,
+      mirrorTimeout: 300_000,
     });
   });
 
   test("flags win over the environment, the environment over the file", () => {
     const dir = withFile(
-      "listen: 127.0.0.1:1\nanonymous_read: true\nmirror: { remote: up, interval: 2s, refresh: 1m }\nsocket: s\n",
+      "listen: 127.0.0.1:1\nanonymous_read: true\nmirror: { remote: up, interval: 2s, refresh: 1m, max_push: 2MB, timeout: 10s }\nsocket: s\n",
     );
     const env = { STARGATE_LISTEN: "127.0.0.1:2", STARGATE_SOCKET: "", STARGATE_ANONYMOUS_READ: "no" };
     expect(loadSettings(dir).listen).toBe("127.0.0.1:1");
@@ -50,6 +52,8 @@ describe("settings", () => {
     expect(loadSettings(dir, {}, env).anonymousRead).toBe(false);
     expect(loadSettings(dir, { listen: "127.0.0.1:3" }, env).listen).toBe("127.0.0.1:3");
     expect(loadSettings(dir).mirrorPace).toEqual({ burst: 5, interval: 2_000 });
+    expect(loadSettings(dir).mirrorMaxPush).toBe(2_000_000);
+    expect(loadSettings(dir).mirrorTimeout).toBe(10_000);
     expect(loadSettings(dir).mirrorRemote).toBe("up");
     expect(loadSettings(dir, { mirrorRemote: "down" }).mirrorRemote).toBe("down");
   });

@@ -7,8 +7,9 @@ import { logDrift } from "../policy-drift.ts";
 import { HOST_PACE } from "../settings.ts";
 import { refreshBranches } from "./branch-copies.ts";
 import { MirrorRemote } from "./mirror-remote.ts";
-import { MirrorWorker, type WorkerTimers } from "./mirror-worker.ts";
+import { MirrorWorker } from "./mirror-worker.ts";
 import { Relay } from "./relay.ts";
+import { systemTimers, type WorkerTimers } from "./timers.ts";
 
 /** The remote `init` writes into the repository's config; it is the mirror where no other is named. */
 export const MIRROR_REMOTE = "mirror";
@@ -75,19 +76,3 @@ export class MirrorLink {
     }
   }
 }
-
-const systemTimers: WorkerTimers = {
-  now: () => Date.now(),
-  random: () => Math.random(),
-  sleep: (ms, signal) =>
-    new Promise((resolve) => {
-      if (signal.aborted) return resolve();
-      const end = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const timer = setTimeout(end, ms);
-      signal.addEventListener("abort", end, { once: true });
-    }),
-};

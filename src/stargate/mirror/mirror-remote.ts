@@ -20,6 +20,8 @@ export interface MirrorPush {
   readonly atomic: boolean;
   readonly pushOptions?: readonly string[];
   readonly progress?: (text: string) => void;
+  /** Called when a piece of the pack has left. */
+  readonly moved?: () => void;
 }
 
 /** A connection on which the mirror has said what refs it has. */
@@ -27,6 +29,9 @@ export interface PushSession {
   readonly advertised: RefAdvertisement;
   push(push: MirrorPush): Promise<PushResult>;
 }
+
+/** What the worker needs of a mirror. */
+export type MirrorPort = Pick<MirrorRemote, "url" | "refs" | "push" | "pushSession">;
 
 export class MirrorRemote {
   /** The address without its password. */
@@ -88,11 +93,11 @@ export class MirrorRemote {
   }
 
   #send(transport: Transport, push: MirrorPush, useAdvertisement: boolean): Promise<PushResult> {
-    const { commands, pack, atomic, pushOptions = [], progress } = push;
+    const { commands, pack, atomic, pushOptions = [], progress, moved } = push;
     const { format } = this.#repo;
     return sendPack(transport, {
       commands,
-      pack,
+      pack: pack && moved ? watched(pack, moved) : pack,
       format,
       atomic,
       pushOptions,
@@ -126,4 +131,19 @@ export class MirrorRemote {
       await transport.close();
     }
   }
+}
+
+/** The pack, told about as it leaves. */
+function watched(pack: PackToSend, moved: () => void): PackToSend {
+  return {
+    thin: pack.thin,
+    byteLength: pack.byteLength,
+    *chunks() {
+      for (const chunk of pack.chunks()) {
+        moved();
+        yield chunk;
+      }
+    },
+    dispose: () => pack.dispose(),
+  };
 }

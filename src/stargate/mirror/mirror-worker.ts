@@ -3,69 +3,74 @@
  *
  * It works from states, not from a list of jobs: whatever has been accepted when a push leaves is in that push, so a backlog of
  * 500 transactions is one push. All refs of the format move in one atomic push with the watermark `refs/kv-mirror/<ns>` in it;
- * a remote that cannot do that is refused, because a watermark that runs ahead of its ledger would be a lie.
+ * a remote that cannot do that is refused, because a watermark that runs ahead of its ledger would be a lie. What the mirror
+ * refuses of one namespace is pushed by itself from then on, and holds up no other (lane.ts).
  */
 
-import { type KvError, toKvError } from "../../errors.ts";
+import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
-import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
-import { isReachable } from "../../gitwire/protocol/revision-range.ts";
-import type { PushResult } from "../../gitwire/protocol/send-pack.ts";
 import type { MirrorReport, MirrorState } from "../../kv/stargate-status.ts";
 import { stateAt } from "../../kv/state.ts";
 import type { Gate } from "../gate.ts";
 import type { MirrorPace } from "../settings.ts";
-import { type MirrorPlan, planMirror } from "./mirror-plan.ts";
-import type { MirrorRemote } from "./mirror-remote.ts";
+import { HostWords } from "./host-words.ts";
+import { Lane, PARKED_WAIT } from "./lane.ts";
+import { type Batch, makeBatch } from "./mirror-batch.ts";
+import { type LanePlan, planMirror } from "./mirror-plan.ts";
+import type { MirrorPort } from "./mirror-remote.ts";
 import { backoff, TokenBucket } from "./pace.ts";
-import { packFor } from "./pack-source.ts";
 import { pushPendingRefs } from "./pending-refs.ts";
-import { isPermanent, refusalOf } from "./refusal.ts";
-
-/** Time and chance, so that tests need not wait. */
-export interface WorkerTimers {
-  /** Milliseconds since 1970. */
-  now(): number;
-  /** In [0, 1). */
-  random(): number;
-  /** Resolves after `ms` milliseconds, or when `signal` is aborted. */
-  sleep(ms: number, signal: AbortSignal): Promise<void>;
-}
-
-/** Milliseconds until a mirror that refused for good is asked again: somebody may have acted meanwhile. */
-const BLOCKED_WAIT = 600_000;
+import { ancestryIn, MIRRORED_PREFIXES } from "./ref-standing.ts";
+import { isPermanent, isTooLarge, refusalOf } from "./refusal.ts";
+import { type WorkerTimers, withPatience } from "./timers.ts";
 
 export class MirrorWorker {
   readonly #gate: Gate;
-  readonly #remote: MirrorRemote;
+  readonly #remote: MirrorPort;
   readonly #timers: WorkerTimers;
   readonly #bucket: TokenBucket;
   readonly #stop = new AbortController();
+  readonly #lanes = new Map<string, Lane>();
   #wake = Promise.withResolvers<void>();
   #isWanted = true;
   #running: Promise<void> | undefined;
+  /** One at a time: a round of ours, or somebody else's work on the mirror. */
+  #turn: Promise<unknown> = Promise.resolve();
   /** The mirror's refs as we know them; undefined where they must be read. */
   #known: Map<string, Oid> | undefined;
-  /** Whether the mirror takes thin packs. */
+  /** Whether the mirror takes thin packs, and the bytes of a pack it takes. */
   #thin = true;
-  #state: MirrorState = "waiting";
-  #error: string | undefined;
+  #most: number;
+  #isPushing = false;
+  /** Ends the wait after a failure. */
+  #pausing = new AbortController();
+  /** What keeps us from the mirror as a whole. */
+  #trouble: { readonly isBlocked: boolean; readonly error: string } | undefined;
   #nextTry: number | undefined;
   #lastSuccess: number | undefined;
   #failures = 0;
-  #diverged: readonly string[] = [];
 
-  constructor(gate: Gate, remote: MirrorRemote, pace: MirrorPace, timers: WorkerTimers) {
+  constructor(gate: Gate, remote: MirrorPort, pace: MirrorPace, timers: WorkerTimers) {
     this.#gate = gate;
     this.#remote = remote;
     this.#timers = timers;
     this.#bucket = new TokenBucket(pace, timers.now());
+    this.#most = gate.settings.mirrorMaxPush;
   }
 
   /** Something was accepted. */
   wake(): void {
     this.#isWanted = true;
     this.#wake.resolve();
+  }
+
+  /** Somebody saw the mirror's kv refs: where they are not what we take them for, they are read again. */
+  saw(refs: ReadonlyMap<string, Oid>): void {
+    const known = this.#known;
+    if (known === undefined || this.#isPushing) return;
+    if (known.size === refs.size && [...refs].every(([ref, oid]) => known.get(ref) === oid)) return;
+    this.#known = undefined;
+    this.wake();
   }
 
   /** Works until {@link stop}. */
@@ -81,140 +86,288 @@ export class MirrorWorker {
   }
 
   report(): MirrorReport {
+    const stuck = [...this.#lanes.values()].flatMap((lane) => lane.report() ?? []);
+    const diverged = stuck.filter(({ state }) => state === "diverged").map(({ ns }) => ns);
+    const first = stuck.find(({ state }) => state === "blocked") ?? stuck[0];
+    const error = this.#trouble?.error ?? (first && `${first.ns || "policy"}: ${first.error}`);
     return {
       remote: this.#remote.url,
-      state: this.#state,
-      error: this.#error,
-      nextTry: this.#nextTry,
+      state: this.#state(),
+      error,
+      nextTry: this.#nextTry ?? first?.nextTry,
       lastSuccess: this.#lastSuccess,
-      failures: this.#failures,
-      diverged: this.#diverged,
+      failures: Math.max(this.#failures, ...stuck.map(({ failures }) => failures)),
+      diverged,
+      stuck,
     };
   }
 
   /** One try, at once and whatever the pace: brings the mirror up to date or throws what keeps it from that. */
   async syncOnce(): Promise<void> {
-    await this.#round();
+    await this.exclusively(async () => {
+      await pushPendingRefs(this.#gate, this.#remote, this.#stop.signal);
+      for (let plans = await this.#plan(); plans.length > 0; plans = await this.#plan()) {
+        await this.#push(await this.#batch(plans));
+      }
+    });
+    const [stuck] = this.report().stuck;
+    if (stuck !== undefined) throw new KvError("REMOTE_REJECTED", `${stuck.ns || "policy"}: ${stuck.error}`);
+  }
+
+  /** Runs `act` when no push is under way and before the next one; the mirror's refs are read anew afterwards. */
+  async exclusively<T>(act: () => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      try {
+        return await act();
+      } finally {
+        this.#known = undefined;
+        for (const lane of this.#lanes.values()) lane.retry(this.#timers.now());
+        this.wake();
+        this.#pausing.abort();
+      }
+    });
+  }
+
+  #state(): MirrorState {
+    const lanes = [...this.#lanes.values()];
+    if (this.#isPushing) return "pushing";
+    if (this.#trouble?.isBlocked || lanes.some((lane) => lane.isBlocked)) return "blocked";
+    if (lanes.some((lane) => lane.hasDiverged)) return "diverged";
+    const isWaiting = this.#isWanted || this.#trouble !== undefined || lanes.some((lane) => lane.nextTry !== undefined);
+    return isWaiting ? "waiting" : "idle";
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(act, act);
+    this.#turn = turn.catch(() => {});
+    return turn;
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      if (!this.#isWanted) await this.#wake.promise;
-      if (signal.aborted) return;
-      await this.#waitFor(this.#bucket.take(this.#timers.now()));
+      await this.#waitForWork();
       if (signal.aborted) return;
       // What is accepted from here on may miss this push, and wants another.
       this.#isWanted = false;
       this.#wake = Promise.withResolvers<void>();
       try {
-        this.#state = "pushing";
-        await this.#round();
-        this.#succeeded();
+        await this.#inTurn(() => this.#round());
       } catch (error) {
         await this.#failed(toKvError(error));
       }
     }
   }
 
-  async #waitFor(ms: number): Promise<void> {
-    for (let left = ms; left > 0 && !this.#stop.signal.aborted; left = this.#bucket.take(this.#timers.now())) {
-      this.#nextTry = this.#timers.now() + left;
-      await this.#timers.sleep(left, this.#stop.signal);
+  /** Returns when something was accepted, or a lane that waits may be tried again. */
+  async #waitForWork(): Promise<void> {
+    while (!this.#isWanted && !this.#stop.signal.aborted) {
+      const next = [...this.#lanes.values()].flatMap(({ nextTry }) => nextTry ?? []);
+      if (next.length === 0) {
+        await this.#wake.promise;
+        continue;
+      }
+      const left = Math.min(...next) - this.#timers.now();
+      if (left <= 0) return;
+      const woken = new AbortController();
+      const { promise } = this.#wake;
+      await Promise.race([promise, this.#timers.sleep(left, AbortSignal.any([this.#stop.signal, woken.signal]))]);
+      woken.abort();
     }
-    this.#nextTry = undefined;
   }
 
-  #succeeded(): void {
-    this.#failures = 0;
-    this.#error = undefined;
-    this.#lastSuccess = this.#timers.now();
-    this.#state = this.#diverged.length > 0 ? "diverged" : this.#isWanted ? "waiting" : "idle";
-    if (this.#diverged.length > 0) {
-      this.#error = `the mirror's ${this.#diverged.map((ns) => ns || "policy").join(", ")} has commits that are not ours`;
-    }
-  }
-
-  async #failed(error: KvError): Promise<void> {
-    if (this.#stop.signal.aborted) return;
-    this.#known = undefined;
-    this.#failures++;
-    this.#error = error.message;
-    const isBlocked = isPermanent(error);
-    this.#state = isBlocked ? "blocked" : "waiting";
-    const { code, message } = error;
-    this.#gate.log(isBlocked ? "error" : "warn", "mirror", { code, message, failures: this.#failures });
-    const result = isBlocked ? "refused" : "failed";
-    this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result });
-    if (error.code === "UNSUPPORTED" && /thin packs/.test(message) && this.#thin) {
-      this.#thin = false;
-      this.#isWanted = true;
-      return;
-    }
-    const asked = Number(error.data?.retryAfter ?? 0) * 1000;
-    const wait = isBlocked ? BLOCKED_WAIT : backoff(this.#failures, this.#timers.random());
-    const ms = Math.max(wait, asked);
-    this.#nextTry = this.#timers.now() + ms;
-    await this.#timers.sleep(ms, this.#stop.signal);
-    this.#nextTry = undefined;
-    this.#isWanted = true;
-  }
-
+  /** One push, or none where all that can be mirrored is. */
   async #round(): Promise<void> {
+    await this.#pushPending();
+    let plans = await this.#plan();
+    if (plans.length > 0 && (await this.#waitForToken())) {
+      this.#isWanted = false;
+      this.#wake = Promise.withResolvers<void>();
+      plans = await this.#plan();
+    }
+    if (this.#stop.signal.aborted) return;
+    if (plans.length > 0) {
+      await this.#push(await this.#batch(plans));
+      // There may be more: other lanes, or the rest of one that went in parts.
+      this.#isWanted = true;
+    } else if (this.report().stuck.length === 0) this.#lastSuccess = this.#timers.now();
+    this.#failures = 0;
+    this.#trouble = undefined;
+  }
+
+  /** Branches of ours that the mirror has not got: one that it refuses is no reason to hold up the ledgers. */
+  async #pushPending(): Promise<void> {
+    try {
+      await this.#patiently((signal) => pushPendingRefs(this.#gate, this.#remote, signal));
+    } catch (error) {
+      const { code, message } = toKvError(error);
+      if (code !== "REMOTE_REJECTED") throw error;
+      this.#gate.log("warn", "mirror", { code, message, doing: "push branches" });
+    }
+  }
+
+  /** Takes a token; true where it had to be waited for. */
+  async #waitForToken(): Promise<boolean> {
     const { signal } = this.#stop;
+    let waited = false;
+    for (let left = this.#bucket.take(this.#timers.now()); left > 0; left = this.#bucket.take(this.#timers.now())) {
+      waited = true;
+      this.#nextTry = this.#timers.now() + left;
+      await this.#timers.sleep(left, signal);
+      if (signal.aborted) break;
+    }
+    this.#nextTry = undefined;
+    return waited;
+  }
+
+  /** What is to be pushed now: all that may go together, else the one that has waited longest. */
+  async #plan(): Promise<readonly LanePlan[]> {
     const { repo } = this.#gate;
-    await pushPendingRefs(this.#gate, this.#remote, signal);
+    const now = this.#timers.now();
     const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
-    if (local.size === 0) return;
+    if (local.size === 0) return [];
+    // A lane that had diverged may be in order again.
+    if ([...this.#lanes.values()].some((lane) => lane.hasDiverged && lane.isDue(now))) this.#known = undefined;
     this.#known ??= await this.#read();
-    const graph = new CommitGraph(repo.objects);
     const plan = await planMirror({
       local,
       remote: this.#known,
       publishBranch: this.#gate.policy()?.policy.publishBranch ?? false,
       zeroOid: repo.format.zeroOid,
-      isAncestor: async (ancestor, tip) => {
-        const [from, to] = [graph.find(ancestor), graph.find(tip)];
-        return from >= 0 && to >= 0 && isReachable(graph, from, to);
-      },
+      isAncestor: ancestryIn(repo.objects),
     });
-    this.#diverged = plan.diverged;
-    if (plan.commands.length > 0) await this.#push(plan, this.#known);
-    this.#markMirrored(plan);
+    for (const ns of plan.diverged) {
+      const lane = this.#lane(ns);
+      if (!lane.hasDiverged) this.#gate.log("error", "mirror", { ns, message: "the mirror has diverged" });
+      if (!lane.hasDiverged || lane.isDue(now)) lane.diverged(now);
+    }
+    const known = new Set([...plan.diverged, ...plan.lanes.map(({ ns }) => ns)]);
+    for (const ns of this.#lanes.keys()) if (!known.has(ns)) this.#lanes.delete(ns);
+    const isOpen = (lane: LanePlan): boolean => lane.commands.length > 0;
+    for (const lane of plan.lanes) {
+      this.#lane(lane.ns).notDiverged();
+      if (!isOpen(lane)) {
+        this.#lane(lane.ns).succeeded();
+        this.#markMirrored(lane);
+      }
+    }
+    const due = plan.lanes.filter((lane) => isOpen(lane) && this.#lane(lane.ns).isDue(now));
+    const together = due.filter(({ ns }) => !this.#lane(ns).isAlone);
+    if (together.length > 0) return together;
+    return due.sort((a, b) => (this.#lane(a.ns).nextTry ?? 0) - (this.#lane(b.ns).nextTry ?? 0)).slice(0, 1);
+  }
+
+  #lane(ns: string): Lane {
+    const lane = this.#lanes.get(ns) ?? new Lane(ns);
+    this.#lanes.set(ns, lane);
+    return lane;
   }
 
   async #read(): Promise<Map<string, Oid>> {
-    const { refs } = await this.#remote.refs(["refs/kv", "refs/heads/kv/"], this.#stop.signal);
+    const { refs } = await this.#patiently((signal) => this.#remote.refs(MIRRORED_PREFIXES, signal));
     return new Map(refs.map(({ name, oid }) => [name, oid]));
   }
 
-  async #push(plan: MirrorPlan, known: Map<string, Oid>): Promise<void> {
-    const { commands } = plan;
-    const { objects } = this.#gate.repo;
-    const wants = commands.map(({ newOid }) => newOid);
-    const pack = await packFor(objects, wants, [...known.values()], this.#thin);
-    let result: PushResult;
-    try {
-      result = await this.#remote.push({ commands, pack, atomic: true }, this.#stop.signal);
-    } finally {
-      pack.dispose();
-    }
-    const refusal = refusalOf(result);
-    if (refusal !== undefined) throw refusal;
-    for (const { ref, newOid } of commands) known.set(ref, newOid);
-    this.#gate.log("info", "mirror", { result: "pushed", refs: commands.length, bytes: pack.byteLength });
-    this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result: "ok" });
+  #batch(plans: readonly LanePlan[]): Promise<Batch> {
+    const haves = [...(this.#known ?? new Map<string, Oid>()).values()];
+    const part = plans.length === 1 ? this.#lane(plans[0]!.ns).most : undefined;
+    return makeBatch(this.#gate.repo.objects, plans, { haves, thin: this.#thin, most: this.#most, part });
   }
 
-  #markMirrored({ ledgers, policy }: MirrorPlan): void {
+  async #push(batch: Batch): Promise<void> {
+    const { commands, pack } = batch;
+    const words = new HostWords();
+    let refusal: KvError | undefined;
+    this.#isPushing = true;
+    try {
+      const result = await this.#patiently((signal, moved) => {
+        const progress = (text: string): void => {
+          moved();
+          words.hear(text);
+        };
+        return this.#remote.push({ commands, pack, atomic: true, progress, moved }, signal);
+      });
+      refusal = refusalOf(result, words.said());
+    } catch (error) {
+      const failure = toKvError(error);
+      if (!isTooLarge(failure)) throw failure;
+      refusal = failure;
+    } finally {
+      this.#isPushing = false;
+      pack.dispose();
+    }
+    if (refusal !== undefined) return this.#refused(batch, refusal);
+    for (const { ref, newOid } of commands) this.#known?.set(ref, newOid);
+    this.#gate.log("info", "mirror", { result: "pushed", refs: commands.length, bytes: pack.byteLength });
+    this.#lastSuccess = this.#timers.now();
+    this.#tell("ok");
+    for (const lane of batch.lanes) {
+      this.#markMirrored(lane);
+      this.#lane(lane.ns).succeeded();
+      // What went through once will again; the rest is tried in larger parts.
+      this.#lane(lane.ns).most = batch.part === undefined ? undefined : 2 * batch.part;
+    }
+  }
+
+  /** Finds out whom the refusal is about; the others go on. */
+  #refused({ lanes, commands, pack, isSplittable }: Batch, error: KvError): void {
+    this.#known = undefined;
+    this.#tell(isPermanent(error) ? "refused" : "failed");
+    const { message } = error;
+    this.#gate.log(isPermanent(error) ? "error" : "warn", "mirror", { code: error.code, message });
+    if (isTooLarge(error) && isSplittable) {
+      this.#most = Math.floor(pack.byteLength / 2);
+      return;
+    }
+    const refs = (error.data?.refs as readonly string[] | undefined) ?? commands.map(({ ref }) => ref);
+    const blamed = lanes.filter((lane) => lane.commands.some(({ ref }) => refs.includes(ref)));
+    if (blamed.length === lanes.length && lanes.length > 1) for (const { ns } of lanes) this.#lane(ns).isAlone = true;
+    else for (const { ns } of blamed) this.#lane(ns).refused(error, this.#timers.now(), this.#timers.random());
+  }
+
+  /** The mirror could not be asked, or not be understood: all waits. */
+  async #failed(error: KvError): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    this.#known = undefined;
+    this.#tell(isPermanent(error) ? "refused" : "failed");
+    if (error.code === "UNSUPPORTED" && /thin packs/.test(error.message) && this.#thin) {
+      this.#thin = false;
+      this.#isWanted = true;
+      return;
+    }
+    this.#failures++;
+    const isBlocked = isPermanent(error);
+    this.#trouble = { isBlocked, error: error.message };
+    const { code, message } = error;
+    this.#gate.log(isBlocked ? "error" : "warn", "mirror", { code, message, failures: this.#failures });
+    const asked = Number(error.data?.retryAfter ?? 0) * 1000;
+    const wait = isBlocked ? PARKED_WAIT : backoff(this.#failures, this.#timers.random());
+    const ms = Math.max(wait, asked);
+    this.#pausing = new AbortController();
+    this.#nextTry = this.#timers.now() + ms;
+    await this.#timers.sleep(ms, AbortSignal.any([this.#stop.signal, this.#pausing.signal]));
+    this.#nextTry = undefined;
+    this.#isWanted = true;
+  }
+
+  #patiently<T>(act: (signal: AbortSignal, moved: () => void) => Promise<T>): Promise<T> {
+    return withPatience(this.#timers, this.#gate.settings.mirrorTimeout, this.#stop.signal, act);
+  }
+
+  #tell(result: "ok" | "failed" | "refused"): void {
+    this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result });
+  }
+
+  #markMirrored({ ns, tip }: LanePlan): void {
     const { journal, repo, events } = this.#gate;
     const now = this.#timers.now();
-    for (const [ns, oid] of ledgers) {
-      const accepted = journal.markMirrored("txn", ns, stateAt(repo.objects, oid).ledger.seq, now);
+    if (ns !== "") {
+      const accepted = journal.markMirrored("txn", ns, stateAt(repo.objects, tip).ledger.seq, now);
       const lags = accepted.map((at) => Math.max(0, now - at));
       if (lags.length > 0) events.emit({ kind: "mirrored", at: now, ns, lags });
+      return;
     }
-    const entry = policy === undefined ? undefined : journal.find("policy", "", policy);
+    const entry = journal.find("policy", "", tip);
     if (entry !== undefined && entry.mirroredAt === undefined) journal.markOneMirrored(entry.id, now);
   }
 }

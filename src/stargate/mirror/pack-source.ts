@@ -25,12 +25,28 @@ export async function packFor(
   haves: readonly Oid[],
   thin: boolean,
 ): Promise<PackToSend> {
+  return (await packUpTo(objects, wants, haves, thin, Number.POSITIVE_INFINITY))!;
+}
+
+/** {@link packFor}, or undefined where that is more than `most` bytes. */
+export async function packUpTo(
+  objects: ObjectStore,
+  wants: readonly Oid[],
+  haves: readonly Oid[],
+  thin: boolean,
+  most: number,
+): Promise<PackToSend | undefined> {
   const known = [...new Set(haves)].filter((oid) => objects.has(oid));
   const list = await listObjects(objects, new CommitGraph(objects), { wants, haves: known, tags: [] });
   const statistics = newStatistics(list.objects.size);
   const spill = new Spill(path.join(objects.objectsDir, "pack"), IN_MEMORY);
   try {
-    for await (const chunk of packObjects(objects, list, { ofsDelta: true, thin }, statistics)) spill.append(chunk);
+    for await (const chunk of packObjects(objects, list, { ofsDelta: true, thin }, statistics)) {
+      spill.append(chunk);
+      if (spill.length <= most) continue;
+      spill.dispose();
+      return undefined;
+    }
   } catch (error) {
     spill.dispose();
     throw error;

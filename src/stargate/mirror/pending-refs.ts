@@ -8,11 +8,11 @@ import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
 import { isReachable } from "../../gitwire/protocol/revision-range.ts";
 import type { Gate } from "../gate.ts";
 import type { JournalEntry } from "../journal.ts";
-import type { MirrorRemote, PushSession } from "./mirror-remote.ts";
+import type { MirrorPort, PushSession } from "./mirror-remote.ts";
 import { packFor } from "./pack-source.ts";
 
 /** Pushes what is pending. Throws what keeps the mirror from taking it, unless that is a refusal of the ref itself. */
-export async function pushPendingRefs(gate: Gate, remote: MirrorRemote, signal: AbortSignal): Promise<void> {
+export async function pushPendingRefs(gate: Gate, remote: MirrorPort, signal: AbortSignal): Promise<void> {
   const pending = gate.journal.pendingRefs();
   if (pending.length === 0) return;
   await remote.pushSession(async (session) => {
