@@ -41,6 +41,7 @@ export class MirrorWorker {
   /** Whether the mirror takes thin packs, and the bytes of a pack it takes. */
   #thin = true;
   #most: number;
+  #isBusy = false;
   #isPushing = false;
   /** Ends the wait after a failure. */
   #pausing = new AbortController();
@@ -133,7 +134,8 @@ export class MirrorWorker {
     if (this.#isPushing) return "pushing";
     if (this.#trouble?.isBlocked || lanes.some((lane) => lane.isBlocked)) return "blocked";
     if (lanes.some((lane) => lane.hasDiverged)) return "diverged";
-    const isWaiting = this.#isWanted || this.#trouble !== undefined || lanes.some((lane) => lane.nextTry !== undefined);
+    const isWaiting =
+      this.#isWanted || this.#isBusy || this.#trouble !== undefined || lanes.some((lane) => lane.nextTry !== undefined);
     return isWaiting ? "waiting" : "idle";
   }
 
@@ -151,10 +153,13 @@ export class MirrorWorker {
       // What is accepted from here on may miss this push, and wants another.
       this.#isWanted = false;
       this.#wake = Promise.withResolvers<void>();
+      this.#isBusy = true;
       try {
         await this.#inTurn(() => this.#round());
       } catch (error) {
         await this.#failed(toKvError(error));
+      } finally {
+        this.#isBusy = false;
       }
     }
   }
