@@ -94,9 +94,22 @@ export function describeStatus({ name, role, policy, namespaces, mirror, writabl
     lines.push(`namespace ${ns}: seq ${seq}, ledger ${ledger.slice(0, 12)}, verify ${verify}, ${signed}${behind}`);
   }
   if (mirror !== null) {
-    lines.push(`mirror ${mirror.remote}: ${mirror.state}${mirror.error === undefined ? "" : `: ${mirror.error}`}`);
-    if (mirror.nextTry !== undefined) lines.push(`next try: ${new Date(mirror.nextTry).toISOString()}`);
+    lines.push(...describeMirror(mirror));
   }
+  return lines;
+}
+
+function describeMirror({ remote, state, error, stuck, nextTry, failures }: MirrorReport): string[] {
+  const time = (ms: number): string => new Date(ms).toISOString();
+  // What keeps all of it, where nothing of a namespace does.
+  const why = error === undefined || stuck.length > 0 ? "" : `: ${error}`;
+  const lines = [`mirror ${remote}: ${state}${why}`];
+  for (const one of stuck) {
+    const name = one.ns === "" ? "policy" : `namespace ${one.ns}`;
+    lines.push(`  ${name} ${one.state} since ${time(one.since)}: ${one.error}`);
+  }
+  if (nextTry !== undefined)
+    lines.push(`next try: ${time(nextTry)}${failures > 1 ? `, after ${failures} failures` : ""}`);
   return lines;
 }
 

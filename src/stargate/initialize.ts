@@ -114,7 +114,7 @@ async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, 
     }
   };
   await withMirror(async ({ remote }) => {
-    await adoptHead(gate.repo, await refreshBranches(gate, remote));
+    await adoptHead(gate.repo, (await refreshBranches(gate, remote)).head);
     await restoreKvRefs(gate, remote);
   });
   const policy = await ensurePolicyFile(gate, options, link !== undefined);

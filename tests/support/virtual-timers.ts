@@ -69,9 +69,10 @@ export class VirtualTimers implements WorkerTimers {
 
   async #quiet(isIdle: () => boolean): Promise<void> {
     const until = performance.now() + 20_000;
-    while (![...this.#sleepers].some(({ isPatience }) => !isPatience) && !isIdle()) {
+    do {
       if (performance.now() > until) throw new Error("whoever was woken works for ever");
+      // Whoever was woken takes note of it before the first look.
       await new Promise((resolve) => setImmediate(resolve));
-    }
+    } while (![...this.#sleepers].some(({ isPatience }) => !isPatience) && !isIdle());
   }
 }

@@ -8,16 +8,21 @@ import type { RemoteRef } from "../../gitwire/protocol/ref-advertisement.ts";
 import { isValidRefName } from "../../gitwire/refs/ref-name.ts";
 import type { Gate } from "../gate.ts";
 import type { MirrorRemote } from "./mirror-remote.ts";
+import { MIRRORED_PREFIXES } from "./ref-standing.ts";
 
 const ORDINARY = ["HEAD", "refs/heads/", "refs/tags/"];
 
-/** Brings the copies up to date; returns the mirror's HEAD as a branch, where it has one. */
-export async function refreshBranches(
-  gate: Gate,
-  remote: MirrorRemote,
-  signal?: AbortSignal,
-): Promise<string | undefined> {
-  const { refs, unbornHead } = await remote.refs(ORDINARY, signal);
+/** What a look at the mirror saw besides. */
+export interface MirrorLook {
+  /** The branch its HEAD names, where it names one. */
+  readonly head: string | undefined;
+  /** The refs {@link MIRRORED_PREFIXES} is about. */
+  readonly kvRefs: ReadonlyMap<string, Oid>;
+}
+
+/** Brings the copies up to date. */
+export async function refreshBranches(gate: Gate, remote: MirrorRemote, signal?: AbortSignal): Promise<MirrorLook> {
+  const { refs, unbornHead } = await remote.refs([...ORDINARY, "refs/kv"], signal);
   const changed = differing(gate, refs);
   if (changed.length > 0) {
     await remote.fetch(
@@ -27,13 +32,18 @@ export async function refreshBranches(
       signal,
     );
   }
-  return refs.find(({ name }) => name === "HEAD")?.symref ?? unbornHead;
+  const kvRefs = refs.filter(({ name }) => MIRRORED_PREFIXES.some((prefix) => name.startsWith(prefix)));
+  return {
+    head: refs.find(({ name }) => name === "HEAD")?.symref ?? unbornHead,
+    kvRefs: new Map(kvRefs.map(({ name, oid }) => [name, oid])),
+  };
 }
 
 function differing(gate: Gate, refs: readonly RemoteRef[]): RemoteRef[] {
   const pending = new Set(gate.journal.pendingRefs().flatMap(({ updates }) => updates.map(({ ref }) => ref)));
   return refs.filter(({ name, oid }) => {
-    if (!name.startsWith("refs/") || name.startsWith("refs/heads/kv/") || !isValidRefName(name)) return false;
+    const isOrdinary = name.startsWith("refs/heads/") || name.startsWith("refs/tags/");
+    if (!isOrdinary || name.startsWith("refs/heads/kv/") || !isValidRefName(name)) return false;
     return !pending.has(name) && gate.repo.refs.resolve(name) !== oid;
   });
 }

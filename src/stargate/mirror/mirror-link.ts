@@ -66,7 +66,9 @@ export class MirrorLink {
     while (!signal.aborted) {
       this.#isStale = Promise.withResolvers<void>();
       try {
-        await refreshBranches(this.#gate, this.remote, signal);
+        const { kvRefs } = await refreshBranches(this.#gate, this.remote, signal);
+        // Whatever was done to the mirror by others shows within a look, not with the next transaction.
+        this.worker.saw(kvRefs);
         logDrift(this.#gate);
       } catch (error) {
         const { code, message } = toKvError(error);
