@@ -46,7 +46,10 @@ export const LIMITS = {
   keyBytes: 1_024,
   /** Default largest inline value. */
   inlineValue: 1 * MiB,
-  /** Smallest and largest size that pieces of a chunked value may be given. */
+  /**
+   * Smallest and largest size that pieces of a chunked value may be given. A manifest names each of them, so tiny ones would cost
+   * more than they hold; one is held in memory.
+   */
   pieceLeast: 1 * KiB,
   pieceMost: 16 * MiB,
   /** Largest manifest of a chunked value (docs/formats, section 6). */

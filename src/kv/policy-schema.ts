@@ -4,6 +4,7 @@
  */
 
 import * as v from "valibot";
+import { chunkingFault, completeChunking, type PartialChunking } from "../cdc/chunking.ts";
 import { choice } from "../choice-schema.ts";
 import { parseDuration, parseSize, parseTime } from "../quantity.ts";
 
@@ -109,19 +110,23 @@ const member = choice(memberForms, (input) => {
   return "pgp" in input ? memberForms[2] : memberForms[1];
 });
 
+const chunkingMode = "must be fastcdc or fixed";
+/** The rest of a sentence; what is left out has its default. */
+const cuttable = <T extends PartialChunking>() =>
+  v.rawCheck<T>(({ dataset, addIssue }) => {
+    const fault = dataset.typed ? chunkingFault(completeChunking(dataset.value)) : undefined;
+    if (fault !== undefined) addIssue({ message: fault });
+  });
 const fastcdc = v.pipe(
   v.strictObject({
-    mode: v.literal("fastcdc", "must be fastcdc or fixed"),
+    mode: v.literal("fastcdc", chunkingMode),
     min: v.optional(size),
     avg: v.optional(size),
     max: v.optional(size),
   }),
-  v.check(
-    ({ min = 1, avg = min, max = avg }) => min <= avg && avg <= max,
-    "min must not be larger than avg, nor avg than max",
-  ),
+  cuttable(),
 );
-const fixed = v.strictObject({ mode: v.literal("fixed", "must be fastcdc or fixed"), size });
+const fixed = v.pipe(v.strictObject({ mode: v.literal("fixed", chunkingMode), size }), cuttable());
 const chunking = choice([fastcdc, fixed], (input) => {
   return (input as { mode?: unknown } | null | undefined)?.mode === "fixed" ? fixed : fastcdc;
 });

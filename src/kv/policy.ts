@@ -4,6 +4,7 @@
  */
 
 import { decodeUtf8, utf8ToByteString } from "../bytes.ts";
+import type { PartialChunking } from "../cdc/chunking.ts";
 import { KvError } from "../errors.ts";
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
@@ -38,22 +39,12 @@ export interface NamespacePolicy {
   readonly allowedPrefixes: readonly string[] | undefined;
   readonly forbidLfs: boolean;
   /** How values over `maxValueInline` are cut; undefined: as the format has it by default. */
-  readonly chunking: Chunking | undefined;
+  readonly chunking: PartialChunking | undefined;
   /** Seconds after which a key expires that is set without a time of its own; undefined: never. */
   readonly ttlDefault: number | undefined;
   /** Readers treat expired keys as not there. */
   readonly enforceReadside: boolean;
 }
-
-/** Bytes; what is left out has the default of the format. */
-export type Chunking =
-  | {
-      readonly mode: "fastcdc";
-      readonly min?: number | undefined;
-      readonly avg?: number | undefined;
-      readonly max?: number | undefined;
-    }
-  | { readonly mode: "fixed"; readonly size: number };
 
 /** A policy that was read and found valid. */
 export interface Policy {

@@ -64,7 +64,7 @@ namespaces:
       "22: namespaces.main.writers.3.untill: unknown key; did you mean 'until'?",
       "22: namespaces.main.writers.3: is the key of namespaces.main.writers.1 again",
       expect.stringMatching(/^23: namespaces\.main\.writers\.4\.pgp: /),
-      "24: namespaces.main.chunking: min must not be larger than avg, nor avg than max",
+      "24: namespaces.main.chunking: needs a min (2048) that is not larger than avg (1024)",
     ]);
   });
 

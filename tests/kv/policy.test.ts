@@ -114,7 +114,7 @@ namespaces:
     expect(found).toContain("8: namespaces.main.verify: must be replay, sample:N or attested");
     expect(found).toContain("9: namespaces.main.max_value_inline: must be a size like 64KiB, 1MiB or 10MB");
     expect(found).toContain("10: namespaces.main.max_keys_per_txn: must be 1 or more");
-    expect(found).toContain("11: namespaces.main.chunking: min must not be larger than avg, nor avg than max");
+    expect(found).toContain("11: namespaces.main.chunking: needs an avg (262144) that is not larger than max (1024)");
     expect(found.some((line) => line.startsWith("13: namespaces.main.writers.0"))).toBe(true);
     expect(found.some((line) => line.startsWith("14: namespaces.main.retention.ttl_default"))).toBe(true);
     expect(found).toHaveLength(10);
