@@ -85,6 +85,11 @@ class PushHost implements ReceivePackHost {
     });
   }
 
+  /** Values and metadata are replayed. */
+  readsBlobs(push: PushIntent): boolean {
+    return classifyPush(push.commands, this.#gate.repo.format).kind === "transaction";
+  }
+
   async apply(push: Push): Promise<readonly RefResult[]> {
     const results = await this.#answer(push, async () => {
       const kind = classifyPush(push.commands, this.#gate.repo.format);

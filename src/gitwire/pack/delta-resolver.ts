@@ -127,15 +127,18 @@ export class DeltaResolver {
     if (depth > deltaDepth)
       throw new KvError("LIMIT_EXCEEDED", `the pack has a chain of more than ${deltaDepth} deltas`);
     const entry = list.deltaEntries[delta]!;
-    // Most are no base of anything: their bytes are needed for the id only.
-    const data = this.#apply(delta, base, this.#scratch);
+    // Most are no base of anything: their bytes are needed for the id only, unless somebody wants to see them.
+    const isSeen = list.seen?.wants(kind, base.length) === true;
+    const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch);
     this.#made += data.length;
     if (this.#made > packInflatedBytes) {
       throw new KvError("LIMIT_EXCEEDED", `the pack's deltas make more than ${packInflatedBytes} bytes`);
     }
     list.deltaBases[delta] = parent.entry;
     list.types[entry] = kindType(kind);
-    list.setId(entry, hashObjectRaw(list.format, kind, data));
+    const id = hashObjectRaw(list.format, kind, data);
+    list.setId(entry, id);
+    if (isSeen) list.seen!.keep(id, kind, data);
     this.#resolved++;
     const nextOfs = list.firstChild(entry);
     const nextRef = list.takeRefChildren(entry);

@@ -9,6 +9,7 @@ import { withRoom } from "./grow.ts";
 import { KeptDeltas } from "./kept-deltas.ts";
 import { entryKind } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
+import type { SeenObjects } from "./seen-objects.ts";
 
 export class EntryList {
   readonly format: ObjectFormat;
@@ -37,6 +38,8 @@ export class EntryList {
   hasBaseTwice = false;
   /** Deltas by number, as far as they are kept. */
   readonly kept: KeptDeltas;
+  /** Takes the objects that are decoded. */
+  seen: SeenObjects | undefined;
 
   /** `keptBytes`: most bytes of inflated deltas held. */
   constructor(format: ObjectFormat, keptBytes: number) {
@@ -68,6 +71,12 @@ export class EntryList {
     }
     id.copy(this.ids, at, 0, this.format.rawSize);
     this.#known?.addRaw(id, 0);
+  }
+
+  /** Id of `entry`, raw, where it has been set; good until the next entry is added. */
+  idOf(entry: number): Buffer {
+    const at = entry * this.format.rawSize;
+    return this.ids.subarray(at, at + this.format.rawSize);
   }
 
   /** Whether the object is here; that of a delta is once its id is known. */

@@ -14,10 +14,12 @@ import { refuseCircles } from "./delta-circles.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
 import { EntryList, search } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
+import type { ObjectCache } from "./object-cache.ts";
 import { entryKind, kindType } from "./pack-entry.ts";
 import { PackInput, type PackSource } from "./pack-input.ts";
 import { installPack, type PackPaths, rehashPack } from "./pack-install.ts";
 import { type PackLimits, scanPack } from "./pack-scan.ts";
+import { SeenObjects } from "./seen-objects.ts";
 import { createTemp, type TempFile, writeAll } from "./temp-file.ts";
 import { BaseCopier, type BasePlace, type BaseSink, type BaseSource, placesOf } from "./thin-bases.ts";
 
@@ -37,6 +39,10 @@ export interface IndexPackOptions {
   readonly heldBytes?: number;
   /** Whether the files are on disk when this resolves; a quarantine does that later, all at once. Default false. */
   readonly fsync?: boolean;
+  /** Takes what is decoded on the way, by id, as far as it has room: commits, trees and tags, and the bases that are added. */
+  readonly seen?: ObjectCache | undefined;
+  /** Whether small blobs are seen too. Default false: whoever asks only whether they are here does not read them. */
+  readonly seesBlobs?: boolean;
   /** Whether an object that comes twice is refused, as `git index-pack --strict` does. Default false, as for a fetch. */
   readonly unique?: boolean;
 }
@@ -69,6 +75,8 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     const input = new PackInput(source, temp.fd, options.format, limits.packBytes);
     const { heldBytes = HELD_BYTES } = options;
     const list = new EntryList(options.format, heldBytes / KEPT_SHARE);
+    const { seen, seesBlobs = false } = options;
+    if (seen !== undefined) list.seen = new SeenObjects(seen, seesBlobs);
     let checksum = await scanPack(input, list, limits);
     if (list.count === 0) return undefined;
     const receivedEnd = input.position - options.format.rawSize;
@@ -149,6 +157,7 @@ async function resolveOutside(
     if (resolver.unresolved === 0) return;
     if (list.waiting(list.refBases.indexOf(place.oid)) < 0) continue;
     const { entry, object } = copier.addAndRead(place);
+    list.seen?.add(list.idOf(entry), object.kind, object.data);
     await resolver.resolveBase(entry, object);
   }
 }

@@ -10,7 +10,7 @@
 
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import { hashObjectRaw, newHasher } from "../object/oid.ts";
+import { hashObjectRaw, newHasher, type ObjectKind } from "../object/oid.ts";
 import type { EntryList } from "./entry-list.ts";
 import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
 import type { PackInput } from "./pack-input.ts";
@@ -55,11 +55,18 @@ export async function scanPack(input: PackInput, list: EntryList, limits: PackLi
     const entry = addEntry(input, list, header, crc);
     const kind = entryKind(header.type);
     if (kind === undefined) list.kept.add(list.deltaCount - 1, data);
-    else list.setId(entry, hashObjectRaw(list.format, kind, data));
+    else addObject(list, entry, kind, data);
     input.pass(length);
     if (slice.isOver()) await slice.pause();
   }
   return readTrailer(input, list);
+}
+
+/** An entry that is no delta: `data` is used again. */
+function addObject(list: EntryList, entry: number, kind: ObjectKind, data: Buffer): void {
+  const id = hashObjectRaw(list.format, kind, data);
+  list.setId(entry, id);
+  list.seen?.add(id, kind, data);
 }
 
 async function readHeader(input: PackInput, limits: PackLimits): Promise<number> {

@@ -50,6 +50,8 @@ export interface ReceivePackHost {
    * rejects, the pack is read over and thrown away.
    */
   preflight?(push: PushIntent): Promise<readonly RefResult[] | undefined>;
+  /** Whether {@link apply} will read the push's blobs, so that small ones are kept in memory as they arrive. */
+  readsBlobs?(push: PushIntent): boolean;
   /**
    * Decides, brings the objects in (`push.quarantine?.migrate()`) and moves the refs. Returns a result for every command;
    * an atomic push is all ok or all ng. What is thrown becomes the reason of every command, and nothing must have

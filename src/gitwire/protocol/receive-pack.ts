@@ -175,7 +175,7 @@ class ReceiveSession {
     if (!drain) return this.#apply(intent, undefined);
     let quarantine: Quarantine;
     try {
-      quarantine = Quarantine.create(repo.objectsDir);
+      quarantine = Quarantine.create(repo.objectsDir, repo.objects.cacheBytes);
     } catch (error) {
       return this.#unpackFailed(error);
     }
@@ -187,6 +187,8 @@ class ReceiveSession {
           dir: quarantine.packDir,
           bases: repo.objects,
           limits: this.#limits,
+          seen: quarantine.seen,
+          seesBlobs: host.readsBlobs?.(intent) === true,
           unique: true,
         });
         if (pack !== undefined) await this.#refuseCollisions(pack);

@@ -29,6 +29,8 @@ export interface ObjectStoreOptions {
   readonly alternates?: readonly string[];
   /** Bytes of objects read lately that are kept. */
   readonly cacheBytes?: number;
+  /** Where they are kept, for a cache that others fill as well. */
+  readonly cache?: ObjectCache;
   /**
    * Nobody else adds objects once the store is in use, so that a miss asks the disk nothing. A push of 15,000 operations cost
    * 80,000 looks at the disk before.
@@ -73,7 +75,7 @@ export class ObjectStore implements ObjectSource {
     this.format = format;
     this.#extra = options.alternates ?? [];
     this.cacheBytes = options.cacheBytes ?? OBJECT_BYTES;
-    this.#objects = new ObjectCache(this.cacheBytes);
+    this.#objects = options.cache ?? new ObjectCache(this.cacheBytes);
     this.#sealed = options.sealed === true;
     this.#own = this.#folder(objectsDir);
   }

@@ -12,6 +12,7 @@ import { assert, KvError } from "../../errors.ts";
 import { isMissing } from "../disk.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectFormat } from "../object/oid.ts";
+import { ObjectCache } from "../pack/object-cache.ts";
 import { fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
 import { readDirIfThere } from "./loose.ts";
 import { ObjectStore } from "./object-store.ts";
@@ -20,25 +21,29 @@ import { PackKeeps } from "./pack-keep.ts";
 const PREFIX = ".tmp-kv-incoming-";
 /** How those of `git receive-pack` begin, for sweeping. */
 const GIT_PREFIX = "tmp_objdir-incoming-";
+const SEEN_BYTES = 16 * 1024 * 1024;
 
 export class Quarantine {
   /** The folder. */
   readonly dir: string;
   /** Where indexPack puts a pack. */
   readonly packDir: string;
+  /** Its objects in memory: what is checked is read several times. indexPack fills it, then whoever reads. */
+  readonly seen: ObjectCache;
   readonly #objectsDir: string;
   #objects: ObjectStore | undefined;
   readonly #keeps = new PackKeeps();
   #state: "open" | "synced" | "failed" | "migrated" | "discarded" = "open";
 
-  private constructor(objectsDir: string, dir: string) {
+  private constructor(objectsDir: string, dir: string, seenBytes: number) {
     this.#objectsDir = objectsDir;
+    this.seen = new ObjectCache(seenBytes, { firstStay: true });
     this.dir = dir;
     this.packDir = path.join(dir, "pack");
   }
 
-  /** Makes an empty quarantine in the object folder `objectsDir`. */
-  static create(objectsDir: string): Quarantine {
+  /** Makes an empty quarantine in the object folder `objectsDir`; `seenBytes` of its objects are kept in memory at the most. */
+  static create(objectsDir: string, seenBytes = SEEN_BYTES): Quarantine {
     const dir = path.join(objectsDir, PREFIX + randomSuffix(6));
     fs.mkdirSync(dir, { mode: 0o700 });
     try {
@@ -47,7 +52,7 @@ export class Quarantine {
       removeTree(dir);
       throw error;
     }
-    return new Quarantine(objectsDir, dir);
+    return new Quarantine(objectsDir, dir, seenBytes);
   }
 
   /**
@@ -59,24 +64,21 @@ export class Quarantine {
       throw new KvError("CORRUPT", `'${dir}' is no quarantine of '${objectsDir}'`);
     }
     if (!fs.existsSync(dir)) return undefined;
-    const quarantine = new Quarantine(objectsDir, dir);
+    const quarantine = new Quarantine(objectsDir, dir, SEEN_BYTES);
     quarantine.#state = "synced";
     return quarantine;
   }
 
   /** The objects in it alone, when its pack has been put there. */
-  objects(format: ObjectFormat, cacheBytes?: number): ObjectStore {
-    const options = cacheBytes === undefined ? { sealed: true } : { sealed: true, cacheBytes };
-    this.#objects ??= new ObjectStore(this.dir, format, options);
+  objects(format: ObjectFormat): ObjectStore {
+    this.#objects ??= new ObjectStore(this.dir, format, { sealed: true, cache: this.seen });
     return this.#objects;
   }
 
   /** Objects of the quarantine first, then those of `store`. Stays good after {@link migrate}. */
   source(store: ObjectSource): ObjectSource {
     const { format } = store;
-    // What is checked here is read several times, as is what it is compared with.
-    const cacheBytes = store instanceof ObjectStore ? store.cacheBytes : undefined;
-    const own = (): ObjectStore => this.objects(format, cacheBytes);
+    const own = (): ObjectStore => this.objects(format);
     return {
       format,
       read: (oid) => (this.#holds ? own().read(oid) : undefined) ?? store.read(oid),

@@ -1,0 +1,50 @@
+import { expect, test } from "bun:test";
+import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { ObjectCache } from "../../../src/gitwire/pack/object-cache.ts";
+import { tryGit } from "../../support/git.ts";
+import { allObjects, makeRepo } from "./fixtures.ts";
+import { index, options, sourceOf } from "./indexing.ts";
+
+/** Indexes a thin pack of the newest commits; what was seen by id, and every object of the repository. */
+async function seenOf(format: ObjectFormat, budget: number, seesBlobs: boolean) {
+  const repo = makeRepo(format);
+  const objects = allObjects(repo);
+  const run = tryGit(repo, ["pack-objects", "--thin", "--stdout", "--revs", "-q"], { input: "main\n^main~6\n" });
+  const seen = new ObjectCache(budget, { firstStay: true });
+  await index(run.stdout, options(format, { bases: sourceOf(format, objects), seen, seesBlobs }));
+  const kept = [...objects].flatMap(([oid]) => {
+    const object = seen.get(oid);
+    return object === undefined ? [] : [[oid, object] as const];
+  });
+  return { objects, seen, kept, declared: run.stdout.readUInt32BE(8) };
+}
+
+for (const format of [SHA1, SHA256]) {
+  test(`what is seen of a pack is what it holds, its deltas and added bases too, ${format.name}`, async () => {
+    const { objects, kept, declared } = await seenOf(format, 1 << 24, true);
+    expect(kept.length).toBeGreaterThan(declared);
+    for (const [oid, { kind, data }] of kept) {
+      expect([oid, kind]).toEqual([oid, objects.get(oid)!.kind]);
+      expect(data.equals(objects.get(oid)!.data)).toBe(true);
+    }
+  });
+}
+
+test("blobs are seen only for whoever reads them", async () => {
+  const { kept } = await seenOf(SHA1, 1 << 24, false);
+  expect([...new Set(kept.map(([, { kind }]) => kind))].sort()).toEqual(["commit", "tree"]);
+  const all = await seenOf(SHA1, 1 << 24, true);
+  expect(all.kept.filter(([, { kind }]) => kind !== "blob").length).toBe(kept.length);
+  expect(all.kept.length).toBeGreaterThan(kept.length);
+});
+
+test("a full cache takes no more, and drops nothing", async () => {
+  const budget = 4_000;
+  const { seen, kept } = await seenOf(SHA1, budget, true);
+  expect(kept.length).toBeGreaterThan(2);
+  expect(seen.bytes).toBeLessThanOrEqual(budget);
+  const before = seen.bytes;
+  seen.set("x", { kind: "blob", data: Buffer.alloc(budget / 5) });
+  expect([seen.get("x"), seen.bytes]).toEqual([undefined, before]);
+  for (const [oid] of kept) expect(seen.get(oid)).toBeDefined();
+});
