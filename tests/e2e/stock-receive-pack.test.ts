@@ -18,6 +18,7 @@ import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 import { type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 setDefaultTimeout(60_000);
 
@@ -147,14 +148,13 @@ describe.each(["with a daemon", "without a daemon"])("a stock receive-pack %s", 
 describe("where the hooks cannot do their work", () => {
   async function fresh(): Promise<string> {
     const dir = path.join(tempDir("hooks"), "kv.git");
-    const { SHA1 } = await import("../../src/gitwire/object/oid.ts");
     await initialize({
       dir,
       mirrorUrl: undefined,
       pushUrl: undefined,
       adminKey: undefined,
       ns: "main",
-      format: SHA1,
+      format: TEST_FORMAT,
       program: PROGRAM,
       env: process.env,
       clock: systemClock,

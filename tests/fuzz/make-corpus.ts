@@ -2,12 +2,12 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { createDelta } from "../../src/gitwire/pack/delta-search.ts";
 import { DELIM, FLUSH, pktLine } from "../../src/gitwire/protocol/pkt-line.ts";
 import { git, gitBytes, gitInput } from "../support/git.ts";
 import { packOf } from "../support/hand-pack.ts";
 import { removeTempDirs, tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { keep } from "./corpus.ts";
 
 Object.assign(process.env, {
@@ -22,7 +22,7 @@ Object.assign(process.env, {
 
 const A = "1".repeat(40);
 const B = "2".repeat(40);
-const ZERO = SHA1.zeroOid;
+const ZERO = TEST_FORMAT.zeroOid;
 const seed = (name: string, bytes: Buffer | string): string =>
   keep(name, "seed", Buffer.from(bytes as string, "latin1"));
 const lines = (...texts: (string | Buffer)[]): Buffer =>

@@ -3,13 +3,13 @@
 import { parseConfigFile } from "../../src/gitwire/config/config-file.ts";
 import { commitLinks, parseCommit } from "../../src/gitwire/object/commit.ts";
 import { objectFault } from "../../src/gitwire/object/fsck.ts";
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { tagTarget } from "../../src/gitwire/object/tag.ts";
 import { encodeTree, findEntry, hasSubtree, MODE, parseTree } from "../../src/gitwire/object/tree.ts";
 import { compareTrees } from "../../src/gitwire/object/tree-difference.ts";
 import { PackedRefs } from "../../src/gitwire/refs/packed-refs.ts";
 import { checkRefFormat, checkRefName, isValidRefName } from "../../src/gitwire/refs/ref-name.ts";
 import { decodeLoose } from "../../src/gitwire/store/loose.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { same, type Target } from "./target.ts";
 
 /** What git's checks let in is parsed by everything that reads it. */
@@ -18,20 +18,20 @@ const trees: Target = {
   rounds: 5_000,
   codes: ["BAD_OBJECT"],
   run: (bytes) => {
-    const fault = objectFault(SHA1, "tree", bytes);
-    const entries = parseTree(SHA1, bytes);
+    const fault = objectFault(TEST_FORMAT, "tree", bytes);
+    const entries = parseTree(TEST_FORMAT, bytes);
     same(
       "subtrees",
-      hasSubtree(SHA1, bytes),
+      hasSubtree(TEST_FORMAT, bytes),
       entries.some(({ mode }) => mode === MODE.tree),
     );
     if (fault !== undefined) return;
-    same("written", encodeTree(SHA1, entries), bytes);
-    for (const entry of entries) same("found", findEntry(SHA1, bytes, entry.name), entry);
+    same("written", encodeTree(TEST_FORMAT, entries), bytes);
+    for (const entry of entries) same("found", findEntry(TEST_FORMAT, bytes, entry.name), entry);
     const changed = (): void => {
       throw new Error("a tree differs from itself");
     };
-    compareTrees(SHA1, bytes, Buffer.from(bytes), { added: changed, removed: changed });
+    compareTrees(TEST_FORMAT, bytes, Buffer.from(bytes), { added: changed, removed: changed });
   },
 };
 
@@ -40,9 +40,9 @@ const commits: Target = {
   rounds: 5_000,
   codes: ["BAD_OBJECT"],
   run: (bytes) => {
-    const fault = objectFault(SHA1, "commit", bytes);
-    const links = fault === undefined ? commitLinks(SHA1, bytes) : undefined;
-    const { tree, parents } = parseCommit(SHA1, bytes);
+    const fault = objectFault(TEST_FORMAT, "commit", bytes);
+    const links = fault === undefined ? commitLinks(TEST_FORMAT, bytes) : undefined;
+    const { tree, parents } = parseCommit(TEST_FORMAT, bytes);
     if (links !== undefined) same("links", links, { tree, parents });
   },
 };
@@ -52,8 +52,8 @@ const tags: Target = {
   rounds: 5_000,
   codes: ["BAD_OBJECT"],
   run: (bytes) => {
-    const fault = objectFault(SHA1, "tag", bytes);
-    const { oid } = tagTarget(SHA1, bytes);
+    const fault = objectFault(TEST_FORMAT, "tag", bytes);
+    const { oid } = tagTarget(TEST_FORMAT, bytes);
     if (fault === undefined) same("object", bytes.toString("latin1", 7, 47), oid);
   },
 };
@@ -102,14 +102,14 @@ const packedRefs: Target = {
   rounds: 3_000,
   codes: ["CORRUPT"],
   run: (bytes) => {
-    const refs = PackedRefs.parse(SHA1, bytes);
+    const refs = PackedRefs.parse(TEST_FORMAT, bytes);
     const all = [...refs.entries()];
     refs.find("refs/heads/main");
     refs.hasPrefix("refs/heads/");
     const written = Buffer.concat(refs.rewrite([], () => undefined));
     same(
       "written and read",
-      [...PackedRefs.parse(SHA1, written).entries()].map(({ name }) => name),
+      [...PackedRefs.parse(TEST_FORMAT, written).entries()].map(({ name }) => name),
       all.map(({ name }) => name),
     );
   },

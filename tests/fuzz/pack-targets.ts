@@ -2,20 +2,21 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { hashBytes, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { hashBytes } from "../../src/gitwire/object/oid.ts";
 import { applyDelta, readInstructions } from "../../src/gitwire/pack/delta.ts";
 import { indexPack } from "../../src/gitwire/pack/index-pack.ts";
 import { PackIndex } from "../../src/gitwire/pack/pack-index.ts";
 import { verifyPack } from "../../src/gitwire/pack/verify-pack.ts";
 import { bytesSource } from "../../src/gitwire/protocol/byte-stream.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { same, type Target } from "./target.ts";
 
 /** With the right checksum at its end, so that what lies before it is looked at. */
 export function sealed(pack: Buffer): Buffer {
   if (pack.length < 32) return pack;
   const body = pack.subarray(0, -20);
-  return Buffer.concat([body, hashBytes(SHA1, body)]);
+  return Buffer.concat([body, hashBytes(TEST_FORMAT, body)]);
 }
 
 const LIMITS = { packBytes: 1 << 22, packObjects: 10_000, objectBytes: 1 << 22, packInflatedBytes: 1 << 26 };
@@ -34,8 +35,8 @@ const packs: Target = {
     try {
       const half = pack.length >> 1;
       const source = bytesSource(pack.subarray(0, half), pack.subarray(half));
-      const found = await indexPack(source, { format: SHA1, dir, bases: undefined, limits: LIMITS });
-      if (found !== undefined) same("objects", await verifyPack(found.packPath, SHA1), found.objectCount);
+      const found = await indexPack(source, { format: TEST_FORMAT, dir, bases: undefined, limits: LIMITS });
+      if (found !== undefined) same("objects", await verifyPack(found.packPath, TEST_FORMAT), found.objectCount);
       for (const name of fs.readdirSync(dir)) fs.rmSync(path.join(dir, name));
     } finally {
       same("left behind", fs.readdirSync(dir), []);
@@ -72,11 +73,11 @@ const indexes: Target = {
   run: (bytes) => {
     file ??= path.join(tempDir("fuzz-index"), "pack.idx");
     fs.writeFileSync(file, bytes);
-    const index = new PackIndex(file, SHA1);
+    const index = new PackIndex(file, TEST_FORMAT);
     try {
       const ids = index.loadIds();
       for (let i = 0; i < index.count; i++) {
-        index.findRaw(ids, i * SHA1.rawSize);
+        index.findRaw(ids, i * TEST_FORMAT.rawSize);
         index.oid(i);
         index.crc(i);
         index.offset(i);

@@ -11,7 +11,7 @@ import * as path from "node:path";
 import { KvError } from "../../src/errors.ts";
 import { commitLinks } from "../../src/gitwire/object/commit.ts";
 import { objectFault } from "../../src/gitwire/object/fsck.ts";
-import { hashBytes, type ObjectKind, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { hashBytes, type ObjectKind, type Oid } from "../../src/gitwire/object/oid.ts";
 import { tagTarget } from "../../src/gitwire/object/tag.ts";
 import { MODE, parseTree } from "../../src/gitwire/object/tree.ts";
 import { createDelta } from "../../src/gitwire/pack/delta-search.ts";
@@ -23,6 +23,7 @@ import { encodeEntry, type HandEntry, handPack } from "../gitwire/pack/fixtures.
 import { git, tryGit } from "../support/git.ts";
 import { random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { keep, kept } from "./corpus.ts";
 import { mutate } from "./mutate.ts";
 import { sealed } from "./pack-targets.ts";
@@ -43,12 +44,12 @@ interface Link {
 
 function links(kind: ObjectKind, data: Buffer): Link[] {
   if (kind === "commit") {
-    const { tree, parents } = commitLinks(SHA1, data);
+    const { tree, parents } = commitLinks(TEST_FORMAT, data);
     return [{ oid: tree, kind: "tree" }, ...parents.map((oid): Link => ({ oid, kind: "commit" }))];
   }
-  if (kind === "tag") return [tagTarget(SHA1, data)];
+  if (kind === "tag") return [tagTarget(TEST_FORMAT, data)];
   if (kind !== "tree") return [];
-  const entries = parseTree(SHA1, data).filter(({ mode }) => mode !== MODE.gitlink);
+  const entries = parseTree(TEST_FORMAT, data).filter(({ mode }) => mode !== MODE.gitlink);
   return entries.map(({ oid, mode }): Link => ({ oid, kind: mode === MODE.tree ? "tree" : "blob" }));
 }
 
@@ -57,10 +58,10 @@ async function ours(pack: Buffer): Promise<string> {
   const dir = tempDir("verdict");
   const packDir = path.join(dir, "pack");
   fs.mkdirSync(packDir);
-  const store = new ObjectStore(dir, SHA1);
+  const store = new ObjectStore(dir, TEST_FORMAT);
   try {
     const found = await indexPack(bytesSource(pack), {
-      format: SHA1,
+      format: TEST_FORMAT,
       dir: packDir,
       bases: undefined,
       limits: LIMITS,
@@ -69,10 +70,10 @@ async function ours(pack: Buffer): Promise<string> {
     if (found === undefined) return "taken";
     const { index } = store.addPack(found);
     const ids = index.loadIds();
-    for (let at = 0; at < ids.length; at += SHA1.rawSize) {
-      const oid = ids.hexSlice(at, at + SHA1.rawSize);
+    for (let at = 0; at < ids.length; at += TEST_FORMAT.rawSize) {
+      const oid = ids.hexSlice(at, at + TEST_FORMAT.rawSize);
       const { kind, data } = store.read(oid)!;
-      const fault = objectFault(SHA1, kind, data);
+      const fault = objectFault(TEST_FORMAT, kind, data);
       if (fault !== undefined) return `fsck: ${kind} ${oid}: ${fault}`;
       for (const link of links(kind, data)) {
         if (store.kind(link.oid) !== link.kind) return `link: ${oid} names ${link.kind} ${link.oid}`;
@@ -116,7 +117,7 @@ const blob = Buffer.from("some text, some text, some text, some text, some text"
 /** Packs whose entries, not their bytes, are changed: deltas of each kind, objects that come twice, no base. */
 function handMade(rng: ReturnType<typeof random>): Buffer {
   const entries: HandEntry[] = [{ type: ENTRY.blob, data: blob }];
-  const ids = [hashBytes(SHA1, Buffer.concat([Buffer.from(`blob ${blob.length}\0`), blob])).toString("hex")];
+  const ids = [hashBytes(TEST_FORMAT, Buffer.concat([Buffer.from(`blob ${blob.length}\0`), blob])).toString("hex")];
   const offsets = [0];
   let at = encodeEntry(entries[0]!).length;
   let last = blob;
@@ -136,10 +137,10 @@ function handMade(rng: ReturnType<typeof random>): Buffer {
     at += encodeEntry(entry).length;
     const isNext = entry.data === delta || entry.data === next;
     if (isNext) last = next;
-    ids.push(hashBytes(SHA1, Buffer.concat([Buffer.from(`blob ${last.length}\0`), last])).toString("hex"));
+    ids.push(hashBytes(TEST_FORMAT, Buffer.concat([Buffer.from(`blob ${last.length}\0`), last])).toString("hex"));
   }
   const count = rng.int(20) === 0 ? entries.length + rng.int(3) - 1 : entries.length;
-  return handPack(SHA1, rng.int(3) === 0 ? rng.shuffle(entries) : entries, count);
+  return handPack(TEST_FORMAT, rng.int(3) === 0 ? rng.shuffle(entries) : entries, count);
 }
 
 test(

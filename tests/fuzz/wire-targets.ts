@@ -1,6 +1,5 @@
 /** Fuzzed parsers of the protocol. */
 
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { type ByteSource, bytesSource } from "../../src/gitwire/protocol/byte-stream.ts";
 import {
   collect,
@@ -16,6 +15,7 @@ import { DELIM, FLUSH, type Packet, PktReader, pktLine, RESPONSE_END } from "../
 import { encodePushRequest, readPushRequest } from "../../src/gitwire/protocol/receive-commands.ts";
 import { readGreeting } from "../../src/gitwire/protocol/ref-advertisement.ts";
 import { encodeReport, readReport } from "../../src/gitwire/protocol/report-status.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { same, settled, type Target } from "./target.ts";
 
 /** `bytes` in pieces of `step`. */
@@ -80,11 +80,11 @@ const pushCommands: Target = {
   rounds: 4_000,
   codes: [...WIRE, "UNSUPPORTED"],
   run: async (bytes) => {
-    const request = await readPushRequest(reader(bytes), SHA1);
-    same("in pieces", await readPushRequest(reader(bytes, 3), SHA1), request);
+    const request = await readPushRequest(reader(bytes), TEST_FORMAT);
+    same("in pieces", await readPushRequest(reader(bytes, 3), TEST_FORMAT), request);
     if (request === undefined || request.refusal !== undefined) return;
     if (request.commands.some(({ ref }) => ref.endsWith("\n"))) return;
-    const again = await readPushRequest(reader(encodePushRequest(request)), SHA1);
+    const again = await readPushRequest(reader(encodePushRequest(request)), TEST_FORMAT);
     same("commands", again?.commands, request.commands);
     same("options", again?.pushOptions, request.pushOptions);
   },
@@ -98,15 +98,15 @@ const uploadRequests: Target = {
   run: async (bytes) => {
     const v2 = await settled(async () => {
       const request = await readCommandRequest(reader(bytes));
-      if (request?.command === "fetch") return parseFetchRequest(request.args, SHA1);
+      if (request?.command === "fetch") return parseFetchRequest(request.args, TEST_FORMAT);
       if (request?.command === "ls-refs") return parseLsRefsRequest(request.args);
       return request;
     });
     if (typeof v2 === "object") return;
     const from = reader(bytes);
-    if ((await readUploadRequest(from, SHA1)) === undefined) return;
+    if ((await readUploadRequest(from, TEST_FORMAT)) === undefined) return;
     for (let packet = await from.read(); packet.kind !== "eof"; packet = await from.read()) {
-      if (packet.kind === "data") parseNegotiation(SHA1, packet.data);
+      if (packet.kind === "data") parseNegotiation(TEST_FORMAT, packet.data);
     }
   },
 };
@@ -118,7 +118,7 @@ const answers: Target = {
   codes: [...WIRE, "UNSUPPORTED", "REMOTE_REJECTED", "NOT_A_REPOSITORY", "REF_INVALID"],
   run: async (bytes) => {
     await settled(() => readGreeting(reader(bytes)));
-    await settled(() => readLsRefs(reader(bytes), SHA1));
+    await settled(() => readLsRefs(reader(bytes), TEST_FORMAT));
     const report = await readReport(reader(bytes));
     await readReport(reader(encodeReport(report, true)));
   },

@@ -17,6 +17,7 @@ import { git, gitInput } from "../support/git.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const WHO = { name: "Test", email: "test@example.com", seconds: 1_767_322_800, offset: 60 };
 const TXN = "01JBAXF5Z8J8M7R2TK7GQ4W9YC";
@@ -120,7 +121,7 @@ describe.each([SHA1, SHA256])("commits in a $name repository", (format) => {
     }
     expect(judgeChunk(text.replace("Epoch: e1", "Epoch: e1\nKV-Seq: 1"))).toBe("ATTESTATION_MISMATCH");
     expect(judgeChunk(text.replace(/^parent .*\n/m, (line) => line + line))).toBe("NOT_LINEAR");
-    const signature = format === SHA1 ? "gpgsig" : "gpgsig-sha256";
+    const signature = format === TEST_FORMAT ? "gpgsig" : "gpgsig-sha256";
     expect(judgeChunk(text.replace("\n\n", `\n${signature} x\n\n`))).toBe("ATTESTATION_MISMATCH");
     expect(judgeChunk(`${text.slice(0, text.indexOf("\n\n"))}\n\nset a\n`)).toBe("ATTESTATION_MISSING");
   });
@@ -342,7 +343,7 @@ test("git finds the trailers of our commits where we do", () => {
   const dir = tempDir("log");
   git(dir, "init", "-q", "--bare", ".");
   const tree = gitInput(dir, "", "mktree");
-  const message = `set a\n\na body\n\n${formatLedgerTrailers({ ...trailers(SHA1), indexTree: tree })}`;
+  const message = `set a\n\na body\n\n${formatLedgerTrailers({ ...trailers(TEST_FORMAT), indexTree: tree })}`;
   const data = encodeCommit({ tree, parents: [], author: WHO, committer: WHO, message });
   const id = gitInput(dir, data, "hash-object", "-t", "commit", "-w", "--stdin");
   expect(git(dir, "log", "-1", "--format=%(trailers:key=KV-Txn,valueonly)", id).trim()).toBe(TXN);

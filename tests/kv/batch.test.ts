@@ -2,15 +2,16 @@
 
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
-import { SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+import { SHA256 } from "../../src/gitwire/object/oid.ts";
 import { type BatchContext, type BatchLine, BatchReader } from "../../src/kv/batch.ts";
 import { LIMITS } from "../../src/limits.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const NOW = 1_767_322_800;
 const OID = "1".repeat(40);
 
 const context: BatchContext = {
-  format: SHA1,
+  format: TEST_FORMAT,
   now: NOW,
   file: (path) => {
     if (path === "missing") throw new KvError("IO", "cannot read missing");
@@ -18,7 +19,7 @@ const context: BatchContext = {
   },
 };
 
-function read(lines: readonly string[], use?: (line: BatchLine) => void, format = SHA1): BatchLine[] {
+function read(lines: readonly string[], use?: (line: BatchLine) => void, format = TEST_FORMAT): BatchLine[] {
   const good: BatchLine[] = [];
   const reader = new BatchReader({ ...context, format }, use ?? ((line) => good.push(line)));
   for (const line of lines) reader.add(line);

@@ -9,6 +9,7 @@ import type { Operation } from "../../src/kv/operation.ts";
 import { type OracleFile, oracleIndex, oracleTrie } from "../support/format-oracle.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { type Random, random } from "../support/random.ts";
+import type { TEST_FORMAT } from "../support/test-format.ts";
 
 type Model = Map<string, string | undefined>;
 
@@ -66,7 +67,7 @@ function check(model: KvModel, expected: Model): void {
 }
 
 function runOrder(
-  format: typeof SHA1,
+  format: typeof TEST_FORMAT,
   batches: readonly (readonly [string, string | undefined])[][],
 ): { model: KvModel; expected: Model } {
   const model = new KvModel(format);

@@ -3,13 +3,14 @@
 import { describe, expect, test } from "bun:test";
 import { compare, utf8ToByteString } from "../../src/bytes.ts";
 import { KvError } from "../../src/errors.ts";
-import { type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { findInIndex, type ListRange, listIndex } from "../../src/kv/index-list.ts";
 import { encodeTombstone } from "../../src/kv/record.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { random } from "../support/random.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 function codeOf(read: () => unknown): string {
   try {
@@ -105,9 +106,9 @@ test("of keys too long for their names the record is read, of those only", () =>
 test("the kv-index of no key is the empty tree", () => {
   const model = new KvModel();
   model.commit([]);
-  expect(model.state!.ledger.indexTree).toBe(SHA1.emptyTree);
-  expect([...listIndex(model.objects, SHA1.emptyTree)]).toEqual([]);
-  expect(findInIndex(model.objects, SHA1.emptyTree, "a")).toBeUndefined();
+  expect(model.state!.ledger.indexTree).toBe(TEST_FORMAT.emptyTree);
+  expect([...listIndex(model.objects, TEST_FORMAT.emptyTree)]).toEqual([]);
+  expect(findInIndex(model.objects, TEST_FORMAT.emptyTree, "a")).toBeUndefined();
 });
 
 describe("trees that are no kv-index", () => {
@@ -117,7 +118,7 @@ describe("trees that are no kv-index", () => {
     objects.write(
       "tree",
       encodeTree(
-        SHA1,
+        TEST_FORMAT,
         entries.map(([name, mode, oid]) => ({ name, mode, oid })),
       ),
     );

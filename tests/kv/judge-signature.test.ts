@@ -2,14 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { judgeSignature } from "../../src/kv/judge-signature.ts";
 import { type Policy, parsePolicy } from "../../src/kv/policy.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
 
 const WHO = { name: "T", email: "t@example.com", seconds: 1_767_322_800, offset: 0 };
 const TEXT = encodeCommit({
-  tree: SHA1.emptyTree,
+  tree: TEST_FORMAT.emptyTree,
   parents: [],
   author: WHO,
   committer: WHO,
@@ -24,7 +24,7 @@ function policyWith(rules: string): Policy {
 }
 
 async function judge(text: string, policy: Policy | undefined, now = NOW): Promise<string> {
-  const { problem, name, limit } = await judgeSignature(SHA1, Buffer.from(text), policy, "main", now);
+  const { problem, name, limit } = await judgeSignature(TEST_FORMAT, Buffer.from(text), policy, "main", now);
   if (problem !== undefined) return problem.code;
   return `${name ?? "nobody"}${limit === undefined ? "" : ` under ${limit.prefixes.join(" ")}`}`;
 }

@@ -21,6 +21,7 @@ import { git, gitBytes } from "../support/git.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { random } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { complaints, countingClock, newRepository, workspaceAt } from "../support/workspace.ts";
 
 const NONE: SetOptions = { ctype: undefined, expires: undefined, labels: undefined };
@@ -175,7 +176,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
 
 describe("refused whole", () => {
   test("a value over the limit, a deletion of nothing: no object, no commit", async () => {
-    const dir = newRepository(SHA1);
+    const dir = newRepository(TEST_FORMAT);
     const workspace = workspaceAt(dir);
     await commit(workspace, { create: { epoch: "e1" } }, () => {});
     const objects = (): string => git(dir, "count-objects", "-v");
@@ -189,7 +190,7 @@ describe("refused whole", () => {
   });
 
   test("a repository damaged anywhere gives the right value or a typed error, never another value", async () => {
-    const dir = newRepository(SHA1);
+    const dir = newRepository(TEST_FORMAT);
     const workspace = workspaceAt(dir);
     await commit(workspace, { create: { epoch: "e1" } }, () => {});
     const text = "a value of some length, to be found again";

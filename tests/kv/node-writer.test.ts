@@ -1,12 +1,13 @@
 /** The writer of a transaction's trees and records: deltas that make what they say, and pay. */
 
 import { expect, test } from "bun:test";
-import { hashObject, type ObjectKind, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { hashObject, type ObjectKind, type Oid } from "../../src/gitwire/object/oid.ts";
 import { MODE, type TreeEntry } from "../../src/gitwire/object/tree.ts";
 import { NodeWriter } from "../../src/kv/node-writer.ts";
 import { encodeMetadata, encodePointer } from "../../src/kv/record.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { random } from "../support/random.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 /** Notes how large each delta was; MemoryObjects checks that it makes the object. */
 class Noting extends MemoryObjects {
@@ -42,7 +43,7 @@ test("records are what was to be written, and mostly deltas", () => {
       ["ref", ref],
     ] as const) {
       const oid = writer.record(kind, parts);
-      expect(oid).toBe(hashObject(SHA1, "blob", Buffer.from(parts.join(""))));
+      expect(oid).toBe(hashObject(TEST_FORMAT, "blob", Buffer.from(parts.join(""))));
       expect(objects.read(oid)!.data.toString()).toBe(parts.join(""));
       whole++;
     }
@@ -87,8 +88,8 @@ test("an edited tree is a delta where that is shorter, else whole", () => {
 test("a fresh tree is read back before it is stored anywhere", () => {
   const objects = new MemoryObjects();
   const nowhere = {
-    format: SHA1,
-    write: (kind: ObjectKind, data: Uint8Array) => hashObject(SHA1, kind, data),
+    format: TEST_FORMAT,
+    write: (kind: ObjectKind, data: Uint8Array) => hashObject(TEST_FORMAT, kind, data),
     writeDelta: () => "",
   };
   const writer = new NodeWriter(objects, nowhere);

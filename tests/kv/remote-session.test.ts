@@ -2,9 +2,9 @@
 
 import { expect, test } from "bun:test";
 import * as net from "node:net";
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { fetchObjects } from "../../src/kv/remote-session.ts";
 import { failureOf } from "../support/failure.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { newRepository, workspaceAt } from "../support/workspace.ts";
 
 test.each([
@@ -18,7 +18,7 @@ test.each([
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const url = `git://127.0.0.1:${(server.address() as net.AddressInfo).port}/x.git`;
-  const { repo, around } = workspaceAt(newRepository(SHA1));
+  const { repo, around } = workspaceAt(newRepository(TEST_FORMAT));
   try {
     const error = await failureOf(fetchObjects(repo, around, url, ["refs/kv"]));
     expect([error.code, error.exit, error.message]).toEqual([code, 5, `${url}: ${words}`]);

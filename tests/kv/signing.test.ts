@@ -23,6 +23,7 @@ import {
   type TestKey,
 } from "../support/signing.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { complaints, newRepository, workspaceAt } from "../support/workspace.ts";
 
 let agent: TestAgent;
@@ -154,7 +155,7 @@ describe("which key", () => {
     for (const type of ["rsa-2048", "ecdsa-256"]) {
       const key = newKey(type, { pem: true });
       expect(fs.readFileSync(key.file, "utf8")).toMatch(/^-----BEGIN (RSA|EC) PRIVATE KEY-----/);
-      const site = new Site(SHA1, { ...SSH, "user.signingKey": key.file });
+      const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": key.file });
       await site.init();
       expect(site.verifyCommit([key])).toMatchObject({ ok: true });
     }
@@ -164,17 +165,17 @@ describe("which key", () => {
     const key = newKey();
     agent.add(key);
     for (const value of [`key::${key.line}`, key.line]) {
-      const site = new Site(SHA1, { ...SSH, "user.signingKey": value });
+      const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": value });
       site.agent = agent.socket;
       await site.init();
       expect(site.verifyCommit([key])).toMatchObject({ ok: true });
     }
-    const site = new Site(SHA1, { ...SSH, "user.signingKey": `key::${key.line}` });
+    const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": `key::${key.line}` });
     expect(await failureOf(site.init())).toMatchObject({ code: "CONFIG", hint: expect.stringContaining("ssh-add") });
   });
 
   test("a path below ~", async () => {
-    const site = new Site(SHA1, { ...SSH, "user.signingKey": "~/keys/mine" });
+    const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": "~/keys/mine" });
     const key = newKey("ed25519", { file: path.join(site.home, "keys/mine") });
     await site.init();
     expect(site.verifyCommit([key])).toMatchObject({ ok: true });
@@ -185,7 +186,7 @@ describe("which key", () => {
     agent.add(key);
     const script = path.join(tempDir(), "my key command");
     fs.writeFileSync(script, `#!/bin/sh\n[ "$1" = 'a b' ] && echo 'key::${key.line}' && echo more\n`, { mode: 0o755 });
-    const site = new Site(SHA1, { ...SSH, "gpg.ssh.defaultKeyCommand": `"${script}" 'a b'` });
+    const site = new Site(TEST_FORMAT, { ...SSH, "gpg.ssh.defaultKeyCommand": `"${script}" 'a b'` });
     site.agent = agent.socket;
     await site.init();
     expect(site.verifyCommit([key])).toMatchObject({ ok: true });
@@ -203,7 +204,7 @@ describe("which key", () => {
     const log = path.join(tempDir(), "log");
     const program = path.join(path.dirname(log), "program");
     fs.writeFileSync(program, `#!/bin/sh\necho "$*" >>'${log}'\nexec ssh-keygen "$@"\n`, { mode: 0o755 });
-    const site = new Site(SHA1, { ...SSH, "user.signingKey": key.file, "gpg.ssh.program": program });
+    const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": key.file, "gpg.ssh.program": program });
     await site.init();
     expect(site.verifyCommit([key])).toMatchObject({ ok: true });
     expect(fs.readFileSync(log, "utf8")).toMatch(new RegExp(`^-Y sign -n git -f ${key.file} /\\S+\n`));
@@ -234,7 +235,7 @@ describe("which key", () => {
     const log = path.join(tempDir(), "log");
     const program = path.join(path.dirname(log), "program");
     fs.writeFileSync(program, `#!/bin/sh\necho "$*" >>'${log}'\nexec gpg "$@"\n`, { mode: 0o755 });
-    const site = new Site(SHA1, { "commit.gpgSign": "true", "gpg.program": program });
+    const site = new Site(TEST_FORMAT, { "commit.gpgSign": "true", "gpg.program": program });
     await site.init();
     expect(site.verifyCommit([])).toMatchObject({ ok: true });
     expect(fs.readFileSync(log, "utf8").split("\n")[0]).toBe(
@@ -262,7 +263,7 @@ describe("nobody named a key", () => {
     const listed = newKey();
     agent.add(newKey());
     agent.add(listed);
-    const site = new Site(SHA1, {});
+    const site = new Site(TEST_FORMAT, {});
     site.agent = agent.socket;
     site.policy(required(listed));
     await site.init();
@@ -273,7 +274,7 @@ describe("nobody named a key", () => {
   });
 
   test("else the default file that it lists", async () => {
-    const site = new Site(SHA1, {});
+    const site = new Site(TEST_FORMAT, {});
     newKey("rsa-2048", { file: path.join(site.home, ".ssh/id_rsa") });
     const listed = newKey("ed25519", { file: path.join(site.home, ".ssh/id_ed25519") });
     site.policy(required(listed));
@@ -286,7 +287,7 @@ describe("nobody named a key", () => {
     const stranger = newGpg("Stranger <stranger@example.org>");
     stranger.stop();
     const writers = JSON.stringify([stranger, gpg].map(({ armored }) => ({ pgp: armored })));
-    const site = new Site(SHA1, {});
+    const site = new Site(TEST_FORMAT, {});
     site.policy(required(newKey()).replace(/writers: .*/, `writers: ${writers}`));
     await site.init();
     expect(await site.verdict([await readOpenPgpKey(gpg.armored)])).toMatchObject({
@@ -299,7 +300,7 @@ describe("nobody named a key", () => {
   });
 
   test("a writer whose time is over is passed over", async () => {
-    const site = new Site(SHA1, {});
+    const site = new Site(TEST_FORMAT, {});
     const over = newKey("rsa-2048", { file: path.join(site.home, ".ssh/id_rsa") });
     const listed = newKey("ed25519", { file: path.join(site.home, ".ssh/id_ed25519") });
     const terms = JSON.stringify({ key: over.line, until: "2026-01-01" });
@@ -309,7 +310,7 @@ describe("nobody named a key", () => {
   });
 
   test("none that it lists: the message says where was looked, and nothing is written", async () => {
-    const site = new Site(SHA1, {});
+    const site = new Site(TEST_FORMAT, {});
     const other = newKey("ed25519", { file: path.join(site.home, ".ssh/id_ed25519") });
     site.policy(required(newKey()));
     const failure = await failureOf(site.init());
@@ -322,7 +323,7 @@ describe("nobody named a key", () => {
 
 describe("when", () => {
   test("not where neither the policy nor the user asks for it", async () => {
-    const site = new Site(SHA1, { "gpg.format": "ssh", "user.signingKey": newKey().file });
+    const site = new Site(TEST_FORMAT, { "gpg.format": "ssh", "user.signingKey": newKey().file });
     await site.init();
     expect(await site.verdict()).toEqual({ kind: "unsigned" });
     site.policy(
@@ -333,7 +334,7 @@ describe("when", () => {
   });
 
   test("kv.sign decides over commit.gpgSign", async () => {
-    const site = new Site(SHA1, { ...SSH, "user.signingKey": newKey().file, "kv.sign": "false" });
+    const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": newKey().file, "kv.sign": "false" });
     await site.init();
     expect(await site.verdict()).toEqual({ kind: "unsigned" });
   });
@@ -341,7 +342,11 @@ describe("when", () => {
   test("where the policy requires it, for this namespace or for all", async () => {
     const key = newKey();
     for (const text of [required(key), required(key).replace("main", '"*"')]) {
-      const site = new Site(SHA1, { "gpg.format": "ssh", "user.signingKey": key.file, "commit.gpgSign": "false" });
+      const site = new Site(TEST_FORMAT, {
+        "gpg.format": "ssh",
+        "user.signingKey": key.file,
+        "commit.gpgSign": "false",
+      });
       site.policy(text);
       await site.init();
       expect(await site.verdict()).toMatchObject({ kind: "good" });
@@ -349,7 +354,7 @@ describe("when", () => {
   });
 
   test("required, and kv.sign is false: refused before anything is sent", async () => {
-    const site = new Site(SHA1, { "kv.sign": "false" });
+    const site = new Site(TEST_FORMAT, { "kv.sign": "false" });
     site.policy(required(newKey()));
     expect(await failureOf(site.init())).toMatchObject({
       code: "UNSIGNED",
@@ -360,7 +365,7 @@ describe("when", () => {
 
   test("a transaction that is planned again is signed again", async () => {
     const key = newKey();
-    const site = new Site(SHA1, { ...SSH, "user.signingKey": key.file });
+    const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": key.file });
     await site.init();
     const workspace = site.workspace();
     const local = localAcceptor(workspace.repo);
@@ -407,7 +412,7 @@ describe("when", () => {
 
 describe("refused", () => {
   const fails = async (config: Config, problem: string | RegExp, code = "CONFIG", prepare = (_: Site): void => {}) => {
-    const site = new Site(SHA1, { "commit.gpgSign": "true", ...config });
+    const site = new Site(TEST_FORMAT, { "commit.gpgSign": "true", ...config });
     prepare(site);
     const failure = await failureOf(site.init());
     expect(failure.message).toMatch(problem);
@@ -447,7 +452,7 @@ describe("refused", () => {
 
   test("an agent that is none is passed over; one that breaks off is not", async () => {
     const key = newKey();
-    const site = new Site(SHA1, { ...SSH, "user.signingKey": key.file });
+    const site = new Site(TEST_FORMAT, { ...SSH, "user.signingKey": key.file });
     site.agent = "/nonexistent/socket";
     await site.init();
     expect(site.verifyCommit([key])).toMatchObject({ ok: true });

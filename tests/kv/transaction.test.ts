@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
-import { type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { MODE, parseTree } from "../../src/gitwire/object/tree.ts";
 import { findInIndex } from "../../src/kv/index-list.ts";
 import { keyDigits, keyName, parseKey } from "../../src/kv/key.ts";
@@ -11,6 +11,7 @@ import type { Condition, Operation } from "../../src/kv/operation.ts";
 import { readValue } from "../../src/kv/read.ts";
 import { type Metadata, parseIndexRecord, parseMetadata } from "../../src/kv/record.ts";
 import { KvModel } from "../support/kv-model.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 /** The clock of KvModel's committer. */
 const NOW = 1_767_322_800;
@@ -120,8 +121,8 @@ describe("a namespace without keys", () => {
     expect(model.commit([])).toMatchObject({ kind: "planned", seq: 1, changes: [] });
     const { ledger } = model.state!;
     expect([...model.files(ledger.tree).keys()]).toEqual(["kv.json"]);
-    expect(ledger.indexTree).toBe(SHA1.emptyTree);
-    expect(model.objects.objects.has(SHA1.emptyTree)).toBe(true);
+    expect(ledger.indexTree).toBe(TEST_FORMAT.emptyTree);
+    expect(model.objects.objects.has(TEST_FORMAT.emptyTree)).toBe(true);
     expect(ledger).toMatchObject({ baseTree: undefined, keysSet: 0, keysDel: 0, epoch: "e1", parent: undefined });
     expect(ledger.commit.message).toStartWith("init main\n\nKV-NS: main\n");
   });

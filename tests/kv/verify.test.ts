@@ -14,6 +14,7 @@ import { type Finding, type Judge, type VerifySummary, verifyLedger } from "../.
 import { filesOf, forge, treeOf } from "../support/forge.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { random } from "../support/random.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const rules = namespacePolicy(undefined, "main");
 const lenient: Judge = async () => ({ rules, signer: undefined, problems: [] });
@@ -212,7 +213,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
 });
 
 test("lists that grow keep what they were given", () => {
-  const oids = new OidList(SHA1);
+  const oids = new OidList(TEST_FORMAT);
   const names = Array.from({ length: 3_000 }, (_, i) => i.toString(16).padStart(40, "0"));
   for (const name of names) oids.push(name);
   expect(names.map((_, i) => oids.at(i))).toEqual(names);

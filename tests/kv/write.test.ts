@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
-import { type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { commit } from "../../src/kv/commit.ts";
 import { etagOf } from "../../src/kv/etag.ts";
@@ -22,6 +22,7 @@ import {
 import { LIMITS } from "../../src/limits.ts";
 import { failureOf } from "../support/failure.ts";
 import { git, gitInput } from "../support/git.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { complaints, countingClock, newRepository, workspaceAt } from "../support/workspace.ts";
 
 interface Given {
@@ -52,7 +53,7 @@ async function write(
 }
 
 async function newWorkspace(): Promise<{ workspace: Workspace; dir: string; local: Acceptor }> {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   const workspace = workspaceAt(dir);
   await commit(workspace, { create: { epoch: "e1" } }, () => {});
   return { workspace, dir, local: localAcceptor(workspace.repo) };
@@ -127,11 +128,11 @@ describe("conflicts", () => {
     const acceptor = scripted(local, [stale]);
     expect((await failureOf(write(workspace, acceptor, "k", "v", { expectTree: tree }))).code).toBe("CAS_CONFLICT");
     expect(acceptor.tries).toHaveLength(1);
-    const wrong = await failureOf(write(workspace, acceptor, "k", "v", { expectTree: SHA1.emptyTree }));
+    const wrong = await failureOf(write(workspace, acceptor, "k", "v", { expectTree: TEST_FORMAT.emptyTree }));
     expect([wrong.code, wrong.exit, wrong.data]).toEqual([
       "CAS_CONFLICT",
       2,
-      { expected: SHA1.emptyTree, actual: tree },
+      { expected: TEST_FORMAT.emptyTree, actual: tree },
     ]);
     expect(acceptor.tries).toHaveLength(1);
     expect(await write(workspace, local, "k", "v", { expectTree: tree })).toMatchObject({ kind: "committed" });
@@ -253,7 +254,7 @@ describe("lost connections", () => {
 });
 
 test("an interrupted writer does not begin another try", async () => {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   await commit(workspaceAt(dir), { create: { epoch: "e1" } }, () => {});
   const controller = new AbortController();
   const workspace = workspaceAt(dir, { signal: controller.signal });
@@ -268,7 +269,7 @@ test("an interrupted writer does not begin another try", async () => {
 });
 
 test("the namespace must exist, must not, or may", async () => {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   const workspace = workspaceAt(dir);
   const local = localAcceptor(workspace.repo);
   expect((await failureOf(write(workspace, local, "k", "v"))).code).toBe("NS_NOT_FOUND");

@@ -5,7 +5,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { deflateSync } from "node:zlib";
-import { hashObject, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { hashObject } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { ENTRY } from "../../src/gitwire/pack/pack-entry.ts";
 import { FLUSH, pktLine } from "../../src/gitwire/protocol/pkt-line.ts";
@@ -13,6 +13,7 @@ import { encodeEntry, type HandEntry, handPack } from "../gitwire/pack/fixtures.
 import { fsck } from "../support/git.ts";
 import { STARGATE_PROGRAM } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const MOST_GROWTH = 64 * 1024;
 const OID = "1".repeat(40);
@@ -43,7 +44,7 @@ beforeAll(async () => {
     });
   });
   // What the first push loads is not growth.
-  await post("git-receive-pack", push(handPack(SHA1, [{ type: ENTRY.blob, data: Buffer.alloc(200_000) }])));
+  await post("git-receive-pack", push(handPack(TEST_FORMAT, [{ type: ENTRY.blob, data: Buffer.alloc(200_000) }])));
 }, 60_000);
 
 afterAll(async () => {
@@ -74,8 +75,8 @@ async function post(service: string, body: Buffer | ReadableStream): Promise<str
 function push(pack: Buffer, tip = OID): Buffer {
   // A whole transaction: others are refused before their pack is read.
   const refs = [
-    `${SHA1.zeroOid} ${tip} refs/kv/main\0report-status atomic`,
-    `${SHA1.zeroOid} ${tip} refs/kv-index/main`,
+    `${TEST_FORMAT.zeroOid} ${tip} refs/kv/main\0report-status atomic`,
+    `${TEST_FORMAT.zeroOid} ${tip} refs/kv-index/main`,
   ];
   return Buffer.concat([...refs.map(pktLine), FLUSH, pack]);
 }
@@ -99,22 +100,22 @@ function chain(length: number): Buffer {
     const data = Buffer.from([`${i - 1}`.length, `${i}`.length, `${i}`.length, ...Buffer.from(`${i}`)]);
     made.push({ type: ENTRY.ofsDelta, data, base: encodeEntry(made[i - 1]!).length });
   }
-  return handPack(SHA1, made);
+  return handPack(TEST_FORMAT, made);
 }
 
 /** The push of a commit. */
 function deepTrees(depth: number): Buffer {
   const entries: HandEntry[] = [];
-  let oid = SHA1.emptyTree;
+  let oid = TEST_FORMAT.emptyTree;
   for (let i = 0; i < depth; i++) {
-    const data = encodeTree(SHA1, [{ mode: MODE.tree, name: "d", oid }]);
-    oid = hashObject(SHA1, "tree", data);
+    const data = encodeTree(TEST_FORMAT, [{ mode: MODE.tree, name: "d", oid }]);
+    oid = hashObject(TEST_FORMAT, "tree", data);
     entries.push({ type: ENTRY.tree, data });
   }
   const who = "A <a@example.com> 1700000000 +0000";
   const commit = Buffer.from(`tree ${oid}\nauthor ${who}\ncommitter ${who}\n\ndeep\n`);
   entries.push({ type: ENTRY.commit, data: commit });
-  return push(handPack(SHA1, entries), hashObject(SHA1, "commit", commit));
+  return push(handPack(TEST_FORMAT, entries), hashObject(TEST_FORMAT, "commit", commit));
 }
 
 const have = pktLine(`have ${OID}\n`);
@@ -124,22 +125,22 @@ describe("hostile sizes", () => {
   test.each<[string, () => Promise<string>, RegExp]>([
     [
       "a pack of 2^32-1 objects",
-      () => post("git-receive-pack", push(handPack(SHA1, [], 2 ** 32 - 1))),
+      () => post("git-receive-pack", push(handPack(TEST_FORMAT, [], 2 ** 32 - 1))),
       /unpack .*4294967295 objects, the limit/,
     ],
     [
       "an object of 2^40 bytes",
-      () => post("git-receive-pack", push(handPack(SHA1, [entry(2 ** 40, Buffer.from("x"))]))),
+      () => post("git-receive-pack", push(handPack(TEST_FORMAT, [entry(2 ** 40, Buffer.from("x"))]))),
       /unpack .*1099511627776 bytes, the limit/,
     ],
     [
       "a bomb of 200 MB that says 1 MB",
-      () => post("git-receive-pack", push(handPack(SHA1, [entry(1 << 20, zeros())]))),
+      () => post("git-receive-pack", push(handPack(TEST_FORMAT, [entry(1 << 20, zeros())]))),
       /unpack (?!ok)/,
     ],
     [
       "an honest bomb of 200 MB",
-      () => post("git-receive-pack", push(handPack(SHA1, [entry(200 * 1024 * 1024, zeros())]))),
+      () => post("git-receive-pack", push(handPack(TEST_FORMAT, [entry(200 * 1024 * 1024, zeros())]))),
       /ng refs\/kv\/main/,
     ],
     ["a chain of 5,000 deltas", () => post("git-receive-pack", push(chain(5_000))), /unpack (?!ok)/],

@@ -5,7 +5,6 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import type { PushResult } from "../../src/gitwire/protocol/send-pack.ts";
 import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { Gate } from "../../src/stargate/gate.ts";
@@ -23,6 +22,7 @@ import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
 import { policyPush, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const running: TestStargate[] = [];
 const backends: HttpBackend[] = [];
@@ -270,7 +270,14 @@ describe("the worker, by its clock", () => {
   async function scene(): Promise<{ gate: Gate; dir: string; mirror: string }> {
     const mirror = host();
     const dir = path.join(tempDir("worker"), "kv.git");
-    const options = { dir, mirrorUrl: mirror, pushUrl: undefined, adminKey: undefined, ns: "main", format: SHA1 };
+    const options = {
+      dir,
+      mirrorUrl: mirror,
+      pushUrl: undefined,
+      adminKey: undefined,
+      ns: "main",
+      format: TEST_FORMAT,
+    };
     await initialize({ ...options, program: STARGATE_PROGRAM, env: process.env, clock: systemClock });
     const settings = loadSettings(dir);
     const gate = await Gate.open({ dir, settings, env: process.env, clock: systemClock, log: silentLog, role: "test" });

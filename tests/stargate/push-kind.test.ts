@@ -2,10 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
-import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { parseExpectations } from "../../src/stargate/expectation.ts";
 import { classifyPush } from "../../src/stargate/push-kind.ts";
 import { parseSshCommand } from "../../src/stargate/ssh-command.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const OID = "1".repeat(40);
 
@@ -13,9 +13,9 @@ function kindOf(...refs: string[]): string {
   try {
     const commands = refs.map((text) => {
       const [ref = "", deleted] = text.split(" ");
-      return { ref, oldOid: OID, newOid: deleted === "deleted" ? SHA1.zeroOid : OID };
+      return { ref, oldOid: OID, newOid: deleted === "deleted" ? TEST_FORMAT.zeroOid : OID };
     });
-    const kind = classifyPush(commands, SHA1);
+    const kind = classifyPush(commands, TEST_FORMAT);
     return kind.kind === "transaction" ? `transaction ${kind.ns} ${kind.ledger.ref} ${kind.index.ref}` : kind.kind;
   } catch (error) {
     expect(error).toBeInstanceOf(KvError);
@@ -65,7 +65,7 @@ describe("kinds of push", () => {
 describe("expectations", () => {
   const codeOf = (option: string): string => {
     try {
-      return parseExpectations([option], SHA1)
+      return parseExpectations([option], TEST_FORMAT)
         .map(({ kind }) => kind)
         .join();
     } catch (error) {

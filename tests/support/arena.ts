@@ -6,7 +6,7 @@
 import { expect } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { type ObjectFormat, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { ObjectFormat } from "../../src/gitwire/object/oid.ts";
 import { openRepository } from "../../src/gitwire/repo.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { executable } from "./executable.ts";
@@ -15,6 +15,7 @@ import { tryGitAsync } from "./git-async.ts";
 import { type Sshd, startSshd } from "./sshd.ts";
 import { type Planned, policyPush, TestClient, TestStargate, verdict } from "./stargate.ts";
 import { tempDir } from "./temp.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 import { TestKey } from "./test-key.ts";
 
 /** Every file of the object store and every ref, to see that a refused push has left nothing. */
@@ -71,7 +72,7 @@ export class Arena {
     this.ssh = new TestClient(dir, `ssh://${sshd.user}@127.0.0.1:${sshd.port}/kv.git`, env);
   }
 
-  static async start(format: ObjectFormat = SHA1): Promise<Arena> {
+  static async start(format: ObjectFormat = TEST_FORMAT): Promise<Arena> {
     const stargate = await TestStargate.start({ upkeep: false, format });
     const words = [executable("git-kv-stargate"), "shell", "--repo", stargate.dir, "--user", "tester"];
     const sshd = await startSshd({ forcedCommand: words.map((word) => `'${word}'`).join(" ") });

@@ -1,8 +1,9 @@
 /** Packs for tests: made by the real git, or by hand where git would refuse. */
 
 import { deflateSync } from "node:zlib";
-import { hashBytes, type ObjectFormat, type ObjectKind, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { hashBytes, type ObjectFormat, type ObjectKind } from "../../src/gitwire/object/oid.ts";
 import { tryGit } from "./git.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 /** A pack of what git's `rev-list` finds for `revisions` ("tip", "^base", one each). */
 export function packOf(dir: string, revisions: readonly string[], ...flags: string[]): Buffer {
@@ -16,7 +17,10 @@ export function packOf(dir: string, revisions: readonly string[], ...flags: stri
 const TYPES = { commit: 1, tree: 2, blob: 3, tag: 4 };
 
 /** A pack of whole objects. */
-export function handPack(objects: readonly (readonly [ObjectKind, Buffer])[], format: ObjectFormat = SHA1): Buffer {
+export function handPack(
+  objects: readonly (readonly [ObjectKind, Buffer])[],
+  format: ObjectFormat = TEST_FORMAT,
+): Buffer {
   const head = Buffer.from("PACK\0\0\0\x02\0\0\0\0");
   head.writeUInt32BE(objects.length, 8);
   const entries = objects.map(([kind, data]) => {

@@ -1,8 +1,9 @@
 /** Objects in memory, as source and sink of a transaction; counts what was read and how deltas were made. */
 
 import type { GitObject, ObjectSink, ObjectSource } from "../../src/gitwire/object/object.ts";
-import { hashObject, type ObjectFormat, type ObjectKind, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../../src/gitwire/object/oid.ts";
 import { applyDelta } from "../../src/gitwire/pack/delta.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 export class MemoryObjects implements ObjectSource, ObjectSink {
   readonly format: ObjectFormat;
@@ -10,7 +11,7 @@ export class MemoryObjects implements ObjectSource, ObjectSink {
   reads: Record<ObjectKind, number> = { blob: 0, tree: 0, commit: 0, tag: 0 };
   deltas = 0;
 
-  constructor(format: ObjectFormat = SHA1) {
+  constructor(format: ObjectFormat = TEST_FORMAT) {
     this.format = format;
   }
 

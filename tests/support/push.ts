@@ -1,9 +1,10 @@
 /** Repositories and packs to push, for tests of the protocol's client side. */
 
-import { type ObjectFormat, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { ObjectFormat, Oid } from "../../src/gitwire/object/oid.ts";
 import { type FinishedPack, PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { git } from "./git.ts";
 import { tempDir } from "./temp.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 /** A new bare repository that anybody may push to. */
 export function bareRepository(format: "sha1" | "sha256" = "sha1"): string {
@@ -56,7 +57,7 @@ export function packWithCommit(
   content: string,
   options: { parent?: Oid; format?: ObjectFormat; extra?: readonly Uint8Array[] } = {},
 ): { pack: FinishedPack; commit: Oid } {
-  const format = options.format ?? SHA1;
+  const format = options.format ?? TEST_FORMAT;
   const builder = new PackBuilder(format);
   const blob = builder.write("blob", Buffer.from(content));
   const entries = [entry("file", blob)];

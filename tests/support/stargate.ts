@@ -7,7 +7,7 @@ import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
 import { encodeCommit, type Ident } from "../../src/gitwire/object/commit.ts";
 import type { GitObject, ObjectSink } from "../../src/gitwire/object/object.ts";
-import { type ObjectFormat, type ObjectKind, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import type { PushCommand } from "../../src/gitwire/protocol/receive-commands.ts";
@@ -28,6 +28,7 @@ import type { Log } from "../../src/stargate/log.ts";
 import { stargateDir } from "../../src/stargate/settings.ts";
 import { type Scope, TokenStore } from "../../src/stargate/tokens.ts";
 import { tempDir } from "./temp.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 /** The gateway's program, run from source. */
 export const STARGATE_PROGRAM: readonly string[] = [
@@ -75,7 +76,7 @@ export class TestStargate {
         pushUrl: undefined,
         adminKey: undefined,
         ns: "main",
-        format: options.format ?? SHA1,
+        format: options.format ?? TEST_FORMAT,
         program: STARGATE_PROGRAM,
         env,
         clock: systemClock,

@@ -13,6 +13,7 @@ import {
 import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { type OpenPgpKey, readOpenPgpKey } from "../../../src/gitwire/object/openpgp.ts";
 import { parseSshKeyLine, sshFingerprint } from "../../../src/gitwire/object/ssh-key.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const FOLDER = path.join(import.meta.dir, "../../vectors/signatures");
 const DAY = 86_400_000;
@@ -195,10 +196,11 @@ for (const format of [SHA1, SHA256]) {
 }
 
 test("a signature of megabytes is refused at once", async () => {
-  const commit = `tree ${SHA1.emptyTree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\ngpgsig`;
+  const header = TEST_FORMAT === SHA1 ? "gpgsig" : "gpgsig-sha256";
+  const commit = `tree ${TEST_FORMAT.emptyTree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n${header}`;
   for (const begin of ["-----BEGIN SSH SIGNATURE-----", "-----BEGIN PGP SIGNATURE-----"]) {
     const data = Buffer.from(`${commit} ${begin}\n${" A\n".repeat(2_000_000)}\nx\n`);
-    expect(reason(await judge(SHA1, data))).toContain("is longer than");
+    expect(reason(await judge(TEST_FORMAT, data))).toContain("is longer than");
   }
 });
 

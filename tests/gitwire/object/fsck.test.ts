@@ -4,19 +4,20 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { objectFault } from "../../../src/gitwire/object/fsck.ts";
 import { FsckRules } from "../../../src/gitwire/object/fsck-rules.ts";
-import { hashObject, type ObjectKind, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { hashObject, type ObjectKind } from "../../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../../src/gitwire/object/tree.ts";
 import { dotFileFault } from "../../../src/gitwire/protocol/fsck-dot-files.ts";
 import { gitInput, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Processes of git, on machines that may be busy.
 setDefaultTimeout(60_000);
 
 type Given = readonly [ObjectKind, Buffer];
-const BLOB = hashObject(SHA1, "blob", Buffer.from(""));
-const TREE = SHA1.emptyTree;
+const BLOB = hashObject(TEST_FORMAT, "blob", Buffer.from(""));
+const TREE = TEST_FORMAT.emptyTree;
 const WHO = "A U Thor <a@example.com> 1767323045 +0100";
 
 const entry = (mode: string, name: string, oid = BLOB): Buffer =>
@@ -45,7 +46,8 @@ function gitFaults(given: readonly Given[]): Map<string, string> {
   const { stdout, stderr } = tryGit(dir, ["fsck", "--strict", "--no-dangling"]);
   const faults = new Map<string, string>();
   // Some faults git meets while parsing, before its checks have a name for them.
-  for (const [line, oid] of `${stdout}${stderr}`.matchAll(/^error.*\b([0-9a-f]{40})\b.*/gm)) faults.set(oid!, line);
+  for (const [line, oid] of `${stdout}${stderr}`.matchAll(/^error.*\b([0-9a-f]{40}(?:[0-9a-f]{24})?)\b.*/gm))
+    faults.set(oid!, line);
   return faults;
 }
 
@@ -81,7 +83,7 @@ test("every fault is found, and git's fsck finds it too", () => {
     ["hasDotgit", tree(entry("100644", "\u200c.git"))],
     ["fullPathname", tree(entry("100644", "a/b"))],
     ["zeroPaddedFilemode", tree(entry("040000", "a", TREE))],
-    ["nullSha1", tree(entry("100644", "a", SHA1.zeroOid))],
+    ["nullSha1", tree(entry("100644", "a", TEST_FORMAT.zeroOid))],
     ["treeNotSorted", tree(entry("100644", "b"), entry("100644", "a"))],
     ["treeNotSorted", tree(entry("40000", "a", TREE), entry("100644", "a.b"))],
     ["duplicateEntries", tree(entry("100644", "a"), entry("100644", "a"))],
@@ -106,8 +108,8 @@ test("every fault is found, and git's fsck finds it too", () => {
   const faults = gitFaults(bad.map(([, given]) => given));
   for (const [name, [kind, data]] of bad) {
     const text = data.toString();
-    expect([text, objectFault(SHA1, kind, data)?.split(":")[0]]).toEqual([text, name]);
-    expect([text, faults.has(hashObject(SHA1, kind, data))]).toEqual([text, true]);
+    expect([text, objectFault(TEST_FORMAT, kind, data)?.split(":")[0]]).toEqual([text, name]);
+    expect([text, faults.has(hashObject(TEST_FORMAT, kind, data))]).toEqual([text, true]);
   }
 });
 
@@ -129,7 +131,7 @@ test("what git has nothing against is let be", () => {
     tag(`object ${TREE}\ntype tree\ntag x\ntagger ${WHO}\n\nx\n`),
   ];
   expect([...gitFaults(good).values()]).toEqual([]);
-  for (const [kind, data] of good) expect(objectFault(SHA1, kind, data)).toBeUndefined();
+  for (const [kind, data] of good) expect(objectFault(TEST_FORMAT, kind, data)).toBeUndefined();
 });
 
 test("with any byte another, we find a fault where git does", () => {
@@ -140,7 +142,7 @@ test("with any byte another, we find a fault where git does", () => {
     [
       "tree",
       encodeTree(
-        SHA1,
+        TEST_FORMAT,
         names.map((name) => ({ mode: MODE.file, name, oid: BLOB })),
       ),
     ],
@@ -155,8 +157,8 @@ test("with any byte another, we find a fault where git does", () => {
   );
   const faults = gitFaults(given);
   for (const [kind, data] of given) {
-    const ours = objectFault(SHA1, kind, data);
-    const theirs = faults.get(hashObject(SHA1, kind, data));
+    const ours = objectFault(TEST_FORMAT, kind, data);
+    const theirs = faults.get(hashObject(TEST_FORMAT, kind, data));
     // Stricter than git on two points: 100664 is news to it and no error, and some versions take any number strtol takes.
     if (theirs === undefined && /^(?:badFilemode|badDate|zeroPaddedDate)\b/.test(ours ?? "")) continue;
     expect([data.toString("latin1"), ours === undefined]).toEqual([data.toString("latin1"), theirs === undefined]);
@@ -188,9 +190,12 @@ test("names that some file system takes for one of git's files, as git sees them
   const faults = gitFaults(given);
   for (const [kind, data] of given) {
     const theirs = /(hasDotgit|gitmodulesSymlink|hasDot|hasDotdot)/.exec(
-      faults.get(hashObject(SHA1, kind, data)) ?? "",
+      faults.get(hashObject(TEST_FORMAT, kind, data)) ?? "",
     );
-    expect([data.toString(), objectFault(SHA1, kind, data)?.split(":")[0]]).toEqual([data.toString(), theirs?.[1]]);
+    expect([data.toString(), objectFault(TEST_FORMAT, kind, data)?.split(":")[0]]).toEqual([
+      data.toString(),
+      theirs?.[1],
+    ]);
   }
 });
 
@@ -249,7 +254,8 @@ test(".gitmodules and .gitattributes that git refuses", () => {
   const contents = FILES.map((text) => Buffer.from(text));
   const lines = [2_047, 2_048].map((size) => Buffer.from(`a\n${"x".repeat(size)}\n`));
   const blob = (data: Buffer): Given => ["blob", data];
-  const named = (name: string, data: Buffer): Given => tree(entry("100644", name, hashObject(SHA1, "blob", data)));
+  const named = (name: string, data: Buffer): Given =>
+    tree(entry("100644", name, hashObject(TEST_FORMAT, "blob", data)));
   const faults = gitFaults([
     ...[...contents, ...lines].map(blob),
     ...contents.map((data) => named(".gitmodules", data)),
@@ -257,7 +263,7 @@ test(".gitmodules and .gitattributes that git refuses", () => {
   ]);
   const judge = (file: "gitmodules" | "gitattributes", data: Buffer): void => {
     const theirs = /git(?:modules|attributes)[A-Z][A-Za-z]*/.exec(
-      faults.get(hashObject(SHA1, "blob", data)) ?? "",
+      faults.get(hashObject(TEST_FORMAT, "blob", data)) ?? "",
     )?.[0];
     const ours = dotFileFault(file, { kind: "blob", data }, FsckRules.strict)?.split(":")[0];
     expect([data.toString(), ours]).toEqual([data.toString(), theirs]);
@@ -266,10 +272,10 @@ test(".gitmodules and .gitattributes that git refuses", () => {
   for (const data of lines) judge("gitattributes", data);
   // It is told of what it has to look at.
   const found: string[] = [];
-  objectFault(SHA1, ...named(".GITMODULES", lines[0]!), FsckRules.strict, (file, data, at) => {
-    found.push(file, data.hexSlice(at, at + 20));
+  objectFault(TEST_FORMAT, ...named(".GITMODULES", lines[0]!), FsckRules.strict, (file, data, at) => {
+    found.push(file, data.hexSlice(at, at + TEST_FORMAT.rawSize));
   });
-  expect(found).toEqual(["gitmodules", hashObject(SHA1, "blob", lines[0]!)]);
+  expect(found).toEqual(["gitmodules", hashObject(TEST_FORMAT, "blob", lines[0]!)]);
   expect(dotFileFault("gitmodules", undefined, FsckRules.strict)).toStartWith("gitmodulesMissing");
   expect(dotFileFault("gitmodules", { kind: "tree", data: Buffer.alloc(0) }, FsckRules.strict)).toStartWith(
     "gitmodulesBlob",

@@ -4,9 +4,10 @@ import { encodeTree, MODE, parseTree, sortEntries, type TreeEntry } from "../../
 import { compareTrees } from "../../../src/gitwire/object/tree-difference.ts";
 import { type Random, random } from "../../support/random.ts";
 import { codeOf } from "../../support/streams.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 /** Entries with names that are each other's beginnings, files and trees of one name included. */
-function randomEntries(rnd: Random, format: typeof SHA1): TreeEntry[] {
+function randomEntries(rnd: Random, format: typeof TEST_FORMAT): TreeEntry[] {
   const entries = new Map<string, TreeEntry>();
   for (let n = rnd.int(rnd.pick([3, 20, 80])); n > 0; n--) {
     const name =
@@ -21,7 +22,7 @@ function randomEntries(rnd: Random, format: typeof SHA1): TreeEntry[] {
   return sortEntries([...entries.values()]);
 }
 
-function edit(entries: readonly TreeEntry[], rnd: Random, format: typeof SHA1): TreeEntry[] {
+function edit(entries: readonly TreeEntry[], rnd: Random, format: typeof TEST_FORMAT): TreeEntry[] {
   const edited = entries.filter(() => rnd.int(12) > 0);
   for (let n = rnd.int(3); n > 0 && edited.length > 0; n--) {
     const at = rnd.int(edited.length);
@@ -67,9 +68,12 @@ test("finds what a comparison entry by entry finds", () => {
 test("trees in no order: nothing new is passed over", () => {
   const rnd = random("unsorted trees");
   for (let round = 0; round < 500; round++) {
-    const [before, after] = [rnd.shuffle(randomEntries(rnd, SHA1)), rnd.shuffle(randomEntries(rnd, SHA1))];
+    const [before, after] = [
+      rnd.shuffle(randomEntries(rnd, TEST_FORMAT)),
+      rnd.shuffle(randomEntries(rnd, TEST_FORMAT)),
+    ];
     const added = new Set<string>();
-    compareTrees(SHA1, encodeTree(SHA1, before), encodeTree(SHA1, after), {
+    compareTrees(TEST_FORMAT, encodeTree(TEST_FORMAT, before), encodeTree(TEST_FORMAT, after), {
       added: (entry) => added.add(text(entry.entry())),
       removed: () => {},
     });
@@ -81,21 +85,24 @@ test("trees in no order: nothing new is passed over", () => {
 test("a torn tree is malformed, on either side", async () => {
   const rnd = random("torn trees");
   const tree = encodeTree(
-    SHA1,
+    TEST_FORMAT,
     sortEntries(
       Array.from({ length: 5 }, (_, i) => ({ mode: MODE.file, name: `f${i}`, oid: rnd.bytes(20).toString("hex") })),
     ),
   );
-  const other = encodeTree(SHA1, sortEntries([{ mode: MODE.file, name: "f2", oid: rnd.bytes(20).toString("hex") }]));
+  const other = encodeTree(
+    TEST_FORMAT,
+    sortEntries([{ mode: MODE.file, name: "f2", oid: rnd.bytes(20).toString("hex") }]),
+  );
   const nothing = { added: () => {}, removed: () => {} };
   for (let length = 1; length < tree.length; length++) {
     const torn = tree.subarray(0, length);
-    const isWhole = (await codeOf(() => parseTree(SHA1, torn))) === "no error";
+    const isWhole = (await codeOf(() => parseTree(TEST_FORMAT, torn))) === "no error";
     for (const [before, after] of [
       [torn, other],
       [other, torn],
     ] as const) {
-      const code = await codeOf(() => compareTrees(SHA1, before, after, nothing));
+      const code = await codeOf(() => compareTrees(TEST_FORMAT, before, after, nothing));
       expect(code).toBe(isWhole ? "no error" : "BAD_OBJECT");
     }
   }

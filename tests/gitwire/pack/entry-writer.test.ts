@@ -3,16 +3,17 @@
 import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { newHasher, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { newHasher } from "../../../src/gitwire/object/oid.ts";
 import { EntryWriter } from "../../../src/gitwire/pack/entry-writer.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 /** Writes pieces of the given sizes; returns the file, what it should be, and the hasher's digest. */
 function written(sizes: readonly number[], at = 0): { file: Buffer; expected: Buffer; digest: string } {
   const name = path.join(tempDir("writer"), "f");
   const fd = fs.openSync(name, "w+");
-  const hasher = newHasher(SHA1);
+  const hasher = newHasher(TEST_FORMAT);
   const writer = new EntryWriter(fd, at, hasher);
   const pieces = sizes.map((size, i) => Buffer.alloc(size, i + 1));
   let position = at;
@@ -30,7 +31,7 @@ function written(sizes: readonly number[], at = 0): { file: Buffer; expected: Bu
 function check(sizes: readonly number[], at?: number): void {
   const { file, expected, digest } = written(sizes, at);
   expect(file.equals(expected)).toBe(true);
-  expect(digest).toBe(newHasher(SHA1).update(expected).digest("hex"));
+  expect(digest).toBe(newHasher(TEST_FORMAT).update(expected).digest("hex"));
 }
 
 test("a large piece after a small one, whether it fits beside it or not", () => {

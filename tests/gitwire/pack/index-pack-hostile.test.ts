@@ -1,30 +1,31 @@
 import { describe, expect, test } from "bun:test";
 import * as zlib from "node:zlib";
 import { KvError } from "../../../src/errors.ts";
-import { hashObject, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { hashObject } from "../../../src/gitwire/object/oid.ts";
 import { DeltaBuilder } from "../../../src/gitwire/pack/delta.ts";
 import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { ENTRY } from "../../../src/gitwire/pack/pack-entry.ts";
 import type { PackSource } from "../../../src/gitwire/pack/pack-input.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { encodeEntry, type HandEntry, handPack, listDir } from "./fixtures.ts";
 import { inChunks, options, refusal } from "./indexing.ts";
 
 describe("hostile packs", () => {
   const text = Buffer.from("some text, some text, some text, some text, some text");
   const edited = Buffer.concat([text, Buffer.from(" and more")]);
-  const id = hashObject(SHA1, "blob", text);
+  const id = hashObject(TEST_FORMAT, "blob", text);
   const entries: HandEntry[] = [
     { type: ENTRY.blob, data: text },
     { type: ENTRY.refDelta, data: createDelta(text, edited)!, base: id },
     { type: ENTRY.blob, data: Buffer.from("short") },
   ];
-  const good = handPack(SHA1, entries);
+  const good = handPack(TEST_FORMAT, entries);
 
   test("cut anywhere", async () => {
     expect(await refusal(good)).toBe("accepted");
     for (let end = 0; end < good.length; end++) {
-      expect(await refusal(good.subarray(0, end), {}, SHA1, end % 2 === 0 ? 65_536 : 3)).toBe("BAD_PACK");
+      expect(await refusal(good.subarray(0, end), {}, TEST_FORMAT, end % 2 === 0 ? 65_536 : 3)).toBe("BAD_PACK");
     }
   });
 
@@ -38,13 +39,13 @@ describe("hostile packs", () => {
   });
 
   test("more or fewer objects than declared", async () => {
-    expect(await refusal(handPack(SHA1, entries, 2))).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, entries, 4))).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, entries, 0))).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [], 1))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, entries, 2))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, entries, 4))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, entries, 0))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [], 1))).toBe("BAD_PACK");
     // Twenty million objects declared, three there: no memory for the rest.
     const before = process.memoryUsage().rss;
-    expect(await refusal(handPack(SHA1, entries, 20_000_000))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, entries, 20_000_000))).toBe("BAD_PACK");
     expect(process.memoryUsage().rss - before).toBeLessThan(50 * 1024 * 1024);
   });
 
@@ -56,8 +57,8 @@ describe("hostile packs", () => {
   });
 
   test("a pack without objects is not stored", async () => {
-    const use = options(SHA1);
-    expect(await indexPack(inChunks(handPack(SHA1, []), 5), use)).toBeUndefined();
+    const use = options(TEST_FORMAT);
+    expect(await indexPack(inChunks(handPack(TEST_FORMAT, []), 5), use)).toBeUndefined();
     expect(listDir(use.dir)).toEqual([]);
   });
 
@@ -66,12 +67,12 @@ describe("hostile packs", () => {
     let reads = 0;
     const all = Buffer.concat([good, after]);
     const source: PackSource = { read: async () => (reads++ === 0 ? all : await new Promise(() => {})) };
-    expect((await indexPack(source, options(SHA1)))!.rest.equals(after)).toBe(true);
+    expect((await indexPack(source, options(TEST_FORMAT)))!.rest.equals(after)).toBe(true);
     expect(reads).toBe(1);
     const exact = inChunks(good, good.length);
     let more = 0;
     const stingy: PackSource = { read: () => (more++ === 0 ? exact.read() : new Promise(() => {})) };
-    expect((await indexPack(stingy, options(SHA1)))!.objectCount).toBe(3);
+    expect((await indexPack(stingy, options(TEST_FORMAT)))!.objectCount).toBe(3);
   });
 
   test("each limit", async () => {
@@ -93,7 +94,7 @@ describe("hostile packs", () => {
         const data = Buffer.from([`${i - 1}`.length, `${i}`.length, `${i}`.length, ...Buffer.from(`${i}`)]);
         made.push({ type: ENTRY.ofsDelta, data, base: encodeEntry(made[i - 1]!).length });
       }
-      return handPack(SHA1, made);
+      return handPack(TEST_FORMAT, made);
     };
     expect(await refusal(chain(4_095))).toBe("accepted");
     expect(await refusal(chain(4_096))).toBe("LIMIT_EXCEEDED");
@@ -103,7 +104,7 @@ describe("hostile packs", () => {
     const bomb = zlib.deflateSync(Buffer.alloc(300 * 1024 * 1024));
     const before = process.memoryUsage().rss;
     const with_ = (size: number): Buffer =>
-      handPack(SHA1, [{ type: ENTRY.blob, data: Buffer.alloc(0), size, stream: bomb }]);
+      handPack(TEST_FORMAT, [{ type: ENTRY.blob, data: Buffer.alloc(0), size, stream: bomb }]);
     for (const size of [0, 100, 1_000_000, 2_000_000]) expect(await refusal(with_(size))).toBe("BAD_PACK");
     expect(await refusal(with_(2 ** 33))).toBe("LIMIT_EXCEEDED");
     expect(process.memoryUsage().rss - before).toBeLessThan(100 * 1024 * 1024);
@@ -113,9 +114,9 @@ describe("hostile packs", () => {
     // Empty stored blocks for ever: no data, no end.
     const blocks = Buffer.alloc(10_000 * 5, "\0\0\0\xff\xff", "latin1");
     for (const size of [0, 1_000, 1_500_000]) {
-      const start = handPack(SHA1, [
+      const start = handPack(TEST_FORMAT, [
         { type: ENTRY.blob, data: Buffer.alloc(0), size, stream: Buffer.from([0x78, 0x01]) },
-      ]).subarray(0, -20);
+      ]).subarray(0, -TEST_FORMAT.rawSize);
       let sent = 0;
       const source: PackSource = {
         read: async () => {
@@ -125,7 +126,7 @@ describe("hostile packs", () => {
           return chunk;
         },
       };
-      const error = await indexPack(source, options(SHA1)).catch((thrown) => thrown);
+      const error = await indexPack(source, options(TEST_FORMAT)).catch((thrown) => thrown);
       expect(error.message).toContain("does not end");
     }
   });
@@ -138,8 +139,8 @@ describe("hostile packs", () => {
       builder.insert(Buffer.from("-"));
     }
     const data = builder.finish(base.length, 50 * (base.length + 1));
-    const baseId = hashObject(SHA1, "blob", base);
-    const bytes = handPack(SHA1, [
+    const baseId = hashObject(TEST_FORMAT, "blob", base);
+    const bytes = handPack(TEST_FORMAT, [
       { type: ENTRY.blob, data: base },
       ...Array.from({ length: 20 }, (): HandEntry => ({ type: ENTRY.refDelta, data, base: baseId })),
     ]);
@@ -148,7 +149,7 @@ describe("hostile packs", () => {
   });
 
   test("an error of the connection is handed on, and nothing is left", async () => {
-    const use = options(SHA1);
+    const use = options(TEST_FORMAT);
     const lost = new KvError("NETWORK", "connection lost");
     let reads = 0;
     const source: PackSource = {

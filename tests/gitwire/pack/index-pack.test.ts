@@ -13,6 +13,7 @@ import { deflate } from "../../../src/gitwire/pack/zlib.ts";
 import { git, gitBytes, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, encodeEntry, type HandEntry, handPack, listDir, makeRepo, repackOnce } from "./fixtures.ts";
 import { index, options, refusal, sourceOf } from "./indexing.ts";
 
@@ -122,7 +123,7 @@ describe("deltas in any order", () => {
   const texts = Array.from({ length: 30 }, (_, i) =>
     Buffer.from(Array.from({ length: 40 }, (_, line) => `line ${line} ${line < i ? "edited" : "plain"}`).join("\n")),
   );
-  const ids = texts.map((text) => hashObject(SHA1, "blob", text));
+  const ids = texts.map((text) => hashObject(TEST_FORMAT, "blob", text));
   const whole = (i: number): HandEntry => ({ type: ENTRY.blob, data: texts[i]! });
   const delta = (i: number, from: number): HandEntry => ({
     type: ENTRY.refDelta,
@@ -133,9 +134,9 @@ describe("deltas in any order", () => {
 
   test("every delta before its base", async () => {
     const entries = [...texts.keys()].map((i) => (i === 0 ? whole(0) : delta(i, i - 1))).reverse();
-    const indexed = await index(handPack(SHA1, entries), options(SHA1));
-    expectGitAgrees(indexed, SHA1);
-    expect([...readAll(indexed, SHA1).keys()].sort()).toEqual([...ids].sort());
+    const indexed = await index(handPack(TEST_FORMAT, entries), options(TEST_FORMAT));
+    expectGitAgrees(indexed, TEST_FORMAT);
+    expect([...readAll(indexed, TEST_FORMAT).keys()].sort()).toEqual([...ids].sort());
   });
 
   test("random trees of deltas, of both types, with any memory for bases", async () => {
@@ -158,9 +159,12 @@ describe("deltas in any order", () => {
         entries.push(entry);
         at += encodeEntry(entry).length;
       }
-      const indexed = await index(handPack(SHA1, entries), options(SHA1, { heldBytes: rng.pick([1, 3_000, 1e9]) }));
-      expectGitAgrees(indexed, SHA1);
-      expect([...readAll(indexed, SHA1).keys()].sort()).toEqual([...ids].sort());
+      const indexed = await index(
+        handPack(TEST_FORMAT, entries),
+        options(TEST_FORMAT, { heldBytes: rng.pick([1, 3_000, 1e9]) }),
+      );
+      expectGitAgrees(indexed, TEST_FORMAT);
+      expect([...readAll(indexed, TEST_FORMAT).keys()].sort()).toEqual([...ids].sort());
     }
   });
 
@@ -169,9 +173,9 @@ describe("deltas in any order", () => {
     const entries = [whole(0), delta(1, 0), delta(2, 1), delta(3, 1), delta(5, 4), delta(4, 0)];
     const sizes = [1, 2, 3, 4, 5].map((i) => texts[i]!.length).reduce((sum, size) => sum + size);
     const limits = { packInflatedBytes: sizes };
-    const pack = handPack(SHA1, [...entries, delta(7, 5), delta(6, 5), delta(8, 6), delta(9, 6)]);
+    const pack = handPack(TEST_FORMAT, [...entries, delta(7, 5), delta(6, 5), delta(8, 6), delta(9, 6)]);
     const all = { packInflatedBytes: [1, 2, 3, 4, 5, 6, 7, 8, 9].reduce((sum, i) => sum + texts[i]!.length, 0) };
-    expect(await refusal(handPack(SHA1, entries), { limits })).toBe("accepted");
+    expect(await refusal(handPack(TEST_FORMAT, entries), { limits })).toBe("accepted");
     expect(await refusal(pack, { limits: all })).toBe("accepted");
     expect(await refusal(pack, { limits: all, heldBytes: 1 })).toBe("LIMIT_EXCEEDED");
   });
@@ -179,11 +183,11 @@ describe("deltas in any order", () => {
   test("bases from outside: one for many, one below another, one that only looks missing", async () => {
     // 1 and 2 are deltas of 0 and 3 of 2; 5 is a delta of 4, which is a delta of 0 and stands after it.
     const entries = [delta(5, 4), delta(1, 0), delta(3, 2), delta(2, 0), delta(4, 0)];
-    const bases = sourceOf(SHA1, new Map([[ids[0]!, all.get(ids[0]!)!]]));
-    const indexed = await index(handPack(SHA1, entries), options(SHA1, { bases }));
+    const bases = sourceOf(TEST_FORMAT, new Map([[ids[0]!, all.get(ids[0]!)!]]));
+    const indexed = await index(handPack(TEST_FORMAT, entries), options(TEST_FORMAT, { bases }));
     expect(indexed.objectCount).toBe(6);
-    expectGitAgrees(indexed, SHA1);
-    expect([...readAll(indexed, SHA1).keys()].sort()).toEqual(ids.slice(0, 6).sort());
+    expectGitAgrees(indexed, TEST_FORMAT);
+    expect([...readAll(indexed, TEST_FORMAT).keys()].sort()).toEqual(ids.slice(0, 6).sort());
   });
 
   test("a base's id is right when the window moves in the middle of its delta", async () => {
@@ -193,50 +197,57 @@ describe("deltas in any order", () => {
       builder.insert(part);
       return { type: ENTRY.refDelta, data: builder.finish(texts[0]!.length, part.length), base: ids[0]! };
     });
-    const bytes = handPack(SHA1, [whole(0), ...deltas]);
+    const bytes = handPack(TEST_FORMAT, [whole(0), ...deltas]);
     for (const step of [0, 1_000, 99_000, 99_300, 100_000]) {
-      const indexed = await index(bytes, options(SHA1), step);
+      const indexed = await index(bytes, options(TEST_FORMAT), step);
       expect(indexed.objectCount).toBe(1_501);
     }
   });
 
   test("an object that comes twice", async () => {
     const entries = [whole(0), delta(1, 0), whole(0), whole(1), delta(2, 1)];
-    const indexed = await index(handPack(SHA1, entries), options(SHA1));
+    const indexed = await index(handPack(TEST_FORMAT, entries), options(TEST_FORMAT));
     expect(indexed.objectCount).toBe(5);
-    expect([...readAll(indexed, SHA1).keys()]).toHaveLength(3);
+    expect([...readAll(indexed, TEST_FORMAT).keys()]).toHaveLength(3);
     // git refuses that one, but takes plain copies; so do we.
-    expectGitAgrees(await index(handPack(SHA1, [whole(0), whole(1), whole(0)]), options(SHA1)), SHA1);
+    expectGitAgrees(
+      await index(handPack(TEST_FORMAT, [whole(0), whole(1), whole(0)]), options(TEST_FORMAT)),
+      TEST_FORMAT,
+    );
   });
 
   test("an object that comes twice is refused where each is to come once, as git index-pack --strict does", async () => {
     const unique = { unique: true };
-    expect(await refusal(handPack(SHA1, [whole(0), whole(1), whole(0)]), unique)).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [whole(0), delta(1, 0), whole(1)]), unique)).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [whole(0), delta(1, 0), whole(2)]), unique)).toBe("accepted");
+    expect(await refusal(handPack(TEST_FORMAT, [whole(0), whole(1), whole(0)]), unique)).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [whole(0), delta(1, 0), whole(1)]), unique)).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [whole(0), delta(1, 0), whole(2)]), unique)).toBe("accepted");
   });
 
   test("circles through an object that comes twice are refused, whichever copy would be read", async () => {
-    const outside = sourceOf(SHA1, new Map([[ids[0]!, all.get(ids[0]!)!]]));
+    const outside = sourceOf(TEST_FORMAT, new Map([[ids[0]!, all.get(ids[0]!)!]]));
     // 1 is a delta of 0, which is outside, and 0 comes again as a delta of 1.
-    expect(await refusal(handPack(SHA1, [delta(1, 0), delta(0, 1)]), { bases: outside })).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [delta(1, 0), delta(0, 1), whole(0)]))).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [delta(2, 1), delta(1, 0), delta(0, 2)]), { bases: outside })).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [delta(1, 0), delta(0, 1)]), { bases: outside })).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [delta(1, 0), delta(0, 1), whole(0)]))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [delta(2, 1), delta(1, 0), delta(0, 2)]), { bases: outside })).toBe(
+      "BAD_PACK",
+    );
     // Twice, but no delta names it: any copy will do.
-    expect(await refusal(handPack(SHA1, [whole(0), { ...delta(1, 0) }, whole(1)]))).toBe("accepted");
+    expect(await refusal(handPack(TEST_FORMAT, [whole(0), { ...delta(1, 0) }, whole(1)]))).toBe("accepted");
   });
 
   test("circles and missing bases are refused", async () => {
-    expect(await refusal(handPack(SHA1, [delta(0, 1), delta(1, 0)]))).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [whole(0), delta(2, 1)]))).toBe("BAD_PACK");
-    expect(await refusal(handPack(SHA1, [delta(2, 1)]), { bases: sourceOf(SHA1, new Map()) })).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [delta(0, 1), delta(1, 0)]))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [whole(0), delta(2, 1)]))).toBe("BAD_PACK");
+    expect(await refusal(handPack(TEST_FORMAT, [delta(2, 1)]), { bases: sourceOf(TEST_FORMAT, new Map()) })).toBe(
+      "BAD_PACK",
+    );
   });
 
   test("distances that lead nowhere are refused", async () => {
     const size = encodeEntry(whole(0)).length;
     for (const base of [0, 1, size - 1, size + 1, size + 11, size + 12, 2 ** 33]) {
       const entries = [whole(0), { ...delta(1, 0), type: ENTRY.ofsDelta, base }];
-      expect(await refusal(handPack(SHA1, entries))).toBe("BAD_PACK");
+      expect(await refusal(handPack(TEST_FORMAT, entries))).toBe("BAD_PACK");
     }
   });
 
@@ -246,7 +257,7 @@ describe("deltas in any order", () => {
       Buffer.from([1, 1, 0x90, 1]),
       createDelta(texts[4]!.subarray(1), texts[5]!)!,
     ]) {
-      expect(await refusal(handPack(SHA1, [whole(0), { ...delta(1, 0), data }]))).toBe("BAD_PACK");
+      expect(await refusal(handPack(TEST_FORMAT, [whole(0), { ...delta(1, 0), data }]))).toBe("BAD_PACK");
     }
   });
 });
@@ -256,10 +267,10 @@ test("others are served while a large pack is indexed", async () => {
     { length: 50_000 },
     (_, i): HandEntry => ({ type: ENTRY.blob, data: Buffer.from(`blob ${i}`) }),
   );
-  const body = handPack(SHA1, entries);
+  const body = handPack(TEST_FORMAT, entries);
   let ticks = 0;
   const timer = setInterval(() => ticks++, 1);
-  await index(body, options(SHA1), body.length);
+  await index(body, options(TEST_FORMAT), body.length);
   clearInterval(timer);
   expect(ticks).toBeGreaterThan(2);
 });
@@ -267,8 +278,8 @@ test("others are served while a large pack is indexed", async () => {
 test("entries are taken as they are, whatever level they are compressed with", async () => {
   const data = Buffer.from("some data to compress, some data to compress");
   for (const stream of [zlib.deflateSync(data, { level: 0 }), zlib.deflateSync(data, { level: 9 }), deflate(data)]) {
-    const bytes = handPack(SHA1, [{ type: ENTRY.blob, data, stream }]);
-    const indexed = await index(bytes, options(SHA1, { fsync: true }));
+    const bytes = handPack(TEST_FORMAT, [{ type: ENTRY.blob, data, stream }]);
+    const indexed = await index(bytes, options(TEST_FORMAT, { fsync: true }));
     expect(fs.readFileSync(indexed.packPath).equals(bytes)).toBe(true);
   }
 });

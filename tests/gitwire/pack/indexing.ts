@@ -3,11 +3,12 @@
 import { expect } from "bun:test";
 import { KvError } from "../../../src/errors.ts";
 import type { GitObject, ObjectSource } from "../../../src/gitwire/object/object.ts";
-import { type ObjectFormat, type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import type { ObjectFormat, Oid } from "../../../src/gitwire/object/oid.ts";
 import { type IndexedPack, type IndexPackOptions, indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import type { PackSource } from "../../../src/gitwire/pack/pack-input.ts";
 import { fromSeed } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { listDir } from "./fixtures.ts";
 
 /** `bytes` in chunks of `step`, or of random lengths for 0. */
@@ -40,7 +41,7 @@ export async function index(bytes: Buffer, use: IndexPackOptions, step = 65_536)
 export async function refusal(
   bytes: Buffer,
   more: Partial<IndexPackOptions> = {},
-  format = SHA1,
+  format = TEST_FORMAT,
   step = 65_536,
 ): Promise<string> {
   const use = options(format, more);

@@ -10,6 +10,7 @@ import {
   kindType,
   MAX_ENTRY_HEADER,
 } from "../../../src/gitwire/pack/pack-entry.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const SIZES = [0, 1, 15, 16, 2_047, 2_048, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 12_345];
 
@@ -30,7 +31,7 @@ describe("entry header", () => {
     for (const size of SIZES) {
       for (const type of [1, 2, 3, 4] as const) {
         const end = encodeTypeSize(out, 3, type, size);
-        expect(decodeEntryHeader(SHA1, out, 3, end)).toEqual({
+        expect(decodeEntryHeader(TEST_FORMAT, out, 3, end)).toEqual({
           type,
           size,
           length: end - 3,
@@ -47,7 +48,7 @@ describe("entry header", () => {
     for (const distance of [...SIZES.slice(1), 127, 128, 16_511, 16_512, 2_113_663, 2_113_664]) {
       const start = encodeTypeSize(out, 0, ENTRY.ofsDelta, 77);
       const end = encodeOfsDistance(out, start, distance);
-      const header = decodeEntryHeader(SHA1, out, 0, end);
+      const header = decodeEntryHeader(TEST_FORMAT, out, 0, end);
       expect(header).toEqual({ type: 6, size: 77, length: end, baseDistance: distance, baseAt: -1 });
     }
   });
@@ -66,13 +67,13 @@ describe("entry header", () => {
     const out = Buffer.alloc(64);
     let end = encodeTypeSize(out, 0, ENTRY.ofsDelta, 2 ** 33);
     end = encodeOfsDistance(out, end, 2 ** 33);
-    for (let cut = 0; cut < end; cut++) expect(decodeEntryHeader(SHA1, out, 0, cut)).toBeUndefined();
+    for (let cut = 0; cut < end; cut++) expect(decodeEntryHeader(TEST_FORMAT, out, 0, cut)).toBeUndefined();
   });
 
   test("types and numbers git does not know are refused", () => {
     const refused = (...bytes: number[]): string | undefined => {
       try {
-        decodeEntryHeader(SHA1, Buffer.from(bytes), 0, bytes.length);
+        decodeEntryHeader(TEST_FORMAT, Buffer.from(bytes), 0, bytes.length);
       } catch (error) {
         return (error as KvError).code;
       }

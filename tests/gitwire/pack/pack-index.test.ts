@@ -10,6 +10,7 @@ import { atOnce } from "../../../src/time-slice.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { makeRepo, repackOnce } from "./fixtures.ts";
 
 const rng = random("pack-index");
@@ -162,19 +163,21 @@ for (const format of [SHA1, SHA256]) {
 }
 
 test("an index of no objects, and one of a single object", () => {
-  const none = new PackIndex(write(SHA1, objectsOf(SHA1, [])), SHA1);
-  expect([none.count, none.find(SHA1.emptyTree)]).toEqual([0, -1]);
-  const id = rng.bytes(20);
-  const one = new PackIndex(write(SHA1, objectsOf(SHA1, [id])), SHA1);
-  expect([one.count, one.findRaw(id, 0), one.find(SHA1.emptyTree)]).toEqual([1, 0, -1]);
+  const none = new PackIndex(write(TEST_FORMAT, objectsOf(TEST_FORMAT, [])), TEST_FORMAT);
+  expect([none.count, none.find(TEST_FORMAT.emptyTree)]).toEqual([0, -1]);
+  const id = rng.bytes(TEST_FORMAT.rawSize);
+  const one = new PackIndex(write(TEST_FORMAT, objectsOf(TEST_FORMAT, [id])), TEST_FORMAT);
+  expect([one.count, one.findRaw(id, 0), one.find(TEST_FORMAT.emptyTree)]).toEqual([1, 0, -1]);
 });
 
 test("sorting agrees with a plain sort, equal ids in order of arrival", () => {
   for (const spread of [256, 2]) {
-    const ids = Array.from({ length: 3_000 }, () => Buffer.from(rng.bytes(20).map((byte) => byte % spread)));
+    const ids = Array.from({ length: 3_000 }, () =>
+      Buffer.from(rng.bytes(TEST_FORMAT.rawSize).map((byte) => byte % spread)),
+    );
     for (let i = 0; i < 300; i++) ids[rng.int(3_000)] = ids[rng.int(3_000)]!;
     const want = ids.map((_, i) => i).sort((a, b) => ids[a]!.compare(ids[b]!) || a - b);
-    expect([...sortById(SHA1, Buffer.concat(ids), ids.length)]).toEqual(want);
+    expect([...sortById(TEST_FORMAT, Buffer.concat(ids), ids.length)]).toEqual(want);
   }
 });
 
@@ -227,15 +230,15 @@ test("a sweep finds what single lookups find", () => {
 });
 
 describe("a damaged index", () => {
-  const ids = Array.from({ length: 40 }, () => rng.bytes(20));
-  const good = fs.readFileSync(write(SHA1, objectsOf(SHA1, ids), 0x800));
+  const ids = Array.from({ length: 40 }, () => rng.bytes(TEST_FORMAT.rawSize));
+  const good = fs.readFileSync(write(TEST_FORMAT, objectsOf(TEST_FORMAT, ids), 0x800));
   const file = path.join(tempDir(), "bad.idx");
 
   /** Looks everything up; returns the code of the first error. */
   const use = (bytes: Buffer): string | undefined => {
     fs.writeFileSync(file, bytes);
     try {
-      const index = new PackIndex(file, SHA1);
+      const index = new PackIndex(file, TEST_FORMAT);
       for (const id of ids) {
         const position = index.findRaw(id, 0);
         if (position >= 0) index.offset(position);

@@ -14,6 +14,7 @@ import { atOnce } from "../../../src/time-slice.ts";
 import { git } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, encodeEntry, type HandEntry, handPack, makeRepo, packsOf, repackOnce } from "./fixtures.ts";
 
 const rng = random("pack-reader");
@@ -140,12 +141,12 @@ for (const format of [SHA1, SHA256]) {
 
 describe("long chains and large objects", () => {
   test("a chain of 200 deltas", () => {
-    const repo = makeRepo(SHA1, 250);
+    const repo = makeRepo(TEST_FORMAT, 250);
     git(repo, "repack", "-adfq", "--depth=200", "--window=300");
     const [file] = packsOf(repo);
     const longest = /chain length = (\d+)[^\n]*\n(?:[^c]|$)/.exec(`${git(repo, "verify-pack", "-s", file!)}\n`)?.[1];
     expect(Number(longest)).toBeGreaterThan(60);
-    expectSame(new Pack(file!, SHA1, new ObjectCache(0)), allObjects(repo));
+    expectSame(new Pack(file!, TEST_FORMAT, new ObjectCache(0)), allObjects(repo));
   });
 
   test("a chain longer than the limit is refused", () => {
@@ -157,10 +158,10 @@ describe("long chains and large objects", () => {
       entries.push(entry);
       distance = encodeEntry(entry).length;
     }
-    const ids = entries.map((_, i) => hashObject(SHA1, "blob", Buffer.from(`${i}`)));
-    const pack = store(SHA1, entries, ids);
+    const ids = entries.map((_, i) => hashObject(TEST_FORMAT, "blob", Buffer.from(`${i}`)));
+    const pack = store(TEST_FORMAT, entries, ids);
     expect(pack.read(pack.find(ids[4_095]!)).data.toString()).toBe("A");
-    const last = new Pack(pack.path, SHA1, new ObjectCache(0));
+    const last = new Pack(pack.path, TEST_FORMAT, new ObjectCache(0));
     expect(codeOf(() => last.read(last.find(ids[4_096]!)))).toBe("LIMIT_EXCEEDED");
     expect(codeOf(() => last.kind(last.find(ids[4_096]!)))).toBe("LIMIT_EXCEEDED");
   });
@@ -169,12 +170,12 @@ describe("long chains and large objects", () => {
     const sizes = [0, 1, 4_000, 4_060, 4_070, 4_080, 4_096, 8_192, 16_384, 16_385, 100_000, 3_000_000];
     const blobs = sizes.flatMap((size) => [rng.bytes(Math.min(size, 100_000)), Buffer.alloc(size, "text ")]);
     const pack = store(
-      SHA1,
+      TEST_FORMAT,
       blobs.map((data) => ({ type: ENTRY.blob, data })),
-      blobs.map((data) => hashObject(SHA1, "blob", data)),
+      blobs.map((data) => hashObject(TEST_FORMAT, "blob", data)),
     );
     for (const data of blobs) {
-      const offset = pack.find(hashObject(SHA1, "blob", data));
+      const offset = pack.find(hashObject(TEST_FORMAT, "blob", data));
       expect(pack.read(offset).data.equals(data)).toBe(true);
       expect(inflateAt(pack.rawEntry(offset).data, 0, data.length).data.equals(data)).toBe(true);
     }
@@ -186,7 +187,7 @@ describe("long chains and large objects", () => {
     const delta = Buffer.from([base.length, 8, 0x91, 4, 4, 4, 0x20, 0x65, 0x6e, 0x64]);
     const places = [12, 2 ** 31 - 5, 2 ** 31 + 1_000, 2 ** 32 - 3, 2 ** 32 + 1_000, 5 * 2 ** 30];
     const fd = fs.openSync(`${name}.pack`, "w");
-    fs.writeSync(fd, handPack(SHA1, []).subarray(0, 8), 0, 8, 0);
+    fs.writeSync(fd, handPack(TEST_FORMAT, []).subarray(0, 8), 0, 8, 0);
     fs.writeSync(fd, Buffer.from([0, 0, 0, places.length]), 0, 4, 8);
     const crcs = places.map((place) => {
       const entry = encodeEntry(
@@ -195,10 +196,10 @@ describe("long chains and large objects", () => {
       fs.writeSync(fd, entry, 0, entry.length, place);
       return Bun.hash.crc32(entry);
     });
-    const checksum = Buffer.alloc(20, 9);
-    fs.writeSync(fd, checksum, 0, 20, 5 * 2 ** 30 + 1_000);
+    const checksum = Buffer.alloc(TEST_FORMAT.rawSize, 9);
+    fs.writeSync(fd, checksum, 0, checksum.length, 5 * 2 ** 30 + 1_000);
     fs.closeSync(fd);
-    const ids = places.map(() => rng.bytes(20));
+    const ids = places.map(() => rng.bytes(TEST_FORMAT.rawSize));
     const idx = fs.openSync(`${name}.idx`, "w");
     const table = {
       count: places.length,
@@ -206,9 +207,9 @@ describe("long chains and large objects", () => {
       offsets: Float64Array.from(places),
       crcs: Uint32Array.from(crcs),
     };
-    atOnce(writePackIndex(idx, SHA1, table, checksum));
+    atOnce(writePackIndex(idx, TEST_FORMAT, table, checksum));
     fs.closeSync(idx);
-    const pack = new Pack(`${name}.pack`, SHA1);
+    const pack = new Pack(`${name}.pack`, TEST_FORMAT);
     ids.forEach((id, i) => {
       const offset = pack.findRaw(id, 0);
       expect(offset).toBe(places[i]!);
@@ -219,7 +220,7 @@ describe("long chains and large objects", () => {
 });
 
 describe("damage", () => {
-  const repo = makeRepo(SHA1, 12);
+  const repo = makeRepo(TEST_FORMAT, 12);
   const source = repackOnce(repo, "ofs");
   const good = fs.readFileSync(source);
   const objects = allObjects(repo);
@@ -229,7 +230,7 @@ describe("damage", () => {
   /** Reads everything out of `bytes`; returns how many objects failed, each with a typed error, and how many read wrong. */
   const readAll = (bytes: Buffer): { failed: number; wrong: number } => {
     fs.writeFileSync(file, bytes);
-    const pack = new Pack(file, SHA1, new ObjectCache(0));
+    const pack = new Pack(file, TEST_FORMAT, new ObjectCache(0));
     let failed = 0;
     let wrong = 0;
     for (const [oid, { data }] of objects) {
@@ -248,7 +249,7 @@ describe("damage", () => {
   test("a flipped byte of compressed data never gives wrong data", () => {
     let harmless = 0;
     expect(readAll(good)).toEqual({ failed: 0, wrong: 0 });
-    const pack = new Pack(source, SHA1);
+    const pack = new Pack(source, TEST_FORMAT);
     const offsets = [...pack.order().offsets];
     for (let round = 0; round < 150; round++) {
       const bad = Buffer.from(good);
@@ -265,12 +266,12 @@ describe("damage", () => {
   });
 
   test("raw entries are checked too", () => {
-    const pack = new Pack(source, SHA1);
+    const pack = new Pack(source, TEST_FORMAT);
     const [first, second] = [...pack.order().offsets];
     const bad = Buffer.from(good);
     bad[second! - 3]! ^= 1;
     fs.writeFileSync(file, bad);
-    const broken = new Pack(file, SHA1);
+    const broken = new Pack(file, TEST_FORMAT);
     expect(codeOf(() => broken.rawEntry(first!))).toBe("CORRUPT");
     broken.order();
     expect(codeOf(() => broken.rawEntry(first!))).toBe("CORRUPT");
@@ -279,7 +280,7 @@ describe("damage", () => {
     const old = file.replace("bad", "old");
     git(repo, "index-pack", "--index-version=1", "-o", old.replace(/\.pack$/, ".idx"), source);
     fs.writeFileSync(old, bad);
-    const oldBroken = new Pack(old, SHA1);
+    const oldBroken = new Pack(old, TEST_FORMAT);
     oldBroken.order();
     expect(codeOf(() => oldBroken.rawEntry(first!))).toBe("CORRUPT");
   });
@@ -287,7 +288,7 @@ describe("damage", () => {
   test("a pack cut short, of another index, or no pack at all", () => {
     const use = (bytes: Buffer): string | undefined => {
       fs.writeFileSync(file, bytes);
-      const pack = new Pack(file, SHA1);
+      const pack = new Pack(file, TEST_FORMAT);
       const code = codeOf(() => pack.read(12));
       pack.close();
       return code;
@@ -301,28 +302,28 @@ describe("damage", () => {
   });
 
   test("offsets that point anywhere are refused or read as what stands there", () => {
-    const pack = new Pack(source, SHA1, new ObjectCache(0));
-    for (const offset of [-1, 0, 11, good.length - 20, good.length, 2 ** 33, Number.NaN]) {
+    const pack = new Pack(source, TEST_FORMAT, new ObjectCache(0));
+    for (const offset of [-1, 0, 11, good.length - TEST_FORMAT.rawSize, good.length, 2 ** 33, Number.NaN]) {
       expect(codeOf(() => pack.read(offset))).toBe("CORRUPT");
     }
-    for (let offset = 12; offset < Math.min(good.length - 20, 700); offset++) {
+    for (let offset = 12; offset < Math.min(good.length - TEST_FORMAT.rawSize, 700); offset++) {
       const code = codeOf(() => pack.read(offset));
       expect(code === undefined || code === "CORRUPT" || code === "LIMIT_EXCEEDED").toBe(true);
     }
   });
 
   test("deltas without a base here, on themselves, or in a circle", () => {
-    const a = "a".repeat(40);
-    const b = "b".repeat(40);
+    const a = "a".repeat(TEST_FORMAT.hexSize);
+    const b = "b".repeat(TEST_FORMAT.hexSize);
     const delta = Buffer.from([1, 1, 0x90, 1]);
-    const missing = store(SHA1, [{ type: ENTRY.refDelta, data: delta, base: b }], [a]);
+    const missing = store(TEST_FORMAT, [{ type: ENTRY.refDelta, data: delta, base: b }], [a]);
     expect(codeOf(() => missing.read(missing.find(a)))).toBe("CORRUPT");
-    const self = store(SHA1, [{ type: ENTRY.ofsDelta, data: delta, base: 0 }], [a]);
+    const self = store(TEST_FORMAT, [{ type: ENTRY.ofsDelta, data: delta, base: 0 }], [a]);
     expect(codeOf(() => self.read(self.find(a)))).toBe("CORRUPT");
-    const before = store(SHA1, [{ type: ENTRY.ofsDelta, data: delta, base: 5 }], [a]);
+    const before = store(TEST_FORMAT, [{ type: ENTRY.ofsDelta, data: delta, base: 5 }], [a]);
     expect(codeOf(() => before.read(before.find(a)))).toBe("CORRUPT");
     const circle = store(
-      SHA1,
+      TEST_FORMAT,
       [
         { type: ENTRY.refDelta, data: delta, base: b },
         { type: ENTRY.refDelta, data: delta, base: a },
@@ -334,10 +335,10 @@ describe("damage", () => {
   });
 
   test("an absurd size takes no memory", () => {
-    const id = "c".repeat(40);
-    const pack = store(SHA1, [{ type: ENTRY.blob, data: Buffer.from("x"), size: 2 ** 40 }], [id]);
+    const id = "c".repeat(TEST_FORMAT.hexSize);
+    const pack = store(TEST_FORMAT, [{ type: ENTRY.blob, data: Buffer.from("x"), size: 2 ** 40 }], [id]);
     expect(codeOf(() => pack.read(pack.find(id)))).toBe("LIMIT_EXCEEDED");
-    const lying = store(SHA1, [{ type: ENTRY.blob, data: Buffer.from("x"), size: 60_000_000 }], [id]);
+    const lying = store(TEST_FORMAT, [{ type: ENTRY.blob, data: Buffer.from("x"), size: 60_000_000 }], [id]);
     expect(codeOf(() => lying.read(lying.find(id)))).toBe("CORRUPT");
   });
 });

@@ -22,6 +22,7 @@ import { git, gitBytes, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { codeOf, everyFlip, everyTruncation, splitSource } from "../../support/streams.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const greet = (source: ByteSource): Promise<Greeting> => readGreeting(new PktReader(source));
 
@@ -116,7 +117,7 @@ test("an advertisement reads the same however it is split, over HTTP too", async
     }));
     const sent = {
       version: rnd.pick([0, 1] as const),
-      format: SHA1,
+      format: TEST_FORMAT,
       capabilities: capabilities(["atomic"], ["agent", "git-kv/1"], ["symref", ["A:B", "HEAD:refs/heads/x"]]),
       refs,
       shallow: Array.from({ length: rnd.int(3) }, oid),

@@ -11,6 +11,7 @@ import { encodeTree, MODE, parseTree, sortEntries, type TreeEntry } from "../../
 import { findDisconnection } from "../../../src/gitwire/protocol/connectivity.ts";
 import { MemoryObjects } from "../../support/memory-objects.ts";
 import { type Random, random } from "../../support/random.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 /** Files by path; a path has at most two directories. */
 type Files = Map<string, Oid>;
@@ -126,7 +127,7 @@ test("finds what is missing, wherever entries moved to, as looking at each of th
 });
 
 test("does not look up what a folded directory held before", async () => {
-  const sides = new Sides(SHA1);
+  const sides = new Sides(TEST_FORMAT);
   const files: Files = new Map();
   for (let i = 0; i < 64; i++) files.set(`${i % 4}/f${i}`, sides.write(sides.old, "blob", Buffer.from(`value ${i}`)));
   const parent = sides.commit(sides.old, sides.tree(sides.old, files));

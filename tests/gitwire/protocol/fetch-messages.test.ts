@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { type ByteSource, bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { capabilities } from "../../../src/gitwire/protocol/capabilities.ts";
 import {
@@ -38,6 +38,7 @@ import { type Random, random } from "../../support/random.ts";
 import { codeOf, drain, everyFlip, everyTruncation, splitSource } from "../../support/streams.ts";
 import { tap } from "../../support/tap.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const oids = (rnd: Random, most: number): string[] =>
   Array.from({ length: rnd.int(most + 1) }, () => rnd.bytes(20).toString("hex"));
@@ -95,7 +96,7 @@ test("a v0 fetch of real git, both directions", async () => {
   git(client, "-c", "protocol.version=0", "fetch", "-q", `--upload-pack=${program}`, "origin");
 
   const asked = new PktReader(bytesSource(sent()));
-  const request = await readUploadRequest(asked, SHA1);
+  const request = await readUploadRequest(asked, TEST_FORMAT);
   expect(request?.wants).toEqual([second]);
   expect(request?.capabilities.has("multi_ack_detailed")).toBe(true);
   expect(encodeUploadRequest(request!).toString()).toBe(
@@ -103,7 +104,7 @@ test("a v0 fetch of real git, both directions", async () => {
   );
   const lines: unknown[] = [];
   for (let packet = await asked.read(); packet.kind !== "eof"; packet = await asked.read()) {
-    if (packet.kind === "data") lines.push(parseNegotiation(SHA1, packet.data));
+    if (packet.kind === "data") lines.push(parseNegotiation(TEST_FORMAT, packet.data));
   }
   expect(lines).toEqual([{ kind: "have", oid: first }, { kind: "done" }]);
 
@@ -115,7 +116,7 @@ test("a v0 fetch of real git, both directions", async () => {
   for (;;) {
     const packet = await answered.read();
     if (packet.kind !== "data") throw new Error("no acknowledgement");
-    const ack = parseAcknowledgement(SHA1, packet.data);
+    const ack = parseAcknowledgement(TEST_FORMAT, packet.data);
     statuses.push(ack.kind === "ack" ? ack.status : "nak");
     if (ack.kind === "ack" && ack.status === undefined) break;
   }
@@ -146,7 +147,7 @@ test("commands and their arguments survive any split", async () => {
     const reader = new PktReader(splitSource(Buffer.concat([bytes, Buffer.from("0000")]), rnd));
     const got = await readCommandRequest(reader);
     expect(got?.capabilities).toEqual(list);
-    expect(parseFetchRequest(got?.args ?? [], SHA1)).toEqual(request);
+    expect(parseFetchRequest(got?.args ?? [], TEST_FORMAT)).toEqual(request);
     expect(await readCommandRequest(reader)).toBeUndefined();
     expect(await readCommandRequest(reader)).toBeUndefined();
   }
@@ -162,7 +163,7 @@ test("lists of refs survive any split", async () => {
       lines.push({ kind: "ref", name: `refs/tags/ü${i}`, oid, ...extra });
     }
     const bytes = Buffer.concat([...encodeLsRefs(lines)]);
-    expect(await readLsRefs(new PktReader(splitSource(bytes, rnd)), SHA1)).toEqual(lines);
+    expect(await readLsRefs(new PktReader(splitSource(bytes, rnd)), TEST_FORMAT)).toEqual(lines);
   }
   const request = { symrefs: true, peel: false, unborn: true, prefixes: ["refs/heads/", "HEAD"] };
   expect(parseLsRefsRequest(formatLsRefsRequest(request))).toEqual(request);
@@ -184,7 +185,7 @@ test("answers to a fetch survive any split", async () => {
     const ready = sent.acks !== undefined && rnd.int(2) === 0;
     const bytes = Buffer.concat([encodeFetchResponse({ ...sent, ready }), pktLine("\x01PACK")]);
     const reader = new PktReader(splitSource(bytes, rnd));
-    expect(await readFetchResponse(reader, SHA1)).toEqual({ ...sent, ready });
+    expect(await readFetchResponse(reader, TEST_FORMAT)).toEqual({ ...sent, ready });
     expect(await reader.read()).toEqual({ kind: "data", data: Buffer.from("\x01PACK") });
   }
 });
@@ -193,9 +194,9 @@ test("cut messages are broken connections; flipped ones never an untyped error",
   const a = "a".repeat(40);
   const command = (source: ByteSource): Promise<CommandRequest | undefined> =>
     readCommandRequest(new PktReader(source));
-  const upload = (source: ByteSource): Promise<unknown> => readUploadRequest(new PktReader(source), SHA1);
-  const response = (source: ByteSource): Promise<unknown> => readFetchResponse(new PktReader(source), SHA1);
-  const refs = (source: ByteSource): Promise<unknown> => readLsRefs(new PktReader(source), SHA1);
+  const upload = (source: ByteSource): Promise<unknown> => readUploadRequest(new PktReader(source), TEST_FORMAT);
+  const response = (source: ByteSource): Promise<unknown> => readFetchResponse(new PktReader(source), TEST_FORMAT);
+  const refs = (source: ByteSource): Promise<unknown> => readLsRefs(new PktReader(source), TEST_FORMAT);
   const samples: [Buffer, (source: ByteSource) => Promise<unknown>][] = [
     [encodeCommandRequest("fetch", capabilities(["agent", "x"]), [`want ${a}`, "done"]), command],
     [encodeUploadRequest({ wants: [a, a], capabilities: capabilities(["ofs-delta"]), deepen: 1 }), upload],
@@ -215,7 +216,7 @@ test("malformed messages are refused", async () => {
   const a = "a".repeat(40);
   const lines = (list: string[], tail = "0000"): PktReader =>
     new PktReader(bytesSource(Buffer.concat([...list.map((line) => pktLine(line)), Buffer.from(tail)])));
-  const upload = (list: string[]): Promise<string> => codeOf(() => readUploadRequest(lines(list), SHA1));
+  const upload = (list: string[]): Promise<string> => codeOf(() => readUploadRequest(lines(list), TEST_FORMAT));
   expect(await upload([`want ${a} ofs-delta\n`, `want ${a}\n`, "deepen 3"])).toBe("no error");
   for (const bad of [
     [`want ${a}x`],
@@ -228,14 +229,14 @@ test("malformed messages are refused", async () => {
     expect(await upload(bad)).toBe("PROTOCOL");
   }
   for (const bad of [`have ${a}0`, "have", "done it", ""]) {
-    expect(await codeOf(() => parseNegotiation(SHA1, Buffer.from(bad)))).toBe("PROTOCOL");
+    expect(await codeOf(() => parseNegotiation(TEST_FORMAT, Buffer.from(bad)))).toBe("PROTOCOL");
   }
   for (const bad of ["ACK", `ACK ${a} maybe`, `ACK ${a} common x`, "NAK NAK"]) {
-    expect(await codeOf(() => parseAcknowledgement(SHA1, Buffer.from(bad)))).toBe("PROTOCOL");
+    expect(await codeOf(() => parseAcknowledgement(TEST_FORMAT, Buffer.from(bad)))).toBe("PROTOCOL");
   }
-  expect(await codeOf(() => parseAcknowledgement(SHA1, Buffer.from("ERR no\n")))).toBe("REMOTE_REJECTED");
-  expect(parseAcknowledgement(SHA1, NAK.subarray(4))).toEqual({ kind: "nak" });
-  expect(parseAcknowledgement(SHA1, encodeAck(a, "ready").subarray(4))).toEqual({
+  expect(await codeOf(() => parseAcknowledgement(TEST_FORMAT, Buffer.from("ERR no\n")))).toBe("REMOTE_REJECTED");
+  expect(parseAcknowledgement(TEST_FORMAT, NAK.subarray(4))).toEqual({ kind: "nak" });
+  expect(parseAcknowledgement(TEST_FORMAT, encodeAck(a, "ready").subarray(4))).toEqual({
     kind: "ack",
     oid: a,
     status: "ready",
@@ -245,12 +246,14 @@ test("malformed messages are refused", async () => {
   }
   expect(await codeOf(() => readCommandRequest(lines(["command=a"], "000100010000")))).toBe("PROTOCOL");
   for (const bad of [["what"], ["acknowledgments", "ACK x"], ["shallow-info", `deep ${a}`], ["wanted-refs", "x y"]]) {
-    expect(await codeOf(() => readFetchResponse(lines(bad), SHA1))).toBe("PROTOCOL");
+    expect(await codeOf(() => readFetchResponse(lines(bad), TEST_FORMAT))).toBe("PROTOCOL");
   }
-  expect(await codeOf(() => readFetchResponse(lines(["ERR upload-pack: not our ref"]), SHA1))).toBe("REMOTE_REJECTED");
+  expect(await codeOf(() => readFetchResponse(lines(["ERR upload-pack: not our ref"]), TEST_FORMAT))).toBe(
+    "REMOTE_REJECTED",
+  );
   for (const bad of [a, `${a} `, `${a} HEAD peeled:x`, "unborn HEAD", "x y"]) {
-    expect(await codeOf(() => readLsRefs(lines([bad]), SHA1))).toBe("PROTOCOL");
+    expect(await codeOf(() => readLsRefs(lines([bad]), TEST_FORMAT))).toBe("PROTOCOL");
   }
-  expect(await codeOf(() => parseFetchRequest(["sideband-all"], SHA1))).toBe("PROTOCOL");
+  expect(await codeOf(() => parseFetchRequest(["sideband-all"], TEST_FORMAT))).toBe("PROTOCOL");
   expect(await codeOf(() => parseLsRefsRequest(["peeled"]))).toBe("PROTOCOL");
 });

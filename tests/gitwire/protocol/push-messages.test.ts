@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { type ByteSource, bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { capabilities } from "../../../src/gitwire/protocol/capabilities.ts";
 import { PktReader, pktLine } from "../../../src/gitwire/protocol/pkt-line.ts";
@@ -23,12 +23,14 @@ import { type Random, random } from "../../support/random.ts";
 import { codeOf, everyFlip, everyTruncation, splitSource } from "../../support/streams.ts";
 import { tap } from "../../support/tap.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
-const request = (source: ByteSource): Promise<PushRequest | undefined> => readPushRequest(new PktReader(source), SHA1);
+const request = (source: ByteSource): Promise<PushRequest | undefined> =>
+  readPushRequest(new PktReader(source), TEST_FORMAT);
 const report = (source: ByteSource): Promise<PushReport> => readReport(new PktReader(source));
 
 function randomRequest(rnd: Random): PushRequest {
-  const oid = (): string => (rnd.int(4) === 0 ? SHA1.zeroOid : rnd.bytes(20).toString("hex"));
+  const oid = (): string => (rnd.int(4) === 0 ? TEST_FORMAT.zeroOid : rnd.bytes(20).toString("hex"));
   const options = rnd.int(2) === 0;
   return {
     commands: Array.from({ length: 1 + rnd.int(50) }, (_, i) => ({
@@ -47,7 +49,7 @@ test("a push request reads the same however it is split, and leaves the pack alo
   for (let round = 0; round < 60; round++) {
     const sent = randomRequest(rnd);
     const reader = new PktReader(splitSource(Buffer.concat([encodePushRequest(sent), Buffer.from("PACK")]), rnd));
-    expect(await readPushRequest(reader, SHA1)).toEqual(sent);
+    expect(await readPushRequest(reader, TEST_FORMAT)).toEqual(sent);
     expect((await reader.rest().read())?.[0]).toBe(0x50);
   }
 });
@@ -99,7 +101,7 @@ test("a push of real git: request and report", async () => {
 test("nothing to push", async () => {
   expect(await request(bytesSource())).toBeUndefined();
   expect(await request(bytesSource(Buffer.from("0000")))).toBeUndefined();
-  expect(sendsPack([{ ref: "x", oldOid: "1".repeat(40), newOid: SHA1.zeroOid }], SHA1)).toBe(false);
+  expect(sendsPack([{ ref: "x", oldOid: "1".repeat(40), newOid: TEST_FORMAT.zeroOid }], TEST_FORMAT)).toBe(false);
 });
 
 test("cut requests and reports are broken connections; flipped ones never an untyped error", async () => {
@@ -142,7 +144,7 @@ test("refused push options are read over, so that a report can say why", async (
   const a = "1".repeat(40);
   const sent = async (tail: string): Promise<unknown> => {
     const reader = new PktReader(bytesSource(Buffer.from(`${pktLine(`${a} ${a} r\0 push-options`)}0000${tail}PACK`)));
-    const got = await readPushRequest(reader, SHA1);
+    const got = await readPushRequest(reader, TEST_FORMAT);
     expect((await reader.rest().read())?.toString()).toBe("PACK");
     expect(got?.pushOptions).toEqual([]);
     return got?.refusal?.code;

@@ -2,7 +2,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { deflateSync } from "node:zlib";
 import { KvError } from "../../../src/errors.ts";
-import { hashObject, type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { hashObject, type Oid } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { capabilities, capabilityValue } from "../../../src/gitwire/protocol/capabilities.ts";
 import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
@@ -19,11 +19,12 @@ import { handPack, packOf } from "../../support/hand-pack.ts";
 import { random } from "../../support/random.ts";
 import { push, serveReceivePack } from "../../support/sessions.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Processes of git, on machines that may be busy.
 setDefaultTimeout(60_000);
 
-const ZERO = SHA1.zeroOid;
+const ZERO = TEST_FORMAT.zeroOid;
 
 interface Setup {
   readonly repo: Repository;
@@ -164,14 +165,14 @@ test("an object of the wrong kind or shape is refused where it is linked", async
     [
       "a tree as blob",
       [
-        ["commit", commit(hashObject(SHA1, "tree", entry("100644", tree)))],
+        ["commit", commit(hashObject(TEST_FORMAT, "tree", entry("100644", tree)))],
         ["tree", entry("100644", tree)],
       ],
     ],
     [
       "a blob as subtree",
       [
-        ["commit", commit(hashObject(SHA1, "tree", entry("40000", blob)))],
+        ["commit", commit(hashObject(TEST_FORMAT, "tree", entry("40000", blob)))],
         ["tree", entry("40000", blob)],
       ],
     ],
@@ -195,7 +196,11 @@ test("an object of the wrong kind or shape is refused where it is linked", async
         [
           "commit",
           commit(
-            hashObject(SHA1, "tree", Buffer.from(`40000 .git\0${Buffer.from(tree, "hex").latin1Slice()}`, "latin1")),
+            hashObject(
+              TEST_FORMAT,
+              "tree",
+              Buffer.from(`40000 .git\0${Buffer.from(tree, "hex").latin1Slice()}`, "latin1"),
+            ),
           ),
         ],
         ["tree", Buffer.from(`40000 .git\0${Buffer.from(tree, "hex").latin1Slice()}`, "latin1")],
@@ -207,7 +212,7 @@ test("an object of the wrong kind or shape is refused where it is linked", async
     [
       "a torn tree",
       [
-        ["commit", commit(hashObject(SHA1, "tree", Buffer.from("40000 x\0abc")))],
+        ["commit", commit(hashObject(TEST_FORMAT, "tree", Buffer.from("40000 x\0abc")))],
         ["tree", Buffer.from("40000 x\0abc")],
       ],
     ],
@@ -218,7 +223,7 @@ test("an object of the wrong kind or shape is refused where it is linked", async
   const linked: string[] = [];
   for (const [name, objects] of bad) {
     const [kind, data] = objects[0]!;
-    const commands = [{ ref: "refs/heads/bad", oldOid: ZERO, newOid: hashObject(SHA1, kind, data) }];
+    const commands = [{ ref: "refs/heads/bad", oldOid: ZERO, newOid: hashObject(TEST_FORMAT, kind, data) }];
     const { report, progress } = await push(repo, commands, handPack(objects));
     // What the pack does not hold is missing; what it holds and is not sound cannot be unpacked.
     const isMissing = report.unpack === "ok";

@@ -2,7 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
-import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
 import {
@@ -19,6 +19,7 @@ import { fsck, git } from "../../support/git.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { bareRepository, packWithCommit, repositoryWith } from "../../support/push.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const http = startHttpBackend(path.dirname(bareRepository()));
 afterAll(() => http.stop());
@@ -44,7 +45,7 @@ async function push(way: Way, what: Partial<PushOrder>): Promise<PushResult> {
     return await sendPack(transport, {
       commands: [],
       pack: undefined,
-      format: SHA1,
+      format: TEST_FORMAT,
       atomic: false,
       pushOptions: [],
       useAdvertisement: true,
@@ -56,7 +57,7 @@ async function push(way: Way, what: Partial<PushOrder>): Promise<PushResult> {
   }
 }
 
-const ZERO = SHA1.zeroOid;
+const ZERO = TEST_FORMAT.zeroOid;
 const MAIN = "refs/heads/main";
 
 for (const [name, way] of Object.entries(WAYS)) {
@@ -222,7 +223,7 @@ test("the refs can be looked at first, and the same connection pushed to", async
     const result = await sendPack(transport, {
       commands: [{ ref: MAIN, oldOid: refs[0]!.oid, newOid: commit }],
       pack,
-      format: SHA1,
+      format: TEST_FORMAT,
       atomic: true,
       pushOptions: [],
       useAdvertisement: true,
@@ -307,7 +308,7 @@ async function pushAnswered(answer: Buffer): Promise<PushResult | KvError> {
   const order: PushOrder = {
     commands: [{ ref: MAIN, oldOid: "1".repeat(40), newOid: ZERO }],
     pack: undefined,
-    format: SHA1,
+    format: TEST_FORMAT,
     atomic: true,
     pushOptions: [],
     useAdvertisement: false,

@@ -2,7 +2,7 @@
 
 import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
-import { type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import type { Oid } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { type Capabilities, capabilities } from "../../../src/gitwire/protocol/capabilities.ts";
 import { encodeCommandRequest } from "../../../src/gitwire/protocol/command-request.ts";
@@ -26,6 +26,7 @@ import { git, tryGit } from "../../support/git.ts";
 import { reach } from "../../support/served.ts";
 import { serveUploadPack } from "../../support/sessions.ts";
 import { codeOf, drain, memorySink } from "../../support/streams.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // On machines that may be busy.
 setDefaultTimeout(60_000);
@@ -72,7 +73,7 @@ test("v0 stateless: rounds of haves, ready, no-done", async () => {
       }
       if (packet.kind !== "data") return lines;
       if (packet.data[0] === 1 || packet.data[0] === 2) return [...lines, "pack"];
-      const ack = parseAcknowledgement(SHA1, packet.data);
+      const ack = parseAcknowledgement(TEST_FORMAT, packet.data);
       lines.push(ack.kind === "nak" ? "nak" : (ack.status ?? "ack"));
     }
   };
@@ -95,7 +96,7 @@ test("v2: acknowledgments, ready, wait-for-done, done", async () => {
   const ask = async (args: Parameters<typeof formatFetchRequest>[0]) => {
     const { output } = await serveUploadPack(repo, v2(args), { version: 2 });
     const reader = new PktReader(bytesSource(output));
-    const response = await readFetchResponse(reader, SHA1);
+    const response = await readFetchResponse(reader, TEST_FORMAT);
     const pack = response.packfile ? await drain(demultiplex(reader)) : undefined;
     return { acks: response.acks, ready: response.ready, objects: pack?.readUInt32BE(8) };
   };
@@ -128,12 +129,12 @@ test("v2: ls-refs, several commands on one connection, odd commands", async () =
   expect(error).toBeUndefined();
   const reader = new PktReader(bytesSource(output));
   for (let n = 0; n < 2; n++) {
-    expect(await readLsRefs(reader, SHA1)).toEqual([
+    expect(await readLsRefs(reader, TEST_FORMAT)).toEqual([
       { kind: "ref", name: "HEAD", oid: tip, symref: "refs/heads/main" },
       { kind: "ref", name: "refs/heads/main", oid: tip },
     ]);
   }
-  expect((await readFetchResponse(reader, SHA1)).packfile).toBe(true);
+  expect((await readFetchResponse(reader, TEST_FORMAT)).packfile).toBe(true);
   await drain(demultiplex(reader));
   expect((await reader.read()).kind).toBe("eof");
 
@@ -275,7 +276,7 @@ test("a damaged repository: the client is told, and gets no pack", async () => {
   const { output, error } = await serveUploadPack(repo, v2({ wants: [tip], done: true }), { version: 2 });
   expect(await codeOf(() => Promise.reject(error))).toBe("CORRUPT");
   const reader = new PktReader(bytesSource(output));
-  expect((await readFetchResponse(reader, SHA1)).packfile).toBe(true);
+  expect((await readFetchResponse(reader, TEST_FORMAT)).packfile).toBe(true);
   expect(await codeOf(() => drain(demultiplex(reader)))).toBe("REMOTE_REJECTED");
 });
 
@@ -301,7 +302,7 @@ test("a long answer lets others run meanwhile", async () => {
   const request = encodeCommandRequest("ls-refs", capabilities(["object-format", "sha1"]), []);
   const { output } = await serveUploadPack(repo, request, { version: 2 });
   clearInterval(timer);
-  expect((await readLsRefs(new PktReader(bytesSource(output)), SHA1)).length).toBe(30_002);
+  expect((await readLsRefs(new PktReader(bytesSource(output)), TEST_FORMAT)).length).toBe(30_002);
   expect(turns).toBeGreaterThan(5);
 });
 

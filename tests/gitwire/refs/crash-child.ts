@@ -2,9 +2,9 @@
 
 import * as path from "node:path";
 import { type Disk, systemDisk } from "../../../src/gitwire/disk.ts";
-import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { RefStore } from "../../../src/gitwire/refs/ref-store.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const [dir, at, changes] = process.argv.slice(2) as [string, string, string];
 
@@ -19,6 +19,6 @@ const disk = Object.fromEntries(
   ]),
 ) as unknown as Disk;
 
-const objects = new ObjectStore(path.join(dir, "objects"), SHA1);
-const refs = new RefStore({ gitDir: dir, commonDir: dir, format: SHA1, objects: () => objects, disk });
+const objects = new ObjectStore(path.join(dir, "objects"), TEST_FORMAT);
+const refs = new RefStore({ gitDir: dir, commonDir: dir, format: TEST_FORMAT, objects: () => objects, disk });
 await refs.update(JSON.parse(changes));

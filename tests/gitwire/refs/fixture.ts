@@ -4,13 +4,14 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { type Disk, systemDisk } from "../../../src/gitwire/disk.ts";
-import { type ObjectFormat, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import type { ObjectFormat } from "../../../src/gitwire/object/oid.ts";
 import { type ProcessIdentity, thisProcess } from "../../../src/gitwire/refs/process-identity.ts";
 import type { RefStoreOptions } from "../../../src/gitwire/refs/ref-reader.ts";
 import { RefStore } from "../../../src/gitwire/refs/ref-store.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { fsck, git, gitInput } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 export interface Fixture {
   readonly dir: string;
@@ -23,7 +24,7 @@ export interface Fixture {
 }
 
 /** Makes the objects, in a bare repository. */
-export function makeFixture(format: ObjectFormat = SHA1): Fixture {
+export function makeFixture(format: ObjectFormat = TEST_FORMAT): Fixture {
   const dir = tempDir(`refs-${format.name}`);
   git(dir, "init", "-q", "--bare", `--object-format=${format.name}`, "-b", "main");
   const tree = git(dir, "mktree");

@@ -7,6 +7,7 @@ import { PACKED_REFS_HEADER, PackedRefs } from "../../../src/gitwire/refs/packed
 import { compareRefNames } from "../../../src/gitwire/refs/ref-name.ts";
 import { git } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { makeFixture, newRepository } from "./fixture.ts";
 
 const fixture = makeFixture();
@@ -18,12 +19,12 @@ function id(n: number): string {
 
 function build(names: readonly string[], peeled: (name: string) => string | undefined = none): Buffer {
   const changes = names.map((name, i) => ({ name, oid: id(i + 1), peeled: peeled(name) }));
-  return Buffer.concat(PackedRefs.empty(SHA1).rewrite(changes, none));
+  return Buffer.concat(PackedRefs.empty(TEST_FORMAT).rewrite(changes, none));
 }
 
 test("what git packs is read, by name and in order, tags peeled", () => {
   for (const format of [SHA1, SHA256]) {
-    const objects = format === SHA1 ? fixture : makeFixture(format);
+    const objects = format === TEST_FORMAT ? fixture : makeFixture(format);
     const loose: Record<string, string> = { "refs/tags/t": objects.tag, "refs/other/t": objects.tag };
     for (let i = 0; i < 40; i++) loose[`refs/heads/b${i % 3 === 0 ? "/" : "-"}${i}`] = objects.commits[i % 6]!;
     const dir = newRepository(objects, { loose });
@@ -46,7 +47,7 @@ test("lookups and rewrites agree with a plain map, whatever the names", () => {
   const rng = random("packed-refs");
   for (let round = 0; round < 30; round++) {
     const model = new Map<string, { oid: string; peeled: string | undefined }>();
-    let packed = PackedRefs.empty(SHA1);
+    let packed = PackedRefs.empty(TEST_FORMAT);
     const newName = () =>
       `refs/${rng.pick(["a", "é", "heads", "\u{1f642}"])}/${rng.pick(["", "x-", "x/"])}${rng.int(12)}`;
     for (let step = 0; step < 8; step++) {
@@ -59,7 +60,7 @@ test("lookups and rewrites agree with a plain map, whatever the names", () => {
         if (oid === undefined) model.delete(name);
         else model.set(name, { oid, peeled });
       }
-      packed = PackedRefs.parse(SHA1, Buffer.concat(packed.rewrite(changes, none)));
+      packed = PackedRefs.parse(TEST_FORMAT, Buffer.concat(packed.rewrite(changes, none)));
     }
     const expected = [...model]
       .sort(([a], [b]) => compareRefNames(a, b))
@@ -79,7 +80,7 @@ test("lookups and rewrites agree with a plain map, whatever the names", () => {
 
 test("an old file without traits is sorted, and peeled when it is rewritten", () => {
   const text = `${id(2)} refs/tags/b\n${id(1)} refs/heads/a\n${id(3)} refs/tags/c\n^${id(9)}\n`;
-  const packed = PackedRefs.parse(SHA1, Buffer.from(text));
+  const packed = PackedRefs.parse(TEST_FORMAT, Buffer.from(text));
   expect(packed.find("refs/tags/b")).toMatchObject({ oid: id(2), peelKnown: false });
   const asked: string[] = [];
   const rewritten = Buffer.concat(
@@ -96,7 +97,7 @@ test("an old file without traits is sorted, and peeled when it is rewritten", ()
 
 test('"peeled" alone speaks for refs/tags/ only', () => {
   const text = `# pack-refs with: peeled \n${id(1)} refs/heads/a\n${id(2)} refs/tags/b\n`;
-  const packed = PackedRefs.parse(SHA1, Buffer.from(text));
+  const packed = PackedRefs.parse(TEST_FORMAT, Buffer.from(text));
   expect(packed.find("refs/heads/a")?.peelKnown).toBe(false);
   expect(packed.find("refs/tags/b")?.peelKnown).toBe(true);
 });
@@ -107,7 +108,7 @@ test("damage is told or harmless: cut anywhere, any byte changed", () => {
   );
   const look = (bytes: Buffer) => {
     try {
-      const packed = PackedRefs.parse(SHA1, bytes);
+      const packed = PackedRefs.parse(TEST_FORMAT, bytes);
       packed.find("refs/heads/b");
       packed.find("refs/tags/c");
       for (const entry of packed.entries()) expect(entry.oid).toMatch(/^[0-9a-f]{40}$/);
@@ -133,7 +134,7 @@ test("damage is told or harmless: cut anywhere, any byte changed", () => {
 
 test("names that are not UTF-8 are kept in the file and left out of lists", () => {
   const strange = Buffer.concat([Buffer.from(`${PACKED_REFS_HEADER}${id(1)} refs/heads/`), Buffer.from([0xff, 10])]);
-  const packed = PackedRefs.parse(SHA1, strange);
+  const packed = PackedRefs.parse(TEST_FORMAT, strange);
   expect([...packed.entries()]).toEqual([]);
   const after = Buffer.concat(packed.rewrite([{ name: "refs/heads/a", oid: id(2), peeled: undefined }], none));
   expect(after.includes(Buffer.from([0x2f, 0xff, 0x0a]))).toBe(true);

@@ -7,9 +7,9 @@ import { expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import type { RefChange } from "../../../src/gitwire/refs/ref-transaction.ts";
 import { git, gitInput } from "../../support/git.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import {
   complaints,
   type Fault,
@@ -26,7 +26,7 @@ import {
 
 const fixture = makeFixture();
 const [C0, C1, C2] = fixture.commits as [string, string, string];
-const ZERO = SHA1.zeroOid;
+const ZERO = TEST_FORMAT.zeroOid;
 
 const SCENARIOS: readonly (readonly [name: string, start: Start, changes: readonly RefChange[]])[] = [
   [

@@ -8,6 +8,7 @@ import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import type { RefStore } from "../../../src/gitwire/refs/ref-store.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { gitValues, makeFixture, newRepository, openRefs, values } from "./fixture.ts";
 
 const fixture = makeFixture();
@@ -35,7 +36,7 @@ function code(action: () => unknown): string {
 test("a list is what git for-each-ref lists, after each of many changes by git", () => {
   const rng = random("ref-store");
   for (const format of [SHA1, SHA256]) {
-    const objects = format === SHA1 ? fixture : makeFixture(format);
+    const objects = format === TEST_FORMAT ? fixture : makeFixture(format);
     const dir = newRepository(objects);
     const store = open(dir, objects);
     const names = [

@@ -9,11 +9,12 @@ import type { RefChange } from "../../../src/gitwire/refs/ref-transaction.ts";
 import type { ReflogPolicy } from "../../../src/gitwire/refs/reflog.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { complaints, gitValues, leftovers, makeFixture, newRepository, openRefs, values } from "./fixture.ts";
 
 const fixture = makeFixture();
 const [C0, C1, C2] = fixture.commits as [string, string, string];
-const ZERO = SHA1.zeroOid;
+const ZERO = TEST_FORMAT.zeroOid;
 
 async function failure(promise: Promise<unknown>): Promise<KvError> {
   try {
@@ -27,7 +28,7 @@ async function failure(promise: Promise<unknown>): Promise<KvError> {
 test("random transactions leave what git for-each-ref and a plain map say", async () => {
   const rng = random("ref-transaction");
   for (const format of [SHA1, SHA256]) {
-    const objects = format === SHA1 ? fixture : makeFixture(format);
+    const objects = format === TEST_FORMAT ? fixture : makeFixture(format);
     const dir = newRepository(objects);
     const store = openRefs(dir, objects);
     const model: Record<string, string> = {};

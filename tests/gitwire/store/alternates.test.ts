@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { alternateDirs } from "../../../src/gitwire/store/alternates.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { git, gitInput } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, makeRepo, repackOnce } from "../pack/fixtures.ts";
 
 /** Makes object folders with the given `info/alternates`. */
@@ -54,13 +54,13 @@ test("nesting ends where git's does", () => {
 });
 
 test("a store reads through the alternates that git reads through", () => {
-  const far = makeRepo(SHA1, 10);
+  const far = makeRepo(TEST_FORMAT, 10);
   repackOnce(far, "ofs");
   const near = tempDir("near");
   git(near, "clone", "-q", "--bare", "--shared", far, "n");
   const clone = path.join(near, "n");
   const own = gitInput(clone, "own object", "hash-object", "-w", "--stdin");
-  const store = new ObjectStore(path.join(clone, "objects"), SHA1);
+  const store = new ObjectStore(path.join(clone, "objects"), TEST_FORMAT);
   const objects = allObjects(clone);
   expect(objects.size).toBeGreaterThan(30);
   for (const [oid, object] of objects) expect(store.read(oid)).toEqual(object);
@@ -69,8 +69,8 @@ test("a store reads through the alternates that git reads through", () => {
   // The same by an option, as GIT_ALTERNATE_OBJECT_DIRECTORIES gives it.
   const bare = path.join(tempDir(), "objects");
   fs.mkdirSync(bare);
-  const borrowing = new ObjectStore(bare, SHA1, { alternates: [path.join(far, "objects")] });
+  const borrowing = new ObjectStore(bare, TEST_FORMAT, { alternates: [path.join(far, "objects")] });
   const [first] = objects.keys();
   expect(borrowing.has(first!) || borrowing.has(own)).toBe(true);
-  expect(new ObjectStore(bare, SHA1).has(first!)).toBe(false);
+  expect(new ObjectStore(bare, TEST_FORMAT).has(first!)).toBe(false);
 });

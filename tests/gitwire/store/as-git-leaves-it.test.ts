@@ -14,6 +14,7 @@ import { fsck, git, gitInput } from "../../support/git.ts";
 import { UPLOAD_PACK } from "../../support/git-server.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, listDir, makeRepo, packsOf } from "../pack/fixtures.ts";
 
 // Many processes of git, on machines that may be busy.
@@ -200,7 +201,7 @@ for (const format of [SHA1, SHA256]) {
     expect(names(repo)).toMatch(shows);
     expectSame(repo, format);
     // Given to git by us: entries are taken over as they are stored.
-    if (format === SHA1 && !name.includes("partial")) {
+    if (format === TEST_FORMAT && !name.includes("partial")) {
       const clone = path.join(tempDir("clone"), "clone.git");
       git(repo, "clone", "-q", "--mirror", `--upload-pack=${UPLOAD_PACK}`, `file://${repo}`, clone);
       expect(git(clone, "rev-list", "--objects", "--all")).toBe(git(repo, "rev-list", "--objects", "--all"));

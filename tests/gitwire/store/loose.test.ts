@@ -9,6 +9,7 @@ import { writeLooseFile } from "../../../src/gitwire/store/loose-writer.ts";
 import { fsck, git, gitBytes, gitInput } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { listDir } from "../pack/fixtures.ts";
 import { failEveryCall } from "./faults.ts";
 
@@ -114,9 +115,9 @@ describe("damaged files", () => {
 test("whichever call fails, no broken object and no temporary file is left", async () => {
   const dir = tempDir();
   const data = rng.bytes(500);
-  const oid = hashObject(SHA1, "blob", data);
+  const oid = hashObject(TEST_FORMAT, "blob", data);
   const calls = await failEveryCall(
-    () => writeLooseFile(dir, SHA1, "blob", data, { fsync: true }),
+    () => writeLooseFile(dir, TEST_FORMAT, "blob", data, { fsync: true }),
     () => {
       const names = listDir(path.join(dir, oid.slice(0, 2)));
       expect(names.filter((name) => name.startsWith("tmp_"))).toEqual([]);

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { hashObject, type Oid, SHA1 } from "../../../src/gitwire/object/oid.ts";
+import { hashObject, type Oid } from "../../../src/gitwire/object/oid.ts";
 import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { takeGcLock } from "../../../src/gitwire/store/gc-lock.ts";
@@ -15,6 +15,7 @@ import { writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, listDir } from "../pack/fixtures.ts";
 
 const rng = random("maintenance-crash");
@@ -27,7 +28,7 @@ function emptyRepo(): string {
 }
 
 function open(dir: string): ObjectStore {
-  return new ObjectStore(path.join(dir, "objects"), SHA1, { cacheBytes: 0 });
+  return new ObjectStore(path.join(dir, "objects"), TEST_FORMAT, { cacheBytes: 0 });
 }
 
 function text(): Buffer {
@@ -37,13 +38,13 @@ function text(): Buffer {
 /** Packs of objects and deltas of what is in the pack before. */
 function addPacks(store: ObjectStore, count: number): void {
   let last = text();
-  const first = new PackBuilder(SHA1);
+  const first = new PackBuilder(TEST_FORMAT);
   first.write("blob", last);
   writePack(store, first.finish(), { fsync: false });
   for (let i = 1; i < count; i++) {
     const next = Buffer.concat([last, Buffer.from(`\nand ${i}`)]);
-    const builder = new PackBuilder(SHA1);
-    builder.writeDelta("blob", next, hashObject(SHA1, "blob", last), createDelta(last, next)!);
+    const builder = new PackBuilder(TEST_FORMAT);
+    builder.writeDelta("blob", next, hashObject(TEST_FORMAT, "blob", last), createDelta(last, next)!);
     builder.write("blob", rng.bytes(20));
     writePack(store, builder.finish(), { fsync: false });
     last = next;
@@ -69,8 +70,8 @@ function rollUpKilled(dir: string, killAt: number): boolean {
     mock.module("node:fs", () => ({ ...fs, ...Object.fromEntries(names.map((name) => [name, counted(fs[name])])) }));
     const { ObjectStore } = await import("${SRC}/store/object-store.ts");
     const { rollUp } = await import("${SRC}/store/maintenance.ts");
-    const { SHA1 } = await import("${SRC}/object/oid.ts");
-    const store = new ObjectStore("${dir}/objects", SHA1);
+    const { TEST_FORMAT } = await import("${SRC}/object/oid.ts");
+    const store = new ObjectStore("${dir}/objects", TEST_FORMAT);
     await rollUp(store, { maxPacks: 2, commonDir: "${dir}" });
   `;
   const run = Bun.spawnSync(["bun", "-e", script], { stdout: "pipe", stderr: "pipe" });
@@ -117,7 +118,7 @@ test("git repacks and collects garbage while we roll up, and readers read", asyn
   const tree = (entries: string): Buffer => Buffer.from(entries, "latin1");
   let parent: Oid | undefined;
   const commit = (i: number): void => {
-    const builder = new PackBuilder(SHA1);
+    const builder = new PackBuilder(TEST_FORMAT);
     const blob = builder.write("blob", Buffer.from(`blob ${i} ${rng.int(1e9)}`));
     const root = builder.write("tree", tree(`100644 file\0${Buffer.from(blob, "hex").toString("latin1")}`));
     const who = `A <a@example.com> ${1_700_000_000 + i} +0000`;

@@ -18,6 +18,7 @@ import { writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { git, gitInput, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, type HandEntry, handPack, listDir, makeRepo, packsOf } from "../pack/fixtures.ts";
 import { failEveryCall } from "./faults.ts";
 
@@ -29,7 +30,7 @@ function emptyStore(format: ObjectFormat): { dir: string; store: ObjectStore; pa
   return { dir, store: open(dir, format), packDir: path.join(dir, "objects/pack") };
 }
 
-function open(dir: string, format: ObjectFormat = SHA1): ObjectStore {
+function open(dir: string, format: ObjectFormat = TEST_FORMAT): ObjectStore {
   return new ObjectStore(path.join(dir, "objects"), format, { cacheBytes: 0 });
 }
 
@@ -174,11 +175,11 @@ for (const format of [SHA1, SHA256]) {
 
 test("deltas of each other, from packs where neither is whole, come apart", async () => {
   // Only what we write ourselves can be so: each pack has the base as a copy under the same roof, then loses it to the other.
-  const { dir, store } = emptyStore(SHA1);
+  const { dir, store } = emptyStore(TEST_FORMAT);
   const a = text();
   const b = edited(a, "b");
   const c = edited(b, "c");
-  const id = (data: Buffer): Oid => hashObject(SHA1, "blob", data);
+  const id = (data: Buffer): Oid => hashObject(TEST_FORMAT, "blob", data);
   const entry = (base: Buffer, data: Buffer) => ({
     type: ENTRY.refDelta,
     data: createDelta(base, data)!,
@@ -191,7 +192,7 @@ test("deltas of each other, from packs where neither is whole, come apart", asyn
     [whole(a), entry(a, c)],
     [whole(c), entry(c, b)],
   ]) {
-    addHandPack(dir, handPack(SHA1, pack));
+    addHandPack(dir, handPack(TEST_FORMAT, pack));
   }
   const before = contents(dir);
   expect((await rollUp(store, { maxPacks: 0 })).kind).toBe("rolled");
@@ -200,10 +201,10 @@ test("deltas of each other, from packs where neither is whole, come apart", asyn
 });
 
 test("objects of any size are copied whole", async () => {
-  const { dir, store } = emptyStore(SHA1);
+  const { dir, store } = emptyStore(TEST_FORMAT);
   const sizes = [0, 1, 5_000, 200_000, 262_000, 263_000, 1_048_570, 1_048_580, 3_500_000];
   for (const size of sizes) {
-    const builder = new PackBuilder(SHA1);
+    const builder = new PackBuilder(TEST_FORMAT);
     builder.write("blob", crypto.getRandomValues(Buffer.alloc(Math.min(size, 65_536))));
     builder.write(
       "blob",
@@ -222,7 +223,7 @@ test("objects of any size are copied whole", async () => {
 
 test("the choice is the one git makes", async () => {
   for (let round = 0; round < 12; round++) {
-    const { dir, store } = emptyStore(SHA1);
+    const { dir, store } = emptyStore(TEST_FORMAT);
     const sizes = new Set<number>();
     while (sizes.size < 2 + rng.int(7)) sizes.add(1 + rng.int(rng.pick([12, 60, 300])));
     for (const size of sizes) addPack(store, size);
@@ -240,7 +241,7 @@ test("the choice is the one git makes", async () => {
 });
 
 test("combining goes on as packs arrive, and every object is copied a few times only", async () => {
-  const { dir, store } = emptyStore(SHA1);
+  const { dir, store } = emptyStore(TEST_FORMAT);
   const oids: Oid[] = [];
   let copied = 0;
   let most = 0;
@@ -259,7 +260,7 @@ test("combining goes on as packs arrive, and every object is copied a few times 
 });
 
 test("pinned, large and damaged packs stay; what depends on the old packs goes with them", async () => {
-  const { dir, store, packDir } = emptyStore(SHA1);
+  const { dir, store, packDir } = emptyStore(TEST_FORMAT);
   const pinned = [".keep", ".promisor", ".mtimes"].map((extension) => {
     addPack(store, 3);
     const file = packsOf(dir).find((name) => !fs.existsSync(name.replace(".pack", ".pinned")))!;
@@ -268,7 +269,7 @@ test("pinned, large and damaged packs stay; what depends on the old packs goes w
     return file;
   });
   for (const file of pinned) fs.rmSync(file.replace(".pack", ".pinned"));
-  const builder = new PackBuilder(SHA1);
+  const builder = new PackBuilder(TEST_FORMAT);
   builder.write("blob", rng.bytes(60_000));
   writePack(store, builder.finish());
   const large = packsOf(dir).find((file) => fs.statSync(file).size > 60_000)!;
@@ -293,7 +294,7 @@ test("pinned, large and damaged packs stay; what depends on the old packs goes w
 
 describe("readers", () => {
   test("of this store and of others go on, whatever they had open", async () => {
-    const { dir, store } = emptyStore(SHA1);
+    const { dir, store } = emptyStore(TEST_FORMAT);
     const oids = Array.from({ length: 12 }, () => addPack(store, 3)).flat();
     const others = [open(dir), open(dir), open(dir)];
     others[0]!.packs();
@@ -313,7 +314,7 @@ describe("readers", () => {
   });
 
   test("and others are served meanwhile", async () => {
-    const { store } = emptyStore(SHA1);
+    const { store } = emptyStore(TEST_FORMAT);
     const oids = Array.from({ length: 4 }, () => addPack(store, 15_000)).flat();
     let reads = 0;
     const timer = setInterval(() => {
@@ -328,7 +329,7 @@ describe("readers", () => {
 });
 
 test("it can be stopped, and then nothing is left of it", async () => {
-  const { dir, store, packDir } = emptyStore(SHA1);
+  const { dir, store, packDir } = emptyStore(TEST_FORMAT);
   for (let i = 0; i < 4; i++) addPack(store, 8_000);
   const before = listDir(packDir);
   const stop = new AbortController();
@@ -340,7 +341,7 @@ test("it can be stopped, and then nothing is left of it", async () => {
 });
 
 test("a damaged entry is noticed, and nothing changes", async () => {
-  const { dir, store, packDir } = emptyStore(SHA1);
+  const { dir, store, packDir } = emptyStore(TEST_FORMAT);
   for (let i = 0; i < 5; i++) addPack(store, 4);
   const [victim] = packsOf(dir);
   const bytes = fs.readFileSync(victim!);
@@ -359,15 +360,15 @@ test("a damaged entry is noticed, and nothing changes", async () => {
 });
 
 test("a full disk at any call leaves every object readable", async () => {
-  const dirs = emptyStore(SHA1);
+  const dirs = emptyStore(TEST_FORMAT);
   let current = text();
-  const first = new PackBuilder(SHA1);
+  const first = new PackBuilder(TEST_FORMAT);
   first.write("blob", current);
   writePack(dirs.store, first.finish());
   for (let i = 0; i < 4; i++) {
     const next = edited(current, `${i}`);
-    const builder = new PackBuilder(SHA1);
-    builder.writeDelta("blob", next, hashObject(SHA1, "blob", current), createDelta(current, next)!);
+    const builder = new PackBuilder(TEST_FORMAT);
+    builder.writeDelta("blob", next, hashObject(TEST_FORMAT, "blob", current), createDelta(current, next)!);
     writePack(dirs.store, builder.finish());
     current = next;
   }

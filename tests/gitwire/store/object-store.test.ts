@@ -11,12 +11,13 @@ import { writeLoose, writePack } from "../../../src/gitwire/store/object-writer.
 import { fsck, git, gitInput } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { allObjects, listDir, makeRepo, packsOf, repackOnce } from "../pack/fixtures.ts";
 import { failEveryCall } from "./faults.ts";
 
 const rng = random("object-store");
 
-function open(repo: string, format = SHA1, cacheBytes = 0): ObjectStore {
+function open(repo: string, format = TEST_FORMAT, cacheBytes = 0): ObjectStore {
   return new ObjectStore(path.join(repo, "objects"), format, { cacheBytes });
 }
 
@@ -90,10 +91,10 @@ for (const format of [SHA1, SHA256]) {
 }
 
 test("an ambiguous prefix gives all that it fits, loose and packed, each once", () => {
-  const repo = makeRepo(SHA1, 2);
+  const repo = makeRepo(TEST_FORMAT, 2);
   const oids: Oid[] = [];
   // About one in 65,536 shares four digits with the first.
-  const builder = new PackBuilder(SHA1);
+  const builder = new PackBuilder(TEST_FORMAT);
   for (let i = 0; i < 3_000; i++) oids.push(builder.write("blob", Buffer.from(`candidate ${i}`)));
   const store = open(repo);
   writePack(store, builder.finish(), { fsync: false });
@@ -106,12 +107,12 @@ test("an ambiguous prefix gives all that it fits, loose and packed, each once", 
 
 describe("other processes at work", () => {
   test("objects that arrive, loose or packed, are found", () => {
-    const repo = makeRepo(SHA1, 3);
+    const repo = makeRepo(TEST_FORMAT, 3);
     const store = open(repo);
     for (let round = 0; round < 30; round++) {
-      const oid = hashObject(SHA1, "blob", Buffer.from(`late ${round}`));
+      const oid = hashObject(TEST_FORMAT, "blob", Buffer.from(`late ${round}`));
       expect(store.has(oid)).toBe(false);
-      const builder = new PackBuilder(SHA1);
+      const builder = new PackBuilder(TEST_FORMAT);
       builder.write("blob", Buffer.from(`late ${round}`));
       // Another store: this one is not told.
       writePack(open(repo), builder.finish(), { fsync: false });
@@ -122,11 +123,11 @@ describe("other processes at work", () => {
   });
 
   test("a pack that arrives in the same tick of the clock is found", () => {
-    const repo = makeRepo(SHA1, 2);
+    const repo = makeRepo(TEST_FORMAT, 2);
     const store = open(repo);
     const dir = path.join(repo, "objects/pack");
     for (let round = 0; round < 5; round++) {
-      const builder = new PackBuilder(SHA1);
+      const builder = new PackBuilder(TEST_FORMAT);
       const oid = builder.write("blob", Buffer.from(`same tick ${round}`));
       // Both the scan and the change see this time, as on a file system whose clock is slow.
       const tick = new Date();
@@ -139,7 +140,7 @@ describe("other processes at work", () => {
   });
 
   test("a located object stays readable when its pack goes away", () => {
-    const repo = makeRepo(SHA1, 5);
+    const repo = makeRepo(TEST_FORMAT, 5);
     repackOnce(repo, "ofs");
     const oid = git(repo, "rev-parse", "main:dir/file");
     const place = open(repo).locate(oid)!;
@@ -149,7 +150,7 @@ describe("other processes at work", () => {
   });
 
   test("repack and prune while reading", () => {
-    const repo = makeRepo(SHA1, 15);
+    const repo = makeRepo(TEST_FORMAT, 15);
     repackOnce(repo, "ofs");
     const objects = allObjects(repo);
     const store = open(repo);
@@ -175,7 +176,7 @@ describe("other processes at work", () => {
   });
 
   test("everything unpacked and the packs removed", () => {
-    const repo = makeRepo(SHA1, 5);
+    const repo = makeRepo(TEST_FORMAT, 5);
     const pack = repackOnce(repo, "ofs");
     const objects = allObjects(repo);
     const store = open(repo);
@@ -193,13 +194,13 @@ describe("other processes at work", () => {
 
 describe("damage", () => {
   test("a damaged copy gives way to a good one, and is told where there is none", () => {
-    const repo = makeRepo(SHA1, 4);
+    const repo = makeRepo(TEST_FORMAT, 4);
     const oid = blob(repo, "important data");
     const file = loosePath(path.join(repo, "objects"), oid);
     fs.chmodSync(file, 0o644);
     fs.writeFileSync(file, "garbage");
     expect(codeOf(() => open(repo).read(oid))).toBe("CORRUPT");
-    const builder = new PackBuilder(SHA1);
+    const builder = new PackBuilder(TEST_FORMAT);
     builder.write("blob", Buffer.from("important data"));
     const store = open(repo);
     const { packPath } = writePack(store, builder.finish(), { fsync: false })!;
@@ -218,7 +219,7 @@ describe("damage", () => {
   });
 
   test("a damaged index is told", () => {
-    const repo = makeRepo(SHA1, 4);
+    const repo = makeRepo(TEST_FORMAT, 4);
     const pack = repackOnce(repo, "ofs");
     const index = pack.replace(/\.pack$/, ".idx");
     const [oid] = allObjects(repo).keys();
@@ -230,9 +231,9 @@ describe("damage", () => {
 
 describe("writing", () => {
   test("a pack is there for us and for git at once", () => {
-    const repo = makeRepo(SHA1, 4);
+    const repo = makeRepo(TEST_FORMAT, 4);
     const store = open(repo);
-    const builder = new PackBuilder(SHA1, { dir: path.join(repo, "objects/pack") });
+    const builder = new PackBuilder(TEST_FORMAT, { dir: path.join(repo, "objects/pack") });
     const main = git(repo, "rev-parse", "main");
     const tree = git(repo, "rev-parse", "main^{tree}");
     const who = "A <a@example.com> 1700000000 +0000";
@@ -244,29 +245,29 @@ describe("writing", () => {
     expect(store.read(commit)?.kind).toBe("commit");
     git(repo, "update-ref", "refs/heads/main", commit);
     expect(fsck(repo)).toBe("");
-    expect(writePack(store, new PackBuilder(SHA1).finish())).toBeUndefined();
+    expect(writePack(store, new PackBuilder(TEST_FORMAT).finish())).toBeUndefined();
   });
 
   test("a thin pack takes its bases from the store", () => {
-    const repo = makeRepo(SHA1, 4);
+    const repo = makeRepo(TEST_FORMAT, 4);
     const store = open(repo);
     const oid = git(repo, "rev-parse", "main:dir/file");
     const base = store.read(oid)!.data;
     const text = Buffer.concat([base, Buffer.from("one more line\n")]);
-    const builder = new PackBuilder(SHA1);
+    const builder = new PackBuilder(TEST_FORMAT);
     const made = builder.writeDelta("blob", text, oid, createDelta(base, text)!);
     const paths = writePack(store, builder.finish())!;
     expect(git(repo, "verify-pack", "-s", paths.packPath)).toContain("chain length = 1: 1 object");
     expect(open(repo).read(made)?.data.equals(text)).toBe(true);
-    const lost = new PackBuilder(SHA1);
+    const lost = new PackBuilder(TEST_FORMAT);
     lost.writeDelta("blob", text, "e".repeat(40), createDelta(base, text)!);
     expect(codeOf(() => writePack(store, lost.finish()))).toBe("BAD_OBJECT");
   });
 
   test("the same pack twice", () => {
-    const repo = makeRepo(SHA1, 2);
+    const repo = makeRepo(TEST_FORMAT, 2);
     const store = open(repo);
-    const builder = new PackBuilder(SHA1);
+    const builder = new PackBuilder(TEST_FORMAT);
     const oid = builder.write("blob", Buffer.from("twice"));
     const first = writePack(store, builder.finish());
     expect(writePack(store, builder.finish())).toEqual(first);
@@ -283,7 +284,7 @@ describe("writing", () => {
     const delta = createDelta(store.read(base)!.data, data)!;
     const calls = await failEveryCall(
       () => {
-        const builder = new PackBuilder(SHA1);
+        const builder = new PackBuilder(TEST_FORMAT);
         builder.writeDelta("blob", data, base, delta);
         writePack(store, builder.finish(), { fsync: true });
       },
@@ -301,7 +302,7 @@ describe("writing", () => {
     expect(calls).toBeGreaterThan(8);
     expect(
       open(repo)
-        .read(hashObject(SHA1, "blob", data))
+        .read(hashObject(TEST_FORMAT, "blob", data))
         ?.data.equals(data),
     ).toBe(true);
     expect(listDir(dir).length).toBe(2);
@@ -314,7 +315,7 @@ describe("writing", () => {
     const store = open(repo);
     const oids: Oid[] = [];
     for (let i = 0; i < 260; i++) {
-      const builder = new PackBuilder(SHA1);
+      const builder = new PackBuilder(TEST_FORMAT);
       oids.push(builder.write("blob", Buffer.from(`pack ${i}`)));
       writePack(store, builder.finish(), { fsync: false });
     }

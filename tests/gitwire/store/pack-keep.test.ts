@@ -15,6 +15,7 @@ import { storeTransaction } from "../../../src/kv/local-acceptor.ts";
 import type { Proposal } from "../../../src/kv/write.ts";
 import { executable, gitKv } from "../../support/executable.ts";
 import { git } from "../../support/git.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { complaints, newRepository } from "../../support/workspace.ts";
 import { listDir } from "../pack/fixtures.ts";
 
@@ -73,12 +74,12 @@ for (const format of [SHA1, SHA256]) {
 }
 
 test("a transaction that fails keeps nothing", async () => {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   const repo = openRepository(dir);
   interrupt(repo, () => {
     throw new Error("no");
   });
-  const { oid, builder } = newCommit(SHA1);
+  const { oid, builder } = newCommit(TEST_FORMAT);
   const proposal = { plan: { moves: [{ ref: REF, oldOid: undefined, newOid: oid }] }, pack: builder.finish() };
   expect(await storeTransaction(repo, proposal as unknown as Proposal).catch((error) => error.message)).toBe("no");
   expect(keeps(dir)).toEqual([]);
@@ -86,11 +87,11 @@ test("a transaction that fails keeps nothing", async () => {
 });
 
 test("what comes out of a quarantine is kept until that is discarded", () => {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   const { objects, objectsDir, refs } = openRepository(dir);
   const quarantine = Quarantine.create(objectsDir);
-  const { oid, builder } = newCommit(SHA1);
-  writePack(quarantine.objects(SHA1), builder.finish());
+  const { oid, builder } = newCommit(TEST_FORMAT);
+  writePack(quarantine.objects(TEST_FORMAT), builder.finish());
   quarantine.migrate(objects, { keep: true });
   expect(keeps(dir)).toHaveLength(1);
   git(dir, ...GC);
@@ -103,10 +104,10 @@ test("what comes out of a quarantine is kept until that is discarded", () => {
 });
 
 test("a keep of a person stays; one that a crash left goes after a day, and its pack stays", () => {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   const { objects, objectsDir } = openRepository(dir);
   const [ours, theirs] = ["1", "2"].map((text) => {
-    const builder = new PackBuilder(SHA1);
+    const builder = new PackBuilder(TEST_FORMAT);
     builder.write("blob", Buffer.from(text));
     return writePack(objects, builder.finish())!.packPath;
   }) as [string, string];
@@ -124,7 +125,7 @@ test("a keep of a person stays; one that a crash left goes after a day, and its 
 });
 
 test("git gc --prune=now and git repack in a loop beside git kv set and get", async () => {
-  const dir = newRepository(SHA1);
+  const dir = newRepository(TEST_FORMAT);
   expect(gitKv(["init"], { cwd: dir }).status).toBe(0);
   const loop = "while [ ! -e stop ]; do git gc -q --prune=now 2>/dev/null; git repack -adq; echo >>rounds; done";
   const collector = spawn("sh", ["-c", loop], { cwd: dir, stdio: "ignore" });

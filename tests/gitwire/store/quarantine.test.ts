@@ -9,10 +9,11 @@ import { writeLoose } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
 import { fsck, git } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { listDir } from "../pack/fixtures.ts";
 import { failEveryCall, withFault } from "./faults.ts";
 
-function makeObjects(format = SHA1): { repo: string; dir: string; store: ObjectStore } {
+function makeObjects(format = TEST_FORMAT): { repo: string; dir: string; store: ObjectStore } {
   const repo = tempDir("quarantine");
   git(repo, "init", "-q", "--bare", `--object-format=${format.name}`, ".");
   const dir = path.join(repo, "objects");

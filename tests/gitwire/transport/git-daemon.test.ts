@@ -3,7 +3,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import * as net from "node:net";
 import * as path from "node:path";
-import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
 import { sendPack } from "../../../src/gitwire/protocol/send-pack.ts";
 import { connect } from "../../../src/gitwire/transport/connect.ts";
@@ -13,6 +12,7 @@ import { failureOf } from "../../support/failure.ts";
 import { fsck, git } from "../../support/git.ts";
 import { freePort } from "../../support/sshd.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const root = tempDir("daemon");
 const dir = path.join(root, "repo.git");
@@ -59,9 +59,9 @@ test("pushes", async () => {
   const transport = await connect(`git://127.0.0.1:${port}/repo.git`, "git-receive-pack", connectOptions());
   try {
     const result = await sendPack(transport, {
-      commands: [{ ref: "refs/heads/copy", oldOid: SHA1.zeroOid, newOid: tip }],
+      commands: [{ ref: "refs/heads/copy", oldOid: TEST_FORMAT.zeroOid, newOid: tip }],
       pack: undefined,
-      format: SHA1,
+      format: TEST_FORMAT,
       atomic: true,
       pushOptions: [],
       useAdvertisement: true,

@@ -1,7 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
 import { type PushOrder, type PushResult, sendPack } from "../../../src/gitwire/protocol/send-pack.ts";
 import { connect } from "../../../src/gitwire/transport/connect.ts";
@@ -12,6 +11,7 @@ import { fsck, git } from "../../support/git.ts";
 import { type HttpBackend, type HttpBackendOptions, startHttpBackend } from "../../support/http-backend.ts";
 import { bareRepository, packWithCommit, repositoryWith } from "../../support/push.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const servers: HttpBackend[] = [];
 afterAll(() => {
@@ -41,9 +41,9 @@ async function listMain(url: string, options: ConnectOptions): Promise<string | 
 function order(changes: Partial<PushOrder> & { pushes: ReturnType<typeof packWithCommit> }): PushOrder {
   const { pushes, ...rest } = changes;
   return {
-    commands: [{ ref: "refs/heads/main", oldOid: SHA1.zeroOid, newOid: pushes.commit }],
+    commands: [{ ref: "refs/heads/main", oldOid: TEST_FORMAT.zeroOid, newOid: pushes.commit }],
     pack: pushes.pack,
-    format: SHA1,
+    format: TEST_FORMAT,
     atomic: false,
     pushOptions: [],
     useAdvertisement: false,
@@ -293,7 +293,7 @@ test("a push takes a stored password along at once: still one POST", async () =>
   for (const [i, [base, options]] of ways.entries()) {
     server.requests.length = 0;
     const pushes = packWithCommit(`way ${i}`);
-    const commands = [{ ref: `refs/heads/way-${i}`, oldOid: SHA1.zeroOid, newOid: pushes.commit }];
+    const commands = [{ ref: `refs/heads/way-${i}`, oldOid: TEST_FORMAT.zeroOid, newOid: pushes.commit }];
     const result = await push(`${base}/${path.basename(dir)}`, options, order({ pushes, commands }));
     expect(result.refs.get(`refs/heads/way-${i}`)).toEqual({ ok: true });
     expect(server.requests.map(({ method }) => method)).toEqual(["POST"]);

@@ -1,7 +1,6 @@
 import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SHA1 } from "../../../src/gitwire/object/oid.ts";
 import { fetchPack, lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
 import { sendPack } from "../../../src/gitwire/protocol/send-pack.ts";
 import { openRepository } from "../../../src/gitwire/repo.ts";
@@ -16,6 +15,7 @@ import { fsck, git, tryGit } from "../../support/git.ts";
 import { bareRepository, packWithCommit, repositoryWith } from "../../support/push.ts";
 import { freePort, startSshd } from "../../support/sshd.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const commands = path.join(tempDir("ssh"), "commands");
 const sshd = await startSshd({
@@ -52,7 +52,7 @@ test("a fetch and a push through a real sshd, in protocol v2 and v0", async () =
   const result = await sendPack(pushing, {
     commands: [{ ref: "refs/heads/main", oldOid: commits[2]!, newOid: commit }],
     pack,
-    format: SHA1,
+    format: TEST_FORMAT,
     atomic: true,
     pushOptions: [],
     useAdvertisement: false,
