@@ -307,6 +307,21 @@ const REMOTE: readonly Command[] = [
     summary: "Show how the Stargate and its mirror stand",
     load: () => import("./stargate-status.ts"),
   },
+  {
+    name: "stargate sync",
+    topic: "Remote",
+    summary: "Show how the mirror stands ref by ref, and bring it in order",
+    flags: [
+      { name: "dry-run", type: "boolean", summary: "Only show how every ref stands (default)" },
+      { name: "repair", type: "boolean", summary: "Push what is behind or missing; never overwrite" },
+      { name: "force", type: "boolean", summary: "Overwrite besides what is ahead or has diverged (admin)" },
+    ],
+    details:
+      "Without --ns all namespaces and the policy. Exit 11 where something is left that only --force would overwrite, 5 where the " +
+      "mirror did not take something.",
+    examples: ["stargate sync", "stargate sync --repair --ns main"],
+    load: () => import("./stargate-sync.ts"),
+  },
 ];
 
 const COMMANDS: readonly Command[] = [...START, ...KEYS, ...AUDIT, ...POLICY, ...REMOTE];

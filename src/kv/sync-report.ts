@@ -1,5 +1,6 @@
 /** What `stargate sync` found and did, as a Stargate tells it over HTTP, SSH and its socket: one JSON object. */
 
+import { EXIT, isCode, KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 
 /**
@@ -22,11 +23,17 @@ export type SyncMode = "dry-run" | "repair" | "force";
 
 export const SYNC_MODES: readonly SyncMode[] = ["dry-run", "repair", "force"];
 
+export interface SyncRequest {
+  readonly mode: SyncMode;
+  /** One namespace; undefined: all of them, and the policy. */
+  readonly ns: string | undefined;
+}
+
 /** What became of one ref. */
 export interface SyncedRef extends RefStanding {
   /**
    * `none`: nothing was to be done. `pushed`, `forced`: done. `left`: it would have to be overwritten, and was not. `planned`: a
-   * dry run would push it. `refused`: the mirror did not take it, or the push of its namespace came to nothing; `reason` has why.
+   * dry run would push it. `refused`: it should have been pushed and is not there; `reason` has why.
    */
   readonly action: "none" | "planned" | "pushed" | "forced" | "left" | "refused";
   readonly reason?: string;
@@ -47,4 +54,74 @@ export function hasLeftOvers(report: SyncReport): boolean {
 /** Whether bringing a ref in order takes something away from the mirror. */
 export function isOverwrite(standing: Standing): boolean {
   return standing === "ahead" || standing === "diverged";
+}
+
+/** The request that flags ask for: a dry run where none is given. Throws USAGE where they are more than one. */
+export function syncRequest(ns: string | undefined, isOn: (mode: SyncMode) => boolean): SyncRequest {
+  const [mode = "dry-run", ...more] = SYNC_MODES.filter(isOn);
+  if (more.length > 0) throw new KvError("USAGE", `--${mode} and --${more[0]} do not go together`);
+  return { mode, ns };
+}
+
+/** The report in an answer, which may be an error instead. Throws that error, or PROTOCOL. */
+export function syncReport(answer: unknown): SyncReport {
+  const { error, refs } = (typeof answer === "object" && answer !== null ? answer : {}) as Record<string, unknown>;
+  const { code, message, hint } = (error ?? {}) as Record<string, unknown>;
+  if (typeof code === "string" && isCode(code)) {
+    throw new KvError(code, String(message), typeof hint === "string" ? { hint } : {});
+  }
+  if (Array.isArray(refs)) return answer as SyncReport;
+  throw new KvError("PROTOCOL", "the Stargate does not answer as one");
+}
+
+/** Exit status of a sync: 11 where only force would bring the rest in order, 5 where the mirror did not take something. */
+export function syncExit(report: SyncReport): number {
+  if (report.mode === "dry-run") return EXIT.ok;
+  if (hasLeftOvers(report)) return EXIT.syncRefused;
+  return report.refs.some(({ action }) => action === "refused") ? EXIT.io : EXIT.ok;
+}
+
+/** What to tell besides the table; undefined where all is in order. */
+export function syncAdvice(report: SyncReport): string | undefined {
+  const { mode, refs } = report;
+  if (mode !== "force" && hasLeftOvers(report)) {
+    return "the mirror has commits that are not the Stargate's: look at them, then overwrite them with --force (admin)";
+  }
+  if (refs.some(({ action }) => action === "left" || action === "refused")) return "the mirror did not take all of it";
+  return refs.some(({ action }) => action === "planned") ? "push it with --repair" : undefined;
+}
+
+/** A report for people: what is not in order or was done, line by line, and a summary. */
+export function describeSync({ mode, remote, refs }: SyncReport): string[] {
+  const short = (oid: Oid | undefined): string => oid?.slice(0, 12) ?? "-";
+  const rows = refs.map(({ ref, standing, here, there, action }) => [
+    ref,
+    standing,
+    short(here),
+    short(there),
+    mode === "dry-run" && action === "left" ? "needs --force" : ACTIONS[action],
+  ]);
+  const lines = table([["REF", "MIRROR IS", "STARGATE", "MIRROR", ""], ...rows]);
+  const reasons = [...new Set(refs.flatMap(({ reason }) => reason ?? []))];
+  return [`mirror ${remote}`, ...lines, ...reasons].map((line) => line.replace(/[\x00-\x1f\x7f-\x9f]+/g, " "));
+}
+
+const ACTIONS: Readonly<Record<SyncedRef["action"], string>> = {
+  none: "",
+  planned: "to be pushed",
+  pushed: "pushed",
+  forced: "overwritten",
+  left: "left alone",
+  refused: "not taken",
+};
+
+/** Columns of equal width. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column]!))
+      .join("  ")
+      .trimEnd(),
+  );
 }

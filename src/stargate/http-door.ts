@@ -4,11 +4,13 @@
  *     GET  /<name>/info/refs?service=git-upload-pack | git-receive-pack
  *     POST /<name>/git-upload-pack, /<name>/git-receive-pack
  *     GET  /<name>/kv/status
+ *     POST /<name>/kv/sync                 (sync-call.ts)
  *
  * Who asks is known before anything of a body is used. Bodies stream in both directions.
  */
 
-import { KvError, toKvError } from "../errors.ts";
+import { type Code, KvError, toKvError } from "../errors.ts";
+import { readAll } from "../gitwire/protocol/byte-stream.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import { LIMITS } from "../limits.ts";
 import { authenticate } from "./http-auth.ts";
@@ -17,6 +19,7 @@ import type { Log } from "./log.ts";
 import type { Registry } from "./registry.ts";
 import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { statusOf } from "./status.ts";
+import { answerSync, errorAnswer, parseSyncRequest } from "./sync-call.ts";
 import { allows, type Identity, type Scope } from "./tokens.ts";
 
 /** Seconds a connection may say nothing before we know who it is. Bun ends headers that take longer than 12 seconds. */
@@ -34,7 +37,10 @@ export interface HttpDoorOptions {
 type Route =
   | { readonly kind: "advertise"; readonly name: string }
   | { readonly kind: "service"; readonly name: string; readonly service: Service }
-  | { readonly kind: "status"; readonly name: string };
+  | { readonly kind: "status" | "sync"; readonly name: string };
+
+/** Longest request for a sync. */
+const SYNC_REQUEST_BYTES = 4_096;
 
 const NO_CACHE = {
   "Cache-Control": "no-cache, max-age=0, must-revalidate",
@@ -90,6 +96,7 @@ export class HttpDoor {
     const served = route === undefined ? undefined : this.#options.registry.byName(route.name);
     if (route === undefined || served === undefined) return text(404, "no such repository");
     if (route.kind === "status") return this.#status(request, served);
+    if (route.kind === "sync") return this.#sync(request, served);
     const service = route.kind === "service" ? route.service : serviceOf(url.searchParams.get("service"));
     const method = route.kind === "service" ? "POST" : "GET";
     if (request.method !== method) return text(405, `use ${method}`, { Allow: method });
@@ -173,6 +180,26 @@ export class HttpDoor {
     if (who instanceof Response) return who;
     return Response.json(statusOf(served, this.#options.now()), { headers: NO_CACHE });
   }
+
+  async #sync(request: Request, served: Served): Promise<Response> {
+    if (request.method !== "POST") return text(405, "use POST", { Allow: "POST" });
+    const who = this.#admit(request, served, "read");
+    if (who instanceof Response) return who;
+    // A mirror may take its time, and says nothing meanwhile.
+    this.#server.timeout(request, 0);
+    const work = readAll(bodySource(request.body, false, SYNC_REQUEST_BYTES), SYNC_REQUEST_BYTES).then((body) =>
+      answerSync(served, parseSyncRequest(body.toString("utf8")), who),
+    );
+    this.#track(work.then(() => {}).catch(() => {}));
+    try {
+      return Response.json(await work, { headers: NO_CACHE });
+    } catch (error) {
+      const status = httpStatus(toKvError(error).code);
+      return Response.json(errorAnswer(error), { status, headers: NO_CACHE });
+    } finally {
+      this.#server.timeout(request, IDLE_SECONDS);
+    }
+  }
 }
 
 function routeOf(pathname: string): Route | undefined {
@@ -182,10 +209,28 @@ function routeOf(pathname: string): Route | undefined {
   } catch {
     return undefined;
   }
-  const [, name, tail] = /^\/(.+?)\/(info\/refs|git-upload-pack|git-receive-pack|kv\/status)$/.exec(path) ?? [];
+  const [, name, tail] =
+    /^\/(.+?)\/(info\/refs|git-upload-pack|git-receive-pack|kv\/(?:status|sync))$/.exec(path) ?? [];
   if (name === undefined || tail === undefined) return undefined;
   if (tail === "info/refs") return { kind: "advertise", name };
-  return tail === "kv/status" ? { kind: "status", name } : { kind: "service", name, service: tail as Service };
+  if (tail === "kv/status" || tail === "kv/sync") return { kind: tail === "kv/sync" ? "sync" : "status", name };
+  return { kind: "service", name, service: tail as Service };
+}
+
+/** The status a refusal goes out with; the error itself is in the body. */
+function httpStatus(code: Code): number {
+  switch (code) {
+    case "FORBIDDEN":
+      return 403;
+    case "INPUT_INVALID":
+    case "NS_INVALID":
+      return 400;
+    case "NS_NOT_FOUND":
+    case "CONFIG":
+      return 409;
+    default:
+      return 502;
+  }
 }
 
 /** The repository's own word on it: http.receivepack, http.uploadpack. */

@@ -6,6 +6,7 @@ import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import { uploadPack } from "../gitwire/protocol/upload-pack.ts";
 import { repositoryUploadHost } from "../gitwire/protocol/upload-pack-host.ts";
 import type { MirrorReport } from "../kv/stargate-status.ts";
+import type { SyncReport, SyncRequest } from "../kv/sync-report.ts";
 import { AGENT } from "./agent.ts";
 import type { Gate } from "./gate.ts";
 import { type OrdinaryHost, pushHost } from "./push-host.ts";
@@ -18,7 +19,13 @@ export interface Served {
   readonly gate: Gate;
   readonly ordinary: OrdinaryHost;
   /** undefined where there is no mirror. */
-  readonly mirror: { report(): MirrorReport } | undefined;
+  readonly mirror: ServedMirror | undefined;
+}
+
+/** What the doors may ask of a mirror. */
+export interface ServedMirror {
+  report(): MirrorReport;
+  sync(request: SyncRequest, who: Identity): Promise<SyncReport>;
 }
 
 export interface ServiceRequest {

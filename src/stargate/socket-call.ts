@@ -2,7 +2,7 @@
  * What goes over the daemon's unix socket: one line of JSON, then the bytes of git's protocol, in both directions.
  *
  *     call  = header LF *OCTET
- *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE,"door":DOOR[,"key":FINGERPRINT]}
+ *     header = {"v":1,"service":"git-upload-pack"|"git-receive-pack"|"status"|"sync"|"hook","repo":NAME-OR-PATH,"protocol":TEXT,"user":NAME,"scope":SCOPE,"door":DOOR[,"key":FINGERPRINT]}
  *
  * Whoever can open the socket is believed about `user`, `scope` and `door`: sshd has seen to that. File permissions guard it.
  */
@@ -14,7 +14,7 @@ import { DOORS, type Door, SCOPES, type Scope } from "./tokens.ts";
 
 export interface SocketCall {
   /** `hook`: what follows is a hook's request (hook-call.ts). */
-  readonly service: "git-upload-pack" | "git-receive-pack" | "status" | "hook";
+  readonly service: "git-upload-pack" | "git-receive-pack" | "status" | "sync" | "hook";
   /** The name a repository is served under, or its absolute path. */
   readonly repo: string;
   /** GIT_PROTOCOL; "" for none. */
@@ -25,6 +25,8 @@ export interface SocketCall {
   readonly door: Door;
   /** Fingerprint of the SSH key that logged in. */
   readonly key?: string | undefined;
+  /** `sync`: what is asked for, as JSON (sync-call.ts). */
+  readonly request?: string | undefined;
 }
 
 const MAX_HEADER = 8_192;
@@ -64,13 +66,14 @@ function parseCall(line: string): SocketCall {
   const isText = (text: unknown): boolean => typeof text === "string" && text.length <= 4_096;
   if (
     call?.v === 1 &&
-    ["git-upload-pack", "git-receive-pack", "status", "hook"].includes(call.service) &&
+    ["git-upload-pack", "git-receive-pack", "status", "sync", "hook"].includes(call.service) &&
     isText(call.repo) &&
     isText(call.protocol) &&
     isText(call.user) &&
     SCOPES.includes(call.scope) &&
     DOORS.includes(call.door) &&
-    (call.key === undefined || isText(call.key))
+    (call.key === undefined || isText(call.key)) &&
+    (call.request === undefined || isText(call.request))
   ) {
     return call;
   }

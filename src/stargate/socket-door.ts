@@ -16,7 +16,8 @@ import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { readCall, type SocketCall } from "./socket-call.ts";
 import { socketSink, socketSource } from "./socket-stream.ts";
 import { statusOf } from "./status.ts";
-import { allows } from "./tokens.ts";
+import { answerSync, errorAnswer, parseSyncRequest } from "./sync-call.ts";
+import { allows, type Identity } from "./tokens.ts";
 
 export class SocketDoor {
   readonly #path: string;
@@ -84,8 +85,16 @@ export class SocketDoor {
     if (refusal !== undefined) return output.write(pktLine(`ERR ${refusal}\n`));
     const { service, user, scope, door, key, protocol } = call;
     const who = { name: user, scope, door, key };
+    if (service === "sync") return this.#sync(served, call, who, output);
     const version = protocolVersion(protocol);
     await serveSession(served, { input: rest, output }, { service, version, stateless: false, advertise: "both", who });
+  }
+
+  async #sync(served: Served, { request }: SocketCall, who: Identity, output: ByteSink): Promise<void> {
+    const answer = await Promise.resolve()
+      .then(() => answerSync(served, parseSyncRequest(request ?? ""), who))
+      .catch(errorAnswer);
+    await output.write(utf8(`${JSON.stringify(answer)}\n`));
   }
 
   async #hook(served: Served, { user, scope, door }: SocketCall, rest: ByteSource, output: ByteSink): Promise<void> {

@@ -8,11 +8,12 @@
  * Here the new address must besides be as secure as the old one, and no credential goes to another host.
  */
 
+import { utf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { type ByteSource, readAll } from "../protocol/byte-stream.ts";
 import { PktReader } from "../protocol/pkt-line.ts";
 import type { Service } from "../protocol/ref-advertisement.ts";
-import type { Answer, RequestBody, Transport } from "../protocol/transport.ts";
+import { type Answer, bytesBody, type RequestBody, type Transport } from "../protocol/transport.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { authorizationHeader } from "./credential.ts";
 import { cheapCredential, type FoundCredential, fillCredential } from "./credentials.ts";
@@ -68,14 +69,28 @@ export class HttpTransport implements Transport {
   }
 
   /**
-   * Another resource below the repository's address, at most `limit` bytes. Redirects are not followed. Throws what its status
-   * means, or LIMIT_EXCEEDED.
+   * Another resource below the repository's address, at most `limit` bytes; with `json` that is posted to it. Redirects are not
+   * followed. Throws what its status means, or LIMIT_EXCEEDED; what is posted may be answered with an error in JSON, which is
+   * returned like any answer.
    */
-  async resource(tail: string, limit: number): Promise<Buffer> {
-    const response = await this.#send({ method: "GET", url: serviceUrl(this.#url, `/${tail}`), headers: [] });
-    if (isRedirect(response)) throw this.#refuseRedirect(response);
-    if (response.status !== 200) throw await statusError(response, httpBase(this.#url));
+  async resource(tail: string, limit: number, json?: string): Promise<Buffer> {
+    const response = await this.open(tail, json);
+    const isTold = json !== undefined && /^application\/json\b/.test(response.headers.get("content-type") ?? "");
+    if (response.status !== 200 && !isTold) throw await statusError(response, httpBase(this.#url));
     return readAll(this.#track(response), limit);
+  }
+
+  /** Asks for such a resource, and returns the response whatever its status, its body unread. */
+  async open(tail: string, json?: string): Promise<Response> {
+    const headers: (readonly [string, string])[] = json === undefined ? [] : [["Content-Type", "application/json"]];
+    const response = await this.#send({
+      method: json === undefined ? "GET" : "POST",
+      url: serviceUrl(this.#url, `/${tail}`),
+      headers,
+      ...(json !== undefined && { body: bytesBody(utf8(json)) }),
+    });
+    if (isRedirect(response)) throw this.#refuseRedirect(response);
+    return response;
   }
 
   async close(): Promise<void> {

@@ -9,6 +9,7 @@ import { policyOf, sshIdentity } from "../ssh-identity.ts";
 import type { Identity, Scope } from "../tokens.ts";
 import { printStatus } from "./status.ts";
 import { serveStdio } from "./stdio.ts";
+import { askSync } from "./sync.ts";
 
 export async function run(context: Context): Promise<void> {
   const { env } = context;
@@ -16,10 +17,11 @@ export async function run(context: Context): Promise<void> {
   if (original === undefined || original === "") {
     throw new KvError("FORBIDDEN", "there is no login here", { hint: "use this address with git or git kv" });
   }
-  const { service, repo: asked } = parseSshCommand(original);
+  const { service, repo: asked, sync } = parseSshCommand(original);
   const repo = findRepository(context, asked);
   const who = await identify(context, repo);
   if (service === "status") await printStatus(context, repo, true);
+  else if (service === "sync") context.out.record(await askSync(context, repo, sync!, who));
   else await serveStdio(context, service, repo, who);
 }
 

@@ -2,11 +2,14 @@
 
 import { toKvError } from "../../errors.ts";
 import type { MirrorReport } from "../../kv/stargate-status.ts";
+import type { SyncReport, SyncRequest } from "../../kv/sync-report.ts";
 import type { Gate } from "../gate.ts";
 import { logDrift } from "../policy-drift.ts";
 import { HOST_PACE } from "../settings.ts";
+import type { Identity } from "../tokens.ts";
 import { refreshBranches } from "./branch-copies.ts";
 import { MirrorRemote } from "./mirror-remote.ts";
+import { requireSyncScope, syncMirror } from "./mirror-sync.ts";
 import { MirrorWorker } from "./mirror-worker.ts";
 import { Relay } from "./relay.ts";
 import { systemTimers, type WorkerTimers } from "./timers.ts";
@@ -59,6 +62,12 @@ export class MirrorLink {
 
   report(): MirrorReport {
     return this.worker.report();
+  }
+
+  /** `stargate sync`, for `who`. Throws FORBIDDEN, and what keeps the mirror from being read. */
+  sync(request: SyncRequest, who: Identity): Promise<SyncReport> {
+    requireSyncScope(request, who);
+    return syncMirror(this.#gate, this.remote, this.worker, request, who);
   }
 
   async #refresh(): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * What the mirror lacks: the difference between the accepted state and the mirror's refs, one lane for each namespace and one
- * for the policy. Nothing is ever forced: where a ref of the mirror is not behind ours, its whole lane is left alone and said
- * to have diverged.
+ * for the policy. Nothing is forced unless an admin says so: where a ref of the mirror is not behind ours, its whole lane is left
+ * alone and said to have diverged.
  */
 
 import type { Oid } from "../../gitwire/object/oid.ts";
@@ -12,6 +12,8 @@ import { type IsAncestor, type MirrorSides, refStandings, wantedByNamespace } fr
 export interface MirrorPlanInput extends MirrorSides {
   readonly zeroOid: Oid;
   readonly isAncestor: IsAncestor;
+  /** Whether what has diverged of a namespace is to be overwritten. */
+  readonly isForced?: (ns: string) => boolean;
 }
 
 /** What is to be pushed of one namespace, or of the policy (`ns` is "" then). */
@@ -35,8 +37,9 @@ export async function planMirror(input: MirrorPlanInput): Promise<MirrorPlan> {
   const commands = new Map<string, PushCommand[]>();
   const diverged = new Set<string>();
   for (const { ns, ref, here, there, standing } of await refStandings(input, input.isAncestor)) {
-    if (isOverwrite(standing)) diverged.add(ns);
-    if (here === undefined || !(standing === "behind" || standing === "missing")) continue;
+    const isForced = isOverwrite(standing) && input.isForced?.(ns) === true;
+    if (isOverwrite(standing) && !isForced) diverged.add(ns);
+    if (here === undefined || !(standing === "behind" || standing === "missing" || isForced)) continue;
     const list = commands.get(ns) ?? [];
     list.push({ ref, oldOid: there ?? input.zeroOid, newOid: here });
     commands.set(ns, list);

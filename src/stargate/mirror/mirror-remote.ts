@@ -1,7 +1,7 @@
 /** The mirror as a git remote: its refs, pushes to it, fetches from it. One connection a call. */
 
 import type { Oid } from "../../gitwire/object/oid.ts";
-import { fetchPack, lsRefs, type RemoteRefs } from "../../gitwire/protocol/fetch-pack.ts";
+import { type FetchDestination, fetchPack, lsRefs, type RemoteRefs } from "../../gitwire/protocol/fetch-pack.ts";
 import type { PushCommand } from "../../gitwire/protocol/receive-commands.ts";
 import type { RefAdvertisement, Service } from "../../gitwire/protocol/ref-advertisement.ts";
 import { type PushResult, readPushAdvertisement, sendPack } from "../../gitwire/protocol/send-pack.ts";
@@ -73,6 +73,13 @@ export class MirrorRemote {
       );
       await move();
     });
+  }
+
+  /** Fetches into another place than the repository; nothing of it becomes ours. */
+  async fetchAside(wants: readonly Oid[], haves: Iterable<Oid>, destination: FetchDestination): Promise<void> {
+    await this.#with("git-upload-pack", undefined, (transport) =>
+      fetchPack(transport, { wants, haves, destination, agent: AGENT }),
+    );
   }
 
   /** Pushes without asking for the mirror's refs first, where the transport can do without. */

@@ -24,6 +24,14 @@ import { ancestryIn, MIRRORED_PREFIXES } from "./ref-standing.ts";
 import { isPermanent, isTooLarge, refusalOf } from "./refusal.ts";
 import { type WorkerTimers, withPatience } from "./timers.ts";
 
+/** What is to be brought to the mirror out of turn. */
+export interface BringOrder {
+  /** This namespace only ("" is the policy); undefined: all. */
+  readonly ns?: string | undefined;
+  /** Overwrites what has diverged, with a lease on the values that were just read. */
+  readonly force?: boolean;
+}
+
 export class MirrorWorker {
   readonly #gate: Gate;
   readonly #remote: MirrorPort;
@@ -105,24 +113,28 @@ export class MirrorWorker {
 
   /** One try, at once and whatever the pace: brings the mirror up to date or throws what keeps it from that. */
   async syncOnce(): Promise<void> {
-    await this.exclusively(async () => {
-      await pushPendingRefs(this.#gate, this.#remote, this.#stop.signal);
-      for (let plans = await this.#plan(); plans.length > 0; plans = await this.#plan()) {
-        await this.#push(await this.#batch(plans));
-      }
-    });
+    await pushPendingRefs(this.#gate, this.#remote, this.#stop.signal);
+    await this.bring({});
     const [stuck] = this.report().stuck;
-    if (stuck !== undefined) throw new KvError("REMOTE_REJECTED", `${stuck.ns || "policy"}: ${stuck.error}`);
+    if (stuck?.state === "blocked" || stuck?.state === "waiting") {
+      throw new KvError("REMOTE_REJECTED", `${stuck.ns || "policy"}: ${stuck.error}`);
+    }
   }
 
-  /** Runs `act` when no push is under way and before the next one; the mirror's refs are read anew afterwards. */
-  async exclusively<T>(act: () => Promise<T>): Promise<T> {
-    return this.#inTurn(async () => {
+  /**
+   * Brings the mirror up to date at once, whatever the pace and whatever waits. What it refuses is stuck afterwards; what keeps
+   * us from it as a whole is thrown.
+   */
+  async bring(order: BringOrder): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#known = undefined;
+      for (const lane of this.#lanes.values()) lane.retry(this.#timers.now());
       try {
-        return await act();
+        for (let plans = await this.#plan(order); plans.length > 0; plans = await this.#plan(order)) {
+          await this.#push(await this.#batch(plans));
+        }
       } finally {
         this.#known = undefined;
-        for (const lane of this.#lanes.values()) lane.retry(this.#timers.now());
         this.wake();
         this.#pausing.abort();
       }
@@ -226,7 +238,7 @@ export class MirrorWorker {
   }
 
   /** What is to be pushed now: all that may go together, else the one that has waited longest. */
-  async #plan(): Promise<readonly LanePlan[]> {
+  async #plan({ ns: only, force = false }: BringOrder = {}): Promise<readonly LanePlan[]> {
     const { repo } = this.#gate;
     const now = this.#timers.now();
     const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
@@ -240,6 +252,7 @@ export class MirrorWorker {
       publishBranch: this.#gate.policy()?.policy.publishBranch ?? false,
       zeroOid: repo.format.zeroOid,
       isAncestor: ancestryIn(repo.objects),
+      isForced: (ns) => force && (only === undefined || ns === only),
     });
     for (const ns of plan.diverged) {
       const lane = this.#lane(ns);
@@ -256,7 +269,8 @@ export class MirrorWorker {
         this.#markMirrored(lane);
       }
     }
-    const due = plan.lanes.filter((lane) => isOpen(lane) && this.#lane(lane.ns).isDue(now));
+    const isAsked = ({ ns }: LanePlan): boolean => only === undefined || ns === only;
+    const due = plan.lanes.filter((lane) => isOpen(lane) && isAsked(lane) && this.#lane(lane.ns).isDue(now));
     const together = due.filter(({ ns }) => !this.#lane(ns).isAlone);
     if (together.length > 0) return together;
     return due.sort((a, b) => (this.#lane(a.ns).nextTry ?? 0) - (this.#lane(b.ns).nextTry ?? 0)).slice(0, 1);
