@@ -86,6 +86,7 @@ const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] 
   [/^@noble\/hashes/, /^src\/kv\/etag\.ts$/, "one door for BLAKE3"],
   [/^openpgp$/, /^src\/gitwire\/object\/openpgp\.ts$/, "one door for OpenPGP"],
   [/^fflate$/, /^src\/gzip\.ts$/, "one door for gzip"],
+  [/^prom-client$/, /^src\/stargate\/ops\/metrics\.ts$/, "one door for Prometheus' text format"],
   [/^hash-wasm$/, /^src\/kv\/etag\.ts$/, "one door for fast BLAKE3"],
   [/^fastcdc-wasm/, /^src\/cdc\/fastcdc\.ts$/, "one door for FastCDC"],
   [/^node:tty$/, /^src\/fd\.ts$/, "it costs 3 ms of start-up"],

@@ -1,7 +1,7 @@
 /** The daemon: gates, doors and mirrors of the repositories it serves, started and stopped together. */
 
 import type { Clock } from "../clock.ts";
-import { KvError } from "../errors.ts";
+import { KvError, toKvError } from "../errors.ts";
 import { openRepository } from "../gitwire/repo.ts";
 import { Gate, type Stage } from "./gate.ts";
 import { HttpDoor } from "./http-door.ts";
@@ -34,6 +34,13 @@ const DRAIN = 60_000;
 /** Longest path of a unix socket, with the byte that ends it (unix(7), macOS being the shorter). */
 const SOCKET_PATH_MAX = process.platform === "darwin" ? 104 : 108;
 
+/** What the daemon needs of the listener for operators, which is loaded where one is wanted. */
+interface Ops {
+  readonly url: string;
+  drain(): void;
+  close(): Promise<void>;
+}
+
 interface Unit {
   readonly served: Served;
   readonly settings: Settings;
@@ -48,6 +55,7 @@ export class Daemon {
   readonly #units: Unit[] = [];
   readonly #http: HttpDoor[] = [];
   readonly #sockets: SocketDoor[] = [];
+  readonly #ops: Ops[] = [];
   readonly #options: DaemonOptions;
 
   private constructor(options: DaemonOptions) {
@@ -60,6 +68,7 @@ export class Daemon {
     try {
       for (const spec of options.repositories) await daemon.#open(spec);
       await daemon.#listen();
+      await daemon.#listenForOperators();
       for (const { link } of daemon.#units) link?.start();
       return daemon;
     } catch (error) {
@@ -70,12 +79,14 @@ export class Daemon {
 
   /** Takes nothing new, finishes what is under way and lets go of everything. */
   async stop(drain = DRAIN): Promise<void> {
+    for (const ops of this.#ops) ops.drain();
     await Promise.all([...this.#http, ...this.#sockets].map((door) => door.close(drain)));
     for (const { served, link, upkeep } of this.#units) {
       await Promise.all([link?.stop(), upkeep.stop()]);
       served.gate.close();
     }
     this.#units.length = 0;
+    await Promise.all(this.#ops.map((ops) => ops.close()));
   }
 
   async #open({ name, dir }: RepositorySpec): Promise<void> {
@@ -120,6 +131,27 @@ export class Daemon {
       else {
         this.#sockets.push(await SocketDoor.listen(path, registry, clock, log));
         this.listeners.push(`unix:${path}`);
+      }
+    }
+  }
+
+  async #listenForOperators(): Promise<void> {
+    const wanted = new Map(this.#units.map(({ settings }) => [settings.adminListen.address, settings.adminListen]));
+    for (const { address, isDefault } of wanted.values()) {
+      if (address === undefined) continue;
+      const { openOps } = await import("./ops/open.ts");
+      const { clock, log } = this.#options;
+      const options = { ...parseListen(address), now: () => clock.now(), log };
+      const units = this.#units.filter(({ settings }) => settings.adminListen.address === address);
+      try {
+        const ops = openOps(units, options);
+        this.#ops.push(ops);
+        this.listeners.push(ops.url);
+      } catch (error) {
+        // Nobody asked for this one: another Stargate on this machine may have it.
+        if (!isDefault) throw error;
+        const { message } = toKvError(error);
+        this.#options.warn(`no status page: ${message}; give --admin-listen HOST:PORT, or 'off'`);
       }
     }
   }

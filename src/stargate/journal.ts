@@ -247,6 +247,14 @@ export class Journal {
     return { count: row?.count ?? 0, oldest: row?.oldest ?? undefined };
   }
 
+  /** Writes to the disk and changes nothing. Throws STORAGE, IO, CORRUPT where that cannot be done. */
+  probe(): void {
+    this.#run(() => {
+      const version = this.#db.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version ?? 0;
+      this.#db.run(`PRAGMA user_version = ${version}`);
+    });
+  }
+
   /** Writes the marks that wait. */
   flush(): void {
     if (this.#finished.length > 0) this.#run(() => this.#db.transaction(() => this.#writeMarks())());

@@ -38,6 +38,9 @@ const size = v.pipe(
 
 export const settingsSchema = v.strictObject({
   listen: v.optional(text),
+  admin_listen: v.optional(text),
+  backlog_limit: v.optional(count),
+  min_free: v.optional(size),
   socket: v.optional(text),
   policy_path: v.optional(text),
   anonymous_read: v.optional(v.boolean("must be true or false")),

@@ -21,10 +21,22 @@ export interface MirrorPace {
   readonly interval: number;
 }
 
+/** The listener for operators: `host:port`, or none. `isDefault`: nobody asked for it, so the start does not depend on it. */
+export interface AdminListen {
+  readonly address: string | undefined;
+  readonly isDefault: boolean;
+}
+
 /** Everything that can be set for one repository. */
 export interface Settings {
   /** `host:port` of the HTTP listener. */
   readonly listen: string;
+  /** Where operators look. */
+  readonly adminListen: AdminListen;
+  /** Transactions the mirror may be behind before `/readyz` says so. */
+  readonly backlogLimit: number;
+  /** Bytes that are to be free on the disk of the repository. */
+  readonly minFree: number;
   /** Path of the unix socket. */
   readonly socket: string;
   /** Path of the policy file on the default branch. */
@@ -46,12 +58,16 @@ export interface Settings {
 /** What flags may say; each wins over the environment and the file. */
 export interface SettingFlags {
   readonly listen?: string | undefined;
+  readonly adminListen?: string | undefined;
   readonly socket?: string | undefined;
   readonly mirrorRemote?: string | undefined;
   readonly policyPath?: string | undefined;
 }
 
 export const DEFAULT_LISTEN = "127.0.0.1:8418";
+export const DEFAULT_ADMIN_LISTEN = "127.0.0.1:9418";
+const DEFAULT_BACKLOG_LIMIT = 10_000;
+const DEFAULT_MIN_FREE = 256 * 1024 * 1024;
 /** As hosts ask for: GitHub allows about six pushes a minute. */
 export const HOST_PACE: MirrorPace = { burst: 5, interval: 10_000 };
 const DEFAULT_REFRESH = 60_000;
@@ -83,6 +99,9 @@ export function loadSettings(
   const socket = flags.socket ?? setting(env, "STARGATE_SOCKET") ?? written.socket;
   return {
     listen: flags.listen ?? setting(env, "STARGATE_LISTEN") ?? written.listen ?? DEFAULT_LISTEN,
+    adminListen: adminListen(flags.adminListen ?? setting(env, "STARGATE_ADMIN_LISTEN") ?? written.admin_listen),
+    backlogLimit: written.backlog_limit ?? DEFAULT_BACKLOG_LIMIT,
+    minFree: written.min_free ?? DEFAULT_MIN_FREE,
     socket: socket === undefined ? path.join(stargateDir(gitDir), "socket") : path.resolve(gitDir, socket),
     policyPath: flags.policyPath ?? setting(env, "STARGATE_POLICY_PATH") ?? written.policy_path ?? POLICY_PATH,
     anonymousRead: flagSetting(env, "STARGATE_ANONYMOUS_READ") ?? written.anonymous_read ?? false,
@@ -106,6 +125,11 @@ export function parseListen(text: string): { readonly hostname: string; readonly
     });
   }
   return { hostname: match[1] ?? (match[2] || "127.0.0.1"), port };
+}
+
+function adminListen(text: string | undefined): AdminListen {
+  if (text === undefined) return { address: DEFAULT_ADMIN_LISTEN, isDefault: true };
+  return { address: /^(?:off|none|false)$/i.test(text) ? undefined : text, isDefault: false };
 }
 
 /** An environment variable; an empty one counts as not set. */

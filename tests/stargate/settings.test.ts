@@ -29,6 +29,9 @@ describe("settings", () => {
     const dir = tempDir("settings");
     expect(loadSettings(dir)).toEqual({
       listen: "127.0.0.1:8418",
+      adminListen: { address: "127.0.0.1:9418", isDefault: true },
+      backlogLimit: 10_000,
+      minFree: 256 * 1024 * 1024,
       socket: path.join(dir, "stargate", "socket"),
       policyPath: ".kv/policy.yaml",
       anonymousRead: false,

@@ -48,7 +48,7 @@ export class Serving {
 
   /** Serves `repo` on `port` (0: a free one) and waits for its ready line. */
   static async start(repo: string, port = 0): Promise<Serving> {
-    const child = spawn(STARGATE, ["serve", "--repo", repo, "--listen", `127.0.0.1:${port}`], {
+    const child = spawn(STARGATE, ["serve", "--repo", repo, "--listen", `127.0.0.1:${port}`, "--admin-listen", "off"], {
       env: ENV,
       stdio: ["ignore", "ignore", "pipe"],
     });

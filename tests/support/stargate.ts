@@ -46,6 +46,8 @@ export interface StargateOptions {
   readonly env?: Record<string, string | undefined>;
   /** False: packs are left as they come, so that what a push leaves behind can be counted. */
   readonly upkeep?: boolean;
+  /** The listener for operators; none by default. */
+  readonly adminListen?: string;
 }
 
 export interface LogLine {
@@ -87,7 +89,7 @@ export class TestStargate {
     const write: Log = (level, component, fields) => void log.push({ level, component, ...fields });
     const daemon = await Daemon.start({
       repositories: [{ name: "kv.git", dir }],
-      flags: { listen: "127.0.0.1:0" },
+      flags: { listen: "127.0.0.1:0", adminListen: options.adminListen ?? "off" },
       env,
       clock: systemClock,
       log: write,
@@ -101,6 +103,13 @@ export class TestStargate {
   /** `http://127.0.0.1:port/kv.git` */
   get url(): string {
     return `${this.daemon.listeners.find((one) => one.startsWith("http"))}/kv.git`;
+  }
+
+  /** The listener for operators, `http://127.0.0.1:port`. */
+  get opsUrl(): string {
+    const url = this.daemon.listeners.filter((one) => one.startsWith("http"))[1];
+    if (url === undefined) throw new Error("started without adminListen");
+    return url;
   }
 
   /** A new token. */

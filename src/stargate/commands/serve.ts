@@ -16,6 +16,7 @@ export async function run(context: Context): Promise<number> {
     repositories,
     flags: {
       listen: flags.value("listen"),
+      adminListen: flags.value("admin-listen"),
       socket: flags.value("socket"),
       mirrorRemote: flags.value("mirror-remote"),
       policyPath: flags.value("policy-path"),

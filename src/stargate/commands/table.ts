@@ -77,6 +77,12 @@ const COMMANDS: readonly Command[] = [
         summary: "Address of the HTTP listener (default 127.0.0.1:8418); port 0 takes a free one",
       },
       {
+        name: "admin-listen",
+        type: "string",
+        value: "HOST:PORT",
+        summary: "Address for operators: status page, health and metrics (default 127.0.0.1:9418); 'off' for none",
+      },
+      {
         name: "socket",
         type: "string",
         value: "PATH",
@@ -92,7 +98,7 @@ const COMMANDS: readonly Command[] = [
       },
     ],
     details: `Prints one line for each listener on stderr when it is ready. SIGTERM finishes what is under way and exits 0.
-Flags win over STARGATE_LISTEN, STARGATE_SOCKET, STARGATE_MIRROR_REMOTE, STARGATE_POLICY_PATH and STARGATE_ANONYMOUS_READ, and
+Flags win over STARGATE_LISTEN, STARGATE_ADMIN_LISTEN, STARGATE_SOCKET, STARGATE_MIRROR_REMOTE, STARGATE_POLICY_PATH and STARGATE_ANONYMOUS_READ, and
 these over stargate.yaml in the repository.`,
     examples: ["serve --repo /srv/git/kv.git", "serve --repo org/kv.git=/srv/git/kv.git --listen 127.0.0.1:0"],
     load: () => import("./serve.ts"),

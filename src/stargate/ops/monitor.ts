@@ -1,0 +1,154 @@
+/**
+ * What one gate has done lately, for the status page: latency and lag over the last hour, the mirror's success over a day, the
+ * newest transactions and refusals. Memory is bounded: about 200 KB a repository. After a restart the journal tells what it
+ * knows of the hour before.
+ */
+
+import { readAs } from "../../gitwire/object/object.ts";
+import { parseLedgerCommit } from "../../kv/attestation.ts";
+import type { AcceptedEvent, GateEvent, RejectedEvent } from "../events.ts";
+import type { Gate } from "../gate.ts";
+import type { JournalEntry } from "../journal.ts";
+import { RateWindow } from "./rate-window.ts";
+import { type SeriesPoint, TimeSeries } from "./time-series.ts";
+
+/** Steps of the plots: an hour. */
+const STEPS = 120;
+const STEP = 30_000;
+/** Steps of the mirror's success: a day. */
+const DAY_STEPS = 144;
+const DAY_STEP = 600_000;
+/** Newest events that are kept. */
+const RECENT = 100;
+/** Journal rows that are read at the start. */
+const SEEDS = 2_000;
+/** Longest text of a refusal that is kept. */
+const MESSAGE = 500;
+
+/** A figure and what it should be. */
+export interface Objective {
+  readonly name: "accept p95" | "mirror lag p95" | "mirror lag p99" | "mirror success";
+  /** Milliseconds, or a share from 0 to 1; null where nothing was observed. */
+  readonly value: number | null;
+  readonly unit: "ms" | "share";
+  readonly target: number;
+  readonly ok: boolean;
+  /** How many observations it is made from. */
+  readonly samples: number;
+  /** Seconds it looks back over. */
+  readonly window: number;
+}
+
+export interface MonitorReport {
+  readonly objectives: readonly Objective[];
+  /** Seconds of one step of the two series. */
+  readonly step: number;
+  readonly accept: readonly SeriesPoint[];
+  readonly lag: readonly SeriesPoint[];
+  /** Since the start of the process, by code. */
+  readonly rejections: Readonly<Record<string, number>>;
+  readonly accepted: number;
+  /** Newest first. */
+  readonly recent: readonly (AcceptedEvent | RejectedEvent)[];
+}
+
+export class Monitor {
+  readonly #accept = new TimeSeries(STEPS, STEP);
+  readonly #lag = new TimeSeries(STEPS, STEP);
+  readonly #tries = new RateWindow(DAY_STEPS, DAY_STEP);
+  readonly #rejections = new Map<string, number>();
+  #accepted = 0;
+  #recent: (AcceptedEvent | RejectedEvent)[] = [];
+
+  /** Watches `gate` from now on. */
+  constructor(gate: Gate) {
+    this.#seed(gate);
+    gate.events.listen((event) => this.note(event));
+  }
+
+  note(event: GateEvent): void {
+    switch (event.kind) {
+      case "accepted":
+        this.#accepted++;
+        this.#accept.add(event.at, event.ms);
+        this.#keep(event);
+        return;
+      case "rejected":
+        this.#rejections.set(event.code, (this.#rejections.get(event.code) ?? 0) + 1);
+        this.#keep({ ...event, message: event.message.slice(0, MESSAGE) });
+        return;
+      case "mirrored":
+        for (const lag of event.lags) this.#lag.add(event.at, lag);
+        return;
+      case "mirror try":
+        this.#tries.add(event.at, event.result === "ok");
+        return;
+      case "delivery":
+        return;
+    }
+  }
+
+  report(now: number): MonitorReport {
+    return {
+      objectives: this.#objectives(now),
+      step: STEP / 1000,
+      accept: this.#accept.points(now),
+      lag: this.#lag.points(now),
+      rejections: Object.fromEntries(this.#rejections),
+      accepted: this.#accepted,
+      recent: this.#recent.toReversed(),
+    };
+  }
+
+  #objectives(now: number): Objective[] {
+    const hour = (STEPS * STEP) / 1000;
+    const [accept, lag] = [this.#accept.total(now), this.#lag.total(now)];
+    const { good, bad } = this.#tries.total(now);
+    const below = (name: Objective["name"], sketch: typeof accept, q: number, target: number): Objective => {
+      const value = sketch.quantile(q) ?? null;
+      const ok = value === null || value < target;
+      return { name, value, unit: "ms", target, ok, samples: sketch.count, window: hour };
+    };
+    const success = good + bad === 0 ? null : good / (good + bad);
+    return [
+      below("accept p95", accept, 0.95, 150),
+      below("mirror lag p95", lag, 0.95, 2_000),
+      below("mirror lag p99", lag, 0.99, 10_000),
+      {
+        name: "mirror success",
+        value: success,
+        unit: "share",
+        target: 0.999,
+        ok: success === null || success >= 0.999,
+        samples: good + bad,
+        window: (DAY_STEPS * DAY_STEP) / 1000,
+      },
+    ];
+  }
+
+  #keep(event: AcceptedEvent | RejectedEvent): void {
+    this.#recent.push(event);
+    if (this.#recent.length > RECENT) this.#recent.shift();
+  }
+
+  #seed(gate: Gate): void {
+    const entries = gate.journal.newest(SEEDS).reverse();
+    for (const { acceptedAt, mirroredAt } of entries) {
+      if (mirroredAt !== undefined) this.#lag.add(mirroredAt, Math.max(0, mirroredAt - acceptedAt));
+    }
+    for (const entry of entries.filter(({ kind }) => kind === "txn").slice(-RECENT)) {
+      const event = asEvent(gate, entry);
+      if (event !== undefined) this.#keep(event);
+    }
+  }
+}
+
+/** The transaction of a row as it was told when it was new, as far as that is known; undefined where its commit is gone. */
+function asEvent({ repo }: Gate, { ns, txn, seq, oid, who, acceptedAt }: JournalEntry): AcceptedEvent | undefined {
+  try {
+    const { keysSet, keysDel } = parseLedgerCommit(repo.format, oid, readAs(repo.objects, oid, "commit"));
+    return { kind: "accepted", at: acceptedAt, ns, txn, seq, oid, who, signer: undefined, keysSet, keysDel, ms: 0 };
+  } catch {
+    return undefined;
+  }
+}

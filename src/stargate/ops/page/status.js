@@ -1,0 +1,281 @@
+// The page itself: asks for the state every few seconds and shows it.
+
+const EVERY = 5_000;
+/** Rows of the table of transactions, until all are asked for. */
+const FEW = 12;
+const state = { areAllShown: false, repo: undefined, isPaused: false, failures: 0, seenAt: undefined, last: undefined };
+/** What each part of the page was made from, so that it is made anew only where that changes. */
+const shown = new Map();
+
+/** The answer to a request of this page's own server. Throws where there is none. */
+async function ask(path) {
+  const response = await fetch(path, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20_000) });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error?.message ?? `HTTP ${response.status}`);
+  return answer;
+}
+
+/** Remakes the part `id` from `input` where it is another than before; keeps the focus where it is. */
+function show(id, input, make) {
+  const made = JSON.stringify(input);
+  if (shown.get(id) === made) return;
+  shown.set(id, made);
+  const host = document.getElementById(id);
+  const focused = host.contains(document.activeElement) ? document.activeElement.dataset.focus : undefined;
+  make(host, input);
+  if (focused !== undefined) host.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function problemsOf(repo, isStopping) {
+  const problems = [];
+  const bad = (text) => problems.push({ level: "bad", text });
+  const warn = (text) => problems.push({ level: "warn", text });
+  if (isStopping) warn("This node is being stopped.");
+  if (!repo.writable) bad(`Writing has stopped: ${repo.error}`);
+  for (const { name, ok, error } of repo.health) if (!ok) bad(`Check '${name}' fails: ${error}`);
+  const { mirror } = repo;
+  if (mirror?.state === "blocked") bad(`The mirror refuses pushes: ${mirror.error}`);
+  if ((mirror?.diverged.length ?? 0) > 0) bad(`The mirror has diverged: ${mirror.diverged.join(", ")}`);
+  for (const { name, ok, error } of repo.ready) if (!ok && name !== "leader") warn(`Not ready by '${name}': ${error}`);
+  for (const { name, ok, value, unit } of repo.objectives) {
+    if (!ok) warn(`Objective missed: ${name} is ${unit === "ms" ? duration(value).join(" ") : percent(value)}`);
+  }
+  if (repo.policy?.error !== undefined) bad(`The policy in force cannot be read: ${repo.policy.error}`);
+  if (repo.policy?.drift === "differs") warn("The policy file on the default branch is not the one in force.");
+  return problems;
+}
+
+function percent(share) {
+  return share === null ? "–" : `${Number((share * 100).toFixed(2))}\u00a0%`;
+}
+
+function showVerdict(host, { problems, role, mirror, backlog }) {
+  const level = problems.some((each) => each.level === "bad") ? "bad" : problems.length > 0 ? "warn" : "good";
+  const title = { good: "All is well", warn: "Worth a look", bad: "Something is wrong" }[level];
+  const behind =
+    mirror === null ? "no mirror" : backlog === 0 ? "mirror up to date" : `mirror ${backlog.toLocaleString()} behind`;
+  const facts = `${role === "leader" ? "Leading" : role} · ${behind}${mirror === null ? "" : ` · ${mirror.state}`}`;
+  const list =
+    problems.length === 0
+      ? undefined
+      : el(
+          "ul",
+          {},
+          problems.map(({ text }) => el("li", {}, text)),
+        );
+  host.replaceChildren(el("div", { class: `verdict ${level}` }, el("strong", {}, title), el("p", {}, facts), list));
+}
+
+function showObjectives(host, objectives) {
+  const tiles = objectives.map(({ name, value, unit, target, ok, samples, window }) => {
+    const [figure, small] =
+      unit === "ms" ? duration(value) : [percent(value).replace("\u00a0%", ""), value === null ? "" : "%"];
+    const goal =
+      unit === "ms" ? `under ${duration(target).join(" ").replace(".0 ", " ")}` : `at least ${percent(target)}`;
+    const verdict = samples === 0 ? "nothing to measure yet" : `${ok ? "✓ met" : "✕ missed"} · ${goal}`;
+    const state = samples === 0 ? "" : ok ? " is-good" : " is-bad";
+    return el(
+      "div",
+      { class: "card tile" },
+      el("span", { class: "name" }, name),
+      el("span", { class: `figure${ok ? "" : " is-bad"}` }, figure, el("small", {}, small)),
+      el("span", { class: `target${state}` }, verdict),
+      el("span", { class: "target" }, `${window > 3_600 ? "24 h" : "last hour"}, ${samples.toLocaleString()} samples`),
+    );
+  });
+  host.replaceChildren(...tiles);
+}
+
+/** A table; on a phone each cell stands under its own label. */
+function table(columns, rows) {
+  const head = el(
+    "thead",
+    {},
+    el(
+      "tr",
+      {},
+      columns.map(([label, kind]) => el("th", { scope: "col", class: kind }, label)),
+    ),
+  );
+  const body = rows.map((cells) =>
+    el(
+      "tr",
+      {},
+      cells.map((cell, i) =>
+        el("td", { "data-label": columns[i][0], class: cell === "–" ? "none" : columns[i][1] }, cell),
+      ),
+    ),
+  );
+  return el("table", {}, head, el("tbody", {}, body));
+}
+
+function showNamespaces(host, { repo, namespaces }) {
+  if (namespaces.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "Nothing was written yet."));
+  const rows = namespaces.map(({ ns, seq, ledger, verify, requireSignedCommits, backlog, lag }) => [
+    el("button", { type: "button", class: "link", "data-focus": ns, click: () => goTo({ repo, ns, prefix: "" }) }, ns),
+    seq.toLocaleString(),
+    el("code", {}, ledger.slice(0, 10)),
+    `${verify}, ${requireSignedCommits ? "signed" : "unsigned allowed"}`,
+    backlog === undefined ? "–" : backlog === 0 ? "0" : `${backlog.toLocaleString()} (${duration(lag).join(" ")})`,
+  ]);
+  const columns = [["Namespace", "first"], ["Seq", "number"], ["Ledger"], ["Checks"], ["Behind", "number"]];
+  host.replaceChildren(table(columns, rows));
+}
+
+function showChecks(host, checks) {
+  const items = checks.map(({ name, ok, ms, error }) =>
+    el(
+      "li",
+      {},
+      el("span", { class: ok ? "is-good" : "is-bad" }, ok ? "✓" : "✕"),
+      el("span", { class: "grow" }, name, el("span", { class: "quiet" }, ok ? "" : " fails")),
+      el("span", { class: "quiet" }, duration(ms).join(" ")),
+      error === undefined ? undefined : el("span", { class: "wide is-bad" }, error),
+    ),
+  );
+  host.replaceChildren(el("ul", { class: "rows" }, items));
+}
+
+/** Object ids cut as git shows them. */
+function shortened(text) {
+  return text.replace(/\b[0-9a-f]{40,64}\b/g, (oid) => oid.slice(0, 12));
+}
+
+function showRecent(host, { recent, areAllShown }) {
+  if (recent.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "No pushes yet."));
+  const rows = recent.slice(0, areAllShown ? recent.length : FEW).map((event) => {
+    const date = new Date(event.at);
+    const when = el("time", { datetime: date.toISOString(), title: date.toISOString() }, clock(event.at, true));
+    const isIn = event.kind === "accepted";
+    const keys = isIn ? [`+${event.keysSet}`, event.keysDel > 0 ? ` −${event.keysDel}` : ""].join("") : "–";
+    const verdict = isIn
+      ? el("span", { class: "is-good" }, "✓ accepted")
+      : [el("span", { class: "is-bad" }, `✕ ${event.code}`), el("div", { class: "quiet" }, shortened(event.message))];
+    const signer =
+      event.signer === undefined ? undefined : el("span", { class: "quiet mono" }, ` ${event.signer.slice(0, 18)}…`);
+    const took = event.ms > 0 ? duration(event.ms).join(" ") : "–";
+    return [when, event.ns || "–", el("span", {}, event.who, signer), keys, verdict, event.seq ?? "–", took];
+  });
+  const columns = [
+    ["Time", "when"],
+    ["Namespace"],
+    ["Who", "who"],
+    ["Keys", "number"],
+    ["Verdict", "first"],
+    ["Seq", "number"],
+    ["Took", "number"],
+  ];
+  host.replaceChildren(table(columns, rows));
+  if (recent.length <= FEW) return;
+  const toggle = () => {
+    state.areAllShown = !areAllShown;
+    render(state.last);
+  };
+  const label = areAllShown ? "Show fewer" : `Show all ${recent.length}`;
+  const button = el("button", { type: "button", class: "link", "data-focus": "all", click: toggle }, label);
+  host.append(el("p", { class: "empty line" }, button));
+}
+
+function showRejections(host, rejections) {
+  const rows = Object.entries(rejections).sort(([, a], [, b]) => b - a);
+  if (rows.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "None since the start."));
+  const most = rows[0][1];
+  const cells = rows.flatMap(([code, count]) => [
+    el("code", {}, code),
+    svg(
+      "svg",
+      { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect", { width: (100 * count) / most, height: 10, rx: 1 }),
+    ),
+    el("span", {}, count.toLocaleString()),
+  ]);
+  host.replaceChildren(el("div", { class: "bars" }, cells));
+}
+
+function showRepositories(host, { names, current }) {
+  if (names.length < 2) return host.replaceChildren(el("span", { class: "mono quiet" }, current));
+  const choose = (name) => () => {
+    state.repo = name;
+    Object.assign(place, { repo: "", ns: "" });
+    render(state.last);
+  };
+  host.replaceChildren(
+    ...names.map((name) =>
+      el(
+        "button",
+        { type: "button", "data-focus": name, "aria-current": String(name === current), click: choose(name) },
+        name,
+      ),
+    ),
+  );
+}
+
+function render(answer) {
+  const { repositories, node, stopping } = answer;
+  const repo = repositories.find(({ name }) => name === state.repo) ?? repositories[0];
+  const backlog = repo.namespaces.reduce((sum, each) => sum + (each.backlog ?? 0), 0);
+  document.title = `${problemsOf(repo, stopping).length === 0 ? "✓" : "!"} ${repo.name} · Stargate`;
+  show("repositories", { names: repositories.map(({ name }) => name), current: repo.name }, showRepositories);
+  show("verdict", { problems: problemsOf(repo, stopping), role: repo.role, mirror: repo.mirror, backlog }, showVerdict);
+  show("objectives", repo.objectives, showObjectives);
+  const accept = {
+    title: "Accept latency",
+    series: repo.accept,
+    target: 150,
+    empty: "No transaction in the last hour.",
+  };
+  show("plot-accept", { ...accept, width: innerWidth }, drawPlot);
+  const lagEmpty = repo.mirror === null ? "There is no mirror." : "Nothing was mirrored in the last hour.";
+  const lag = { title: "Mirror lag", series: repo.lag, target: 2_000, empty: lagEmpty };
+  show("plot-lag", { ...lag, width: innerWidth }, drawPlot);
+  show("namespaces", { repo: repo.name, namespaces: repo.namespaces }, showNamespaces);
+  show("checks", [...repo.health, ...repo.ready], showChecks);
+  show("recent", { recent: repo.recent, areAllShown: state.areAllShown }, showRecent);
+  show("rejections", repo.rejections, showRejections);
+  const facts = Object.entries(node).map(([name, value]) => `${name} ${value}`);
+  show(
+    "node",
+    [...facts, `format ${repo.format}`, repo.mirror === null ? "" : `mirror ${repo.mirror.remote}`],
+    (host, all) => {
+      host.replaceChildren(all.filter((fact) => fact !== "").join(" · "));
+    },
+  );
+  if (place.ns === "" && repo.namespaces.length > 0) goTo({ repo: repo.name, ns: repo.namespaces[0].ns, prefix: "" });
+  else if (repo.namespaces.length === 0) {
+    document.getElementById("browser").replaceChildren(el("p", { class: "empty" }, "No keys yet."));
+  }
+}
+
+async function refresh() {
+  try {
+    state.last = await ask("api/status");
+    state.failures = 0;
+    state.seenAt = Date.now();
+    render(state.last);
+  } catch (error) {
+    state.failures++;
+    const problems = [{ level: "bad", text: `The Stargate does not answer: ${error.message}` }];
+    show("verdict", { problems, role: "Unknown", mirror: null, backlog: 0 }, showVerdict);
+  }
+  tick();
+  clearTimeout(state.timer);
+  if (!state.isPaused) state.timer = setTimeout(refresh, Math.min(60_000, EVERY * 2 ** Math.min(state.failures, 4)));
+}
+
+function tick() {
+  const age = state.seenAt === undefined ? undefined : Math.round((Date.now() - state.seenAt) / 1000);
+  const text = age === undefined ? "asking" : age < 15 ? "up to date" : `seen ${duration(age * 1000).join(" ")} ago`;
+  const fresh = document.getElementById("fresh");
+  if (fresh.textContent !== text) fresh.textContent = text;
+}
+
+document.getElementById("pause").addEventListener("click", (event) => {
+  state.isPaused = !state.isPaused;
+  event.currentTarget.setAttribute("aria-pressed", String(state.isPaused));
+  event.currentTarget.textContent = state.isPaused ? "Go on" : "Pause";
+  clearTimeout(state.timer);
+  if (!state.isPaused) refresh();
+});
+addEventListener("resize", () => state.last !== undefined && render(state.last));
+setInterval(tick, 1_000);
+refresh();

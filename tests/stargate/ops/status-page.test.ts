@@ -1,0 +1,179 @@
+/** The status page in a real browser: phone and desktop, light and dark, by keyboard, and against names that are HTML. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { Chromium, type Page, type Screen } from "../../support/chromium.ts";
+import { git } from "../../support/git.ts";
+import { TestClient, TestStargate, verdict } from "../../support/stargate.ts";
+import { tempDir } from "../../support/temp.ts";
+
+const EVIL = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
+const SCREENS: readonly (readonly [string, Screen])[] = [
+  ["desktop, light", { width: 1280, height: 900 }],
+  ["desktop, dark", { width: 1280, height: 900, dark: true }],
+  ["phone, light", { width: 360, height: 740, mobile: true }],
+  ["phone, dark", { width: 360, height: 740, mobile: true, dark: true }],
+];
+
+let stargate: TestStargate;
+let client: TestClient;
+let chromium: Chromium;
+let page: Page;
+
+beforeAll(async () => {
+  const mirror = tempDir("mirror");
+  git(mirror, "init", "-q", "--bare");
+  stargate = await TestStargate.start({ mirror, adminListen: "127.0.0.1:0" });
+  client = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("write", "ci-bot")));
+  await client.set({ [EVIL]: "1", "cfg:theme": "dark", "cfg:lang": "en", "user:1:name": "x" });
+  await client.set({ "cfg:theme": "light", [`${EVIL}:${EVIL}`]: "2", ["a".repeat(1_000)]: "3" });
+  await client.set({ b: "1" }, "staging");
+  const stale = client.plan({ c: "1" });
+  await client.set({ c: "2" });
+  expect(verdict(await client.push(stale))).toBe("CAS_CONFLICT");
+  const { gate } = stargate.daemon.registry.all()[0]!;
+  const refused = { at: Date.now(), ns: "main", code: "KEY_INVALID", message: EVIL, who: EVIL, ms: 1 } as const;
+  gate.events.emit({ kind: "rejected", ...refused });
+  chromium = await Chromium.start();
+  page = await chromium.page(SCREENS[0]![1]);
+});
+afterAll(async () => {
+  await chromium.stop();
+  await stargate.stop();
+});
+
+/** Opens it anew, in the one tab there is: another one costs seconds on a busy machine. */
+async function openPage(screen: Screen = SCREENS[0]![1]): Promise<void> {
+  await page.show(screen);
+  await page.open(stargate.opsUrl);
+  await page.until(
+    "document.querySelector('#recent tbody tr') !== null && document.querySelector('#browser li') !== null",
+  );
+}
+
+const textOf = (selector: string): Promise<string> =>
+  page.evaluate(`document.querySelector(${JSON.stringify(selector)}).innerText`);
+
+const click = (selector: string, text: string): Promise<boolean> =>
+  page.evaluate(
+    `[...document.querySelectorAll(${JSON.stringify(selector)})].find((each) => each.innerText === ${JSON.stringify(text)})?.click() === undefined`,
+  );
+
+describe.each(SCREENS)("%s", (_name, screen) => {
+  test("shows everything, fits, complains of nothing and loads nothing from elsewhere", async () => {
+    await openPage(screen);
+    expect(await page.evaluate("document.documentElement.scrollWidth <= innerWidth")).toBe(true);
+    const background = await page.evaluate<string>("getComputedStyle(document.body).backgroundColor");
+    expect(background).toBe(screen.dark ? "rgb(20, 23, 26)" : "rgb(246, 245, 242)");
+    for (const part of [
+      "verdict",
+      "objectives",
+      "plot-accept",
+      "plot-lag",
+      "namespaces",
+      "checks",
+      "recent",
+      "rejections",
+    ]) {
+      expect(await textOf(`#${part}`)).not.toBe("");
+    }
+    expect(await textOf("#objectives")).toContain("under 150 ms");
+    expect(await textOf("#recent")).toContain("ci-bot");
+    expect(await textOf("#rejections")).toContain("CAS_CONFLICT");
+    expect(
+      await page.evaluate("document.querySelectorAll('#plot-accept svg circle, #plot-accept svg polyline').length > 0"),
+    ).toBe(true);
+    expect(page.requests.filter((url) => !url.startsWith(stargate.opsUrl) && !url.startsWith("data:"))).toEqual([]);
+    expect(page.complaints).toEqual([]);
+    const folder = process.env.GIT_KV_SCREENSHOTS;
+    if (folder !== undefined)
+      await page.screenshot(path.join(fs.realpathSync(folder), `${_name.replace(", ", "-")}.png`));
+  });
+});
+
+describe("the page", () => {
+  test("names that are HTML are text, wherever they stand", async () => {
+    await openPage();
+    expect(await textOf("#recent")).toContain(EVIL);
+    // The name has a ':' further on, and a '/', at which the browser of keys begins another level.
+    expect(await textOf("#browser")).toContain("<img src=x onerror=");
+    const { prefix } = { prefix: EVIL.slice(0, EVIL.indexOf("/") + 1) };
+    await click("#browser li button", prefix);
+    await page.until(`document.querySelector('#browser li').innerText.startsWith(${JSON.stringify(EVIL)})`);
+    await click("#browser li button", EVIL);
+    await page.until("document.querySelector('#browser ol') !== null");
+    expect(await textOf("#browser")).toContain("set · rev 1");
+    expect(await page.evaluate("[document.images.length, document.scripts.length]")).toEqual([0, 1]);
+    expect(await page.evaluate("document.title")).not.toContain("owned");
+    expect(page.complaints).toEqual([]);
+  });
+
+  test("a script that got into it all the same would not run", async () => {
+    await openPage();
+    const inject = `(() => {
+      const script = document.createElement("script");
+      script.textContent = "document.title = 'owned'";
+      document.body.append(script);
+      const holder = document.createElement("div");
+      holder.innerHTML = ${JSON.stringify(EVIL)};
+      document.body.append(holder);
+      const frame = document.createElement("iframe");
+      frame.src = "http://example.com/";
+      document.body.append(frame);
+    })()`;
+    await page.evaluate(inject);
+    await page.evaluate("new Promise((resolve) => setTimeout(resolve, 100))");
+    expect(await page.evaluate("document.title")).not.toContain("owned");
+    expect(page.complaints.map(({ text }) => text).join("\n")).toContain("Content Security Policy");
+    const { headers } = await fetch(stargate.opsUrl);
+    const policy = headers.get("content-security-policy")!;
+    expect(policy).toStartWith("default-src 'none'; script-src 'sha256-");
+    expect(policy).not.toContain("unsafe");
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+  });
+
+  test("works by keyboard: to the keys of a namespace, and into one", async () => {
+    await openPage();
+    const reach = async (text: string): Promise<void> => {
+      for (let i = 0; i < 80; i++) {
+        await page.press("Tab");
+        if ((await page.evaluate("document.activeElement.innerText")) === text) return;
+      }
+      throw new Error(`'${text}' is not reached by Tab`);
+    };
+    await reach("staging");
+    await page.press("Enter");
+    await page.until("document.querySelector('#browser nav').innerText.trim() === 'staging'");
+    await reach("b");
+    await page.press("Enter");
+    await page.until("document.querySelector('#browser ol') !== null");
+    expect(await textOf("#browser ol")).toContain("rev 1");
+    expect(await page.evaluate("document.querySelectorAll('svg[tabindex] + figcaption').length")).toBe(2);
+  });
+
+  test("follows what happens, and keeps still while it is told to", async () => {
+    await openPage();
+    await client.set({ "cfg:late": "1" });
+    const { seq } = JSON.parse(await (await fetch(`${stargate.opsUrl}/api/keys?repo=kv.git&ns=main`)).text()) as {
+      seq: number;
+    };
+    await page.until(`document.querySelector('#namespaces').innerText.includes('${seq}')`);
+    await click("#pause", "Pause");
+    expect(await page.evaluate("document.querySelector('#pause').getAttribute('aria-pressed')")).toBe("true");
+  });
+
+  test("says what is wrong", async () => {
+    const hook = path.join(stargate.dir, "hooks", "update");
+    const text = fs.readFileSync(hook);
+    fs.rmSync(hook);
+    try {
+      await Bun.sleep(1_000);
+      await openPage();
+      expect(await textOf("#verdict")).toMatch(/Something is wrong[\s\S]*hooks\/update is missing/);
+      expect(await page.evaluate<string>("document.title")).toStartWith("!");
+    } finally {
+      fs.writeFileSync(hook, text, { mode: 0o755 });
+    }
+  });
+});
