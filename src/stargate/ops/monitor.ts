@@ -4,8 +4,6 @@
  * knows of the hour before.
  */
 
-import { readAs } from "../../gitwire/object/object.ts";
-import { parseLedgerCommit } from "../../kv/attestation.ts";
 import type { AcceptedEvent, GateEvent, RejectedEvent } from "../events.ts";
 import type { Gate } from "../gate.ts";
 import type { JournalEntry } from "../journal.ts";
@@ -131,24 +129,21 @@ export class Monitor {
     if (this.#recent.length > RECENT) this.#recent.shift();
   }
 
-  #seed(gate: Gate): void {
-    const entries = gate.journal.newest(SEEDS).reverse();
+  #seed({ journal }: Gate): void {
+    const entries = journal.newest(SEEDS).reverse();
     for (const { acceptedAt, mirroredAt } of entries) {
       if (mirroredAt !== undefined) this.#lag.add(mirroredAt, Math.max(0, mirroredAt - acceptedAt));
     }
-    for (const entry of entries.filter(({ kind }) => kind === "txn").slice(-RECENT)) {
-      const event = asEvent(gate, entry);
-      if (event !== undefined) this.#keep(event);
-    }
+    const accepted = entries.filter(({ kind }) => kind === "txn").map(asEvent);
+    const rejected = journal
+      .rejections({ limit: RECENT })
+      .map((row): RejectedEvent => ({ kind: "rejected", ...row, ms: 0 }));
+    const both = [...accepted, ...rejected].sort((a, b) => a.at - b.at);
+    for (const event of both.slice(-RECENT)) this.#keep(event);
   }
 }
 
-/** The transaction of a row as it was told when it was new, as far as that is known; undefined where its commit is gone. */
-function asEvent({ repo }: Gate, { ns, txn, seq, oid, who, acceptedAt }: JournalEntry): AcceptedEvent | undefined {
-  try {
-    const { keysSet, keysDel } = parseLedgerCommit(repo.format, oid, readAs(repo.objects, oid, "commit"));
-    return { kind: "accepted", at: acceptedAt, ns, txn, seq, oid, who, signer: undefined, keysSet, keysDel, ms: 0 };
-  } catch {
-    return undefined;
-  }
+/** The transaction of a row as it was told when it was new; how long it took is not known any more. */
+function asEvent({ ns, txn, seq, oid, who, signer, keysSet, keysDel, acceptedAt }: JournalEntry): AcceptedEvent {
+  return { kind: "accepted", at: acceptedAt, ns, txn, seq, oid, who, signer, keysSet, keysDel, ms: 0 };
 }

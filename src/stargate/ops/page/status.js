@@ -36,6 +36,9 @@ function problemsOf(repo, isStopping) {
   const { mirror } = repo;
   if (mirror?.state === "blocked") bad(`The mirror refuses pushes: ${mirror.error}`);
   if ((mirror?.diverged.length ?? 0) > 0) bad(`The mirror has diverged: ${mirror.diverged.join(", ")}`);
+  for (const { ns, error } of mirror?.stuck ?? []) {
+    if (error !== mirror.error) bad(`The mirror of ${ns === "" ? "the policy" : ns} is stuck: ${error}`);
+  }
   for (const { name, ok, error } of repo.ready) if (!ok && name !== "leader") warn(`Not ready by '${name}': ${error}`);
   for (const { name, ok, value, unit } of repo.objectives) {
     if (!ok) warn(`Objective missed: ${name} is ${unit === "ms" ? duration(value).join(" ") : percent(value)}`);
