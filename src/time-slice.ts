@@ -12,12 +12,19 @@ const STRIDE = 32;
 
 export class TimeSlice {
   #end = performance.now() + SLICE;
-  #left = STRIDE;
+  readonly #stride: number;
+  #left: number;
+
+  /** `stride`: iterations between two looks at the clock, fewer where one takes long. */
+  constructor(stride = STRIDE) {
+    this.#stride = stride;
+    this.#left = stride;
+  }
 
   /** True where the loop has run long enough; cheap enough to ask for every object. */
   isOver(): boolean {
     if (--this.#left > 0) return false;
-    this.#left = STRIDE;
+    this.#left = this.#stride;
     return performance.now() >= this.#end;
   }
 

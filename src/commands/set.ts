@@ -7,14 +7,13 @@ import { KvError, toKvError } from "../errors.ts";
 import type { ValueInput } from "../kv/batch.ts";
 import { commit } from "../kv/commit.ts";
 import { parseKey } from "../kv/key.ts";
-import { LIMITS } from "../limits.ts";
 import { expectedTree, keyCondition, setOptions, showOutcome } from "./conditions.ts";
 import { openWorkspace } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args } = context;
   const key = parseKey(args.one("key"));
-  const value = await readInput(context);
+  const value = readInput(context);
   const workspace = openWorkspace(context);
   const { format } = workspace.repo;
   const line = {
@@ -29,7 +28,7 @@ export async function run(context: Context): Promise<void> {
 }
 
 /** The value: an argument, `--file PATH`, or standard input for `-`. */
-async function readInput({ args, flags, stdin, cwd }: Context): Promise<ValueInput> {
+function readInput({ args, flags, stdin, cwd }: Context): ValueInput {
   const given = args.optional("value");
   const file = flags.value("file");
   if (given !== undefined && file !== undefined) throw new KvError("USAGE", "a value and --file are both given");
@@ -39,14 +38,16 @@ async function readInput({ args, flags, stdin, cwd }: Context): Promise<ValueInp
       hint: "git kv set KEY VALUE, set KEY --file PATH, or set KEY - for standard input",
     });
   }
-  const data = given === "-" ? await stdin.bytes(LIMITS.objectBytes) : Buffer.from(given);
-  return { kind: "bytes", data };
+  return given === "-" ? { kind: "stream", read: () => stdin.read() } : { kind: "bytes", data: Buffer.from(given) };
 }
 
-/** `file` where it is a file that can be read; `name` is what the user called it. Throws INPUT_INVALID. */
+/** `file` where it is a file or a pipe that can be read; `name` is what the user called it. Throws INPUT_INVALID. */
 export function readable(file: string, name: string): string {
   try {
-    if (!fs.statSync(file).isFile()) throw new KvError("INPUT_INVALID", `${name} is not a file`);
+    const stat = fs.statSync(file);
+    if (stat.isDirectory()) throw new KvError("INPUT_INVALID", `${name} is a folder, not a file`);
+    if (stat.isSocket() || stat.isBlockDevice())
+      throw new KvError("INPUT_INVALID", `${name} is neither a file nor a pipe`);
     fs.accessSync(file, fs.constants.R_OK);
     return file;
   } catch (error) {

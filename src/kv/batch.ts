@@ -9,19 +9,23 @@
  * Every bad line is found before anything is done with the good ones.
  */
 
-import { KvError } from "../errors.ts";
+import { EXIT, KvError } from "../errors.ts";
 import { isOid, type ObjectFormat } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
+import type { ByteReader } from "../lines.ts";
 import { parseExpiry } from "../time.ts";
 import { type Key, parseKey } from "./key.ts";
 import { parseMediaType } from "./media-type.ts";
 import type { Condition } from "./operation.ts";
 import { isLabels, type Labels } from "./record.ts";
 
-/** Where a set's value comes from. */
-export type ValueInput =
+/** Where the value of a line comes from. */
+export type BatchValue =
   | { readonly kind: "bytes"; readonly data: Buffer }
   | { readonly kind: "file"; readonly path: string };
+
+/** Where a set's value comes from. */
+export type ValueInput = BatchValue | { readonly kind: "stream"; readonly read: ByteReader };
 
 /** What a set says besides its value. */
 export interface SetOptions {
@@ -32,11 +36,14 @@ export interface SetOptions {
 }
 
 /** One line of a batch, checked. */
-export type BatchLine =
+export type BatchLine = WriteLine<BatchValue>;
+
+/** One operation as its writer gives it, checked. */
+export type WriteLine<Value = ValueInput> =
   | {
       readonly op: "set";
       readonly key: Key;
-      readonly value: ValueInput;
+      readonly value: Value;
       readonly options: SetOptions;
       readonly condition: Condition | undefined;
     }
@@ -52,6 +59,9 @@ export interface BatchContext {
   readonly file: (path: string) => string;
 }
 
+/** Takes a line; where that takes time, the next one waits for it. */
+export type UseLine = (line: BatchLine) => void | Promise<void>;
+
 /** A line that cannot be used. */
 interface BadLine {
   readonly line: number;
@@ -64,31 +74,40 @@ const NAMED_LINES = 20;
 /** Reads a batch line by line and hands each good one on; `finish` throws INPUT_INVALID naming every bad line. */
 export class BatchReader {
   readonly #context: BatchContext;
-  readonly #use: (line: BatchLine) => void;
+  readonly #use: UseLine;
   readonly #bad: BadLine[] = [];
   readonly #seen = new Map<Key, number>();
   #number = 0;
 
-  /** `use` takes a good line; a KvError it throws makes the line a bad one. */
-  constructor(context: BatchContext, use: (line: BatchLine) => void) {
+  /** `use` takes a good line; what it throws of its input makes the line a bad one. */
+  constructor(context: BatchContext, use: UseLine) {
     this.#context = context;
     this.#use = use;
   }
 
   /** Takes the next line of the batch, without its newline; blank lines are skipped. */
-  add(text: string): void {
+  add(text: string): void | Promise<void> {
     this.#number++;
-    if (text.trim() === "") return;
+    if (text.trim() === "") return undefined;
+    const line = this.#number;
     try {
-      const line = parseLine(text, this.#context);
-      const before = this.#seen.get(line.key);
+      const parsed = parseLine(text, this.#context);
+      const before = this.#seen.get(parsed.key);
       if (before !== undefined) throw new KvError("INPUT_INVALID", `the key is on line ${before} already`);
-      this.#seen.set(line.key, this.#number);
-      this.#use(line);
+      this.#seen.set(parsed.key, line);
+      const work = this.#use(parsed);
+      if (work instanceof Promise) return work.catch((error: unknown) => this.#wentWrong(line, error));
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
-      this.#bad.push({ line: this.#number, message: error.message });
+      this.#bad.push({ line, message: error.message });
     }
+    return undefined;
+  }
+
+  /** What takes time also asks the Stargate and the disk, whose failures are not the line's. */
+  #wentWrong(line: number, error: unknown): void {
+    if (!(error instanceof KvError) || (error.exit !== EXIT.invalid && error.exit !== EXIT.policy)) throw error;
+    this.#bad.push({ line, message: error.message });
   }
 
   /** Ends the batch. Throws INPUT_INVALID where a line was bad. */
@@ -147,7 +166,7 @@ function parseObject(text: string): Fields {
   return parsed as Fields;
 }
 
-function parseValue(fields: Fields, context: BatchContext): ValueInput {
+function parseValue(fields: Fields, context: BatchContext): BatchValue {
   const given = (["value", "value_b64", "file"] as const).filter((name) => fields[name] !== undefined);
   if (given.length !== 1) throw bad('"set" needs exactly one of "value", "value_b64" and "file"');
   const value = fields[given[0]!];

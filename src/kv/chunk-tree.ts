@@ -6,6 +6,7 @@
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import type { BaseSource } from "../gitwire/pack/thin-bases.ts";
 import { findInTrie, updateTrie } from "./ledger-trie.ts";
 import type { Piece } from "./manifest.ts";
 import type { NodeWriter } from "./node-writer.ts";
@@ -17,6 +18,11 @@ export type ChunkFile = Pick<Piece, "sha256" | "oid">;
 export interface ChunkTip {
   readonly commit: Oid;
   readonly tree: Oid;
+}
+
+/** A tip and where its trees can be read. */
+export interface KnownChunks extends ChunkTip {
+  readonly objects: BaseSource;
 }
 
 /** The tip `commit` is. Throws BAD_OBJECT where it is no commit. */

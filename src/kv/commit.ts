@@ -3,12 +3,14 @@
 import * as path from "node:path";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
-import { LIMITS } from "../limits.ts";
 import { collectGarbage } from "../memory.ts";
-import type { BatchLine } from "./batch.ts";
+import type { WriteLine } from "./batch.ts";
 import { etagHasher } from "./etag.ts";
 import { localAcceptor } from "./local-acceptor.ts";
+import { FIRST_EPOCH } from "./namespace.ts";
 import type { Operation } from "./operation.ts";
+import type { PieceBytes, PieceStore } from "./piece-store.ts";
+import { valueRules } from "./value-rules.ts";
 import { ValueStore } from "./value-store.ts";
 import type { Workspace } from "./workspace.ts";
 import { type Acceptor, type WriteOutcome, writeTransaction } from "./write.ts";
@@ -25,31 +27,64 @@ export interface CommitOptions {
   readonly create?: { readonly epoch: string };
 }
 
+/** What came of it, and what its large values took, where it had any. */
+export type CommitOutcome = WriteOutcome & { readonly bytes?: PieceBytes };
+
 /** Commits the lines that `feed` hands on, all in one transaction. Throws what {@link writeTransaction} throws. */
 export async function commit(
   workspace: Workspace,
   options: CommitOptions,
-  feed: (use: (line: BatchLine) => void) => Promise<void> | void,
-): Promise<WriteOutcome> {
-  const { repo } = workspace;
+  feed: (use: (line: WriteLine) => void | Promise<void>) => Promise<void> | void,
+): Promise<CommitOutcome> {
+  const { repo, around } = workspace;
+  const acceptor = await acceptorOf(workspace);
   const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
+  let pieces: PieceStore | undefined;
   try {
-    const rules = { maxInline: LIMITS.inlineValue, ignoreMissing: options.ignoreMissing ?? false };
-    const values = new ValueStore(builder, await etagHasher(options.bytes ?? 0), rules);
+    const values = new ValueStore({
+      sink: builder,
+      etagOf: await etagHasher(options.bytes ?? 0),
+      book: valueRules(workspace),
+      ignoreMissing: options.ignoreMissing ?? false,
+      signal: around.signal,
+      pieces: async () => {
+        pieces ??= await openPieces(workspace, acceptor, builder, options.create?.epoch);
+        return pieces;
+      },
+    });
     const operations: Operation[] = [];
-    await feed((line) => operations.push(values.operation(line)));
+    await feed((line) => {
+      const operation = values.operation(line);
+      if (operation instanceof Promise) return operation.then((done) => void operations.push(done));
+      operations.push(operation);
+      return undefined;
+    });
     collectGarbage(operations.length);
-    return await writeTransaction(workspace, await acceptorOf(workspace), {
+    const outcome = await writeTransaction(workspace, acceptor, {
       builder,
       operations,
+      pieces,
       message: options.message,
       expectTree: options.expectTree,
       namespace: options.create !== undefined ? "create" : workspace.hasStargate ? "either" : "required",
       ...(options.create !== undefined && { epoch: options.create.epoch }),
     });
+    return pieces === undefined ? outcome : { ...outcome, bytes: pieces.bytes };
   } finally {
     builder.dispose();
   }
+}
+
+/** Learns which pieces are there already. */
+async function openPieces(
+  workspace: Workspace,
+  acceptor: Acceptor,
+  builder: PackBuilder,
+  epoch: string | undefined,
+): Promise<PieceStore> {
+  const { PieceStore } = await import("./piece-store.ts");
+  const tip = await acceptor.chunkTip(workspace.ns, epoch ?? workspace.state()?.ledger.epoch ?? FIRST_EPOCH);
+  return new PieceStore(builder, tip);
 }
 
 /** Who decides: the Stargate where one is set up, else this repository. */

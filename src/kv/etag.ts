@@ -10,6 +10,13 @@ import { blake3 } from "@noble/hashes/blake3.js";
 /** Computes etags. */
 export type EtagHasher = (value: Uint8Array) => string;
 
+/** The etag of a value that comes in portions. */
+export interface EtagStream {
+  update(portion: Uint8Array): void;
+  /** The etag of all portions; the stream is of no use afterwards. */
+  finish(): string;
+}
+
 /** Total bytes from which the WebAssembly implementation pays for its start. */
 const WASM_FROM = 256 * 1024;
 
@@ -31,4 +38,14 @@ export async function etagHasher(bytes: number): Promise<EtagHasher> {
   const { createBLAKE3 } = await import("hash-wasm");
   const hasher = await createBLAKE3();
   return (value) => format(hasher.init().update(value).digest("hex"));
+}
+
+/** Begins the etag of a long value. */
+export async function openEtag(): Promise<EtagStream> {
+  const { createBLAKE3 } = await import("hash-wasm");
+  const hasher = (await createBLAKE3()).init();
+  return {
+    update: (portion) => void hasher.update(portion),
+    finish: () => format(hasher.digest("hex")),
+  };
 }

@@ -5,6 +5,7 @@ import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { writePack } from "../gitwire/store/object-writer.ts";
 import { whileKept } from "../gitwire/store/pack-keep.ts";
+import { chunkRef } from "./namespace.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
@@ -18,18 +19,24 @@ export function localAcceptor(repo: Repository): Acceptor {
   return {
     accept: async (proposal) => storeTransaction(repo, proposal),
     refresh: async () => undefined,
+    chunkTip: async (ns, epoch) => {
+      const commit = repo.refs.resolve(chunkRef(ns, epoch));
+      if (commit === undefined) return undefined;
+      const { chunkTipAt } = await import("./chunk-tree.ts");
+      return { ...chunkTipAt(repo.objects, commit), objects: repo.objects };
+    },
   };
 }
 
 /** Stores a transaction and moves the refs to it. Throws CAS_CONFLICT with nothing stored where one has moved. */
-export async function storeTransaction(repo: Repository, { plan, pack }: Proposal): Promise<void> {
+export async function storeTransaction(repo: Repository, { plan, pack, objects }: Proposal): Promise<void> {
   const transaction = await repo.refs.begin(refChanges(repo, plan.moves), {
     objects: withCommits(repo.objects, plan.moves),
   });
   await transaction.prepare();
   await whileKept(async (keeps) => {
     try {
-      writePack(repo.objects, pack, { fsync: true, onName: (packPath) => keeps.add(packPath) });
+      writePack(repo.objects, pack, { fsync: true, onName: (packPath) => keeps.add(packPath), bases: objects });
       transaction.commit();
     } catch (error) {
       transaction.abort();

@@ -7,8 +7,8 @@ export const BYTES = "application/octet-stream";
 const TEXT = "text/plain; charset=utf-8";
 const JSON_TYPE = "application/json";
 
-/** Longest value that is looked at for JSON. */
-const SNIFF_BYTES = 1024 * 1024;
+/** Longest value that is looked at; a longer one is bytes. */
+export const SNIFF_BYTES = 1024 * 1024;
 const BINARY = /[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]/;
 
 /** The media type of a value nobody named one for. */

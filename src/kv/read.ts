@@ -1,4 +1,4 @@
-/** Reads one key of a state. */
+/** Finds one key of a state, and reads a value that is stored as one blob. */
 
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
@@ -9,10 +9,10 @@ import { dataFileNames, findInTrie, trieFileName } from "./ledger-trie.ts";
 import { type Metadata, parseMetadata } from "./record.ts";
 import type { NamespaceState } from "./state.ts";
 
-/** A value and what is known of it. */
-export interface Value {
-  readonly data: Buffer;
-  /** The blob that holds it. */
+/** A live key. How its value is stored, `meta.type` says. */
+export interface FoundKey {
+  readonly key: Key;
+  /** The blob that holds the value, or its manifest. */
   readonly oid: Oid;
   readonly meta: Metadata;
 }
@@ -25,8 +25,8 @@ export interface ReadOptions {
   readonly allowExpired: boolean;
 }
 
-/** The value of `key`. Throws KEY_NOT_FOUND, KEY_EXPIRED, or CORRUPT where value and metadata do not fit. */
-export function readValue(objects: ObjectSource, state: NamespaceState, key: Key, options: ReadOptions): Value {
+/** What the state has of `key`. Throws KEY_NOT_FOUND, KEY_EXPIRED, or CORRUPT where value and metadata do not fit. */
+export function findKey(objects: ObjectSource, state: NamespaceState, key: Key, options: ReadOptions): FoundKey {
   const digits = keyDigits(key);
   const [inline, manifest] = dataFileNames(key, digits);
   const metaName = trieFileName("meta", keyName(key, digits));
@@ -43,18 +43,27 @@ export function readValue(objects: ObjectSource, state: NamespaceState, key: Key
     );
   }
   const file = state.data === undefined ? undefined : findInTrie(objects, state.data, digits, [inline, manifest]);
-  if (file === undefined) throw new KvError("CORRUPT", `${JSON.stringify(keyText(key))} has metadata and no value`);
-  if (file.name !== inline) throw new KvError("UNSUPPORTED", `the value of ${JSON.stringify(keyText(key))} is chunked`);
-  const data = readAs(objects, file.oid, "blob");
-  if (data.length !== meta.size)
-    throw new KvError("CORRUPT", `the value of ${JSON.stringify(keyText(key))} has a wrong size`);
+  if (file === undefined) throw wrong(key, "has metadata and no value");
+  if ((file.name === manifest) !== (meta.type === "chunked"))
+    throw wrong(key, `is ${meta.type} by its metadata and not by its file`);
+  return { key, oid: file.oid, meta };
+}
+
+/** The value of a key that is stored inline. Throws CORRUPT where it is not the one its id and metadata name. */
+export function inlineValue(objects: ObjectSource, { key, oid, meta }: FoundKey): Buffer {
+  const data = readAs(objects, oid, "blob");
+  if (data.length !== meta.size) throw wrong(key, "has a value of a wrong size");
   // The trees name the value by its object id, which is native to check; the etag, BLAKE3, is compared when a transaction is
   // replayed. Loading and warming that up for one value would take as long as the whole read.
-  if (hashObject(objects.format, "blob", data) !== file.oid)
-    throw new KvError("CORRUPT", `the value of ${JSON.stringify(keyText(key))} is not the one its id names`);
-  return { data, oid: file.oid, meta };
+  if (hashObject(objects.format, "blob", data) !== oid)
+    throw wrong(key, "has a value that is not the one its id names");
+  return data;
 }
 
 function notFound(key: Key): KvError {
   return new KvError("KEY_NOT_FOUND", `not found: ${JSON.stringify(keyText(key))}`);
+}
+
+function wrong(key: Key, what: string): KvError {
+  return new KvError("CORRUPT", `${JSON.stringify(keyText(key))} ${what}`);
 }

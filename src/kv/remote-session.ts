@@ -28,6 +28,11 @@ export function pushUrl(workspace: Workspace): string {
   return configured(workspace).pushUrls[0]!;
 }
 
+/** Whether there is a remote to read from. */
+export function hasRemote(workspace: Workspace): boolean {
+  return findRemote(workspace.repo.config, workspace.remote).configured;
+}
+
 function configured(workspace: Workspace): ReturnType<typeof findRemote> {
   const remote = findRemote(workspace.repo.config, workspace.remote);
   if (remote.configured) return remote;

@@ -5,8 +5,10 @@ import { isCode, KvError } from "../errors.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
 import { LIMITS } from "../limits.ts";
 import type { LedgerCommit } from "./attestation.ts";
+import type { KnownChunks } from "./chunk-tree.ts";
 import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
+import { namespaceRefs } from "./namespace.ts";
 import { pushUrl, withConnection } from "./remote-session.ts";
 import type { ServerWords } from "./server-words.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
@@ -16,14 +18,24 @@ import type { Acceptor, Proposal } from "./write.ts";
 
 /** An acceptor that pushes to the workspace's push URL. */
 export function stargateAcceptor(workspace: Workspace): Acceptor {
+  /** By epoch, until the next refresh. */
+  const tips = new Map<string, Promise<KnownChunks | undefined>>();
   return {
     accept: async (proposal) => {
       await push(workspace, proposal);
       await keep(workspace, proposal);
     },
     refresh: async (txn, since) => {
+      tips.clear();
       const state = await fetchAccepted(workspace);
       return state === undefined ? undefined : findTransaction(workspace, state, txn, since?.ledger.seq ?? 0);
+    },
+    chunkTip: async (_ns, epoch) => {
+      // Loaded here: a write of small values does without it.
+      const { fetchChunkTip } = await import("./chunk-trees.ts");
+      const known = tips.get(epoch) ?? fetchChunkTip(workspace, epoch);
+      tips.set(epoch, known);
+      return known;
     },
   };
 }
@@ -101,7 +113,7 @@ async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promis
       const own = readState(repo.objects, repo.refs, ns);
       if (own !== undefined && own.ledger.seq >= proposal.plan.seq) return;
       try {
-        await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves: movesFrom(own, proposal) } });
+        await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves: movesFrom(own, proposal, ns) } });
         return;
       } catch (error) {
         if (!isConflict(error) || attempt === LIMITS.conflictRetries) throw error;
@@ -112,12 +124,16 @@ async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promis
   }
 }
 
-/** The moves of an accepted transaction from `own`: where the refs are read anew, they may be ahead by then. */
-function movesFrom(own: NamespaceState | undefined, { plan }: Proposal): readonly RefMove[] {
-  return plan.moves.map((move) => ({
-    ...move,
-    oldOid: move.newOid === plan.ledger ? own?.ledger.oid : own?.index,
-  }));
+/**
+ * The moves of an accepted transaction from `own`: where the refs are read anew, they may be ahead by then. The chunk ref is not
+ * kept here: its tree names pieces that this clone does not have.
+ */
+function movesFrom(own: NamespaceState | undefined, { plan }: Proposal, ns: string): readonly RefMove[] {
+  const { ledger, index } = namespaceRefs(ns);
+  return plan.moves.flatMap((move) => {
+    if (move.ref === ledger) return { ...move, oldOid: own?.ledger.oid };
+    return move.ref === index ? { ...move, oldOid: own?.index } : [];
+  });
 }
 
 const isConflict = (error: unknown): boolean => error instanceof KvError && error.code === "CAS_CONFLICT";

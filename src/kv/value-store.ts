@@ -1,63 +1,138 @@
-/** Turns values into blobs of a transaction. */
+/**
+ * Turns values into blobs of a transaction: small ones inline, larger ones in pieces. Which is which the policy says. A value up
+ * to the limit is stored at once; for a larger one what cuts it is loaded first.
+ */
 
-import * as fs from "node:fs";
-import { KvError } from "../errors.ts";
 import type { ObjectSink } from "../gitwire/object/object.ts";
-import type { BatchLine, SetOptions, ValueInput } from "./batch.ts";
+import type { SetOptions, ValueInput, WriteLine } from "./batch.ts";
 import type { EtagHasher } from "./etag.ts";
 import type { Key } from "./key.ts";
-import { keyText } from "./key.ts";
-import { detectMediaType } from "./media-type.ts";
+import { BYTES, detectMediaType, SNIFF_BYTES } from "./media-type.ts";
 import type { Operation, StoredValue } from "./operation.ts";
+import type { PieceStore } from "./piece-store.ts";
+import type { ValueRuleBook, ValueRules } from "./value-rules.ts";
+import { bytesSource, openFile, regularFile, sizeOfFile, streamSource, type ValueSource } from "./value-source.ts";
 
-/** How values are stored. */
-export interface ValueRules {
-  /** Largest inline value in bytes. */
-  readonly maxInline: number;
+/** What values are stored by. */
+export interface ValueStoreOptions {
+  readonly sink: ObjectSink;
+  readonly etagOf: EtagHasher;
+  readonly book: ValueRuleBook;
+  /** Where pieces go, opened for the first value that has any. */
+  readonly pieces: () => Promise<PieceStore>;
   /** Deletions of keys that are not there are left out instead of being an error. */
   readonly ignoreMissing: boolean;
+  readonly signal: AbortSignal;
+  /** Told now and then how far a large value is. */
+  readonly onProgress?: ((done: number, size: number | undefined, pieces: PieceStore) => void) | undefined;
 }
 
 export class ValueStore {
-  readonly #sink: ObjectSink;
-  readonly #etagOf: EtagHasher;
-  readonly #rules: ValueRules;
+  readonly #options: ValueStoreOptions;
 
-  constructor(sink: ObjectSink, etagOf: EtagHasher, rules: ValueRules) {
-    this.#sink = sink;
-    this.#etagOf = etagOf;
-    this.#rules = rules;
+  constructor(options: ValueStoreOptions) {
+    this.#options = options;
   }
 
-  /** Stores the value a line names and returns the line as an operation. Throws VALUE_TOO_LARGE, IO. */
-  operation(line: BatchLine): Operation {
+  /** Stores the value a line names and returns the line as an operation. Throws VALUE_TOO_LARGE, IO, LIMIT_EXCEEDED. */
+  operation(line: WriteLine): Operation | Promise<Operation> {
     const { key, condition } = line;
     if (line.op === "check") return { kind: "check", key, condition: line.condition };
-    if (line.op === "del") return { kind: "del", key, ignoreMissing: this.#rules.ignoreMissing, condition };
+    if (line.op === "del") return { kind: "del", key, ignoreMissing: this.#options.ignoreMissing, condition };
     const { expires, labels } = line.options;
-    return { kind: "set", key, value: this.#store(key, line.value, line.options), expires, labels, condition };
+    const set = (value: StoredValue): Operation => ({ kind: "set", key, value, expires, labels, condition });
+    const value = this.#store(key, line.value, line.options);
+    return value instanceof Promise ? value.then(set) : set(value);
   }
 
-  #store(key: Key, input: ValueInput, options: SetOptions): StoredValue {
-    const data = input.kind === "bytes" ? input.data : this.#readFile(key, input.path);
-    this.#checkSize(key, data.length);
-    const ctype = options.ctype ?? detectMediaType(data);
-    return { type: "inline", oid: this.#sink.write("blob", data), size: data.length, etag: this.#etagOf(data), ctype };
+  #store(key: Key, input: ValueInput, options: SetOptions): StoredValue | Promise<StoredValue> {
+    const { surelyInline } = this.#options.book;
+    if (input.kind === "bytes") {
+      if (input.data.length <= surelyInline) return this.#inline(input.data, options);
+      return this.#storeLarge(key, bytesSource(input.data), options);
+    }
+    if (input.kind === "stream") return this.#storeLarge(key, streamSource(input.read), options);
+    const size = sizeOfFile(input.path);
+    if (size !== undefined && size <= surelyInline) return this.#inline(readWhole(input.path), options);
+    return openFile(input.path, this.#options.signal).then((source) => this.#storeLarge(key, source, options));
   }
 
-  #readFile(key: Key, path: string): Buffer {
-    this.#checkSize(key, fs.statSync(path).size);
-    return fs.readFileSync(path);
+  #inline(data: Buffer, { ctype = detectMediaType(data) }: SetOptions): StoredValue {
+    const { sink, etagOf } = this.#options;
+    return { type: "inline", oid: sink.write("blob", data), size: data.length, etag: etagOf(data), ctype };
   }
 
-  #checkSize(key: Key, size: number): void {
-    if (size <= this.#rules.maxInline) return;
-    throw new KvError(
-      "VALUE_TOO_LARGE",
-      `the value of ${JSON.stringify(keyText(key))} has ${size} bytes, at most ${this.#rules.maxInline} are stored inline`,
-      {
-        hint: "larger values will be stored in pieces by a later version",
-      },
-    );
+  async #storeLarge(key: Key, source: ValueSource, options: SetOptions): Promise<StoredValue> {
+    const { book } = this.#options;
+    try {
+      let head: Buffer = NOTHING;
+      if (source.size === undefined) {
+        head = await readHead(source, book.surelyInline + 1, head);
+        if (head.length <= book.surelyInline) return this.#inline(head, options);
+      }
+      const rules = await book.rules();
+      if (rules.maxTotal !== undefined && (source.size ?? 0) > rules.maxTotal) {
+        throw (await import("./chunk-value.ts")).tooLarge(key, source.size!, rules.maxTotal);
+      }
+      // Up to here a value may turn out to be inline, or text.
+      const most = Math.max(rules.maxInline, SNIFF_BYTES);
+      const isLong = source.size !== undefined && source.size > most;
+      if (!isLong) head = await readHead(source, most + 1, head);
+      if (isLong || head.length > most) return await this.#chunk(key, head, source, rules, options.ctype ?? BYTES);
+      source.finish();
+      if (head.length <= rules.maxInline) return this.#inline(head, options);
+      const ctype = options.ctype ?? detectMediaType(head);
+      return await this.#chunk(key, NOTHING, bytesSource(head), rules, ctype);
+    } finally {
+      source.close();
+    }
+  }
+
+  async #chunk(key: Key, head: Buffer, source: ValueSource, rules: ValueRules, ctype: string): Promise<StoredValue> {
+    const { sink, signal, onProgress } = this.#options;
+    // Loaded here: a small write does without the chunker.
+    const { chunkValue } = await import("./chunk-value.ts");
+    const pieces = await this.#options.pieces();
+    const { manifest, data } = await chunkValue(key, head, source, {
+      pieces,
+      rules,
+      signal,
+      onProgress: onProgress && ((done) => onProgress(done, source.size, pieces)),
+    });
+    const { size, etag } = manifest;
+    return { type: "chunked", oid: sink.write("blob", data), size, etag, ctype };
   }
 }
+
+const NOTHING = Buffer.alloc(0);
+
+function readWhole(path: string): Buffer {
+  const file = regularFile(path);
+  try {
+    const data = Buffer.allocUnsafe(file.size + 1);
+    let length = 0;
+    for (let count = 1; count > 0 && length <= file.size; length += count) {
+      count = file.read(data.subarray(length));
+    }
+    file.finish();
+    return data.subarray(0, file.size);
+  } finally {
+    file.close();
+  }
+}
+
+/** The first `most` bytes, fewer at the end; `head` are those that were read already. */
+async function readHead(source: ValueSource, most: number, head: Buffer): Promise<Buffer> {
+  let length = head.length;
+  let room = Buffer.concat([head], Math.max(length, Math.min(most, source.size ?? FIRST_ROOM)));
+  while (length < most) {
+    if (length === room.length) room = Buffer.concat([room], Math.min(most, Math.max(FIRST_ROOM, length * 2)));
+    const count = await source.read(room.subarray(length));
+    if (count === 0) break;
+    length += count;
+  }
+  return room.subarray(0, length);
+}
+
+/** Room for a value of unknown size, at first. */
+const FIRST_ROOM = 64 * 1024;

@@ -7,10 +7,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { FinishedPack, PackBuilder } from "../gitwire/pack/pack-builder.ts";
+import type { BaseSource } from "../gitwire/pack/thin-bases.ts";
 import { LIMITS } from "../limits.ts";
 import type { LedgerCommit } from "./attestation.ts";
+import type { KnownChunks } from "./chunk-tree.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { KeyChange, Operation } from "./operation.ts";
+import type { PieceStore } from "./piece-store.ts";
 import { type CommitSigner, needsSignature } from "./signing.ts";
 import type { NamespaceState } from "./state.ts";
 import { draftTransaction, type Plan, type PlannedTransaction } from "./transaction.ts";
@@ -21,6 +24,8 @@ import type { Workspace } from "./workspace.ts";
 export interface WriteRequest {
   readonly builder: PackBuilder;
   readonly operations: readonly Operation[];
+  /** The pieces of the large values among them, where there are any. */
+  readonly pieces?: PieceStore | undefined;
   readonly message: string | undefined;
   /** Tree the ledger must be at; the write is then tried once. */
   readonly expectTree: Oid | undefined;
@@ -47,6 +52,8 @@ export interface Proposal {
   readonly plan: PlannedTransaction;
   readonly pack: FinishedPack;
   readonly expectTree: Oid | undefined;
+  /** Where the bases of the pack's deltas are, where that is not the repository alone. */
+  readonly objects?: BaseSource | undefined;
 }
 
 /** Whoever decides whether a transaction is accepted: the local refs, or a Stargate. */
@@ -58,6 +65,8 @@ export interface Acceptor {
    * it turns out to be accepted already.
    */
   refresh(txn: string, since: NamespaceState | undefined): Promise<LedgerCommit | undefined>;
+  /** The newest chunk commit of the epoch, as known since the last {@link refresh}. Asked for large values only. */
+  chunkTip(ns: string, epoch: string): Promise<KnownChunks | undefined>;
 }
 
 /** Writes. Throws CAS_CONFLICT (a condition does not hold, or too many retries), NS_NOT_FOUND and what the acceptor throws. */
@@ -94,10 +103,12 @@ class TransactionWriter {
       // What was just learned to be accepted counts, whatever a mirror shows.
       const base = attempt === 1 ? this.#workspace.state() : this.#workspace.acceptedState();
       this.#demand(base);
-      const plan = await this.#plan(base);
+      const chunks = await this.#chunkTip(base);
+      const plan = await this.#plan(base, chunks);
       if (plan.kind === "unchanged") return { kind: "unchanged", state: plan.base };
       try {
-        await this.#acceptor.accept({ plan, pack: builder.finish(), expectTree: this.#request.expectTree });
+        const { expectTree } = this.#request;
+        await this.#acceptor.accept({ plan, pack: builder.finish(), expectTree, objects: chunks?.objects });
         return committed(plan);
       } catch (thrown) {
         const known = await this.#recover(toKvError(thrown), attempt, base);
@@ -107,20 +118,30 @@ class TransactionWriter {
     }
   }
 
-  async #plan(base: NamespaceState | undefined): Promise<Plan> {
-    const { operations, message, epoch, builder } = this.#request;
+  /** The chunk commit to build on: the one known when the pieces were stored, or one from after that. */
+  async #chunkTip(base: NamespaceState | undefined): Promise<KnownChunks | undefined> {
+    const { pieces, epoch = FIRST_EPOCH } = this.#request;
+    if (pieces === undefined) return undefined;
+    const tip = await this.#acceptor.chunkTip(this.#workspace.ns, base?.ledger.epoch ?? epoch);
+    pieces.demandReused(tip);
+    return tip;
+  }
+
+  async #plan(base: NamespaceState | undefined, tip: KnownChunks | undefined): Promise<Plan> {
+    const { operations, message, builder, pieces, epoch = FIRST_EPOCH } = this.#request;
     const { ns, repo } = this.#workspace;
     const policy = this.#workspace.policy();
-    const draft = draftTransaction(repo.objects, builder, {
+    const draft = draftTransaction(tip?.objects ?? repo.objects, builder, {
       base,
       ns,
-      epoch: epoch ?? FIRST_EPOCH,
+      epoch,
       policy,
       txn: this.#txn,
       operations,
       message,
       author: this.#workspace.ident("author"),
       committer: this.#workspace.ident("committer"),
+      chunks: pieces && { tip, pieces: pieces.pieces },
     });
     if (draft.kind === "unchanged") return draft;
     const sign = await this.#signerFor(policy);

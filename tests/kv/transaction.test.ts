@@ -8,9 +8,9 @@ import { findInIndex } from "../../src/kv/index-list.ts";
 import { keyDigits, keyName, parseKey } from "../../src/kv/key.ts";
 import { findInTrie } from "../../src/kv/ledger-trie.ts";
 import type { Condition, Operation } from "../../src/kv/operation.ts";
-import { readValue } from "../../src/kv/read.ts";
 import { type Metadata, parseIndexRecord, parseMetadata } from "../../src/kv/record.ts";
 import { KvModel } from "../support/kv-model.ts";
+import { readValue } from "../support/read.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
 /** The clock of KvModel's committer. */

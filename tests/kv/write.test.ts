@@ -8,7 +8,6 @@ import { commit } from "../../src/kv/commit.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { localAcceptor } from "../../src/kv/local-acceptor.ts";
 import type { Operation } from "../../src/kv/operation.ts";
-import { readValue } from "../../src/kv/read.ts";
 import type { NamespaceState } from "../../src/kv/state.ts";
 import { isUlid } from "../../src/kv/ulid.ts";
 import type { Workspace } from "../../src/kv/workspace.ts";
@@ -22,6 +21,7 @@ import {
 import { LIMITS } from "../../src/limits.ts";
 import { failureOf } from "../support/failure.ts";
 import { git, gitInput } from "../support/git.ts";
+import { readValue } from "../support/read.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 import { complaints, countingClock, newRepository, workspaceAt } from "../support/workspace.ts";
 
@@ -80,6 +80,7 @@ function scripted(
       refreshes.push(txn);
       return local.refresh(txn, since);
     },
+    chunkTip: local.chunkTip,
   };
 }
 

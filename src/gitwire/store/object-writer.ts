@@ -6,20 +6,21 @@
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import type { FinishedPack } from "../pack/pack-builder.ts";
 import { type PackPaths, type StorePackOptions, storeFinishedPack } from "../pack/pack-install.ts";
+import type { BaseSource } from "../pack/thin-bases.ts";
 import { writeLooseFile } from "./loose-writer.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 /**
- * Stores a pack made by a PackBuilder; a thin one is completed from `store`. `fsync` (the default): it is on disk when this
+ * Stores a pack made by a PackBuilder; a thin one is completed from `bases`, by default the store itself. `fsync` (the default): it is on disk when this
  * returns. `onName` is told its path before it is there. Returns undefined for a pack without objects. Throws BAD_OBJECT where
  * the base of a delta is missing.
  */
 export function writePack(
   store: ObjectStore,
   pack: FinishedPack,
-  options: StorePackOptions = { fsync: true },
+  options: StorePackOptions & { readonly bases?: BaseSource | undefined } = { fsync: true },
 ): PackPaths | undefined {
-  const paths = storeFinishedPack(store.packDir, pack, store, options);
+  const paths = storeFinishedPack(store.packDir, pack, options.bases ?? store, options);
   if (paths !== undefined) store.addPack(paths);
   return paths;
 }

@@ -1,0 +1,111 @@
+/** `git kv get` of a value in pieces, of a part of a value, or into a file: the value is streamed, never held whole. */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Context } from "../cli/context.ts";
+import { KvError } from "../errors.ts";
+import { type ByteRange, parseRange } from "../kv/byte-range.ts";
+import { missingPieces, readManifest, streamValue } from "../kv/chunked-value.ts";
+import { keyName, keyText } from "../kv/key.ts";
+import type { Manifest } from "../kv/manifest.ts";
+import { type FoundKey, inlineValue } from "../kv/read.ts";
+import type { Workspace } from "../kv/workspace.ts";
+import { facts, jsonValue } from "./get-record.ts";
+import { OutputFile } from "./output-file.ts";
+
+/** Largest value that is put into one line of JSON. */
+const MOST_JSON = 16 * 1024 * 1024;
+
+/** A value, its bytes to be had in order. */
+interface Opened {
+  /** Undefined: it is stored as one blob. */
+  readonly manifest: Manifest | undefined;
+  stream(range: ByteRange, use: (bytes: Buffer) => void): Promise<void>;
+}
+
+/** Prints the value or a part of it, or writes it to the file that is asked for. */
+export async function showPart(context: Context, workspace: Workspace, found: FoundKey): Promise<void> {
+  const { flags, out, cwd } = context;
+  const { size } = found.meta;
+  const given = flags.value("range");
+  const range = given === undefined ? { start: 0, end: size } : parseRange(given, size);
+  const value = open(workspace, found);
+  const about = { ...(given !== undefined && { range: `${range.start}-${range.end - 1}` }) };
+  const pieces = value.manifest?.chunks.length;
+  const file = targetOf(context, found);
+  if (file !== undefined) {
+    await writeTo(path.resolve(cwd, file), (use) => value.stream(range, use));
+    if (out.json) out.record({ key: keyText(found.key), file, ...about, ...facts(found, pieces) });
+    return;
+  }
+  if (!out.json) {
+    await value.stream(range, (bytes) => {
+      out.answer(bytes);
+      // The bytes are good until here.
+      out.flush();
+    });
+    return;
+  }
+  const data = await gather(found, range, value);
+  out.record({ key: keyText(found.key), ...jsonValue(data), ...about, ...facts(found, pieces) });
+}
+
+function open(workspace: Workspace, found: FoundKey): Opened {
+  const { objects } = workspace.repo;
+  if (found.meta.type === "inline") {
+    const data = inlineValue(objects, found);
+    return { manifest: undefined, stream: async ({ start, end }, use) => use(data.subarray(start, end)) };
+  }
+  const manifest = readManifest(objects, found);
+  return {
+    manifest,
+    stream: async (range, use) => {
+      await bringPieces(workspace, manifest, range);
+      await streamValue(objects, manifest, range, use);
+    },
+  };
+}
+
+/** Fetches the pieces that are not here, where there is somewhere to fetch from. */
+async function bringPieces(workspace: Workspace, manifest: Manifest, range: ByteRange): Promise<void> {
+  const missing = missingPieces(workspace.repo.objects, manifest, range);
+  if (missing.length === 0) return;
+  const { hasRemote } = await import("../kv/remote-session.ts");
+  if (!hasRemote(workspace)) return;
+  const { fetchPieces } = await import("../kv/fetch-pieces.ts");
+  await fetchPieces(workspace, missing);
+}
+
+async function gather({ key }: FoundKey, range: ByteRange, value: Opened): Promise<Buffer> {
+  const size = range.end - range.start;
+  if (size > MOST_JSON) {
+    throw new KvError(
+      "LIMIT_EXCEEDED",
+      `${JSON.stringify(keyText(key))} has ${size} bytes, too many for a line of JSON`,
+      {
+        hint: "--output FILE writes the value to a file, --range takes a part of it",
+      },
+    );
+  }
+  const parts: Buffer[] = [];
+  await value.stream(range, (bytes) => void parts.push(Buffer.from(bytes)));
+  return Buffer.concat(parts, size);
+}
+
+/** The file the value goes to, as the user would call it. */
+function targetOf({ flags }: Context, { key }: FoundKey): string | undefined {
+  const dir = flags.value("output-dir");
+  return dir === undefined ? flags.value("output") : path.join(dir, keyName(key));
+}
+
+/** Writes a file whole or not at all. */
+async function writeTo(file: string, produce: (use: (bytes: Buffer) => void) => Promise<void>): Promise<void> {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  const output = OutputFile.create(file);
+  try {
+    await produce((bytes) => output.write(bytes));
+    output.commit();
+  } finally {
+    output.discard();
+  }
+}

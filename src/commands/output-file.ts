@@ -1,0 +1,69 @@
+/** A file that is written whole or not at all: under another name beside it first. What is no file (a pipe, a device) is written to. */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { KvError, toKvError } from "../errors.ts";
+import { writeAll } from "../gitwire/pack/temp-file.ts";
+
+export class OutputFile {
+  readonly #fd: number;
+  readonly #target: string;
+  /** Undefined where the target is written to directly, and when all is done. */
+  #temporary: string | undefined;
+  #isOpen = true;
+
+  private constructor(fd: number, target: string, temporary: string | undefined) {
+    this.#fd = fd;
+    this.#target = target;
+    this.#temporary = temporary;
+  }
+
+  /** Throws IO, naming the file, where it cannot be made. */
+  static create(file: string): OutputFile {
+    return naming(file, () => {
+      // A link stays one: what it points at is replaced.
+      const target = fs.existsSync(file) ? fs.realpathSync(file) : file;
+      const stat = fs.statSync(target, { throwIfNoEntry: false });
+      if (stat?.isDirectory() === true) throw new KvError("IO", `cannot write ${file}: it is a folder`);
+      if (stat !== undefined && !stat.isFile()) return new OutputFile(fs.openSync(target, "w"), target, undefined);
+      const temporary = path.join(path.dirname(target), `.${path.basename(target).slice(0, 200)}.${process.pid}.tmp`);
+      return new OutputFile(fs.openSync(temporary, "wx"), target, temporary);
+    });
+  }
+
+  /** Throws STORAGE where the disk is full, IO. */
+  write(bytes: Buffer): void {
+    naming(this.#target, () => writeAll(this.#fd, bytes));
+  }
+
+  /** Gives the file its name. */
+  commit(): void {
+    naming(this.#target, () => {
+      this.#close();
+      if (this.#temporary !== undefined) fs.renameSync(this.#temporary, this.#target);
+      this.#temporary = undefined;
+    });
+  }
+
+  /** Removes what was written; harmless after {@link commit}. */
+  discard(): void {
+    this.#close();
+    if (this.#temporary !== undefined) fs.rmSync(this.#temporary, { force: true });
+    this.#temporary = undefined;
+  }
+
+  #close(): void {
+    if (this.#isOpen) fs.closeSync(this.#fd);
+    this.#isOpen = false;
+  }
+}
+
+function naming<T>(file: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof KvError) throw error;
+    const { code, message, hint } = toKvError(error);
+    throw new KvError(code, `cannot write ${file}: ${message}`, { cause: error, ...(hint !== undefined && { hint }) });
+  }
+}

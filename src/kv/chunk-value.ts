@@ -1,0 +1,92 @@
+/**
+ * Cuts a value into pieces as it is read (docs/formats/data-format.md, section 6). The value is never held whole: only the
+ * chunker's window is in memory, and one list entry for each piece.
+ */
+
+import { openChunker } from "../cdc/chunker.ts";
+import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
+import { TimeSlice } from "../time-slice.ts";
+import { openEtag } from "./etag.ts";
+import { type Key, keyText } from "./key.ts";
+import { encodeManifest, type Manifest, type Piece } from "./manifest.ts";
+import type { DeltaFinder, PieceStore } from "./piece-store.ts";
+import type { ValueRules } from "./value-rules.ts";
+import type { ValueSource } from "./value-source.ts";
+
+/** Where the pieces go, and who is told. */
+export interface ChunkingWork {
+  readonly pieces: PieceStore;
+  readonly rules: ValueRules;
+  readonly signal: AbortSignal;
+  /** Looks for shorter ways to write new pieces. */
+  readonly deltas?: DeltaFinder | undefined;
+  /** Told now and then how many bytes of the value are done. */
+  readonly onProgress?: ((done: number) => void) | undefined;
+}
+
+/** A manifest and its bytes. */
+export interface ChunkedValue {
+  readonly manifest: Manifest;
+  readonly data: Buffer;
+}
+
+/** Fewest bytes of a manifest that one piece takes. */
+const LEAST_ENTRY = 120;
+
+/**
+ * Stores the value of `source`, of which `head` was read already, in pieces. Throws VALUE_TOO_LARGE, LIMIT_EXCEEDED (too many
+ * pieces), IO, the reason of the signal.
+ */
+export async function chunkValue(
+  key: Key,
+  head: Buffer,
+  source: ValueSource,
+  work: ChunkingWork,
+): Promise<ChunkedValue> {
+  const { rules, signal } = work;
+  const chunker = openChunker(rules.chunking);
+  const etag = await openEtag();
+  const chunks: Piece[] = [];
+  let at = 0;
+  const keep = (pieces: readonly Buffer[]): void => {
+    for (const piece of pieces) {
+      chunks.push(work.pieces.add(piece, at, work.deltas));
+      at += piece.length;
+    }
+    if (chunks.length * LEAST_ENTRY > LIMITS.manifestBytes) throw tooManyPieces(key, chunks.length);
+  };
+  let done = 0;
+  const slice = new TimeSlice(1);
+  for (;;) {
+    const room = chunker.room();
+    const count = done < head.length ? head.copy(room, 0, done) : await source.read(room);
+    if (count === 0) break;
+    done += count;
+    if (rules.maxTotal !== undefined && done > rules.maxTotal) throw tooLarge(key, done, rules.maxTotal);
+    etag.update(room.subarray(0, count));
+    keep(chunker.take(count));
+    work.onProgress?.(done);
+    if (slice.isOver()) await slice.pause();
+    signal.throwIfAborted();
+  }
+  source.finish();
+  keep(chunker.finish());
+  const manifest: Manifest = { key: keyText(key), size: done, etag: etag.finish(), chunking: rules.chunking, chunks };
+  return { manifest, data: encodeManifest(manifest) };
+}
+
+function tooManyPieces(key: Key, count: number): KvError {
+  return new KvError("LIMIT_EXCEEDED", `the value of ${JSON.stringify(keyText(key))} has more than ${count} pieces`, {
+    hint: "larger pieces make fewer: an admin can raise the policy's chunking sizes",
+  });
+}
+
+/** The value is larger than the policy lets values be. */
+export function tooLarge(key: Key, size: number, most: number): KvError {
+  return new KvError(
+    "VALUE_TOO_LARGE",
+    `the value of ${JSON.stringify(keyText(key))} has ${size} bytes or more, at most ${most} are allowed (max_value_total)`,
+    { hint: "store less under this key, or let an admin raise max_value_total", data: { key: keyText(key) } },
+  );
+}

@@ -1,0 +1,79 @@
+/**
+ * Reads a value that is stored in pieces. A piece is handed on when its SHA-256 has been checked, and the whole is compared with
+ * its etag at the end.
+ */
+
+import { KvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { hashObject, type Oid } from "../gitwire/object/oid.ts";
+import type { ByteRange } from "./byte-range.ts";
+import { openEtag } from "./etag.ts";
+import { keyText } from "./key.ts";
+import { type Manifest, type Piece, parseManifest } from "./manifest.ts";
+import type { FoundKey } from "./read.ts";
+
+/** The manifest of a chunked key. Throws CORRUPT where it is not the one its id and metadata name. */
+export function readManifest(objects: ObjectSource, { key, oid, meta }: FoundKey): Manifest {
+  const data = readAs(objects, oid, "blob");
+  if (hashObject(objects.format, "blob", data) !== oid)
+    throw wrong(keyText(key), "has a manifest that is not the one its id names");
+  const manifest = parseManifest(objects.format, data);
+  if (manifest.key === keyText(key) && manifest.size === meta.size && manifest.etag === meta.etag) return manifest;
+  throw wrong(keyText(key), "has a manifest that does not fit its metadata");
+}
+
+/** The pieces that hold bytes of `range`, and where each begins in the value. */
+export function piecesOf(manifest: Manifest, range: ByteRange): { readonly piece: Piece; readonly at: number }[] {
+  const found: { piece: Piece; at: number }[] = [];
+  let at = 0;
+  for (const piece of manifest.chunks) {
+    if (at < range.end && at + piece.size > range.start) found.push({ piece, at });
+    at += piece.size;
+  }
+  return found;
+}
+
+/** Ids of the pieces of `range` that are not in `objects`, each once. */
+export function missingPieces(
+  objects: { knownAmong(oids: readonly Oid[]): Oid[] },
+  manifest: Manifest,
+  range: ByteRange,
+): Oid[] {
+  const wanted = [...new Set(piecesOf(manifest, range).map(({ piece }) => piece.oid))];
+  const here = new Set(objects.knownAmong(wanted));
+  return wanted.filter((oid) => !here.has(oid));
+}
+
+/**
+ * Hands the bytes of `range` on in order. They are good until `use` returns. The etag is checked where the range is the whole
+ * value. Throws CORRUPT where a piece is missing or not the one the manifest names: none of its bytes have been handed on.
+ */
+export async function streamValue(
+  objects: ObjectSource,
+  manifest: Manifest,
+  range: ByteRange,
+  use: (bytes: Buffer) => void,
+): Promise<void> {
+  const isWhole = range.start === 0 && range.end === manifest.size;
+  const etag = isWhole ? await openEtag() : undefined;
+  for (const { piece, at } of piecesOf(manifest, range)) {
+    const data = checkedPiece(objects, manifest.key, piece, at);
+    etag?.update(data);
+    use(data.subarray(Math.max(0, range.start - at), range.end - at));
+  }
+  if (etag !== undefined && etag.finish() !== manifest.etag)
+    throw wrong(manifest.key, "is made of sound pieces, but is not the value its etag names");
+}
+
+function checkedPiece(objects: ObjectSource, key: string, { oid, size, sha256 }: Piece, at: number): Buffer {
+  const object = objects.read(oid);
+  const named = `piece ${sha256.slice(0, 12)} (blob ${oid}) at byte ${at} of ${JSON.stringify(key)}`;
+  if (object === undefined) throw new KvError("CORRUPT", `${named} is missing`);
+  const { kind, data } = object;
+  if (kind === "blob" && data.length === size && new Bun.SHA256().update(data).digest("hex") === sha256) return data;
+  throw new KvError("CORRUPT", `${named} is damaged: its bytes are not those the manifest names`);
+}
+
+function wrong(key: string, what: string): KvError {
+  return new KvError("CORRUPT", `${JSON.stringify(key)} ${what}`);
+}

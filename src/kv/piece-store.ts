@@ -1,0 +1,89 @@
+/**
+ * The pieces of a transaction's large values. Each is stored once: what the chunk tree holds already, or another value of the
+ * transaction, is neither stored nor sent again.
+ */
+
+import { KvError } from "../errors.ts";
+import type { ObjectSink } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { type ChunkFile, findPiece, type KnownChunks } from "./chunk-tree.ts";
+import type { Piece } from "./manifest.ts";
+
+/** How a new piece may be written shorter than whole. */
+export interface PieceDelta {
+  /** A piece that the receiver has. */
+  readonly base: Oid;
+  /** Git's copy and insert instructions. */
+  readonly delta: Uint8Array;
+}
+
+/** Looks for a delta that makes the piece at the offset `at` of its value; undefined: it is written whole. */
+export type DeltaFinder = (piece: Buffer, at: number) => PieceDelta | undefined;
+
+/** Bytes of values. */
+export interface PieceBytes {
+  /** Of pieces that are new to the store. */
+  readonly new: number;
+  /** Of pieces that were there. */
+  readonly reused: number;
+}
+
+export class PieceStore {
+  readonly #sink: ObjectSink;
+  readonly #tip: KnownChunks | undefined;
+  /** Pieces of the transaction by SHA-256. */
+  readonly #pieces = new Map<string, ChunkFile & { readonly isNew: boolean }>();
+  #new = 0;
+  #reused = 0;
+
+  /** `tip`: the pieces the receiver has. New pieces go to `sink`. */
+  constructor(sink: ObjectSink, tip: KnownChunks | undefined) {
+    this.#sink = sink;
+    this.#tip = tip;
+  }
+
+  get bytes(): PieceBytes {
+    return { new: this.#new, reused: this.#reused };
+  }
+
+  /** All pieces, each once. */
+  get pieces(): readonly ChunkFile[] {
+    return [...this.#pieces.values()];
+  }
+
+  /** Takes the piece that begins at `at` in its value. The bytes are not kept. */
+  add(bytes: Buffer, at: number, deltas?: DeltaFinder): Piece {
+    const size = bytes.length;
+    const sha256 = new Bun.SHA256().update(bytes).digest("hex");
+    const known = this.#pieces.get(sha256)?.oid ?? this.#find(sha256);
+    if (known !== undefined) {
+      this.#reused += size;
+      return { size, sha256, oid: known };
+    }
+    const delta = deltas?.(bytes, at);
+    const oid =
+      delta === undefined
+        ? this.#sink.write("blob", bytes)
+        : this.#sink.writeDelta("blob", bytes, delta.base, delta.delta);
+    this.#pieces.set(sha256, { sha256, oid, isNew: true });
+    this.#new += size;
+    return { size, sha256, oid };
+  }
+
+  #find(sha256: string): Oid | undefined {
+    const oid = this.#tip && findPiece(this.#tip.objects, this.#tip.tree, sha256);
+    if (oid !== undefined) this.#pieces.set(sha256, { sha256, oid, isNew: false });
+    return oid;
+  }
+
+  /** Throws CAS_CONFLICT where pieces that were taken to be there are not in the tree of `tip`: another epoch has begun. */
+  demandReused(tip: KnownChunks | undefined): void {
+    if (tip?.tree === this.#tip?.tree) return;
+    for (const { sha256, isNew } of this.#pieces.values()) {
+      if (isNew || (tip !== undefined && findPiece(tip.objects, tip.tree, sha256) !== undefined)) continue;
+      throw new KvError("CAS_CONFLICT", "pieces of the value that were stored already have been dropped meanwhile", {
+        hint: "run the command again",
+      });
+    }
+  }
+}
