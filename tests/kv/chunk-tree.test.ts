@@ -13,6 +13,7 @@ import { diffTries } from "../../src/kv/trie-diff.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { random } from "../support/random.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const sha256 = (data: Buffer): string => new Bun.SHA256().update(data).digest("hex");
 
@@ -43,7 +44,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
 
 test("a file whose name is no SHA-256 does not belong in a chunk tree", () => {
   const objects = new MemoryObjects();
-  const root = addPieces(new NodeWriter(objects, objects), undefined, [{ sha256: "ab", oid: SHA1.zeroOid }])!;
+  const root = addPieces(new NodeWriter(objects, objects), undefined, [{ sha256: "ab", oid: TEST_FORMAT.zeroOid }])!;
   expect(() => diffTries(objects, "chunks", undefined, root, 10)).toThrow(
     expect.objectContaining({ code: "KEY_INVALID", message: '"chunks/ab" is no key\'s own path' }),
   );
@@ -76,7 +77,7 @@ describe("a transaction with pieces", () => {
     expect(plan.moves.map(({ ref }) => ref)).toEqual(["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@e1"]);
     expect(move.oldOid).toBeUndefined();
     const tip: ChunkTip = chunkTipAt(model.objects, move.newOid);
-    const commit = parseChunkCommit(SHA1, move.newOid, model.objects.read(move.newOid)!.data);
+    const commit = parseChunkCommit(TEST_FORMAT, move.newOid, model.objects.read(move.newOid)!.data);
     expect(commit).toMatchObject({ ns: "main", epoch: "e1", txn: plan.txn, parent: undefined, tree: tip.tree });
     expect(model.state!.ledger.chunksTree).toBe(tip.tree);
 
@@ -93,7 +94,7 @@ describe("a transaction with pieces", () => {
     expect(diffTries(model.objects, "chunks", tip.tree, tree, 10)).toEqual([
       { fileName: sha256(part("c")), before: undefined, after: model.objects.write("blob", part("c")) },
     ]);
-    const ledger = parseLedgerCommit(SHA1, grown.ledger, model.objects.read(grown.ledger)!.data);
+    const ledger = parseLedgerCommit(TEST_FORMAT, grown.ledger, model.objects.read(grown.ledger)!.data);
     expect(ledger.chunksTree).toBe(tree);
   });
 

@@ -17,6 +17,7 @@ import type { Workspace } from "../../src/kv/workspace.ts";
 import { failureOf } from "../support/failure.ts";
 import { git, gitInput } from "../support/git.ts";
 import { noise } from "../support/noise.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { complaints, newRepository, workspaceAt } from "../support/workspace.ts";
 
 const MiB = 1024 * 1024;
@@ -34,7 +35,7 @@ function set(key: string, data: Buffer, condition?: Extract<WriteLine, { op: "se
 
 const del = (key: string): WriteLine => ({ op: "del", key: parseKey(key), condition: undefined });
 
-async function fresh(format = SHA1): Promise<{ dir: string; workspace: Workspace }> {
+async function fresh(format = TEST_FORMAT): Promise<{ dir: string; workspace: Workspace }> {
   const dir = newRepository(format);
   const workspace = workspaceAt(dir);
   await commit(workspace, { create: { epoch: "e1" } }, () => {});
@@ -147,9 +148,9 @@ describe("a large value", () => {
     await apply(workspace, set("k", one, { kind: "absent" }));
     expect((await failureOf(apply(workspace, set("k", two, { kind: "absent" })))).code).toBe("CAS_CONFLICT");
     const { oid } = findKey(workspace.repo.objects, workspace.requireState(), "k", { now: 0, allowExpired: false });
-    expect((await failureOf(apply(workspace, set("k", two, { kind: "blob", oid: "1".repeat(40) })))).code).toBe(
-      "CAS_CONFLICT",
-    );
+    expect(
+      (await failureOf(apply(workspace, set("k", two, { kind: "blob", oid: "1".repeat(TEST_FORMAT.hexSize) })))).code,
+    ).toBe("CAS_CONFLICT");
     expect(await apply(workspace, set("k", two, { kind: "blob", oid }))).toMatchObject({ kind: "committed" });
     expect((await read(workspace, "k")).equals(two)).toBe(true);
   });

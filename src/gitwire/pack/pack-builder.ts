@@ -12,7 +12,7 @@ import { withRoom } from "./grow.ts";
 import { ENTRY, type EntryType, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 import { Spill } from "./spill.ts";
-import { deflate, deflateDelta } from "./zlib.ts";
+import { deflateDelta, deflateParts } from "./zlib.ts";
 
 const HEADER_BYTES = 12;
 const DEFAULT_MEMORY = 32 * 1024 * 1024;
@@ -139,28 +139,37 @@ export class PackBuilder implements ObjectSink {
     const objectCount = this.#table.size;
     const missingBases = [...this.#bases].filter((base) => !this.#table.has(base));
     const header = packHeader(objectCount);
-    const hasher = newHasher(this.format).update(header);
-    for (const chunk of this.#entries.read()) hasher.update(chunk);
-    const trailer = hasher.digest() as Buffer;
     const changes = this.#changes;
     const entries = (): Iterable<Buffer> => {
       assert(changes === this.#changes, "a finished pack is read before its builder changes");
       return this.#entries.read();
     };
+    // Known after the first pass over the entries, whatever that is for: the pack may have gigabytes.
+    let trailer: Buffer | undefined;
+    const { format } = this;
+    const chunks = function* (): Generator<Buffer> {
+      const hasher = trailer === undefined ? newHasher(format).update(header) : undefined;
+      yield header;
+      for (const chunk of entries()) {
+        hasher?.update(chunk);
+        yield chunk;
+      }
+      trailer ??= hasher!.digest() as Buffer;
+      yield trailer;
+    };
     return {
-      format: this.format,
+      format,
       objectCount,
       byteLength: this.bytes,
       thin: missingBases.length > 0,
       missingBases,
-      checksum: trailer.toString("hex"),
+      get checksum() {
+        if (trailer === undefined) for (const _ of chunks());
+        return trailer!.toString("hex");
+      },
       objects: { count: objectCount, ids: this.#table.rawIds(), offsets: this.#offsets, crcs: this.#crcs },
       entries,
-      *chunks() {
-        yield header;
-        yield* entries();
-        yield trailer;
-      },
+      chunks,
     };
   }
 
@@ -182,15 +191,15 @@ export class PackBuilder implements ObjectSink {
     const index = this.#table.size - 1;
     const end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
     const header = head.subarray(0, end);
-    const stream = type === ENTRY.ofsDelta || type === ENTRY.refDelta ? deflateDelta(data) : deflate(data);
+    const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
+    const stream = isDelta ? [deflateDelta(data)] : deflateParts(data);
     this.#offsets = withRoom(this.#offsets, index);
     this.#crcs = withRoom(this.#crcs, index);
     this.#depths = withRoom(this.#depths, index);
     this.#offsets[index] = this.#position;
-    this.#crcs[index] = Bun.hash.crc32(stream, Bun.hash.crc32(header));
+    this.#crcs[index] = stream.reduce((crc, part) => Bun.hash.crc32(part, crc), Bun.hash.crc32(header));
     this.#depths[index] = depth;
-    this.#entries.append(header);
-    this.#entries.append(stream);
+    this.#entries.append(header, ...stream);
   }
 }
 

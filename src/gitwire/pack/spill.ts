@@ -1,11 +1,13 @@
 /** A long run of bytes that is appended to, cut back and read again: in memory at first, beyond a limit in a file. */
 
 import * as fs from "node:fs";
-import { createTemp, type TempFile } from "./temp-file.ts";
+import { createTemp, type TempFile, writeParts } from "./temp-file.ts";
 
 const FIRST_CHUNK = 16 * 1024;
 const CHUNK = 1024 * 1024;
 const READ_BYTES = 256 * 1024;
+/** What is at least this long goes from where it is to the file, once there is one. */
+const DIRECT = 32 * 1024;
 
 export class Spill {
   readonly #dir: string;
@@ -30,8 +32,15 @@ export class Spill {
     return this.#stored + this.#held + this.#lastLength;
   }
 
-  /** Appends a copy of `bytes`. */
-  append(bytes: Uint8Array): void {
+  /** Appends a copy of what the parts hold. */
+  append(...parts: readonly Uint8Array[]): void {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const isFull = this.#file !== undefined || this.#held + this.#lastLength + length > this.#memory;
+    if (isFull && length >= DIRECT) this.#store(parts, length);
+    else for (const part of parts) this.#keep(part);
+  }
+
+  #keep(bytes: Uint8Array): void {
     if (this.#last === undefined || this.#lastLength + bytes.length > this.#last.length) this.#newChunk(bytes.length);
     this.#last!.set(bytes, this.#lastLength);
     this.#lastLength += bytes.length;
@@ -94,22 +103,19 @@ export class Spill {
     this.#held += this.#lastLength;
     this.#last = undefined;
     this.#lastLength = 0;
-    if (this.#held + least > this.#memory) this.#store();
+    if (this.#held + least > this.#memory) this.#store([], 0);
     const size = this.#held + this.#stored === 0 ? FIRST_CHUNK : CHUNK;
     this.#last = Buffer.allocUnsafeSlow(Math.max(size, least));
   }
 
-  /** Moves what is in memory to the file. */
-  #store(): void {
-    if (this.#held === 0) return;
+  /** Moves what is in memory to the file, and `parts` of `length` bytes after it. */
+  #store(parts: readonly Uint8Array[], length: number): void {
+    const all = [...this.#memoryChunks(), ...parts];
+    const total = this.#held + this.#lastLength + length;
+    if (total === 0) return;
     this.#file ??= createTemp(this.#dir, "tmp_pack_", { anonymous: true });
-    for (const chunk of this.#chunks) {
-      for (let done = 0; done < chunk.length; ) {
-        const wrote = fs.writeSync(this.#file.fd, chunk, done, chunk.length - done, this.#stored);
-        this.#stored += wrote;
-        done += wrote;
-      }
-    }
+    writeParts(this.#file.fd, all, this.#stored);
+    this.#stored += total;
     this.#dropMemory();
   }
 }

@@ -101,3 +101,18 @@ export function writeAll(fd: number, bytes: Uint8Array, at?: number): void {
     done += fs.writeSync(fd, bytes, done, bytes.length - done, at === undefined ? null : at + done);
   }
 }
+
+/** Buffers one call writes: the system takes 1,024. */
+const PARTS = 512;
+
+/** Writes all of `parts`, one behind the other, from `at` on. */
+export function writeParts(fd: number, parts: readonly Uint8Array[], at: number): void {
+  for (let next = 0, position = at; next < parts.length; next += PARTS) {
+    const some = parts.slice(next, next + PARTS);
+    const wrote = fs.writevSync(fd, some, position);
+    const total = some.reduce((sum, part) => sum + part.length, 0);
+    // A disk that is nearly full takes a part: the rest is tried by itself, and says what is wrong.
+    if (wrote < total) writeAll(fd, Buffer.concat(some, total).subarray(wrote), position + wrote);
+    position += total;
+  }
+}

@@ -8,7 +8,8 @@
  *
  * Compressing: under 40 bytes a stored block costs nothing and is no longer; up to 2 KiB zlib level 2 (4.5 us for 1 KB of
  * JSON, 310 bytes; level 1 is 396, level 6 is 305); above that libdeflate level 1, which is about as small as zlib level 3
- * at half its time.
+ * at half its time. Of large data two samples are tried first: what does not compress there is stored, at 2 GB/s, where trying all
+ * of it runs at 90 MB/s.
  */
 
 import type * as Zlib from "node:zlib";
@@ -25,6 +26,10 @@ const STORED_DELTA = 160;
 /** Data of at least this many bytes goes through libdeflate. */
 const LIBDEFLATE_MIN = 2_048;
 const LEVEL = 2;
+/** Data of at least this many bytes is tried by two samples of this size; they must lose a thirty-second part to go on. */
+const SAMPLED_MIN = 32 * 1024;
+const SAMPLE = 4 * 1024;
+const SAMPLE_GAIN = 32;
 /** Most bytes of one stored block (RFC 1951, section 3.2.4). */
 const STORED_BLOCK = 0xffff;
 /** Objects up to this size are inflated into one shared buffer and copied out. */
@@ -253,7 +258,23 @@ function deflateSmall(data: Uint8Array, output: Buffer): number | undefined {
   return engine.error === undefined ? output.length - engine.state[0]! : undefined;
 }
 
+/**
+ * `data` as a zlib stream in parts, some of which may be views of `data`: what does not compress is not copied.
+ */
+export function deflateParts(data: Uint8Array): readonly Uint8Array[] {
+  return data.length >= SAMPLED_MIN && !samplesCompress(data) ? storedParts(data) : [deflate(data)];
+}
+
+function samplesCompress(data: Uint8Array): boolean {
+  return [0, Math.floor((data.length - SAMPLE) / 2)].some((start) => {
+    const sample = data.subarray(start, start + SAMPLE) as Uint8Array<ArrayBuffer>;
+    const { length } = Bun.deflateSync(sample, { library: "libdeflate", level: 1 });
+    return length * SAMPLE_GAIN <= SAMPLE * (SAMPLE_GAIN - 1);
+  });
+}
+
 function deflateLarge(data: Uint8Array): Buffer {
+  if (data.length >= SAMPLED_MIN && !samplesCompress(data)) return store(data);
   const body = Bun.deflateSync(data as Uint8Array<ArrayBuffer>, { library: "libdeflate", level: 1 });
   if (body.length > data.length) return store(data);
   return wrapped(body, data);
@@ -270,21 +291,31 @@ function wrapped(body: Uint8Array, data: Uint8Array): Buffer {
 
 /** A zlib stream of stored blocks (RFC 1951, section 3.2.4). */
 function store(data: Uint8Array): Buffer {
+  const parts = storedParts(data);
+  return parts.length === 3 ? Buffer.concat(parts, data.length + 11) : Buffer.concat(parts);
+}
+
+/** The stream of {@link store} in parts: what stands around the blocks, and views of `data`. */
+function storedParts(data: Uint8Array): Uint8Array[] {
   const blocks = Math.max(1, Math.ceil(data.length / STORED_BLOCK));
-  const stream = Buffer.allocUnsafe(2 + blocks * 5 + data.length + 4);
-  stream.writeUInt16BE(0x7801, 0);
+  const frame = Buffer.allocUnsafe(2 + blocks * 5 + 4);
+  frame.writeUInt16BE(0x7801, 0);
+  const parts: Uint8Array[] = [];
+  let from = 0;
   let at = 2;
   for (let block = 0; block < blocks; block++) {
     const start = block * STORED_BLOCK;
     const length = Math.min(STORED_BLOCK, data.length - start);
-    stream[at] = block === blocks - 1 ? 1 : 0;
-    stream.writeUInt16LE(length, at + 1);
-    stream.writeUInt16LE(length ^ 0xffff, at + 3);
-    stream.set(data.subarray(start, start + length), at + 5);
-    at += 5 + length;
+    frame[at] = block === blocks - 1 ? 1 : 0;
+    frame.writeUInt16LE(length, at + 1);
+    frame.writeUInt16LE(length ^ 0xffff, at + 3);
+    at += 5;
+    parts.push(frame.subarray(from, at), data.subarray(start, start + length));
+    from = at;
   }
-  stream.writeUInt32BE(Bun.hash.adler32(data), at);
-  return stream;
+  frame.writeUInt32BE(Bun.hash.adler32(data), at);
+  parts.push(frame.subarray(from, at + 4));
+  return parts;
 }
 
 let shared: Buffer | undefined;

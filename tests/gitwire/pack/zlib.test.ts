@@ -4,12 +4,14 @@ import { KvError } from "../../../src/errors.ts";
 import {
   deflate,
   deflateBound,
+  deflateParts,
   inflateAt,
   inflateInto,
   inflateIntoSlow,
   StreamInflater,
   TRUNCATED,
 } from "../../../src/gitwire/pack/zlib.ts";
+import { noise } from "../../support/noise.ts";
 import { random } from "../../support/random.ts";
 
 const rng = random("zlib");
@@ -40,6 +42,26 @@ describe("deflate", () => {
         expect(zlib.inflateSync(stream).equals(data)).toBe(true);
         expect(stream.length).toBeLessThanOrEqual(deflateBound(size));
       }
+    }
+  });
+
+  test("in parts it is the same stream, and what does not compress is a view of the data", () => {
+    for (const size of [...SIZES, 1_000_000]) {
+      for (const compressible of [true, false]) {
+        const data = compressible ? sample(size, true) : noise("parts", size);
+        const parts = deflateParts(data);
+        expect(zlib.inflateSync(Buffer.concat(parts)).equals(data)).toBe(true);
+        const shared = parts.filter(({ buffer }) => buffer === data.buffer).reduce((sum, part) => sum + part.length, 0);
+        if (size >= 65_536) expect(shared).toBe(compressible ? 0 : size);
+      }
+    }
+  });
+
+  test("large data whose beginning or middle compresses is compressed whole", () => {
+    const text = Buffer.alloc(50_000, TEXT);
+    const bytes = noise("mixed", 50_000);
+    for (const data of [Buffer.concat([text, bytes]), Buffer.concat([bytes, text, bytes])]) {
+      expect(Buffer.concat(deflateParts(data)).length).toBeLessThan(data.length - 45_000);
     }
   });
 
