@@ -1,68 +1,119 @@
 /**
- * Finds a delta between any two objects: the base is indexed in blocks of 16 bytes, the target is scanned for them and each
- * hit is grown both ways (the idea of git's diff-delta.c). Trees that we edit ourselves do not need it: their deltas are
- * written straight from the edit.
+ * Finds a delta between any two objects (the idea of git's diff-delta.c): the base is indexed by a hash of every 16th window of 16
+ * bytes, a hash rolls over the target, and each hit is grown both ways as far as bytes are equal. Trees that we edit ourselves do
+ * not need it: their deltas are written straight from the edit.
+ *
+ * Time is bounded whatever the bytes are: a step of the hash for each byte of both, and a few looks at the base for each byte of
+ * the target. Memory is at most 18 bytes for every 16 of the base.
  */
 
 import { DeltaBuilder } from "./delta.ts";
 
-const BLOCK = 16;
-/** Candidates tried for one block of the target; keeps repetitive data from costing the square of its size. */
+const WINDOW = 16;
+/** Bits the hash moves on with each byte: after 16 bytes the oldest has left. */
+const STEP = 2;
+/** Candidates tried for one window of the target; keeps repetitive data from costing the square of its size. */
 const CHAIN_MAX = 16;
 /** A match this long ends the search among the candidates. */
 const GOOD_ENOUGH = 4_096;
+/** Bits of the filter for each bucket, as a power of two. */
+const FILTER_BITS = 3;
+/** How far bytes are compared one by one, and how far at once where that is not the end. */
+const NEAR = 64;
+const FAR = 8_192;
 
-/** A delta that makes `target` of `base`, or undefined where it would not be smaller than `target` itself. */
-export function createDelta(base: Buffer, target: Buffer): Buffer | undefined {
-  if (base.length < BLOCK || target.length < BLOCK) return undefined;
-  const index = indexBlocks(base);
+/** What bytes add to the hash: any numbers without a pattern do. */
+const GEAR = Int32Array.from({ length: 256 }, (_, byte) => {
+  const mixed = Math.imul(byte + 1, 0x9e37_79b1);
+  return Math.imul(mixed ^ (mixed >>> 15), 0x85eb_ca77) ^ (mixed >>> 13);
+});
+
+/** Something to make deltas of. It may be used for many; what is looked up is built once, when it is needed. */
+export class DeltaBase {
+  readonly bytes: Buffer;
+  #index: WindowIndex | undefined;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  get index(): WindowIndex {
+    this.#index ??= indexWindows(this.bytes);
+    return this.#index;
+  }
+}
+
+export interface DeltaSearch {
+  /** Largest delta wanted; by default it is smaller than the target. */
+  readonly limit?: number;
+  /** Where in the base the target's first bytes may well be. */
+  readonly hint?: number;
+}
+
+/** A delta that makes `target` of `base`, or undefined where it would be larger than the limit. */
+export function createDelta(base: Buffer | DeltaBase, target: Buffer, search: DeltaSearch = {}): Buffer | undefined {
+  const source = base instanceof DeltaBase ? base : new DeltaBase(base);
+  const { hint = 0 } = search;
+  const limit = Math.min(search.limit ?? target.length, target.length - 1);
+  if (source.bytes.length < WINDOW || target.length < WINDOW) return undefined;
   const builder = new DeltaBuilder();
   let literal = 0; // where the bytes start that nothing covers yet
-  let at = 0;
-  while (at + BLOCK <= target.length) {
-    const match = longestMatch(index, base, target, at, literal);
-    if (match === undefined) {
-      at++;
-      continue;
-    }
+  const start = equalBytes(source.bytes, Math.min(hint, source.bytes.length), target, 0);
+  if (start >= WINDOW) {
+    builder.copy(hint, start);
+    literal = start;
+  }
+  while (literal + WINDOW <= target.length) {
+    const match = nextMatch(source, target, literal, literal + limit - builder.length);
+    if (match === undefined) break;
     builder.insert(target, literal, match.targetStart);
     builder.copy(match.baseStart, match.size);
-    at = match.targetStart + match.size;
-    literal = at;
-    if (builder.length >= target.length) return undefined;
+    literal = match.targetStart + match.size;
+    if (builder.length > limit) return undefined;
   }
+  if (builder.length + target.length - literal > limit) return undefined;
   builder.insert(target, literal, target.length);
-  const delta = builder.finish(base.length, target.length);
-  return delta.length < target.length ? delta : undefined;
+  const delta = builder.finish(source.bytes.length, target.length);
+  return delta.length <= limit ? delta : undefined;
 }
 
-/** Blocks of the base by hash: `heads` by bucket, `next` by block number, both holding block numbers or -1. */
-interface BlockIndex {
+/**
+ * Windows of the base by hash: `heads` by the hash's high bits, `next` by number, both holding numbers or -1; `hashes` by number. The
+ * filter has one bit for what more bits of the hash say: it is small enough for the processor to have at hand, and most windows
+ * of the target are done with there.
+ */
+interface WindowIndex {
   readonly heads: Int32Array;
   readonly next: Int32Array;
+  readonly hashes: Int32Array;
+  readonly headShift: number;
+  readonly filter: Int32Array;
+  readonly filterShift: number;
 }
 
-function indexBlocks(base: Buffer): BlockIndex {
-  const blocks = Math.floor(base.length / BLOCK);
-  let buckets = 256;
-  while (buckets < blocks) buckets *= 2;
-  const heads = new Int32Array(buckets).fill(-1);
-  const next = new Int32Array(blocks);
-  // From the last block to the first, so that chains start with the lowest offset, the cheapest to write.
-  for (let block = blocks - 1; block >= 0; block--) {
-    const bucket = blockHash(base, block * BLOCK) & (buckets - 1);
-    next[block] = heads[bucket]!;
-    heads[bucket] = block;
+function indexWindows(base: Buffer): WindowIndex {
+  const count = Math.floor(base.length / WINDOW);
+  const bits = Math.max(6, 32 - Math.clz32(count)); // one to two buckets for each
+  const headShift = 32 - bits;
+  const filterShift = headShift - FILTER_BITS;
+  const heads = new Int32Array(2 ** bits).fill(-1);
+  const filter = new Int32Array(2 ** (bits + FILTER_BITS - 5));
+  const next = new Int32Array(count);
+  const hashes = new Int32Array(count);
+  for (let number = 0, at = 0; number < count; number++) {
+    let hash = 0;
+    for (const end = at + WINDOW; at < end; at++) hash = ((hash << STEP) + GEAR[base[at]!]!) | 0;
+    hashes[number] = hash;
+    const bit = hash >>> filterShift;
+    filter[bit >>> 5]! |= 1 << (bit & 31);
   }
-  return { heads, next };
-}
-
-function blockHash(bytes: Buffer, at: number): number {
-  let hash = Math.imul(bytes.readInt32LE(at), 0x9e37_79b1);
-  hash = Math.imul(hash ^ bytes.readInt32LE(at + 4), 0x85eb_ca77);
-  hash = Math.imul(hash ^ bytes.readInt32LE(at + 8), 0xc2b2_ae3d);
-  hash = Math.imul(hash ^ bytes.readInt32LE(at + 12), 0x27d4_eb2f);
-  return hash ^ (hash >>> 15);
+  // From the last to the first, so that chains start with the lowest offset, the cheapest to write.
+  for (let number = count - 1; number >= 0; number--) {
+    const bucket = hashes[number]! >>> headShift;
+    next[number] = heads[bucket]!;
+    heads[bucket] = number;
+  }
+  return { heads, next, hashes, headShift, filter, filterShift };
 }
 
 interface Match {
@@ -71,22 +122,61 @@ interface Match {
   readonly size: number;
 }
 
-/** The longest piece of the base around `target[at]`; it may reach back to `floor`. */
-function longestMatch(index: BlockIndex, base: Buffer, target: Buffer, at: number, floor: number): Match | undefined {
+/** The first match in the target from `floor` on, where it begins before `end`. */
+function nextMatch(source: DeltaBase, target: Buffer, floor: number, end: number): Match | undefined {
+  const { heads, next, hashes, headShift, filter, filterShift } = source.index;
+  let hash = 0;
+  let at = floor;
+  for (const full = floor + WINDOW - 1; at < full; at++) hash = ((hash << STEP) + GEAR[target[at]!]!) | 0;
+  const stop = Math.min(target.length, end + WINDOW);
+  for (; at < stop; at++) {
+    hash = ((hash << STEP) + GEAR[target[at]!]!) | 0;
+    const bit = hash >>> filterShift;
+    if (((filter[bit >>> 5]! >>> (bit & 31)) & 1) === 0) continue;
+    let number = heads[hash >>> headShift]!;
+    for (let tries = CHAIN_MAX; number >= 0 && hashes[number] !== hash; number = next[number]!) {
+      if (--tries === 0) break;
+    }
+    if (number < 0 || hashes[number] !== hash) continue;
+    const match = longestMatch(source, number, target, at - WINDOW + 1, floor);
+    if (match !== undefined) return match;
+  }
+  return undefined;
+}
+
+/** The longest piece of the base around `target[at]`, of the candidates from `first` on; it may reach back to `floor`. */
+function longestMatch(source: DeltaBase, first: number, target: Buffer, at: number, floor: number): Match | undefined {
+  const { bytes: base, index } = source;
+  const hash = index.hashes[first];
   let best: Match | undefined;
   let tries = CHAIN_MAX;
-  let block = index.heads[blockHash(target, at) & (index.heads.length - 1)]!;
-  for (; block >= 0 && tries > 0; block = index.next[block]!, tries--) {
-    const from = block * BLOCK;
-    if (base.compare(target, at, at + BLOCK, from, from + BLOCK) !== 0) continue;
-    let end = BLOCK;
-    while (from + end < base.length && at + end < target.length && base[from + end] === target[at + end]) end++;
+  for (let number = first; number >= 0 && tries > 0; number = index.next[number]!, tries--) {
+    if (index.hashes[number] !== hash) continue;
+    const from = number * WINDOW;
+    const ahead = equalBytes(base, from, target, at);
+    if (ahead < WINDOW) continue;
     let back = 0;
     while (back < at - floor && back < from && base[from - back - 1] === target[at - back - 1]) back++;
-    if (best === undefined || end + back > best.size) {
-      best = { baseStart: from - back, targetStart: at - back, size: end + back };
+    if (best === undefined || ahead + back > best.size) {
+      best = { baseStart: from - back, targetStart: at - back, size: ahead + back };
     }
-    if (end + back >= GOOD_ENOUGH) break;
+    if (ahead + back >= GOOD_ENOUGH) break;
   }
   return best;
+}
+
+/** How many bytes of `base` from `from` on equal those of `target` from `at` on. */
+function equalBytes(base: Buffer, from: number, target: Buffer, at: number): number {
+  const most = Math.min(base.length - from, target.length - at);
+  let size = 0;
+  for (const near = Math.min(most, NEAR); size < near; size++) {
+    if (base[from + size] !== target[at + size]) return size;
+  }
+  // Many at once, by the processor's own means.
+  while (size + FAR <= most) {
+    if (base.compare(target, at + size, at + size + FAR, from + size, from + size + FAR) !== 0) break;
+    size += FAR;
+  }
+  while (size < most && base[from + size] === target[at + size]) size++;
+  return size;
 }
