@@ -1,13 +1,20 @@
 /**
  * The attestation check (docs/formats/data-format.md, section 7): do the commits of a transaction say what they are built on
- * and what they hold? It reads two commits and compares ids, so it costs the same whatever the store holds and whatever the
+ * and what they hold? It reads two or three commits and compares ids, so it costs the same whatever the store holds and whatever the
  * transaction changes.
  */
 
 import { type Code, KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { type IndexCommit, type LedgerCommit, parseIndexCommit, parseLedgerCommit } from "./attestation.ts";
+import {
+  type ChunkCommit,
+  type IndexCommit,
+  type LedgerCommit,
+  parseChunkCommit,
+  parseIndexCommit,
+  parseLedgerCommit,
+} from "./attestation.ts";
 import { parseEpoch } from "./namespace.ts";
 import type { NamespaceState } from "./state.ts";
 
@@ -21,12 +28,15 @@ export interface Claim {
   readonly index: Oid;
   /** The commit at refs/kv-policy; undefined where there is no policy. */
   readonly policy: Oid | undefined;
+  /** The new chunk commit, and the one before it; undefined where the transaction makes none. "unseen": nobody here can tell. */
+  readonly chunks?: { readonly commit: Oid; readonly tip: Oid | undefined } | "unseen" | undefined;
 }
 
 /** The commits of a transaction whose attestation holds. */
 export interface Attested {
   readonly ledger: LedgerCommit;
   readonly index: IndexCommit;
+  readonly chunks: ChunkCommit | undefined;
 }
 
 /**
@@ -47,7 +57,7 @@ export function checkAttestation(objects: ObjectSource, claim: Claim): Attested 
   agree("Base-Tree", ledger.baseTree, base?.ledger.tree);
   agree("KV-Index-Tree", ledger.indexTree, index.tree);
   agree("KV-Ledger-Tree", index.ledgerTree, ledger.tree);
-  agree("KV-Chunks-Tree", ledger.chunksTree, undefined);
+  const chunks = checkChunkCommit(objects, claim, ledger);
   if (base === undefined) checkFirstEpoch(ledger.epoch);
   else agree("Epoch", ledger.epoch, base.ledger.epoch);
   demand(
@@ -64,7 +74,23 @@ export function checkAttestation(objects: ObjectSource, claim: Claim): Attested 
       },
     );
   }
-  return { ledger, index };
+  return { ledger, index, chunks };
+}
+
+function checkChunkCommit(objects: ObjectSource, { ns, chunks }: Claim, ledger: LedgerCommit): ChunkCommit | undefined {
+  if (chunks === "unseen") return undefined;
+  if (chunks === undefined) {
+    agree("KV-Chunks-Tree", ledger.chunksTree, undefined);
+    return undefined;
+  }
+  const { commit: oid, tip } = chunks;
+  const commit = parseChunkCommit(objects.format, oid, readAs(objects, oid, "commit"));
+  demand("NOT_FAST_FORWARD", commit.parent === tip, "the chunk commit does not follow the current tip");
+  agree("KV-NS of the chunk commit", commit.ns, ns);
+  agree("KV-Txn of the chunk commit", commit.txn, ledger.txn);
+  agree("Epoch of the chunk commit", commit.epoch, ledger.epoch);
+  agree("KV-Chunks-Tree", ledger.chunksTree, commit.tree);
+  return commit;
 }
 
 function checkFirstEpoch(label: string): void {

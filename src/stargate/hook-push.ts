@@ -6,9 +6,11 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
-import type { ObjectSource } from "../gitwire/object/object.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
 import { fsyncDir } from "../gitwire/pack/temp-file.ts";
 import { ObjectStore } from "../gitwire/store/object-store.ts";
+import { parseChunkCommit } from "../kv/attestation.ts";
 import { classifyRef } from "../kv/namespace.ts";
 import type { Gate } from "./gate.ts";
 import type { HookAnswer, HookRequest } from "./hook-call.ts";
@@ -99,15 +101,28 @@ function syncFolders(objectsDir: string): void {
 }
 
 /** Refs of ours that git has moved without the Stargate: the hooks before this one did not run. */
-function strangers({ journal, log }: Gate, { commands }: HookRequest): string {
+function strangers(gate: Gate, { commands }: HookRequest): string {
+  const { journal, log } = gate;
   const moved = commands.filter(({ ref, newOid }) => {
     const is = classifyRef(ref);
     if (is === undefined || is.kind === "index") return false;
     if (is.kind === "ledger") return !journal.isAccepted(is.ns, newOid);
+    if (is.kind === "chunks") return !isAcceptedChunk(gate, is.ns, newOid);
     return is.kind !== "policy" || journal.find("policy", "", newOid) === undefined;
   });
   if (moved.length === 0) return "";
   const refs = moved.map(({ ref }) => ref).join(", ");
   log("error", "hooks", { message: "refs were moved past the Stargate", refs });
   return `error: ${refs} moved without the Stargate's consent; run 'git-kv-stargate init' to repair the hooks\n`;
+}
+
+/** Whether the chunk commit came with a transaction that was accepted. */
+function isAcceptedChunk({ repo, journal }: Gate, ns: string, oid: Oid): boolean {
+  try {
+    const { txn } = parseChunkCommit(repo.format, oid, readAs(repo.objects, oid, "commit"));
+    return journal.find("txn", ns, txn)?.updates.some(({ newOid }) => newOid === oid) === true;
+  } catch (error) {
+    if (error instanceof KvError) return false;
+    throw error;
+  }
 }

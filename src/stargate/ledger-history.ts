@@ -3,25 +3,45 @@
 import { KvError } from "../errors.ts";
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
-import type { Oid } from "../gitwire/object/oid.ts";
-import { parseIndexCommit, parseLedgerCommit } from "../kv/attestation.ts";
+import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { parseChunkCommit, parseIndexCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { namespaceRefs } from "../kv/namespace.ts";
 import type { Gate } from "./gate.ts";
 
 /** Commits that are looked at behind the tip where the journal does not know the answer (it was made anew, say). */
 const MOST_COMMITS = 10_000;
 
-/** True where the two commits are those of a transaction that the namespace's ledger holds already. */
-export function isRepeated(gate: Gate, ns: string, ledger: Oid, index: Oid): boolean {
+/** The new commits of a push; `chunks` where it adds pieces. */
+export interface PushedCommits {
+  readonly ledger: Oid;
+  readonly index: Oid;
+  readonly chunks: Oid | undefined;
+}
+
+/** True where the commits are those of a transaction that the namespace's ledger holds already. */
+export function isRepeated(gate: Gate, ns: string, { ledger, index, chunks }: PushedCommits): boolean {
   const { objects, format } = gate.repo;
   if (!isInLedger(gate, ns, ledger)) return false;
-  const object = objects.read(index);
-  if (object?.kind !== "commit") return false;
-  const { txn } = parseLedgerCommit(format, ledger, readAs(objects, ledger, "commit"));
+  const { txn, chunksTree } = parseLedgerCommit(format, ledger, readAs(objects, ledger, "commit"));
+  if ((chunks === undefined) !== (chunksTree === undefined)) return false;
+  if (readCommit(gate, index, parseIndexCommit)?.txn !== txn) return false;
+  if (chunks === undefined) return true;
+  const commit = readCommit(gate, chunks, parseChunkCommit);
+  return commit?.txn === txn && commit.tree === chunksTree;
+}
+
+/** A commit that is here and well-formed; else undefined. */
+function readCommit<T>(
+  { repo }: Gate,
+  oid: Oid,
+  parse: (format: ObjectFormat, oid: Oid, data: Buffer) => T,
+): T | undefined {
+  const object = repo.objects.read(oid);
+  if (object?.kind !== "commit") return undefined;
   try {
-    return parseIndexCommit(format, index, object.data).txn === txn;
+    return parse(repo.format, oid, object.data);
   } catch (error) {
-    if (error instanceof KvError) return false;
+    if (error instanceof KvError) return undefined;
     throw error;
   }
 }

@@ -7,12 +7,13 @@ import { KvError } from "../errors.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
+import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/receive-pack-host.ts";
 import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
-import { POLICY_REF } from "../kv/namespace.ts";
+import { chunkRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
 import { accept } from "./accept.ts";
@@ -22,7 +23,7 @@ import type { Gate } from "./gate.ts";
 import { isRepeated } from "./ledger-history.ts";
 import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
-import { classifyPush, type PushKind } from "./push-kind.ts";
+import { classifyPush, type PushKind, transactionCommands } from "./push-kind.ts";
 import { acceptAll, asRejection, noteRejection, rejectAll } from "./rejection.ts";
 import { allows, type Identity } from "./tokens.ts";
 
@@ -138,26 +139,31 @@ class PushHost implements ReceivePackHost {
   #preflightTransaction(kind: Transaction, push: PushIntent): readonly RefResult[] | undefined {
     const { repo } = this.#gate;
     const expectations = parseExpectations(push.pushOptions, repo.format);
-    if (this.#atTips(kind)) {
-      if (expectations.length > 0) {
-        checkExpectations(repo.objects, readState(repo.objects, repo.refs, kind.ns), expectations);
-      }
-      return undefined;
+    if (this.#movedRef(kind) !== undefined) return this.#repeated(kind, push);
+    if (expectations.length > 0 || kind.chunks !== undefined) {
+      const state = readState(repo.objects, repo.refs, kind.ns);
+      checkExpectations(repo.objects, state, expectations);
+      requireEpoch(kind, state?.ledger.epoch);
     }
-    if (isRepeated(this.#gate, kind.ns, kind.ledger.newOid, kind.index.newOid)) return acceptAll(push.commands);
-    throw this.#conflict(kind);
+    return undefined;
   }
 
-  #atTips({ ledger, index }: Transaction): boolean {
-    return this.#tip(ledger.ref) === ledger.oldOid && this.#tip(index.ref) === index.oldOid;
+  /** The answer to a push that is not built on the tips: yes where it is the one that moved them. Throws CAS_CONFLICT. */
+  #repeated(kind: Transaction, { commands }: PushIntent): readonly RefResult[] {
+    const ids = { ledger: kind.ledger.newOid, index: kind.index.newOid, chunks: kind.chunks?.newOid };
+    if (isRepeated(this.#gate, kind.ns, ids)) return acceptAll(commands);
+    throw this.#conflict(this.#movedRef(kind)!);
+  }
+
+  #movedRef(kind: Transaction): PushCommand | undefined {
+    return transactionCommands(kind).find(({ ref, oldOid }) => this.#tip(ref) !== oldOid);
   }
 
   #tip(ref: string): Oid {
     return this.#gate.repo.refs.resolve(ref) ?? this.#gate.repo.format.zeroOid;
   }
 
-  #conflict({ ledger, index }: Transaction): KvError {
-    const moved = this.#tip(ledger.ref) === ledger.oldOid ? index : ledger;
+  #conflict(moved: PushCommand): KvError {
     const actual = this.#tip(moved.ref);
     const say = (oid: Oid): string => (oid === this.#gate.repo.format.zeroOid ? "absent" : `at ${oid}`);
     return new KvError("CAS_CONFLICT", `${moved.ref} is ${say(actual)}, expected ${say(moved.oldOid)}`, {
@@ -168,15 +174,12 @@ class PushHost implements ReceivePackHost {
   async #applyTransaction(kind: Transaction, push: Push): Promise<readonly RefResult[]> {
     const gate = this.#gate;
     const { objects } = push;
-    const { ns, ledger, index } = kind;
+    const { ns, ledger } = kind;
     // Another push may have had its turn since the preflight.
-    if (!this.#atTips(kind)) {
-      if (isRepeated(gate, ns, ledger.newOid, index.newOid)) return acceptAll(push.commands);
-      throw this.#conflict(kind);
-    }
+    if (this.#movedRef(kind) !== undefined) return this.#repeated(kind, push);
     const { commit, policy, signer } = await this.#admit(kind, push);
     const { txn, seq, keysSet, keysDel } = commit;
-    const updates = [ledger, index];
+    const updates = transactionCommands(kind);
     const { name: who, door } = this.#who;
     await accept(
       gate,
@@ -191,8 +194,9 @@ class PushHost implements ReceivePackHost {
   }
 
   /** Whether the transaction is let in, built on the tips as they are. Throws the first rejection. */
-  async #admit({ ns, ledger, index }: Transaction, { objects, pushOptions }: Push): Promise<Admitted> {
+  async #admit(kind: Transaction, { objects, pushOptions }: Push): Promise<Admitted> {
     const gate = this.#gate;
+    const { ns, ledger, index, chunks } = kind;
     const inForce = gate.policy();
     const data = readAs(objects, ledger.newOid, "commit");
     const commit = parseLedgerCommit(objects.format, ledger.newOid, data);
@@ -201,10 +205,14 @@ class PushHost implements ReceivePackHost {
       judged ??= this.#judgeAuthor(data, inForce?.policy, ns);
       return judged;
     };
+    const base = readState(gate.repo.objects, gate.repo.refs, ns);
+    requireEpoch(kind, base?.ledger.epoch ?? commit.epoch);
     await admit({
       objects,
       ns,
-      base: readState(gate.repo.objects, gate.repo.refs, ns),
+      base,
+      chunkTip: gate.repo.refs.resolve(chunkRef(ns, commit.epoch)),
+      chunks: chunks?.newOid,
       ledger: ledger.newOid,
       index: index.newOid,
       commit,
@@ -254,4 +262,10 @@ class PushHost implements ReceivePackHost {
       return rejectAll(push.commands, error, push.progress);
     }
   }
+}
+
+/** Pieces are added in the epoch that the ledger is in, of all that a client may know of. Throws REF_FORBIDDEN. */
+function requireEpoch({ ns, chunks, epoch }: Transaction, current: string | undefined): void {
+  if (chunks === undefined || current === undefined || epoch === current) return;
+  throw new KvError("REF_FORBIDDEN", `${chunks.ref} cannot be pushed: '${ns}' is in the epoch ${current}`);
 }

@@ -10,7 +10,15 @@ import { classifyRef, type KvRef, POLICY_REF } from "../kv/namespace.ts";
 
 /** A push that may go on. */
 export type PushKind =
-  | { readonly kind: "transaction"; readonly ns: string; readonly ledger: PushCommand; readonly index: PushCommand }
+  | {
+      readonly kind: "transaction";
+      readonly ns: string;
+      readonly ledger: PushCommand;
+      readonly index: PushCommand;
+      /** The chunk ref, where the transaction adds pieces, and the epoch it is of. */
+      readonly chunks: PushCommand | undefined;
+      readonly epoch: string | undefined;
+    }
   | { readonly kind: "policy"; readonly command: PushCommand }
   | { readonly kind: "ordinary"; readonly commands: readonly PushCommand[] };
 
@@ -45,12 +53,11 @@ function checkAllowed({ ref, newOid }: PushCommand, is: KvRef, format: ObjectFor
   switch (is.kind) {
     case "ledger":
     case "index":
+    case "chunks":
     case "policy":
       return;
     case "mirror":
       throw forbidden(`${ref} is a watermark, which only a Stargate writes`);
-    case "chunks":
-      throw forbidden(`${ref} cannot be pushed: chunked values are not taken yet`);
     case "epoch":
     case "archive":
       throw forbidden(`${ref} moves only when a new epoch begins`);
@@ -64,7 +71,7 @@ function transaction(kv: readonly KvCommand[]): PushKind {
   if (kv.some(({ is: other }) => other.kind === "policy")) {
     throw forbidden(`${POLICY_REF} is pushed alone`);
   }
-  const ns = is.kind === "ledger" || is.kind === "index" ? is.ns : "";
+  const ns = "ns" in is ? is.ns : "";
   if (kv.some(({ is: other }) => !("ns" in other) || other.ns !== ns)) {
     throw forbidden("a transaction moves the refs of one namespace", "push each namespace apart");
   }
@@ -73,7 +80,19 @@ function transaction(kv: readonly KvCommand[]): PushKind {
   if (ledger === undefined || index === undefined) {
     throw forbidden(`a transaction moves refs/kv/${ns} and refs/kv-index/${ns} together`);
   }
-  return { kind: "transaction", ns, ledger, index };
+  const [chunks, ...more] = kv.filter(({ is: other }) => other.kind === "chunks");
+  if (more.length > 0) throw forbidden(`a transaction adds pieces in one epoch, not to ${more[0]!.command.ref} too`);
+  const epoch = chunks?.is.kind === "chunks" ? chunks.is.epoch : undefined;
+  return { kind: "transaction", ns, ledger, index, chunks: chunks?.command, epoch };
+}
+
+/** The commands of a transaction. */
+export function transactionCommands({
+  ledger,
+  index,
+  chunks,
+}: Extract<PushKind, { kind: "transaction" }>): PushCommand[] {
+  return chunks === undefined ? [ledger, index] : [ledger, index, chunks];
 }
 
 function forbidden(message: string, hint?: string): KvError {

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
 import { parseExpectations } from "../../src/stargate/expectation.ts";
-import { classifyPush } from "../../src/stargate/push-kind.ts";
+import { classifyPush, transactionCommands } from "../../src/stargate/push-kind.ts";
 import { parseSshCommand } from "../../src/stargate/ssh-command.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
@@ -16,7 +16,9 @@ function kindOf(...refs: string[]): string {
       return { ref, oldOid: OID, newOid: deleted === "deleted" ? TEST_FORMAT.zeroOid : OID };
     });
     const kind = classifyPush(commands, TEST_FORMAT);
-    return kind.kind === "transaction" ? `transaction ${kind.ns} ${kind.ledger.ref} ${kind.index.ref}` : kind.kind;
+    if (kind.kind !== "transaction") return kind.kind;
+    const moved = transactionCommands(kind).map(({ ref }) => ref);
+    return `transaction ${kind.ns} ${moved.join(" ")}`;
   } catch (error) {
     expect(error).toBeInstanceOf(KvError);
     return (error as KvError).code;
@@ -30,6 +32,12 @@ describe("kinds of push", () => {
     expect(kindOf("refs/kv-index/main", "refs/kv/main")).toBe(expected);
   });
 
+  test("with a chunk ref as the third, where it adds pieces", () => {
+    const expected = "transaction main refs/kv/main refs/kv-index/main refs/kv-chunks/main@e1";
+    expect(kindOf("refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@e1")).toBe(expected);
+    expect(kindOf("refs/kv-chunks/main@e1", "refs/kv-index/main", "refs/kv/main")).toBe(expected);
+  });
+
   test.each([
     [["refs/kv/main"]],
     [["refs/kv-index/main"]],
@@ -38,7 +46,13 @@ describe("kinds of push", () => {
     [["refs/kv/main", "refs/kv-index/main", "refs/heads/main"]],
     [["refs/kv/main", "refs/kv-index/main", "refs/kv-policy/current"]],
     [["refs/kv/main", "refs/kv-index/main", "refs/kv-mirror/main"]],
-    [["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@e1"]],
+    [["refs/kv-chunks/main@e1"]],
+    [["refs/kv/main", "refs/kv-chunks/main@e1"]],
+    [["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/other@e1"]],
+    [["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@e1", "refs/kv-chunks/main@e2"]],
+    [["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@e1 deleted"]],
+    [["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main"]],
+    [["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@-x"]],
     [["refs/kv/main deleted", "refs/kv-index/main deleted"]],
     [["refs/kv-policy/current deleted"]],
     [["refs/kv-mirror/main"]],

@@ -3,7 +3,8 @@
 import { checkAttestation } from "../../kv/check-attestation.ts";
 import type { Check } from "./check.ts";
 
-export const attested: Check = ({ objects, ns, base, ledger, index, policy }) => {
-  checkAttestation(objects, { ns, base, ledger, index, policy });
+export const attested: Check = ({ objects, ns, base, ledger, index, policy, chunks, chunkTip }) => {
+  const pieces = chunks === undefined ? undefined : { commit: chunks, tip: chunkTip };
+  checkAttestation(objects, { ns, base, ledger, index, policy, chunks: pieces });
   return null;
 };

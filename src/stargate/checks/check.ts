@@ -19,6 +19,10 @@ export interface Admission {
   /** The new ledger and kv-index commits. */
   readonly ledger: Oid;
   readonly index: Oid;
+  /** The new chunk commit; undefined where the push has none. */
+  readonly chunks: Oid | undefined;
+  /** The chunk commit now; undefined where the epoch has no pieces yet. */
+  readonly chunkTip: Oid | undefined;
   /** The ledger commit, read and found well-formed. */
   readonly commit: LedgerCommit;
   /** Commit of the policy in force; undefined where there is none. */
