@@ -54,6 +54,8 @@ export const LIMITS = {
   pieceMost: 16 * MiB,
   /** Largest manifest of a chunked value (docs/formats, section 6). */
   manifestBytes: 4 * MiB,
+  /** Most new pieces of one transaction. */
+  piecesPerTransaction: 1_000_000,
   /** Latest time a value may expire at, in Unix seconds: the last second RFC 3339 can write. */
   expires: 253_402_300_799,
   /** Tries of a transaction that meets a moving tip. */

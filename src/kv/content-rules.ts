@@ -4,8 +4,10 @@
  */
 
 import { byteStringToUtf8 } from "../bytes.ts";
+import type { Chunking } from "../cdc/chunking.ts";
 import { KvError } from "../errors.ts";
 import { type Key, keyText } from "./key.ts";
+import type { Manifest } from "./manifest.ts";
 
 export interface ContentRules {
   /** Largest inline value in bytes. */
@@ -17,6 +19,8 @@ export interface ContentRules {
   /** The signer, where the policy lets it write some keys only. */
   readonly signer?: { readonly name: string; readonly prefixes: readonly Key[] } | undefined;
   readonly forbidLfs?: boolean | undefined;
+  /** How larger values are cut; undefined: in any way. */
+  readonly chunking?: Chunking | undefined;
 }
 
 /** Whether any rule but the largest inline value, which always holds, is there: then keys must be looked at. */
@@ -47,12 +51,41 @@ export function checkKey({ allowedPrefixes, signer }: ContentRules, key: Key): v
 export function checkValue(rules: ContentRules, key: Key, value: Buffer): void {
   checkTotal(rules, key, value.length);
   checkSize(key, value.length, rules.maxInline, "max_value_inline");
-  if (rules.forbidLfs === true && isLfsPointer(value)) {
+  checkLfs(rules, key, value);
+}
+
+/** May the key hold this value? Throws LFS_FORBIDDEN. */
+export function checkLfs({ forbidLfs }: Pick<ContentRules, "forbidLfs">, key: Key, value: Buffer): void {
+  if (forbidLfs === true && isLfsPointer(value)) {
     throw new KvError("LFS_FORBIDDEN", `the value of ${quote(key)} is a Git LFS pointer, which the policy forbids`, {
       hint: "store the file itself: turn the lfs filter off for it ('git lfs untrack', 'git lfs smudge')",
       data: { key: keyText(key) },
     });
   }
+}
+
+/**
+ * May the key hold a value in these pieces? Only a value over `max_value_inline` is cut, and in the way of the policy, so that the
+ * same value is always stored the same. Throws VALUE_TOO_LARGE, CHUNK_MISMATCH.
+ */
+export function checkManifest(rules: ContentRules, key: Key, { size, chunking }: Manifest): void {
+  checkTotal(rules, key, size);
+  if (size <= rules.maxInline) {
+    const text = `the value of ${quote(key)} has ${size} bytes and is in pieces, which is for more than ${rules.maxInline}`;
+    throw new KvError("CHUNK_MISMATCH", `${text} (max_value_inline)`, { data: { key: keyText(key) } });
+  }
+  const expected = rules.chunking;
+  if (expected === undefined || describeChunking(expected) === describeChunking(chunking)) return;
+  const text = `the value of ${quote(key)} is cut by ${describeChunking(chunking)}, not by ${describeChunking(expected)}`;
+  throw new KvError("CHUNK_MISMATCH", text, {
+    hint: "fetch the policy, then write again",
+    data: { key: keyText(key) },
+  });
+}
+
+function describeChunking(chunking: Chunking): string {
+  if (chunking.mode === "fixed") return `fixed ${chunking.size}`;
+  return `fastcdc ${chunking.min}/${chunking.avg}/${chunking.max}`;
 }
 
 /** May the key hold a value of `size` bytes, however it is stored? Throws VALUE_TOO_LARGE. */
@@ -78,7 +111,7 @@ function checkSize(key: Key, size: number, most: number | undefined, rule: strin
 }
 
 /** Pointers are shorter than this (git-lfs: lfs/pointer.go). */
-const LFS_POINTER_BYTES = 1_024;
+export const LFS_POINTER_BYTES = 1_024;
 const LFS_VERSION = /^version\s+\S*(?:git-lfs|hawser|git-media)\S*\r?$/m;
 const LFS_OID = /^oid\s+sha256:[0-9a-f]{64}\r?$/m;
 

@@ -11,14 +11,15 @@ import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
 import { type Applied, applyOperations } from "./apply.ts";
-import { type ContentRules, checkKey, checkValue } from "./content-rules.ts";
+import { type ContentRules, checkKey, checkManifest, checkTotal, checkValue } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
 import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
-import { type Metadata, parseMetadata } from "./record.ts";
+import { type Metadata, parseMetadata, type ValueType } from "./record.ts";
 import { kvJson, ledgerTree, type NamespaceState } from "./state.ts";
+import { type NewManifest, readManifest } from "./stored-manifest.ts";
 import { diffTries } from "./trie-diff.ts";
 
 /** What a replay is held to. */
@@ -171,18 +172,19 @@ export class KeyReplay {
         throw mismatch(`${keyText(key)} lost its metadata, not its value`);
       return { kind: "del", key, ignoreMissing: false };
     }
-    const oid = data === undefined ? this.#unchangedValue(key) : data.after;
-    if (oid === undefined) throw mismatch(`${keyText(key)} lost its value, not its metadata`);
-    this.#checkValue(key, record, oid);
-    const { type, size, etag, ctype, expires, labels } = record;
-    return { kind: "set", key, value: { type, oid, size, etag, ctype }, expires, labels };
+    const stored = this.#storedValue(key);
+    if (stored === undefined) throw mismatch(`${keyText(key)} lost its value, not its metadata`);
+    this.#checkValue(key, record, stored);
+    const { size, etag, ctype, expires, labels } = record;
+    return { kind: "set", key, value: { ...stored, size, etag, ctype }, expires, labels };
   }
 
   /**
    * What the policy's rules about keys and values need, and no more: the key is the one its name stands for (a long one's
-   * comes from its record), the value is there, and both keep the rules. Returns the kind of change.
+   * comes from its record), the value is there, and both keep the rules. Returns the kind of change and, where it is new, the
+   * manifest.
    */
-  content(): "set" | "del" {
+  content(): { readonly kind: "set" | "del"; readonly manifest?: NewManifest } {
     const { meta, data } = this.#change;
     if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
     const named = parseName(this.#name);
@@ -194,9 +196,13 @@ export class KeyReplay {
       ? data?.after !== undefined || (data === undefined && meta.before !== undefined)
       : data !== undefined && data.after === undefined;
     if (!isWhole) throw mismatch(`value and metadata of ${keyText(key)} do not come and go together`);
-    if (data?.after !== undefined && data.fileName === trieFileName("data", this.#name))
+    if (data?.after === undefined) return { kind: isSet ? "set" : "del" };
+    if (data.fileName === trieFileName("data", this.#name)) {
       checkValue(this.#limits, key, readAs(this.#objects, data.after, "blob"));
-    return isSet ? "set" : "del";
+      return { kind: "set" };
+    }
+    checkManifest(this.#limits, key, readManifest(this.#objects, key, data.after));
+    return { kind: "set", manifest: { key, oid: data.after } };
   }
 
   #record(oid: Oid): Metadata {
@@ -219,19 +225,49 @@ export class KeyReplay {
     return key;
   }
 
-  #unchangedValue(key: Key): Oid | undefined {
+  /** Where the value is, or the manifest of one that is in pieces. */
+  #storedValue(key: Key): StoredFile | undefined {
+    const { data: change } = this.#change;
+    if (change !== undefined) return change.after === undefined ? undefined : this.#file(change.fileName, change.after);
     const { data } = this.#next;
-    return data === undefined ? undefined : findInTrie(this.#objects, data, keyDigits(key), [this.#name])?.oid;
+    const names = [this.#name, trieFileName("manifest", this.#name)];
+    const found = data === undefined ? undefined : findInTrie(this.#objects, data, keyDigits(key), names);
+    return found === undefined ? undefined : this.#file(found.name, found.oid);
   }
 
-  #checkValue(key: Key, record: Metadata, oid: Oid): void {
-    const chunked = this.#change.data?.fileName === trieFileName("manifest", this.#name);
-    if (record.type !== "inline" || chunked)
-      throw new KvError("UNSUPPORTED", `${keyText(key)} is chunked, which is not taken yet`);
+  #file(fileName: string, oid: Oid): StoredFile {
+    return { type: fileName === this.#name ? "inline" : "chunked", oid };
+  }
+
+  #checkValue(key: Key, record: Metadata, { type, oid }: StoredFile): void {
+    const text = keyText(key);
+    if (record.type !== type) throw mismatch(`${text} is stored ${type}, its metadata says ${record.type}`);
+    if (type === "chunked") {
+      this.#checkManifest(key, record, oid);
+      return;
+    }
     const value = readAs(this.#objects, oid, "blob");
     checkValue(this.#limits, key, value);
     if (record.size !== value.length)
-      throw mismatch(`${keyText(key)} has ${value.length} bytes, its metadata says ${record.size}`);
-    if (record.etag !== this.#etagOf(value)) throw mismatch(`the etag of ${keyText(key)} is not the one of its value`);
+      throw mismatch(`${text} has ${value.length} bytes, its metadata says ${record.size}`);
+    if (record.etag !== this.#etagOf(value)) throw mismatch(`the etag of ${text} is not the one of its value`);
   }
+
+  #checkManifest(key: Key, record: Metadata, oid: Oid): void {
+    const manifest = readManifest(this.#objects, key, oid);
+    // One that was here before was held to the rules of its day.
+    if (this.#change.data === undefined) checkTotal(this.#limits, key, manifest.size);
+    else checkManifest(this.#limits, key, manifest);
+    const { size, etag } = manifest;
+    if (record.size !== size || record.etag !== etag)
+      throw mismatch(
+        `the metadata of ${keyText(key)} says ${record.size} bytes, ${record.etag}; its manifest does not`,
+      );
+  }
+}
+
+/** A value's blob, or its manifest's. */
+interface StoredFile {
+  readonly type: ValueType;
+  readonly oid: Oid;
 }

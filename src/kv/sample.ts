@@ -3,7 +3,7 @@
  * chosen by chance, everything that can be said of one key.
  *
  * Of all: every changed path is a key's own in both tries, value and metadata come and go together, the counts the commit
- * attests are the real ones, and keys and values keep the policy's rules. Of the chosen ones: the value has the size and etag its
+ * attests are the real ones, and keys and values keep the policy's rules (replay-chunks.ts looks at pieces). Of the chosen ones: the value has the size and etag its
  * metadata says, the metadata record and the kv-index entry are byte for byte the ones a correct writer makes from the state
  * before, and both are found where a reader looks. Not at all: the shape of the trees elsewhere, and what the kv-index
  * says of keys that were not chosen.
@@ -29,12 +29,13 @@ import {
   type ReplayLimits,
 } from "./replay.ts";
 import type { NamespaceState } from "./state.ts";
+import type { NewManifest } from "./stored-manifest.ts";
 
 /** A whole number from 0 to below `bound`, each as likely as the next, that nobody can foresee. */
 export type Pick = (bound: number) => number;
 
 /**
- * Checks the transaction from `base` to `next`, `count` of its keys closely; returns how many keys changed.
+ * Checks the transaction from `base` to `next`, `count` of its keys closely.
  * Throws as replayTransaction.
  */
 export function sampleTransaction(
@@ -44,20 +45,38 @@ export function sampleTransaction(
   etagOf: EtagHasher,
   limits: ReplayLimits,
   sample: { readonly count: number; readonly pick: Pick },
-): number {
+): Sampled {
   checkRoot(objects, next);
   const changed = [...changedKeys(objects, base, next, limits.maxKeys)];
   const replayOf = ([name, change]: [string, ChangedKey]): KeyReplay =>
     new KeyReplay(objects, next, etagOf, limits, name, change);
-  const sets = changed.filter((each) => replayOf(each).content() === "set").length;
+  const contents = changed.map((each) => replayOf(each).content());
+  const sets = contents.filter(({ kind }) => kind === "set").length;
   const count = (what: string, is: number, says: number): void => {
     if (is !== says) throw mismatch(`${what} is ${says}, counted it is ${is}`);
   };
   count("Keys-Set", sets, next.ledger.keysSet);
   count("Keys-Del", changed.length - sets, next.ledger.keysDel);
   const close = new CloseLook(objects, base, next);
-  for (const each of choose(changed, sample)) close.check(replayOf(each).operation(), each[1]);
-  return changed.length;
+  const chosen = new Set<Key>();
+  for (const each of choose(changed, sample)) {
+    const operation = replayOf(each).operation();
+    close.check(operation, each[1]);
+    chosen.add(operation.key);
+  }
+  const manifests = contents.flatMap(({ manifest }) => (manifest === undefined ? [] : [manifest]));
+  return {
+    keys: changed.length,
+    manifests: manifests.map((manifest) => ({ ...manifest, isRead: chosen.has(manifest.key) })),
+  };
+}
+
+/** What was looked at. */
+export interface Sampled {
+  /** How many keys changed. */
+  readonly keys: number;
+  /** The manifests that are new, those of the chosen keys to be read whole. */
+  readonly manifests: readonly NewManifest[];
 }
 
 /** `count` of `items`, each set of them as likely as the next (Fisher and Yates, broken off). */

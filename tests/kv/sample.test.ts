@@ -35,7 +35,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
     limits = LIMITS,
   ): number | string {
     try {
-      return sampleTransaction(objects, base, next, etagOf, limits, { count, pick });
+      return sampleTransaction(objects, base, next, etagOf, limits, { count, pick }).keys;
     } catch (error) {
       if (error instanceof KvError) return error.code;
       throw error;

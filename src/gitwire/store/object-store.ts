@@ -19,6 +19,8 @@ import { PackDir } from "./pack-dir.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
 const OBJECT_BYTES = 16 * 1024 * 1024;
+/** Larger blobs are read once where they are read at all: pieces of large values would fill the cache for nothing. */
+const CACHED_BLOB = 32 * 1024;
 /** Ids are looked up by reading ahead from one for this many entries of a pack on. */
 const SWEEP_SHARE = 500;
 /** Packs kept open; more would use up the process's file descriptors. */
@@ -84,8 +86,9 @@ export class ObjectStore implements ObjectSource {
     const cached = this.#objects.get(oid);
     if (cached !== undefined) return cached;
     const object = this.#readStored(oid);
-    if (object !== undefined) this.#objects.set(oid, object);
-    else if (oid === this.format.emptyTree) return { kind: "tree", data: Buffer.alloc(0) };
+    if (object !== undefined) {
+      if (object.kind !== "blob" || object.data.length <= CACHED_BLOB) this.#objects.set(oid, object);
+    } else if (oid === this.format.emptyTree) return { kind: "tree", data: Buffer.alloc(0) };
     return object;
   }
 

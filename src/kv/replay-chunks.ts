@@ -1,0 +1,182 @@
+/**
+ * The replay check of values in pieces (docs/formats/data-format.md, sections 6 and 7): what a transaction added to the chunk tree,
+ * and what its manifests name.
+ *
+ * A manifest is believed nothing. Every piece it names must be in the chunk tree of this very namespace, so that it can borrow
+ * none that its writer may not see; read one after the other, the pieces must have the sizes, digests and etag it states, and
+ * be cut where the format cuts. What the chunk tree gained must be pieces that a manifest of this transaction names, and nothing
+ * else. One piece is in memory at a time.
+ */
+
+import { createHash } from "node:crypto";
+import { KvError, toKvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { type Oid, SHA256 } from "../gitwire/object/oid.ts";
+import { OidTable } from "../gitwire/object/oid-table.ts";
+import { LIMITS } from "../limits.ts";
+import { TimeSlice } from "../time-slice.ts";
+import { addPieces, type ChunkFile, findPiece } from "./chunk-tree.ts";
+import { type ContentRules, checkLfs, LFS_POINTER_BYTES } from "./content-rules.ts";
+import { CutCheck } from "./cut-check.ts";
+import { openEtag } from "./etag.ts";
+import { type Key, keyText } from "./key.ts";
+import type { Manifest, Piece } from "./manifest.ts";
+import { NodeWriter } from "./node-writer.ts";
+import { hashingSink } from "./replay.ts";
+import { chunkMismatch, type NewManifest, pieceName, readManifest } from "./stored-manifest.ts";
+import { diffTries } from "./trie-diff.ts";
+
+/** A transaction's part in the chunk store. */
+export interface ChunkReplay {
+  /** The chunk tree before; undefined where there was none. */
+  readonly before: Oid | undefined;
+  /** The tree of its chunk commit; undefined where it made none. */
+  readonly added: Oid | undefined;
+  readonly manifests: readonly NewManifest[];
+  readonly rules: Pick<ContentRules, "forbidLfs">;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Checks what a transaction did to the chunk store. Lets others run meanwhile. Rejects with CHUNK_MISMATCH, LFS_FORBIDDEN,
+ * TXN_TOO_LARGE, the signal's reason, or what reading a missing or damaged piece throws, which then names key and piece.
+ */
+export async function replayChunks(objects: ObjectSource, replay: ChunkReplay): Promise<void> {
+  if (replay.added === undefined && replay.manifests.length === 0) return;
+  const tree = new AddedPieces(objects, replay);
+  const slice = new TimeSlice(1);
+  for (const { key, oid, isRead = true } of replay.manifests) {
+    const manifest = readManifest(objects, key, oid);
+    for (const [i, piece] of manifest.chunks.entries()) {
+      tree.name(key, i, piece);
+      if (slice.isOver()) await slice.pause();
+    }
+    if (isRead || manifest.size < LFS_POINTER_BYTES)
+      await new ValueReader(objects, tree, key, manifest).read(replay, slice);
+  }
+  tree.finish();
+}
+
+/** What a transaction added to the chunk tree. */
+class AddedPieces {
+  readonly #objects: ObjectSource;
+  readonly #replay: ChunkReplay;
+  readonly #files: readonly ChunkFile[];
+  /** SHA-256 of the added pieces, in the order of `files`. */
+  readonly #digests = new OidTable(SHA256);
+  /** By number of the digest: 1 where a manifest names it, 2 where its bytes were found to be its own. */
+  readonly #states: Uint8Array;
+
+  constructor(objects: ObjectSource, replay: ChunkReplay) {
+    this.#objects = objects;
+    this.#replay = replay;
+    this.#files = addedFiles(objects, replay);
+    for (const { sha256 } of this.#files) this.#digests.add(sha256);
+    this.#states = new Uint8Array(this.#files.length);
+  }
+
+  /** A manifest names the piece: it must be in the chunk tree. */
+  name(key: Key, index: number, { sha256, oid }: Piece): void {
+    const number = this.#digests.indexOf(sha256);
+    if (number >= 0) this.#states[number] = Math.max(1, this.#states[number]!);
+    const { before } = this.#replay;
+    const found = this.#files[number]?.oid ?? (before && findPiece(this.#objects, before, sha256));
+    if (found === oid) return;
+    const text = `${pieceName(key, index, sha256)} is not in the namespace's chunk tree`;
+    throw chunkMismatch(found === undefined ? text : `${text} as ${oid}, but as ${found}`);
+  }
+
+  /** Whether the bytes of the piece are still to be compared with its name; those of old ones were when they came. */
+  isUnproved(sha256: string): boolean {
+    const number = this.#digests.indexOf(sha256);
+    return number >= 0 && this.#states[number] !== 2;
+  }
+
+  proved(sha256: string): void {
+    this.#states[this.#digests.indexOf(sha256)] = 2;
+  }
+
+  /** Nothing was added that no manifest names, and the tree has the one shape that its pieces give it. */
+  finish(): void {
+    const { before, added } = this.#replay;
+    if (added === undefined) return;
+    const unnamed = this.#states.indexOf(0);
+    if (unnamed >= 0) {
+      throw chunkMismatch(
+        `the chunk commit adds the piece ${this.#files[unnamed]!.sha256}, which no manifest of it names`,
+      );
+    }
+    if (this.#files.length === 0) throw chunkMismatch("the chunk commit adds no piece");
+    const tree = addPieces(new NodeWriter(this.#objects, hashingSink(this.#objects)), before, this.#files);
+    if (tree !== added) throw chunkMismatch(`the chunk tree is ${added}, replayed it is ${tree ?? "absent"}`);
+  }
+}
+
+/** What was added. Throws CHUNK_MISMATCH where something else was done to the tree, TXN_TOO_LARGE. */
+function addedFiles(objects: ObjectSource, { before, added }: ChunkReplay): ChunkFile[] {
+  if (added === undefined) return [];
+  try {
+    return diffTries(objects, "chunks", before, added, LIMITS.piecesPerTransaction).map((change) => {
+      if (change.before !== undefined || change.after === undefined) {
+        throw chunkMismatch(`the chunk commit takes the piece ${change.fileName} away: pieces are only added`);
+      }
+      return { sha256: change.fileName, oid: change.after };
+    });
+  } catch (error) {
+    if (error instanceof KvError && error.code === "KEY_INVALID")
+      throw chunkMismatch(error.message.replace("key's", "piece's"));
+    throw error;
+  }
+}
+
+/** Reads a value from its pieces and compares it with what its manifest says. */
+class ValueReader {
+  readonly #objects: ObjectSource;
+  readonly #tree: AddedPieces;
+  readonly #key: Key;
+  readonly #manifest: Manifest;
+
+  constructor(objects: ObjectSource, tree: AddedPieces, key: Key, manifest: Manifest) {
+    this.#objects = objects;
+    this.#tree = tree;
+    this.#key = key;
+    this.#manifest = manifest;
+  }
+
+  async read({ rules, signal }: ChunkReplay, slice: TimeSlice): Promise<void> {
+    const { chunks, etag, size } = this.#manifest;
+    const stream = await openEtag();
+    const cuts = new CutCheck(this.#key, this.#manifest);
+    const short: Buffer[] = [];
+    for (const [i, piece] of chunks.entries()) {
+      const data = this.#piece(i, piece);
+      stream.update(data);
+      cuts.add(data);
+      if (size < LFS_POINTER_BYTES) short.push(data);
+      if (slice.isOver()) await slice.pause();
+      signal?.throwIfAborted();
+    }
+    cuts.finish();
+    if (stream.finish() !== etag)
+      throw chunkMismatch(`the etag of ${JSON.stringify(keyText(this.#key))} is not the one of its pieces`);
+    if (size < LFS_POINTER_BYTES) checkLfs(rules, this.#key, Buffer.concat(short));
+  }
+
+  #piece(index: number, { oid, size, sha256 }: Piece): Buffer {
+    const name = pieceName(this.#key, index, sha256);
+    let data: Buffer;
+    try {
+      data = readAs(this.#objects, oid, "blob");
+    } catch (thrown) {
+      const { code, message } = toKvError(thrown);
+      throw new KvError(code, `${name}: ${message}`, { cause: thrown, data: { key: keyText(this.#key), sha256, oid } });
+    }
+    if (data.length !== size) throw chunkMismatch(`${name} has ${data.length} bytes, the manifest says ${size}`);
+    if (this.#tree.isUnproved(sha256)) {
+      if (createHash("sha256").update(data).digest("hex") !== sha256)
+        throw chunkMismatch(`${name} does not have that SHA-256`);
+      this.#tree.proved(sha256);
+    }
+    return data;
+  }
+}
