@@ -48,6 +48,9 @@ function toJson({ namespaces, policy, pin }: AuditReport, findings: number): obj
 
 function tell({ out }: Context, { namespaces, policy, pin }: AuditReport, findings: number): void {
   for (const summary of namespaces) out.line(sentence(summary));
+  for (const { ns, chunkedUnread } of namespaces) {
+    if (chunkedUnread > 0) out.note(`${ns}: ${notRead(chunkedUnread)} not in this clone and were not looked at`);
+  }
   if (policy === undefined) out.line("policy: none, so no signature is required");
   else out.line(`policy: ${policy.commits} commits from the root ${policy.root} (${pin.kind}) to ${policy.tip}`);
   if (pin.kind === "pinned now")
@@ -55,8 +58,12 @@ function tell({ out }: Context, { namespaces, policy, pin }: AuditReport, findin
   out.line(findings === 0 ? "no findings" : findings === 1 ? "1 finding" : `${findings} findings`);
 }
 
-function sentence({ ns, tip, seq, transactions, signed, keysSet, keysDel, signers }: VerifySummary): string {
+function sentence({ ns, tip, seq, transactions, signed, keysSet, keysDel, chunked, signers }: VerifySummary): string {
   const by =
     signed === 0 ? "none signed" : `${signed} signed by ${signers.size} ${signers.size === 1 ? "key" : "keys"}`;
-  return `${ns}: ${transactions} transactions to #${seq} ${tip}, ${keysSet} set, ${keysDel} del, ${by}`;
+  const large = chunked === 0 ? "" : `, ${chunked} of them large`;
+  return `${ns}: ${transactions} transactions to #${seq} ${tip}, ${keysSet} set${large}, ${keysDel} del, ${by}`;
 }
+
+const notRead = (values: number): string =>
+  values === 1 ? "the pieces of 1 large value are" : `the pieces of ${values} large values are`;

@@ -8,7 +8,7 @@ import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { etagHasher } from "./etag.ts";
 import { judgeSignature } from "./judge-signature.ts";
-import { classifyRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
+import { chunkRef, classifyRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
 import { claimedTime, PolicyHistory } from "./policy-history.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
@@ -59,7 +59,9 @@ class Audit {
       const { since, found, progress } = this.#options;
       const judge = this.#judge(ns, policy, since);
       const { signal } = this.#workspace.around;
-      const options = { ns, tip, since, etagOf, judge, signal, found };
+      const { repo, hasStargate } = this.#workspace;
+      const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete: !hasStargate };
+      const options = { ns, tip, since, etagOf, judge, chunks, signal, found };
       namespaces.push(
         await verifyLedger(this.#objects, { ...options, progress: (done, total) => progress(ns, done, total) }),
       );
@@ -88,8 +90,8 @@ class Audit {
     for (const { name, oid } of repo.refs.snapshot()) {
       const is = classifyRef(name.startsWith(root) ? `refs/${name.slice(root.length)}` : name);
       if (is?.kind === "ledger") names.add(is.ns);
-      if (is?.kind === "epoch" || is?.kind === "archive" || is?.kind === "chunks") {
-        const text = `${name}: epochs and chunked values cannot be verified by this version`;
+      if (is?.kind === "epoch" || is?.kind === "archive") {
+        const text = `${name}: further epochs cannot be verified by this version`;
         this.#problem(is.ns, oid, new KvError("UNSUPPORTED", text));
       }
     }

@@ -14,7 +14,8 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
-import { checkAttestation } from "./check-attestation.ts";
+import { type Claim, checkAttestation } from "./check-attestation.ts";
+import { ChunkAudit, type ChunkStore } from "./chunk-audit.ts";
 import type { ContentRules } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { OidList } from "./oid-list.ts";
@@ -22,6 +23,7 @@ import type { NamespacePolicy } from "./policy.ts";
 import { replayTransaction } from "./replay.ts";
 import { replayLimits } from "./replay-limits.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
+import { newManifests } from "./stored-manifest.ts";
 import { TxnList } from "./txn-list.ts";
 
 /** Something that is not as it must be. */
@@ -54,6 +56,7 @@ export interface VerifyOptions {
   readonly since?: Oid | undefined;
   readonly etagOf: EtagHasher;
   readonly judge: Judge;
+  readonly chunks: ChunkStore;
   readonly signal: AbortSignal;
   readonly found: (finding: Finding) => void;
   readonly progress: (done: number, total: number) => void;
@@ -68,6 +71,9 @@ export interface VerifySummary {
   readonly signed: number;
   readonly keysSet: number;
   readonly keysDel: number;
+  /** New values in pieces, and those of them whose pieces are not here and were not looked at. */
+  readonly chunked: number;
+  readonly chunkedUnread: number;
   /** Transactions by the fingerprint of who signed them. */
   readonly signers: ReadonlyMap<string, number>;
 }
@@ -86,6 +92,7 @@ class LedgerAudit {
   readonly #objects: ObjectSource;
   readonly #options: VerifyOptions;
   readonly #txns = new TxnList();
+  readonly #chunks: ChunkAudit;
   readonly #signers = new Map<string, number>();
   #transactions = 0;
   #signed = 0;
@@ -95,6 +102,9 @@ class LedgerAudit {
   constructor(objects: ObjectSource, options: VerifyOptions) {
     this.#objects = objects;
     this.#options = options;
+    const { chunks: store, since, signal } = options;
+    const found = (oid: Oid, error: KvError): void => this.#found(oid, undefined, error);
+    this.#chunks = new ChunkAudit(objects, { store, since, signal, found });
   }
 
   async run(): Promise<void> {
@@ -115,6 +125,7 @@ class LedgerAudit {
       if (done % STRIDE === 0) progress(done, total);
       if (slice.isOver()) await slice.pause();
     }
+    this.#chunks.finish();
     for (const { at, first } of this.#txns.repeated()) {
       const oid = ledger.at(total - 1 - at)!;
       const other = ledger.at(total - 1 - first)!;
@@ -132,6 +143,8 @@ class LedgerAudit {
       signed: this.#signed,
       keysSet: this.#keysSet,
       keysDel: this.#keysDel,
+      chunked: this.#chunks.values,
+      chunkedUnread: this.#chunks.unread,
       signers: this.#signers,
     };
   }
@@ -202,7 +215,7 @@ class LedgerAudit {
     this.#keysSet += ledger.keysSet;
     this.#keysDel += ledger.keysDel;
     const fail = (error: unknown): void => this.#found(oid, ledger.seq, toKvError(error));
-    this.#attestation(base, next, data, fail);
+    this.#attestation(base, next, data, await this.#chunks.claim(ledger), fail);
     const { rules, signer, problems } = await this.#options.judge(ledger, data);
     problems.forEach(fail);
     if (signer !== undefined) {
@@ -210,7 +223,9 @@ class LedgerAudit {
       this.#signers.set(signer.fingerprint, (this.#signers.get(signer.fingerprint) ?? 0) + 1);
     }
     try {
-      replayTransaction(objects, base, next, this.#options.etagOf, replayLimits(rules, signer?.prefixes));
+      const limits = replayLimits(rules, signer?.prefixes);
+      const changes = replayTransaction(objects, base, next, this.#options.etagOf, limits);
+      await this.#chunks.replay(newManifests(objects, base, changes), limits);
     } catch (error) {
       fail(error);
     }
@@ -221,6 +236,7 @@ class LedgerAudit {
     base: NamespaceState | undefined,
     next: NamespaceState,
     data: Buffer,
+    chunks: Claim["chunks"],
     fail: (error: unknown) => void,
   ): void {
     const objects = this.#objects;
@@ -228,8 +244,9 @@ class LedgerAudit {
     try {
       if (index === undefined) throw new KvError("ATTESTATION_MISSING", "it has no kv-index commit");
       const policy = ledger.policy;
-      checkAttestation(objects, { ns: this.#options.ns, base, ledger: ledger.oid, index, policy });
-      for (const commit of [data, readAs(objects, index, "commit")]) {
+      checkAttestation(objects, { ns: this.#options.ns, base, ledger: ledger.oid, index, policy, chunks });
+      const others = typeof chunks === "object" ? [index, chunks.commit] : [index];
+      for (const commit of [data, ...others.map((oid) => readAs(objects, oid, "commit"))]) {
         const fault = objectFault(objects.format, "commit", commit);
         if (fault !== undefined) throw new KvError("BAD_OBJECT", `git would refuse the commit: ${fault}`);
       }

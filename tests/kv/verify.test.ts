@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
 import { type Oid, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+import type { ChunkStore } from "../../src/kv/chunk-audit.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { OidList } from "../../src/kv/oid-list.ts";
 import { namespacePolicy } from "../../src/kv/policy.ts";
@@ -21,7 +22,7 @@ const lenient: Judge = async () => ({ rules, signer: undefined, problems: [] });
 
 async function verify(
   model: KvModel,
-  options: { tip?: NamespaceState; since?: Oid; judge?: Judge } = {},
+  options: { tip?: NamespaceState; since?: Oid; judge?: Judge; chunks?: ChunkStore } = {},
 ): Promise<{ findings: Finding[]; summary: VerifySummary; said: string[] }> {
   const findings: Finding[] = [];
   const summary = await verifyLedger(rehashing(model.objects), {
@@ -30,6 +31,7 @@ async function verify(
     since: options.since,
     etagOf,
     judge: options.judge ?? lenient,
+    chunks: options.chunks ?? { tip: () => undefined, isComplete: true },
     signal: new AbortController().signal,
     found: (finding) => findings.push(finding),
     progress: () => {},

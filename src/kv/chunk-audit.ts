@@ -1,0 +1,129 @@
+/**
+ * The part of an audit that concerns values in pieces (docs/verify.md): each transaction's chunk commit, found by its KV-Txn, and
+ * the pieces behind each new manifest.
+ *
+ * A clone that writes through a Stargate keeps no chunk ref, so there the pieces are not looked at; how many values that
+ * concerns is counted. Where the pieces must be, in a Stargate's repository and in local mode, one that is missing is a finding.
+ */
+
+import { KvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
+import type { Claim } from "./check-attestation.ts";
+import { ChunkHistory, type ChunkLink } from "./chunk-history.ts";
+import type { ContentRules } from "./content-rules.ts";
+import { replayChunks } from "./replay-chunks.ts";
+import type { NewManifest } from "./stored-manifest.ts";
+
+/** Where an audit finds the pieces of a namespace. */
+export interface ChunkStore {
+  /** The commit at the chunk ref of an epoch, or undefined. */
+  tip(epoch: string): Oid | undefined;
+  /** Whether all pieces must be here. */
+  readonly isComplete: boolean;
+}
+
+export interface ChunkAuditOptions {
+  readonly store: ChunkStore;
+  /** The trusted ledger commit the audit begins after; undefined: it begins with the first. */
+  readonly since: Oid | undefined;
+  readonly signal: AbortSignal;
+  readonly found: (oid: Oid, error: KvError) => void;
+}
+
+/** An epoch's chunk commits so far. */
+interface Epoch {
+  /** Undefined where there are none here. */
+  readonly history: ChunkHistory | undefined;
+  /** The newest that a transaction has taken. */
+  tip: ChunkLink | undefined;
+  /** A chunk commit was not here: nobody can tell any more what the tree holds. */
+  isBlind: boolean;
+}
+
+/** What a transaction did, as far as it can be seen. */
+interface Step {
+  readonly before: ChunkLink | undefined;
+  readonly link: ChunkLink | undefined;
+  readonly isBlind: boolean;
+}
+
+export class ChunkAudit {
+  /** New values in pieces, and those of them whose pieces were not looked at. */
+  values = 0;
+  unread = 0;
+  readonly #objects: ObjectSource;
+  readonly #options: ChunkAuditOptions;
+  readonly #epochs = new Map<string, Epoch>();
+  #step: Step = { before: undefined, link: undefined, isBlind: false };
+
+  constructor(objects: ObjectSource, options: ChunkAuditOptions) {
+    this.#objects = objects;
+    this.#options = options;
+  }
+
+  /** What to hold the chunk part of a ledger commit's attestation against; the commits of a ledger come in their order. */
+  async claim(ledger: LedgerCommit): Promise<Claim["chunks"]> {
+    const epoch = await this.#epoch(ledger.epoch);
+    const before = epoch.tip;
+    const link = epoch.history?.take(ledger.txn);
+    const isMissing = link === undefined && ledger.chunksTree !== undefined;
+    if (isMissing && !this.#options.store.isComplete) epoch.isBlind = true;
+    if (link !== undefined) epoch.tip = link;
+    this.#step = { before, link, isBlind: epoch.isBlind };
+    if (isMissing && epoch.isBlind) return "unseen";
+    return link === undefined ? undefined : { commit: link.commit, tip: before?.commit };
+  }
+
+  /** Looks at the pieces of the transaction that {@link claim} was asked for last. Rejects as replayChunks. */
+  async replay(manifests: readonly NewManifest[], rules: Pick<ContentRules, "forbidLfs">): Promise<void> {
+    this.values += manifests.length;
+    const { before, link, isBlind } = this.#step;
+    if (isBlind) {
+      this.unread += manifests.length;
+      return;
+    }
+    const { signal } = this.#options;
+    await replayChunks(this.#objects, { before: before?.tree, added: link?.tree, manifests, rules, signal });
+  }
+
+  /** Tells of chunk commits that belong to no transaction. */
+  finish(): void {
+    const { since, store, found } = this.#options;
+    if (since !== undefined || !store.isComplete) return;
+    for (const { history } of this.#epochs.values()) {
+      for (const { commit } of history?.left() ?? []) {
+        found(commit, new KvError("CHUNK_MISMATCH", "the chunk commit belongs to no transaction of the ledger"));
+      }
+    }
+  }
+
+  async #epoch(label: string): Promise<Epoch> {
+    const known = this.#epochs.get(label);
+    if (known !== undefined) return known;
+    const { store, signal, found, since } = this.#options;
+    const tip = store.tip(label);
+    const history = tip === undefined ? undefined : await ChunkHistory.read(this.#objects, tip, signal);
+    if (history?.problem !== undefined) found(history.problem.oid, history.problem.error);
+    const epoch: Epoch = { history, tip: undefined, isBlind: false };
+    if (since !== undefined && this.#epochs.size === 0) this.#resume(epoch, since, label);
+    this.#epochs.set(label, epoch);
+    return epoch;
+  }
+
+  /** Takes what transactions up to `since` have added. */
+  #resume(epoch: Epoch, since: Oid, label: string): void {
+    const { isComplete } = this.#options.store;
+    for (let at: Oid | undefined = since; at !== undefined; ) {
+      const ledger: LedgerCommit = parseLedgerCommit(this.#objects.format, at, readAs(this.#objects, at, "commit"));
+      if (ledger.epoch !== label) return;
+      if (ledger.chunksTree !== undefined) {
+        epoch.tip = epoch.history?.take(ledger.txn);
+        epoch.isBlind = epoch.tip === undefined && !isComplete;
+        return;
+      }
+      at = ledger.parent;
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/** The chunk commits of one epoch, found by the transactions they belong to: for an audit. */
+
+import { KvError, toKvError } from "../errors.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { TimeSlice } from "../time-slice.ts";
+import { parseChunkCommit } from "./attestation.ts";
+import type { ChunkTip } from "./chunk-tree.ts";
+
+/** A chunk commit in its chain. */
+export interface ChunkLink extends ChunkTip {
+  /** The one before; undefined for the first. */
+  readonly parent: Oid | undefined;
+}
+
+export class ChunkHistory {
+  /** What is wrong with the chain: it ends there. */
+  readonly problem: { readonly oid: Oid; readonly error: KvError } | undefined;
+  readonly #links: Map<string, ChunkLink>;
+
+  private constructor(links: Map<string, ChunkLink>, problem: ChunkHistory["problem"]) {
+    this.#links = links;
+    this.problem = problem;
+  }
+
+  /** Walks the chain back from `tip`. Rejects with the signal's reason. */
+  static async read(objects: ObjectSource, tip: Oid, signal: AbortSignal): Promise<ChunkHistory> {
+    const links = new Map<string, ChunkLink>();
+    const slice = new TimeSlice();
+    let problem: ChunkHistory["problem"];
+    let at: Oid | undefined = tip;
+    while (at !== undefined) {
+      signal.throwIfAborted();
+      const oid: Oid = at;
+      try {
+        const { txn, tree, parent } = parseChunkCommit(objects.format, oid, readAs(objects, oid, "commit"));
+        if (links.has(txn)) throw new KvError("ATTESTATION_MISMATCH", `its KV-Txn ${txn} is that of a later one too`);
+        links.set(txn, { commit: oid, tree, parent });
+        at = parent;
+      } catch (error) {
+        problem = { oid, error: toKvError(error) };
+        at = undefined;
+      }
+      if (slice.isOver()) await slice.pause();
+    }
+    return new ChunkHistory(links, problem);
+  }
+
+  /** The chunk commit of a transaction, which is not there a second time; undefined where it has none. */
+  take(txn: string): ChunkLink | undefined {
+    const link = this.#links.get(txn);
+    this.#links.delete(txn);
+    return link;
+  }
+
+  /** Chunk commits that no transaction has taken, newest first. */
+  left(): ChunkLink[] {
+    return [...this.#links.values()];
+  }
+}
