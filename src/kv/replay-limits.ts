@@ -1,5 +1,6 @@
 /** What a namespace's policy holds a transaction to when its keys are looked at. */
 
+import { completeChunking } from "../cdc/chunking.ts";
 import type { ContentRules } from "./content-rules.ts";
 import type { NamespacePolicy } from "./policy.ts";
 import type { ReplayLimits } from "./replay.ts";
@@ -12,6 +13,7 @@ export function replayLimits(rules: NamespacePolicy, signer?: ContentRules["sign
     maxTotal: rules.maxValueTotal,
     allowedPrefixes: rules.allowedPrefixes,
     forbidLfs: rules.forbidLfs,
+    chunking: completeChunking(rules.chunking),
     signer,
   };
 }

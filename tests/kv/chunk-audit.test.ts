@@ -1,0 +1,158 @@
+/** The audit of values in pieces: chunk commits are found by their transactions, and pieces read again. */
+
+import { describe, expect, test } from "bun:test";
+import { type Oid, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+import type { ChunkStore } from "../../src/kv/chunk-audit.ts";
+import { type ChunkTip, chunkTipAt } from "../../src/kv/chunk-tree.ts";
+import { etagOf } from "../../src/kv/etag.ts";
+import { namespacePolicy } from "../../src/kv/policy.ts";
+import { rehashing } from "../../src/kv/rehashing-source.ts";
+import { type Finding, type VerifySummary, verifyLedger } from "../../src/kv/verify.ts";
+import { type ChunkedSet, chunkedSet, KIBIBYTES } from "../support/chunked.ts";
+import { KvModel } from "../support/kv-model.ts";
+import { random } from "../support/random.ts";
+
+const rng = random("chunk-audit");
+const rules = { ...namespacePolicy(undefined, "main"), maxValueInline: 2_048, chunking: KIBIBYTES };
+
+class History {
+  readonly model: KvModel;
+  readonly tips: ChunkTip[] = [];
+  readonly sets: ChunkedSet[] = [];
+
+  constructor(format = SHA1) {
+    this.model = new KvModel(format);
+  }
+
+  parts(count: number): Buffer[] {
+    return Array.from({ length: count }, () => Buffer.from(rng.bytes(1_024)));
+  }
+
+  set(key: string, data: readonly Buffer[]): Oid {
+    const set = chunkedSet(this.model.objects, key, data);
+    this.sets.push(set);
+    const plan = this.model.commit([set.operation], undefined, { tip: this.tips.at(-1), pieces: set.pieces });
+    const move = plan.kind === "planned" ? plan.moves[2] : undefined;
+    if (move !== undefined) this.tips.push(chunkTipAt(this.model.objects, move.newOid));
+    return this.model.state!.ledger.oid;
+  }
+
+  small(key: string): void {
+    this.model.commit([this.model.set(key, key)]);
+  }
+
+  async verify(
+    store: Partial<ChunkStore> = {},
+    since?: Oid,
+  ): Promise<{ said: string[]; findings: Finding[]; summary: VerifySummary }> {
+    const findings: Finding[] = [];
+    const summary = await verifyLedger(rehashing(this.model.objects), {
+      ns: "main",
+      tip: this.model.state!,
+      since,
+      etagOf,
+      judge: async () => ({ rules, signer: undefined, problems: [] }),
+      chunks: { tip: () => this.tips.at(-1)?.commit, isComplete: true, ...store },
+      signal: new AbortController().signal,
+      found: (finding) => findings.push(finding),
+      progress: () => {},
+    });
+    return { summary, findings, said: findings.map(({ seq, code }) => `${seq ?? "-"} ${code}`) };
+  }
+}
+
+/** Seven transactions: the 2nd, 4th and 6th add pieces, the 5th names old ones only. */
+function history(format = SHA1): History & { readonly commits: Oid[] } {
+  const it = Object.assign(new History(format), { commits: [] as Oid[] });
+  const shared = it.parts(4);
+  it.small("a");
+  it.commits.push(it.set("big", [...shared, ...it.parts(2)]));
+  it.small("b");
+  it.commits.push(it.set("big", [...shared, ...it.parts(3)]));
+  it.commits.push(it.set("copy", shared));
+  it.commits.push(it.set("more", it.parts(3)));
+  it.small("big");
+  return it;
+}
+
+describe.each([SHA1, SHA256])("in a $name repository", (format) => {
+  test("an honest history has no findings, from the start and from any trusted commit", async () => {
+    const it = history(format);
+    const { summary, said } = await it.verify();
+    expect(said).toEqual([]);
+    expect(summary).toMatchObject({ transactions: 7, chunked: 4, chunkedUnread: 0 });
+    for (const [i, since] of it.commits.entries()) {
+      const part = await it.verify({}, since);
+      expect([i, part.said]).toEqual([i, []]);
+      expect(part.summary).toMatchObject({ chunked: 3 - i, chunkedUnread: 0 });
+    }
+  });
+});
+
+test("a piece that is damaged, gone or another one is named with its key, at each transaction that needs it", async () => {
+  const it = history();
+  const { objects } = it.model.objects;
+  const { oid, sha256 } = it.sets[0]!.pieces[1]!;
+  objects.set(oid, { kind: "blob", data: Buffer.from("damaged") });
+  const damaged = await it.verify();
+  expect(damaged.said).toEqual(["2 CORRUPT", "4 CORRUPT", "5 CORRUPT"]);
+  expect(damaged.findings[0]!.message).toStartWith(`piece 2 (${sha256}) of the value of "big": object ${oid} holds`);
+  expect(damaged.findings[2]!.message).toStartWith(`piece 2 (${sha256}) of the value of "copy": `);
+  objects.delete(oid);
+  expect((await it.verify()).said).toEqual(["2 BAD_OBJECT", "4 BAD_OBJECT", "5 BAD_OBJECT"]);
+});
+
+test("in a clone without pieces the values are counted, and nothing is wrong", async () => {
+  const it = history();
+  for (const { pieces } of it.sets) for (const { oid } of pieces) it.model.objects.objects.delete(oid);
+  const { summary, said } = await it.verify({ tip: () => undefined, isComplete: false });
+  expect(said).toEqual([]);
+  expect(summary).toMatchObject({ chunked: 4, chunkedUnread: 4 });
+  const since = await it.verify({ tip: () => undefined, isComplete: false }, it.commits[1]!);
+  expect(since.said).toEqual([]);
+  expect(since.summary).toMatchObject({ chunked: 2, chunkedUnread: 2 });
+});
+
+test("in a clone that has fetched the chunk ref once, what came after it is counted", async () => {
+  const it = history();
+  const { summary, said } = await it.verify({ tip: () => it.tips[1]!.commit, isComplete: false });
+  expect(said).toEqual([]);
+  expect(summary).toMatchObject({ chunked: 4, chunkedUnread: 1 });
+});
+
+test("a chunk ref that is gone or rewound where it must not be", async () => {
+  const it = history();
+  expect((await it.verify({ tip: () => undefined })).said).toEqual([
+    "2 ATTESTATION_MISMATCH",
+    "2 CHUNK_MISMATCH",
+    "4 ATTESTATION_MISMATCH",
+    "4 CHUNK_MISMATCH",
+    "5 CHUNK_MISMATCH",
+    "6 ATTESTATION_MISMATCH",
+    "6 CHUNK_MISMATCH",
+  ]);
+  expect((await it.verify({ tip: () => it.tips[1]!.commit })).said).toEqual([
+    "6 ATTESTATION_MISMATCH",
+    "6 CHUNK_MISMATCH",
+  ]);
+});
+
+test("chunk commits that belong to nothing, or do not follow each other", async () => {
+  const it = history();
+  const stray = new History();
+  stray.model.objects.objects.clear();
+  for (const [oid, object] of it.model.objects.objects) stray.model.objects.objects.set(oid, object);
+  // The same chain and one more commit on top, of a transaction that is not in the ledger.
+  stray.model.state = it.model.state;
+  stray.tips.push(...it.tips);
+  stray.model.plan([]);
+  for (let i = 0; i < 8; i++) stray.model.plan([stray.model.set("x", "y")]);
+  stray.set("stray", stray.parts(3));
+  for (const [oid, object] of stray.model.objects.objects) it.model.objects.objects.set(oid, object);
+  const found = await it.verify({ tip: () => stray.tips.at(-1)!.commit });
+  expect(found.said).toEqual(["- CHUNK_MISMATCH"]);
+  expect(found.findings[0]).toMatchObject({ oid: stray.tips.at(-1)!.commit });
+  // A ref that points at something else altogether.
+  const { said } = await it.verify({ tip: () => it.model.state!.ledger.oid });
+  expect(said[0]).toBe("- ATTESTATION_MISMATCH");
+});
