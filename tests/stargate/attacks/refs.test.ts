@@ -32,7 +32,8 @@ describe("refs", () => {
     for (const name of [
       "refs/heads/main2",
       "refs/kv/second",
-      "refs/kv-chunks/main@e1",
+      "refs/kv-chunks/main@e2",
+      "refs/kv-chunks/second@e1",
       "refs/kv-mirror/main",
       "refs/kv-archive/main@e1",
       "refs/kv-epoch/main",
@@ -41,7 +42,16 @@ describe("refs", () => {
       "refs/pull/1/head",
     ])
       await arena.refused({ ...planned, commands: [...planned.commands, other(name)] }, "REF_FORBIDDEN");
-    for (const name of ["refs/kv-mirror/main", "refs/kv-archive/main@e1", "refs/kv-epoch/main", "refs/kv/a/b"])
+    // A commit that is no chunk commit, where one may stand.
+    const chunks = [...planned.commands, other("refs/kv-chunks/main@e1")];
+    await arena.refused({ ...planned, commands: chunks }, "ATTESTATION_MISMATCH");
+    for (const name of [
+      "refs/kv-mirror/main",
+      "refs/kv-archive/main@e1",
+      "refs/kv-chunks/main@e1",
+      "refs/kv-epoch/main",
+      "refs/kv/a/b",
+    ])
       await arena.refused({ ...planned, commands: [other(name)] }, "REF_FORBIDDEN");
   });
 
