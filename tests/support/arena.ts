@@ -13,7 +13,7 @@ import { executable } from "./executable.ts";
 import { git } from "./git.ts";
 import { tryGitAsync } from "./git-async.ts";
 import { type Sshd, startSshd } from "./sshd.ts";
-import { type Planned, policyPush, TestClient, TestStargate, verdict } from "./stargate.ts";
+import { type Planned, policyPush, TestClient, TestStargate, type TestValues, verdict } from "./stargate.ts";
 import { tempDir } from "./temp.ts";
 import { TEST_FORMAT } from "./test-format.ts";
 import { TestKey } from "./test-key.ts";
@@ -98,7 +98,7 @@ export class Arena {
   }
 
   /** A transaction, signed. */
-  sign(values: Readonly<Record<string, string | undefined>>, key: TestKey = this.alice): Planned {
+  sign(values: TestValues, key: TestKey = this.alice): Planned {
     return key.signed(this.http, this.http.plan(values));
   }
 

@@ -27,6 +27,10 @@ class Overlay extends MemoryObjects {
 export interface TreeForgery {
   readonly ledger?: (files: Files, write: (text: string) => Oid, read: (oid: Oid) => string) => void;
   readonly index?: (files: Files, write: (text: string) => Oid, read: (oid: Oid) => string) => void;
+  /** The chunk tree, of a transaction that has one; the ledger commit names the changed one. */
+  readonly chunks?: (files: Files, write: (text: string) => Oid, read: (oid: Oid) => string) => void;
+  /** Last change of the chunk commit's text. */
+  readonly chunkText?: (text: string) => string;
   /** Last change of the ledger commit's text. */
   readonly text?: (text: string) => string;
 }
@@ -37,7 +41,7 @@ export function withTrees(client: TestClient, planned: Planned, forgery: TreeFor
   const objects = new Overlay(client, planned);
   const write = (text: string): Oid => objects.write("blob", Buffer.from(text));
   const read = (oid: Oid): string => objects.read(oid)!.data.toString();
-  const [ledger, index] = planned.commands;
+  const [ledger, index, chunks] = planned.commands;
   const change = (commit: Oid, edit: TreeForgery["ledger"]): [from: Oid, to: Oid] => {
     const { tree } = commitLinks(format, objects.read(commit)!.data);
     const files = filesOf(objects, tree);
@@ -46,14 +50,20 @@ export function withTrees(client: TestClient, planned: Planned, forgery: TreeFor
   };
   const [oldTree, newTree] = change(ledger!.newOid, forgery.ledger);
   const [oldIndex, newIndex] = change(index!.newOid, forgery.index);
+  const [oldChunks, newChunks] = chunks === undefined ? ["", ""] : change(chunks.newOid, forgery.chunks);
   const commit = (oid: Oid, edit: (text: string) => string): Oid => {
     const data = Buffer.from(edit(read(oid)));
     objects.objects.delete(oid);
     return objects.write("commit", data);
   };
-  const renamed = (text: string): string => text.replaceAll(oldTree, newTree).replaceAll(oldIndex, newIndex);
-  const newLedger = commit(ledger!.newOid, (text) => (forgery.text ?? ((same) => same))(renamed(text)));
+  const renamed = (text: string): string => {
+    const trees = text.replaceAll(oldTree, newTree).replaceAll(oldIndex, newIndex);
+    return oldChunks === "" ? trees : trees.replaceAll(oldChunks, newChunks);
+  };
+  const same = (text: string): string => text;
+  const newLedger = commit(ledger!.newOid, (text) => (forgery.text ?? same)(renamed(text)));
   const newIndexCommit = commit(index!.newOid, renamed);
+  const newChunkCommit = chunks && commit(chunks.newOid, (text) => (forgery.chunkText ?? same)(renamed(text)));
   const pack = new PackBuilder(format);
   for (const { kind, data } of objects.objects.values()) pack.write(kind as ObjectKind, data);
   return {
@@ -64,6 +74,7 @@ export function withTrees(client: TestClient, planned: Planned, forgery: TreeFor
     commands: [
       { ...ledger!, newOid: newLedger },
       { ...index!, newOid: newIndexCommit },
+      ...(newChunkCommit === undefined ? [] : [{ ...chunks!, newOid: newChunkCommit }]),
     ],
   };
 }

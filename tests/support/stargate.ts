@@ -2,6 +2,7 @@
 
 import * as path from "node:path";
 import { utf8ToByteString } from "../../src/bytes.ts";
+import { type Chunking, DEFAULT_CHUNKING } from "../../src/cdc/chunking.ts";
 import { systemClock } from "../../src/clock.ts";
 import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
@@ -14,9 +15,10 @@ import type { PushCommand } from "../../src/gitwire/protocol/receive-commands.ts
 import { type PushResult, sendPack } from "../../src/gitwire/protocol/send-pack.ts";
 import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
 import { connect } from "../../src/gitwire/transport/connect.ts";
+import { type ChunkFile, type ChunkTip, chunkTipAt } from "../../src/kv/chunk-tree.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { keyName } from "../../src/kv/key.ts";
-import { POLICY_REF } from "../../src/kv/namespace.ts";
+import { chunkRef, POLICY_REF } from "../../src/kv/namespace.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { readState } from "../../src/kv/state.ts";
 import { planTransaction } from "../../src/kv/transaction.ts";
@@ -27,6 +29,7 @@ import { initialize } from "../../src/stargate/initialize.ts";
 import type { Log } from "../../src/stargate/log.ts";
 import { stargateDir } from "../../src/stargate/settings.ts";
 import { type Scope, TokenStore } from "../../src/stargate/tokens.ts";
+import { type ChunkedSet, chunkedSet, cut } from "./chunked.ts";
 import { tempDir } from "./temp.ts";
 import { TEST_FORMAT } from "./test-format.ts";
 
@@ -138,6 +141,15 @@ export class TestStargate {
 
 const WHO: Ident = { name: "Test", email: "test@example.com", seconds: 1_767_322_800, offset: 0 };
 
+/** A value of a key: text, nothing (it is deleted), or one in pieces. */
+export type TestValue = string | undefined | ((sink: ObjectSink, key: string) => ChunkedSet);
+export type TestValues = Readonly<Record<string, TestValue>>;
+
+/** A value in pieces as the chunker cuts it. */
+export function large(data: Buffer, chunking: Chunking = DEFAULT_CHUNKING): Exclude<TestValue, string | undefined> {
+  return (sink, key) => chunkedSet(sink, key, cut(data, chunking), { chunking });
+}
+
 /** A transaction ready to be pushed; tests change parts of it. */
 export interface Planned {
   readonly commands: PushCommand[];
@@ -162,7 +174,7 @@ export class TestClient {
     this.env = env;
   }
 
-  plan(values: Readonly<Record<string, string | undefined>>, ns = "main", txn = newUlid(systemClock)): Planned {
+  plan(values: TestValues, ns = "main", txn = newUlid(systemClock)): Planned {
     const { objects, refs, format } = this.repo;
     const pack = new PackBuilder(format);
     const made = new Map<Oid, GitObject>();
@@ -175,10 +187,16 @@ export class TestClient {
       write: (kind, data) => keep(kind, data, pack.write(kind, data)),
       writeDelta: (kind, data, base, delta) => keep(kind, data, pack.writeDelta(kind, data, base, delta)),
     };
+    const pieces = new Map<string, ChunkFile>();
     const operations = Object.entries(values).map(([key, value]): Operation => {
       const bytes = utf8ToByteString(key);
       const target = { key: bytes, name: keyName(bytes) };
       if (value === undefined) return { kind: "del", ...target, ignoreMissing: false };
+      if (typeof value === "function") {
+        const large = value(sink, key);
+        for (const piece of large.pieces) pieces.set(piece.sha256, piece);
+        return large.operation;
+      }
       const data = Buffer.from(value);
       const oid = sink.write("blob", data);
       const stored = { type: "inline", oid, size: data.length, etag: etagOf(data), ctype: "text/plain" } as const;
@@ -194,10 +212,16 @@ export class TestClient {
       message: undefined,
       author: WHO,
       committer: WHO,
+      ...(pieces.size > 0 && { chunks: { tip: this.chunkTip(ns), pieces: [...pieces.values()] } }),
     });
     if (plan.kind !== "planned") throw new Error("nothing changes");
     const commands = plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? format.zeroOid, newOid }));
     return { commands, pack, txn, ledger: plan.ledger, objects: made };
+  }
+
+  chunkTip(ns = "main"): ChunkTip | undefined {
+    const oid = this.repo.refs.resolve(chunkRef(ns, "e1"));
+    return oid === undefined ? undefined : chunkTipAt(this.repo.objects, oid);
   }
 
   async push(
@@ -230,7 +254,7 @@ export class TestClient {
   }
 
   /** Sets keys in one transaction; returns the ledger commit. */
-  async set(values: Readonly<Record<string, string | undefined>>, ns = "main"): Promise<Oid> {
+  async set(values: TestValues, ns = "main"): Promise<Oid> {
     const planned = this.plan(values, ns);
     const result = await this.push(planned);
     for (const [ref, outcome] of result.refs) {

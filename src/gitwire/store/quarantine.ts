@@ -83,6 +83,7 @@ export class Quarantine {
       format,
       read: (oid) => (this.#holds ? own().read(oid) : undefined) ?? store.read(oid),
       has: (oid) => (this.#holds && own().has(oid)) || store.has(oid),
+      size: (oid) => (this.#holds ? own().size(oid) : undefined) ?? store.size?.(oid),
     };
   }
 
