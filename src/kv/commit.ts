@@ -51,6 +51,10 @@ export async function commit(
         pieces ??= await openPieces(workspace, acceptor, builder, options.create?.epoch);
         return pieces;
       },
+      deltas: async (key, pieces) => {
+        const { previousPieces } = await import("./piece-deltas.ts");
+        return previousPieces(repo.objects, workspace.state(), key, pieces);
+      },
     });
     const operations: Operation[] = [];
     await feed((line) => {

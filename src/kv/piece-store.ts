@@ -12,13 +12,18 @@ import type { Piece } from "./manifest.ts";
 /** How a new piece may be written shorter than whole. */
 export interface PieceDelta {
   /** A piece that the receiver has. */
-  readonly base: Oid;
+  readonly base: ChunkFile;
   /** Git's copy and insert instructions. */
   readonly delta: Uint8Array;
 }
 
-/** Looks for a delta that makes the piece at the offset `at` of its value; undefined: it is written whole. */
-export type DeltaFinder = (piece: Buffer, at: number) => PieceDelta | undefined;
+/** Looks for deltas that make the pieces of a value, which it is told in their order. */
+export interface DeltaFinder {
+  /** The piece at the offset `at` of the value is there already. */
+  reused(sha256: string, at: number): void;
+  /** For the new piece at the offset `at`; undefined: it is written whole. */
+  find(piece: Buffer, at: number): PieceDelta | undefined;
+}
 
 /** Bytes of values. */
 export interface PieceBytes {
@@ -58,16 +63,23 @@ export class PieceStore {
     const known = this.#pieces.get(sha256)?.oid ?? this.#find(sha256);
     if (known !== undefined) {
       this.#reused += size;
+      deltas?.reused(sha256, at);
       return { size, sha256, oid: known };
     }
-    const delta = deltas?.(bytes, at);
+    const found = deltas?.find(bytes, at);
     const oid =
-      delta === undefined
+      found === undefined
         ? this.#sink.write("blob", bytes)
-        : this.#sink.writeDelta("blob", bytes, delta.base, delta.delta);
+        : this.#sink.writeDelta("blob", bytes, found.base.oid, found.delta);
     this.#pieces.set(sha256, { sha256, oid, isNew: true });
     this.#new += size;
     return { size, sha256, oid };
+  }
+
+  /** Whether the receiver has the piece, which is asked for again when the transaction is planned. */
+  holds({ sha256, oid }: ChunkFile): boolean {
+    const known = this.#pieces.get(sha256);
+    return known === undefined ? this.#find(sha256) === oid : !known.isNew && known.oid === oid;
   }
 
   #find(sha256: string): Oid | undefined {

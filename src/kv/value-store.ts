@@ -9,7 +9,7 @@ import type { EtagHasher } from "./etag.ts";
 import type { Key } from "./key.ts";
 import { BYTES, detectMediaType, SNIFF_BYTES } from "./media-type.ts";
 import type { Operation, StoredValue } from "./operation.ts";
-import type { PieceStore } from "./piece-store.ts";
+import type { DeltaFinder, PieceStore } from "./piece-store.ts";
 import type { ValueRuleBook, ValueRules } from "./value-rules.ts";
 import { bytesSource, openFile, regularFile, sizeOfFile, streamSource, type ValueSource } from "./value-source.ts";
 
@@ -20,6 +20,8 @@ export interface ValueStoreOptions {
   readonly book: ValueRuleBook;
   /** Where pieces go, opened for the first value that has any. */
   readonly pieces: () => Promise<PieceStore>;
+  /** Looks for deltas against the value that the key has. */
+  readonly deltas?: ((key: Key, pieces: PieceStore) => Promise<DeltaFinder | undefined>) | undefined;
   /** Deletions of keys that are not there are left out instead of being an error. */
   readonly ignoreMissing: boolean;
   readonly signal: AbortSignal;
@@ -97,6 +99,7 @@ export class ValueStore {
       pieces,
       rules,
       signal,
+      deltas: await this.#options.deltas?.(key, pieces),
       onProgress: onProgress && ((done) => onProgress(done, source.size, pieces)),
     });
     const { size, etag } = manifest;

@@ -18,6 +18,9 @@ const CHAIN_MAX = 16;
 const GOOD_ENOUGH = 4_096;
 /** Bits of the filter for each bucket, as a power of two. */
 const FILTER_BITS = 3;
+/** Parts of a target that are looked at, to see whether it is worth it. */
+const SAMPLES = 8;
+const SAMPLE_BYTES = 1_024;
 /** How far bytes are compared one by one, and how far at once where that is not the end. */
 const NEAR = 64;
 const FAR = 8_192;
@@ -40,6 +43,20 @@ export class DeltaBase {
   get index(): WindowIndex {
     this.#index ??= indexWindows(this.bytes);
     return this.#index;
+  }
+
+  /**
+   * Whether some of `target` is in here too, by samples: where that is no, a search would most likely find nothing, and take ten
+   * times as long. What has an eighth of its bytes in a row from here is found for sure.
+   */
+  resembles(target: Buffer): boolean {
+    const last = target.length - SAMPLE_BYTES;
+    if (last <= 0) return nextMatch(this, target, 0, target.length) !== undefined;
+    for (let sample = 0; sample <= SAMPLES; sample++) {
+      const start = Math.floor((last * sample) / SAMPLES);
+      if (nextMatch(this, target.subarray(start, start + SAMPLE_BYTES), 0, SAMPLE_BYTES) !== undefined) return true;
+    }
+    return false;
   }
 }
 

@@ -1,0 +1,145 @@
+/** New pieces as deltas against the pieces of the value before. */
+
+import { describe, expect, test } from "bun:test";
+import { openChunker } from "../../src/cdc/chunker.ts";
+import { type Chunking, DEFAULT_CHUNKING } from "../../src/cdc/chunking.ts";
+import { KvError } from "../../src/errors.ts";
+import type { GitObject, ObjectSource } from "../../src/gitwire/object/object.ts";
+import { hashObject, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
+import { applyDelta } from "../../src/gitwire/pack/delta.ts";
+import type { Piece } from "../../src/kv/manifest.ts";
+import { PieceDeltas } from "../../src/kv/piece-deltas.ts";
+import { noise } from "../support/noise.ts";
+import { random } from "../support/random.ts";
+
+const MiB = 1024 * 1024;
+const rng = random("piece deltas");
+
+interface Cut {
+  readonly piece: Piece;
+  readonly at: number;
+  readonly data: Buffer;
+}
+
+function cut(data: Buffer, chunking: Chunking = DEFAULT_CHUNKING): Cut[] {
+  const chunker = openChunker(chunking);
+  const sizes: number[] = [];
+  for (let at = 0; at < data.length; ) {
+    const count = data.copy(chunker.room(), 0, at);
+    at += count;
+    sizes.push(...chunker.take(count).map(({ length }) => length));
+  }
+  sizes.push(...chunker.finish().map(({ length }) => length));
+  let at = 0;
+  return sizes.map((size) => {
+    const bytes = data.subarray(at, at + size);
+    at += size;
+    const sha256 = new Bun.SHA256().update(bytes).digest("hex");
+    return { piece: { size, sha256, oid: hashObject(SHA1, "blob", bytes) }, at: at - size, data: bytes };
+  });
+}
+
+/** A store of the pieces of a value, which counts what is read. */
+function storeOf(pieces: readonly Cut[]): ObjectSource & { readonly reads: Oid[] } {
+  const objects = new Map<Oid, GitObject>(pieces.map(({ piece, data }) => [piece.oid, { kind: "blob", data }]));
+  const reads: Oid[] = [];
+  return {
+    format: SHA1,
+    reads,
+    has: (oid) => objects.has(oid),
+    read: (oid) => {
+      reads.push(oid);
+      return objects.get(oid);
+    },
+  };
+}
+
+/** What the pieces of `after` take that are not among those of `before`; checks every delta. */
+function cost(before: Buffer, after: Buffer, chunking: Chunking = DEFAULT_CHUNKING): { bytes: number; whole: number } {
+  const old = cut(before, chunking);
+  const known = new Map(old.map((each) => [each.piece.sha256, each]));
+  const deltas = new PieceDeltas(storeOf(old), { chunks: old.map(({ piece }) => piece) }, { holds: () => true });
+  let bytes = 0;
+  let whole = 0;
+  for (const { piece, at, data } of cut(after, chunking)) {
+    if (known.has(piece.sha256)) {
+      deltas.reused(piece.sha256, at);
+      continue;
+    }
+    const found = deltas.find(data, at);
+    whole += found === undefined ? 1 : 0;
+    bytes += found?.delta.length ?? data.length;
+    if (found === undefined) continue;
+    const base = known.get(found.base.sha256)!;
+    expect(base.piece.oid).toBe(found.base.oid);
+    expect(applyDelta(base.data, Buffer.from(found.delta)).equals(data)).toBe(true);
+    expect(found.delta.length).toBeLessThanOrEqual((data.length * 15) / 16);
+  }
+  return { bytes, whole };
+}
+
+const before = noise(`value ${rng.seed}`, 12 * MiB);
+
+describe("a value with changes", () => {
+  test("a byte here and there costs next to nothing", () => {
+    const after = Buffer.from(before);
+    for (let edit = 0; edit < 60; edit++) after[rng.int(after.length)]! ^= 1 + rng.int(255);
+    expect(cost(before, after).bytes).toBeLessThan(300_000);
+    const fixed = cost(before, after, { mode: "fixed", size: 131_072 });
+    expect(fixed.whole).toBe(0);
+    expect(fixed.bytes).toBeLessThan(5_000);
+  });
+
+  test("one run costs its length", () => {
+    const length = 600_000;
+    const at = rng.int(before.length - length);
+    const after = Buffer.from(before);
+    noise(`run ${rng.seed}`, length).copy(after, at);
+    expect(cost(before, after).bytes).toBeLessThan(length * 1.1);
+  });
+
+  test("what is inserted costs its length, and what comes after it is found where it has moved to", () => {
+    for (const length of [10, 5_000, 700_000]) {
+      const at = rng.int(before.length);
+      const after = Buffer.concat([before.subarray(0, at), noise(`${length}`, length), before.subarray(at)]);
+      for (const edit of [0.2, 0.5, 0.9]) after[Math.floor(edit * after.length)]! ^= 1;
+      expect(cost(before, after).bytes).toBeLessThan(length * 1.1 + 250_000);
+    }
+  });
+
+  test("what is taken out costs next to nothing", () => {
+    const at = rng.int(6 * MiB);
+    const after = Buffer.concat([before.subarray(0, at), before.subarray(at + 3 * MiB)]);
+    expect(cost(before, after).bytes).toBeLessThan(200_000);
+  });
+});
+
+test("another value is written whole, after a look at few old pieces", () => {
+  const old = cut(before);
+  const store = storeOf(old);
+  const deltas = new PieceDeltas(store, { chunks: old.map(({ piece }) => piece) }, { holds: () => true });
+  const fresh = cut(noise("another", 12 * MiB));
+  for (const { data, at } of fresh) expect(deltas.find(data, at)).toBeUndefined();
+  expect(store.reads.length).toBeLessThan(fresh.length * 4);
+});
+
+test("no base is taken that the receiver does not have, or that is missing or damaged here", () => {
+  const old = cut(before.subarray(0, 2 * MiB));
+  const chunks = old.map(({ piece }) => piece);
+  const changed = Buffer.from(old[0]!.data);
+  changed[1_000]! ^= 1;
+  const whole = { holds: () => true };
+  expect(new PieceDeltas(storeOf(old), { chunks }, whole).find(changed, 0)).toBeDefined();
+  const asked = storeOf(old);
+  expect(new PieceDeltas(asked, { chunks }, { holds: () => false }).find(changed, 0)).toBeUndefined();
+  expect(asked.reads).toEqual([]);
+  expect(new PieceDeltas(storeOf([]), { chunks }, whole).find(changed, 0)).toBeUndefined();
+  const damaged: ObjectSource = {
+    format: SHA1,
+    has: () => true,
+    read: () => {
+      throw new KvError("CORRUPT", "a damaged object");
+    },
+  };
+  expect(new PieceDeltas(damaged, { chunks }, whole).find(changed, 0)).toBeUndefined();
+});
