@@ -11,3 +11,22 @@ const BULK = 100_000;
 export function collectGarbage(count: number): void {
   if (count >= BULK) Bun.gc(true);
 }
+
+/** Bytes of buffers after which those that nobody uses any more are given back. */
+const BUFFERS = 16 * 1024 * 1024;
+
+/**
+ * Collects the buffers of work that takes one large object after the other. The runtime itself waits until there are some hundred
+ * megabytes of them: reading the pieces of a value of 2 GiB took 223 MB at its peak, with this 150.
+ */
+export class BufferMeter {
+  #bytes = 0;
+
+  /** So many more bytes were taken, and so were those before let go of. */
+  add(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes < BUFFERS) return;
+    this.#bytes = 0;
+    Bun.gc(true);
+  }
+}

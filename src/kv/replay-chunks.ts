@@ -14,6 +14,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { type Oid, SHA256 } from "../gitwire/object/oid.ts";
 import { OidTable } from "../gitwire/object/oid-table.ts";
 import { LIMITS } from "../limits.ts";
+import { BufferMeter } from "../memory.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { addPieces, type ChunkFile, findPiece } from "./chunk-tree.ts";
 import { type ContentRules, checkLfs, LFS_POINTER_BYTES } from "./content-rules.ts";
@@ -148,10 +149,12 @@ class ValueReader {
     const stream = await openEtag();
     const cuts = new CutCheck(this.#key, this.#manifest);
     const short: Buffer[] = [];
+    const meter = new BufferMeter();
     for (const [i, piece] of chunks.entries()) {
       const data = this.#piece(i, piece);
       stream.update(data);
       cuts.add(data);
+      meter.add(data.length);
       if (size < LFS_POINTER_BYTES) short.push(data);
       if (slice.isOver()) await slice.pause();
       signal?.throwIfAborted();

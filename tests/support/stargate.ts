@@ -174,9 +174,14 @@ export class TestClient {
     this.env = env;
   }
 
-  plan(values: TestValues, ns = "main", txn = newUlid(systemClock)): Planned {
+  /** Plans a transaction; `pack` may hold objects already. */
+  plan(
+    values: TestValues,
+    ns = "main",
+    txn = newUlid(systemClock),
+    pack = new PackBuilder(this.repo.format),
+  ): Planned {
     const { objects, refs, format } = this.repo;
-    const pack = new PackBuilder(format);
     const made = new Map<Oid, GitObject>();
     const keep = (kind: ObjectKind, data: Uint8Array, oid: Oid): Oid => {
       made.set(oid, { kind, data: Buffer.from(data) });
