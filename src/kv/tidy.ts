@@ -1,28 +1,41 @@
 /** Housekeeping after a verb, when its answer is out: nobody waits for it, and nothing it meets makes the verb fail. */
 
+import * as fs from "node:fs";
 import { hasManyLoose } from "../gitwire/store/loose-count.ts";
 import { LIMITS } from "../limits.ts";
 import type { Workspace } from "./workspace.ts";
 
 /**
- * Packs loose objects and rolls up packs where there are many, and sweeps what killed writers left. Costs one comparison and one
- * look into a folder else. As with git, `gc.auto = 0` or `maintenance.auto = false` turns it off.
+ * Packs loose objects and rolls up packs where there are many, takes back the copies of large bases that a write brought, and sweeps
+ * what killed writers left. Costs one comparison and one look into a folder else. As with git, `gc.auto = 0` or `maintenance.auto = false` turns it off.
  */
 export async function tidyUp({ repo, around }: Workspace): Promise<void> {
   const { signal, clock } = around;
   try {
     const { objects, objectsDir, format, commonDir } = repo;
+    if (!repo.isAutoMaintained) return;
     const manyLoose = hasManyLoose(objectsDir, format, repo.looseLimit);
-    if ((!manyLoose && objects.replaceablePacks().length <= LIMITS.packs) || !repo.isAutoMaintained) return;
+    const manyPacks = objects.replaceablePacks().length > LIMITS.packs;
     if (manyLoose) {
       const { packLoose } = await import("../gitwire/store/pack-loose.ts");
       await packLoose(objects, { commonDir, signal, maxLoose: repo.looseLimit });
     }
-    const { rollUp } = await import("../gitwire/store/maintenance.ts");
-    await rollUp(objects, { commonDir, signal });
-    const { sweepLeftovers } = await import("../gitwire/store/leftovers.ts");
-    sweepLeftovers(objectsDir, clock.now());
+    if (manyLoose || manyPacks) {
+      const { rollUp } = await import("../gitwire/store/maintenance.ts");
+      await rollUp(objects, { commonDir, signal });
+      const { sweepLeftovers } = await import("../gitwire/store/leftovers.ts");
+      sweepLeftovers(objectsDir, clock.now());
+    }
+    if (objects.addedPacks().some(isLarge)) {
+      const { foldCopies } = await import("../gitwire/store/fold-copies.ts");
+      await foldCopies(objects, { commonDir, signal });
+    }
   } catch {
     // What was written stands whatever comes of this: the next write tries again, and a damaged pack shows where it is read.
   }
 }
+
+/** From this size on a pack may hold large objects that others hold too. */
+const LARGE_PACK = 128 * 1024;
+
+const isLarge = (file: string): boolean => (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) >= LARGE_PACK;

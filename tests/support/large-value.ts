@@ -49,7 +49,11 @@ export async function planLarge(
       [key]: (sink) => {
         const oid = sink.write("blob", encodeManifest(manifest));
         const value = { type: "chunked", oid, size, etag: manifest.etag, ctype: "application/octet-stream" } as const;
-        return { manifest, operation: { kind: "set", key, value, expires: undefined, labels: undefined }, pieces: chunks };
+        return {
+          manifest,
+          operation: { kind: "set", key, value, expires: undefined, labels: undefined },
+          pieces: chunks,
+        };
       },
     },
     "main",

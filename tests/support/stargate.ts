@@ -175,12 +175,7 @@ export class TestClient {
   }
 
   /** Plans a transaction; `pack` may hold objects already. */
-  plan(
-    values: TestValues,
-    ns = "main",
-    txn = newUlid(systemClock),
-    pack = new PackBuilder(this.repo.format),
-  ): Planned {
+  plan(values: TestValues, ns = "main", txn = newUlid(systemClock), pack = new PackBuilder(this.repo.format)): Planned {
     const { objects, refs, format } = this.repo;
     const made = new Map<Oid, GitObject>();
     const keep = (kind: ObjectKind, data: Uint8Array, oid: Oid): Oid => {

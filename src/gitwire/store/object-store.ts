@@ -69,6 +69,7 @@ export class ObjectStore implements ObjectSource {
   #recent: { readonly pack: Pack; readonly folder: Folder } | undefined;
   /** Packs that may hold descriptors, in order of opening. */
   readonly #open = new Set<Pack>();
+  readonly #added: string[] = [];
   /** The first damage met by the lookup under way. */
   #damage: KvError | undefined;
 
@@ -220,7 +221,13 @@ export class ObjectStore implements ObjectSource {
 
   /** Takes up a pack that was just put into this store's own `pack` folder. */
   addPack(paths: { readonly packPath: string }): Pack {
+    this.#added.push(paths.packPath);
     return this.#own.packs.add(paths.packPath);
+  }
+
+  /** Paths of the packs that were put here through this store; maintenance may have replaced them since. */
+  addedPacks(): readonly string[] {
+    return this.#added;
   }
 
   /** Folder of the repository's own packs. */
