@@ -124,12 +124,15 @@ export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new KvError("BUG", `assertion failed: ${message}`);
 }
 
+/** The system's words for no room: full, read-only, over a quota, over the largest file the process or the file system allows. */
+const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EROFS", "EDQUOT", "EFBIG"]);
+
 /** The error as a KvError; an unknown thing becomes IO (system errors) or BUG. */
 export function toKvError(thrown: unknown): KvError {
   if (thrown instanceof KvError) return thrown;
   if (thrown instanceof Error) {
     const system = (thrown as NodeJS.ErrnoException).code;
-    if (system === "ENOSPC" || system === "EROFS" || system === "EDQUOT") {
+    if (system !== undefined && NO_ROOM.has(system)) {
       return new KvError("STORAGE", thrown.message, {
         cause: thrown,
         hint: "free space on the disk or make it writable",
