@@ -16,6 +16,7 @@ import { build } from "./cases/build.ts";
 import type { Case, Setting } from "./cases/case.ts";
 import { clone } from "./cases/clone.ts";
 import { get } from "./cases/get.ts";
+import { largeValues } from "./cases/large-values.ts";
 import { list } from "./cases/list.ts";
 import { mset } from "./cases/mset.ts";
 import { push } from "./cases/push.ts";
@@ -38,6 +39,7 @@ const CASES: Readonly<Record<string, Case>> = {
   clone,
   push,
   mset,
+  "large-values": largeValues,
   attestation,
   admission,
   verify: verification,

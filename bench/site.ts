@@ -27,10 +27,10 @@ export class Site {
     this.#port = port;
   }
 
-  /** Serves what `from` (a folder of the scratch) holds. */
-  static async start(scratch: Scratch, from: string, verify: Verify): Promise<Site> {
-    const server = `kv-${verify}.git`;
-    const clone = `clone-${verify}`;
+  /** Serves what `from` (a folder of the scratch) holds. `name` tells one site from another. */
+  static async start(scratch: Scratch, from: string, verify: Verify, name: string = verify): Promise<Site> {
+    const server = `kv-${name}.git`;
+    const clone = `clone-${name}`;
     const port = await freePort();
     const url = `http://127.0.0.1:${port}/${server}`;
     scratch.git("", "init", "-q", "--bare", "-b", "main", server);
