@@ -6,7 +6,7 @@ DEPS := node_modules/.installed
 SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-programs fuzz demo bench clean
+.PHONY: help setup build lint test test-programs fuzz crash demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ test-programs:
 
 fuzz: $(DEPS) test-programs ## run the fuzz tests on 200 times as many inputs (FUZZ=N: on N times as many)
 	@GIT_KV_FUZZ=$(or $(FUZZ),200) $(BUN) scripts/test.ts tests/fuzz
+
+crash: build test-programs ## let every system call of a transaction be the last one, or fail (`make test` tries a sample)
+	@GIT_KV_CRASH=all $(BUN) scripts/test.ts --timeout 3600000 tests/crash/transaction.test.ts
 
 demo: build ## show git-kv at work
 	@$(BUN) demo/run.ts

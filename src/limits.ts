@@ -42,6 +42,9 @@ export const LIMITS = {
   /** Refused pushes the journal remembers, and most characters it keeps of why. */
   journalRejections: 10_000,
   journalMessage: 300,
+  /** Bytes of pack and index up to which the journal keeps the objects of a push, and most such packs it keeps. */
+  keptPackBytes: 128 * KiB,
+  keptPacks: 256,
   /** Longest key in bytes of UTF-8 (docs/formats, section 3). */
   keyBytes: 1_024,
   /** Default largest inline value. */

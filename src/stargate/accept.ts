@@ -4,6 +4,8 @@
  *     objects fsynced in quarantine -> refs locked -> journal row fsynced -> objects moved in -> refs moved, all by one rename
  *     -> row marked
  *
+ * The objects of a small push are not fsynced where they are: the row carries them (kept-packs.ts).
+ *
  * Before the row, nothing has happened. From the row on, start-up can finish what is left (recovery.ts). The push is
  * acknowledged after the refs have moved.
  */
@@ -11,6 +13,8 @@
 import { type KvError, toKvError } from "../errors.ts";
 import type { Push } from "../gitwire/protocol/receive-pack-host.ts";
 import type { RefTransaction } from "../gitwire/refs/ref-transaction.ts";
+import type { SmallPack } from "../gitwire/store/quarantine.ts";
+import { LIMITS } from "../limits.ts";
 import type { Gate } from "./gate.ts";
 import type { NewEntry } from "./journal.ts";
 
@@ -27,8 +31,9 @@ export type AcceptedPush = Pick<Push, "quarantine" | "objects"> & { readonly rec
 export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush): Promise<void> {
   gate.requireSound();
   const { quarantine, objects } = push;
+  const packs = quarantine?.copies(LIMITS.keptPackBytes);
   // Should this fail, the files are thrown away with the quarantine, never synced again.
-  quarantine?.sync();
+  if (packs === undefined) quarantine?.sync();
   gate.onStage("synced");
   const changes = accepted.updates.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid, newOid }));
   const refs = await gate.repo.refs.begin(changes, { objects });
@@ -40,7 +45,7 @@ export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush)
     throw error;
   }
   gate.onStage("locked");
-  const id = writeRow(gate, refs, { ...accepted, acceptedAt: gate.clock.now(), quarantine: quarantine?.dir });
+  const id = writeRow(gate, refs, { ...accepted, acceptedAt: gate.clock.now(), quarantine: quarantine?.dir }, packs);
   gate.onStage("journaled");
   try {
     quarantine?.migrate(gate.repo.objects, { keep: true });
@@ -61,9 +66,9 @@ export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush)
   gate.onAccepted();
 }
 
-function writeRow(gate: Gate, refs: RefTransaction, entry: NewEntry): number {
+function writeRow(gate: Gate, refs: RefTransaction, entry: NewEntry, packs: readonly SmallPack[] = []): number {
   try {
-    return gate.journal.append(entry);
+    return gate.journal.append(entry, packs);
   } catch (error) {
     refs.abort();
     const failure = toKvError(error);

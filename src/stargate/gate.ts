@@ -13,6 +13,7 @@ import { type Policy, policyAt } from "../kv/policy.ts";
 import { LIMITS } from "../limits.ts";
 import { GateEvents } from "./events.ts";
 import { Journal } from "./journal.ts";
+import { releaseKeptPacks } from "./kept-packs.ts";
 import { LeaderLock } from "./leader.ts";
 import type { Log } from "./log.ts";
 import { Mutexes } from "./mutex.ts";
@@ -92,6 +93,7 @@ export class Gate {
       journal = new Journal(dir);
       await repo.refs.recover(true);
       for (const recovery of await recoverJournal(repo, journal)) logRecovery(options.log, recovery);
+      releaseKeptPacks(repo, journal, LIMITS.keptPacks);
       sweepQuarantines(repo.objectsDir, STALE_QUARANTINE, options.clock.now());
       return new Gate(repo, lock, journal, options);
     } catch (error) {

@@ -40,6 +40,13 @@ const STEPS: readonly string[] = [
     who TEXT NOT NULL,
     door TEXT
   );`,
+  // Small packs that are not on disk yet themselves (kept-packs.ts).
+  `CREATE TABLE kept_pack (
+    name TEXT PRIMARY KEY,
+    entry INTEGER NOT NULL,
+    pack BLOB NOT NULL,
+    idx BLOB NOT NULL
+  );`,
 ];
 
 /** The version this program writes. */

@@ -14,6 +14,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type Code, KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import type { SmallPack } from "../gitwire/store/quarantine.ts";
 import { LIMITS } from "../limits.ts";
 import { prepareSchema } from "./journal-schema.ts";
 import type { Door } from "./tokens.ts";
@@ -118,8 +119,11 @@ export class Journal {
     this.#run(() => this.#prepare());
   }
 
-  /** Writes the row of a transaction; it is on disk when this returns. Returns its id. Throws STORAGE, IO, CORRUPT. */
-  append(entry: NewEntry): number {
+  /**
+   * Writes the row of a transaction, and with it `packs` that are to last as it does; they are on disk when this returns. Returns
+   * the row's id. Throws STORAGE, IO, CORRUPT.
+   */
+  append(entry: NewEntry, packs: readonly SmallPack[] = []): number {
     return this.#run(() =>
       this.#db.transaction(() => {
         this.#writeMarks();
@@ -135,6 +139,8 @@ export class Journal {
             door: entry.door ?? null,
             signer: entry.signer ?? null,
           });
+        const keep = this.#db.query("INSERT OR REPLACE INTO kept_pack (name, entry, pack, idx) VALUES (?, ?, ?, ?)");
+        for (const { name, pack, idx } of packs) keep.run(name, lastInsertRowid, pack, idx);
         return Number(lastInsertRowid);
       })(),
     );
@@ -147,7 +153,35 @@ export class Journal {
 
   /** Removes the row of a transaction that has not happened and will not. */
   drop(id: number): void {
-    this.#run(() => this.#db.query("DELETE FROM entry WHERE id = ? AND done = 0").run(id));
+    this.#run(() =>
+      this.#db.transaction(() => {
+        if (this.#db.query("DELETE FROM entry WHERE id = ? AND done = 0").run(id).changes > 0)
+          this.#db.query("DELETE FROM kept_pack WHERE entry = ?").run(id);
+      })(),
+    );
+  }
+
+  /** Names of the packs that are kept here, and the rows they came with. */
+  keptPacks(): { readonly name: string; readonly entry: number }[] {
+    return this.#run(() =>
+      this.#db.query<{ name: string; entry: number }, []>("SELECT name, entry FROM kept_pack ORDER BY entry").all(),
+    );
+  }
+
+  /** A pack that is kept here, or undefined. */
+  keptPack(name: string): SmallPack | undefined {
+    const query = "SELECT name, pack, idx FROM kept_pack WHERE name = ?";
+    return this.#run(() => this.#db.query<SmallPack, [string]>(query).get(name) ?? undefined);
+  }
+
+  /** Keeps these packs no longer: their objects are on disk. Should this be lost in a power cut, they are kept longer. */
+  releasePacks(names: readonly string[]): void {
+    this.#relaxed(() => {
+      const release = this.#db.query("DELETE FROM kept_pack WHERE name = ?");
+      this.#db.transaction(() => {
+        for (const name of names) release.run(name);
+      })();
+    });
   }
 
   /** Entries that nobody knows to be finished, oldest first. */
@@ -179,24 +213,18 @@ export class Journal {
 
   /** Notes that a push was refused. Does not wait for the disk. */
   reject(rejection: Rejection): void {
-    this.#run(() => {
-      // In WAL mode this only leaves out the fsync of the commit; the file stays sound (sqlite.org/pragma.html#pragma_synchronous).
-      this.#db.run("PRAGMA synchronous = NORMAL");
-      try {
-        const { lastInsertRowid } = this.#db
-          .query(
-            "INSERT INTO rejection (at, ns, code, message, who, door) VALUES ($at, $ns, $code, $message, $who, $door)",
-          )
-          .run({
-            ...rejection,
-            message: rejection.message.slice(0, LIMITS.journalMessage),
-            door: rejection.door ?? null,
-          });
-        const oldest = Number(lastInsertRowid) - LIMITS.journalRejections;
-        if (oldest > 0) this.#db.query("DELETE FROM rejection WHERE id <= ?").run(oldest);
-      } finally {
-        this.#db.run("PRAGMA synchronous = FULL");
-      }
+    this.#relaxed(() => {
+      const { lastInsertRowid } = this.#db
+        .query(
+          "INSERT INTO rejection (at, ns, code, message, who, door) VALUES ($at, $ns, $code, $message, $who, $door)",
+        )
+        .run({
+          ...rejection,
+          message: rejection.message.slice(0, LIMITS.journalMessage),
+          door: rejection.door ?? null,
+        });
+      const oldest = Number(lastInsertRowid) - LIMITS.journalRejections;
+      if (oldest > 0) this.#db.query("DELETE FROM rejection WHERE id <= ?").run(oldest);
     });
   }
 
@@ -309,6 +337,19 @@ export class Journal {
       done: row.done === 1 || this.#finished.includes(row.id),
       mirroredAt: row.mirrored_at ?? undefined,
     };
+  }
+
+  /** What `action` writes outlives the process, but waits for no disk. */
+  #relaxed(action: () => void): void {
+    this.#run(() => {
+      // In WAL mode this only leaves out the fsync of a commit; the file stays sound (sqlite.org/pragma.html#pragma_synchronous).
+      this.#db.run("PRAGMA synchronous = NORMAL");
+      try {
+        action();
+      } finally {
+        this.#db.run("PRAGMA synchronous = FULL");
+      }
+    });
   }
 
   #run<T>(action: () => T): T {

@@ -9,12 +9,16 @@ import { sweepLeftovers } from "../gitwire/store/leftovers.ts";
 import { hasManyLoose } from "../gitwire/store/loose-count.ts";
 import { needsRollUp, rollUp } from "../gitwire/store/maintenance.ts";
 import { packLoose } from "../gitwire/store/pack-loose.ts";
+import { LIMITS } from "../limits.ts";
 import type { Gate } from "./gate.ts";
+import { releaseKeptPacks } from "./kept-packs.ts";
 
 /** Milliseconds between two looks: one compares two numbers and reads one folder. */
 const LOOK = 1_000;
 /** Milliseconds until the next try where somebody else tidies up, or something was wrong. */
 const LATER = 60_000;
+/** Milliseconds between two looks at the packs the journal keeps, unless a roll-up comes before. */
+const RELEASE = 10_000;
 /** Milliseconds between two sweeps. */
 const SWEEP = 24 * 60 * 60_000;
 
@@ -24,6 +28,7 @@ export class Upkeep {
   readonly #timer: Timer;
   #notBefore = 0;
   #nextSweep = 0;
+  #nextRelease = 0;
   #running: Promise<void> | undefined;
   readonly #copies: CopyFinder;
 
@@ -46,6 +51,7 @@ export class Upkeep {
     const now = this.#gate.clock.now();
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
+    if (now >= this.#nextRelease) this.#release(now);
     const { repo } = this.#gate;
     if (!repo.isAutoMaintained) return;
     const { objects } = repo;
@@ -84,6 +90,7 @@ export class Upkeep {
       let result = await rollUp(objects, options);
       if (result.kind === "nothing") result = await foldCopies(objects, options, this.#copies);
       if (result.kind === "rolled") {
+        this.#release(clock.now());
         const { objectCount, byteLength } = result.pack;
         log("info", "upkeep", {
           packs: result.packs,
@@ -96,6 +103,16 @@ export class Upkeep {
       if (this.#stop.signal.aborted) return;
       this.#notBefore = clock.now() + LATER;
       this.#warn("combine packs", error);
+    }
+  }
+
+  /** The journal need not keep what a roll-up has brought to disk. */
+  #release(now: number): void {
+    this.#nextRelease = now + RELEASE;
+    try {
+      releaseKeptPacks(this.#gate.repo, this.#gate.journal, LIMITS.keptPacks);
+    } catch (error) {
+      this.#warn("release packs", error);
     }
   }
 

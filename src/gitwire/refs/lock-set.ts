@@ -134,7 +134,7 @@ export class LockSet {
       if (!RECORD_NAME.test(name)) continue;
       const file = path.join(this.#home, name);
       const record = readRecord(file);
-      if (record === undefined) this.#dropTornRecord(file);
+      if (record === undefined) this.#dropTornRecord(file, alone);
       if (record === undefined || record.token === this.#token || !this.#isDead(record, alone)) continue;
       this.#writeRecord([]);
       if (this.#recover(record, file, alone)) swept++;
@@ -143,9 +143,9 @@ export class LockSet {
   }
 
   /** A record that was never written to its end has no locks yet; it only lies in the way. */
-  #dropTornRecord(file: string): void {
+  #dropTornRecord(file: string, alone: boolean): void {
     const stat = fs.statSync(file, { throwIfNoEntry: false });
-    if (stat !== undefined && Date.now() - stat.mtimeMs > TORN_AFTER) tryUnlink(this.#disk, file);
+    if (stat !== undefined && (alone || Date.now() - stat.mtimeMs > TORN_AFTER)) tryUnlink(this.#disk, file);
   }
 
   #recordPath(token: string): string {

@@ -23,6 +23,14 @@ const PREFIX = ".tmp-kv-incoming-";
 const GIT_PREFIX = "tmp_objdir-incoming-";
 const SEEN_BYTES = 16 * 1024 * 1024;
 
+/** A pack and its index, whole. */
+export interface SmallPack {
+  /** Of both files, without what follows the dot. */
+  readonly name: string;
+  readonly pack: Uint8Array;
+  readonly idx: Uint8Array;
+}
+
 export class Quarantine {
   /** The folder. */
   readonly dir: string;
@@ -33,7 +41,7 @@ export class Quarantine {
   readonly #objectsDir: string;
   #objects: ObjectStore | undefined;
   readonly #keeps = new PackKeeps();
-  #state: "open" | "synced" | "failed" | "migrated" | "discarded" = "open";
+  #state: "open" | "synced" | "copied" | "failed" | "migrated" | "discarded" = "open";
 
   private constructor(objectsDir: string, dir: string, seenBytes: number) {
     this.#objectsDir = objectsDir;
@@ -97,6 +105,25 @@ export class Quarantine {
   }
 
   /**
+   * Instead of {@link sync}: copies of the packs in it, for the caller to bring to disk in its own way, where they are at most
+   * `most` bytes and all there is; else undefined. {@link migrate} waits for no disk then.
+   */
+  copies(most: number): readonly SmallPack[] | undefined {
+    if (this.#state !== "open") return undefined;
+    const files = this.#files().map(({ file }) => path.join(this.dir, file));
+    if (files.reduce((sum, file) => sum + fs.statSync(file).size, 0) > most) return undefined;
+    const packs = files.filter((file) => file.endsWith(".pack")).map((file) => file.slice(0, -".pack".length));
+    const pairs = packs.flatMap((base) => [`${base}.pack`, `${base}.idx`]);
+    if (pairs.length !== files.length || !pairs.every((file) => files.includes(file))) return undefined;
+    this.#state = "copied";
+    return packs.map((base) => ({
+      name: path.basename(base),
+      pack: fs.readFileSync(`${base}.pack`),
+      idx: fs.readFileSync(`${base}.idx`),
+    }));
+  }
+
+  /**
    * Moves everything into the repository, an index after its pack, and makes that last. `store` learns of the new packs.
    * A crash on the way leaves some objects in place that nothing refers to yet, and is harmless. `keep`: no `git gc`
    * takes the packs away until {@link discard}, when refs name them; or until those given are let go of.
@@ -104,7 +131,8 @@ export class Quarantine {
   migrate(store?: ObjectStore, { keep }: { readonly keep?: boolean | PackKeeps | undefined } = {}): void {
     if (this.#state === "failed") throw new KvError("STORAGE", "the objects of the push could not be brought to disk");
     if (this.#state === "open") this.sync();
-    assert(this.#state === "synced", `a quarantine that is ${this.#state} is not migrated`);
+    const isCopied = this.#state === "copied";
+    assert(isCopied || this.#state === "synced", `a quarantine that is ${this.#state} is not migrated`);
     const keeps = keep === true ? this.#keeps : keep;
     const touched = new Set<string>();
     const packs: string[] = [];
@@ -116,7 +144,7 @@ export class Quarantine {
       fs.renameSync(path.join(this.dir, file), path.join(this.#objectsDir, file));
       if (file.endsWith(".idx")) packs.push(path.join(this.#objectsDir, file.replace(/\.idx$/, ".pack")));
     }
-    for (const dir of touched) fsyncDir(dir);
+    if (!isCopied) for (const dir of touched) fsyncDir(dir);
     this.#state = "migrated";
     this.#objects?.close();
     for (const packPath of packs) store?.addPack({ packPath });

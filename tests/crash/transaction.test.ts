@@ -1,0 +1,57 @@
+/**
+ * kill -9, EIO and ENOSPC at the system calls of a transaction that change something (docs/design/150-faults-at-every-call.md): refs all
+ * old or all new, what was acknowledged is there, no lock is left, the next push works, git finds nothing wrong.
+ *
+ * `make crash` tries every call; `make test` a sample, drawn anew each time (GIT_KV_SEED draws one again).
+ */
+
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { random } from "../support/random.ts";
+import { type CallPoint, callPoints, type Fault } from "../support/syscall-tracer.ts";
+import { Sweep } from "./sweep.ts";
+
+const EVERY = process.env.GIT_KV_CRASH === "all";
+/** Points of each kind that `make test` tries. */
+const SAMPLE = 4;
+
+setDefaultTimeout(EVERY ? 30 * 60_000 : 120_000);
+
+const numbers = random("crash points");
+let sweep: Sweep;
+
+beforeEach(async () => {
+  let n = 0;
+  sweep = await Sweep.start(() => ({ [`key-${n % 7}`]: `value ${n++}`, [`other-${n}`]: "x" }));
+});
+
+afterEach(() => sweep.stop());
+
+const kinds: [string, (at: CallPoint) => Fault, growing: boolean][] = [
+  ["kill -9", (at) => ({ kind: "kill", at }), false],
+  ["EIO", (at) => ({ kind: "fail", error: "EIO", at, on: false }), false],
+  ["ENOSPC once", (at) => ({ kind: "fail", error: "ENOSPC", at, on: false }), true],
+  ["ENOSPC until there is room", (at) => ({ kind: "fail", error: "ENOSPC", at, on: true }), true],
+];
+
+test.each(kinds)("%s", async (name, fault, growing) => {
+  const calls = await sweep.calls(growing);
+  expect(calls.length).toBeGreaterThan(10);
+  const points = callPoints(calls).map((point, i) => ({
+    point,
+    line: `call ${i + 1} of ${calls.length}: ${calls[i]}`,
+  }));
+  for (const { point, line } of EVERY ? points : numbers.shuffle(points).slice(0, SAMPLE)) {
+    try {
+      await sweep.meet(fault(point));
+    } catch (error) {
+      console.error(`${name} at ${line}`);
+      throw error;
+    }
+  }
+  const { points: tried, met, torn, lost, unsaid } = sweep.tally;
+  console.error(
+    `${name}: ${tried} of ${calls.length} calls tried, ${met} met; ${torn} torn, ${lost} lost, ${unsaid} in though the answer did not say so`,
+  );
+  expect([torn, lost]).toEqual([0, 0]);
+  expect(met).toBeGreaterThan(0);
+});
