@@ -5,6 +5,7 @@ import { KvError } from "../errors.ts";
 import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { parseLabels, type SetOptions } from "../kv/batch.ts";
 import { parseMediaType } from "../kv/media-type.ts";
+import { waitsByDefault } from "../kv/mirror-ack.ts";
 import type { Condition } from "../kv/operation.ts";
 import { tidyUp } from "../kv/tidy.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -54,6 +55,8 @@ export async function showOutcome(context: Context, workspace: Workspace, outcom
     if (out.json) out.record({ oid, seq, tree, unchanged: true });
     else out.line(oid);
     out.note("unchanged: no commit was made");
+    out.flush();
+    await waitWhereAsked(context, workspace, oid);
     return;
   }
   const { ledger, txn, seq, tree, changes } = outcome;
@@ -62,11 +65,16 @@ export async function showOutcome(context: Context, workspace: Workspace, outcom
   if (out.json) out.record({ oid: ledger, txn, seq, ...rev, tree, set, del: changes.length - set });
   else out.line(ledger);
   out.flush();
-  if (context.flags.on("wait")) {
-    const { waitForMirror } = await import("../kv/wait.ts");
-    await waitForMirror(workspace, ledger, WAIT_TIMEOUT);
-  }
+  await waitWhereAsked(context, workspace, ledger);
   await tidyUp(workspace);
+}
+
+/** Waits for the mirror to show the ledger commit `oid`, where `--wait` or the policy asks for it and `--no-wait` does not forbid it. */
+async function waitWhereAsked({ flags }: Context, workspace: Workspace, oid: Oid): Promise<void> {
+  const asked = flags.toggle("wait");
+  if (!(asked ?? (await waitsByDefault(workspace)))) return;
+  const { waitForMirror } = await import("../kv/wait.ts");
+  await waitForMirror(workspace, oid, WAIT_TIMEOUT);
 }
 
 /** How long `--wait` waits, in milliseconds. */

@@ -41,7 +41,11 @@ const EXPECT_BLOB: FlagSpec = {
   value: "OID",
   summary: "Write only if the key's value is this blob; 0 = the key is not there (exit 2 otherwise)",
 };
-const WAIT: FlagSpec = { name: "wait", type: "boolean", summary: "Return when the mirror shows the commit" };
+const WAIT: FlagSpec = {
+  name: "wait",
+  type: "boolean",
+  summary: "Return when the mirror shows the commit, exit 10 after 60 s (default: as the policy says)",
+};
 const READ_FROM: FlagSpec = {
   name: "read-from",
   type: "string",

@@ -52,27 +52,32 @@ export async function withConnection<T>(
   service: Service,
   use: (transport: Transport, words: ServerWords) => Promise<T>,
 ): Promise<T> {
-  const { env, signal } = around;
   const words = new ServerWords(around, "remote: ");
   // What ssh writes to stderr is its own words or the other side's; git puts nothing before them either.
   const aside = new ServerWords(around, "");
-  const transport = await connect(url, service, {
-    config: repo.config,
-    env,
-    agent: AGENT,
-    onMessage: aside.hear,
-    signal,
-    ...ownOptions(repo.config, url, service),
-  });
+  const transport = await openConnection(repo, around, url, service, aside);
   try {
     return await use(transport, words);
   } catch (error) {
-    throw naming(transport.url, error);
+    throw namingAddress(transport.url, error);
   } finally {
     await transport.close();
     words.end();
     aside.end();
   }
+}
+
+/** A connection that the caller closes; what ssh says goes to `aside`. */
+export function openConnection(
+  repo: Repository,
+  { env, signal }: Surroundings,
+  url: string,
+  service: Service,
+  aside: ServerWords,
+): Promise<Transport> {
+  const { config } = repo;
+  const onMessage = aside.hear;
+  return connect(url, service, { config, env, agent: AGENT, onMessage, signal, ...ownOptions(config, url, service) });
 }
 
 /** What `remote.<name>.*` says of connections to an address of that remote. */
@@ -87,7 +92,7 @@ function ownOptions(config: GitConfig, url: string, service: Service): Pick<Conn
 }
 
 /** What reads packets does not know whose they are: here a broken connection and a broken answer get their address. */
-function naming(url: string, thrown: unknown): unknown {
+export function namingAddress(url: string, thrown: unknown): unknown {
   if (!(thrown instanceof KvError) || !(thrown.code === "NETWORK" || thrown.code === "PROTOCOL")) return thrown;
   const { code, message, hint, data } = thrown;
   if (message.includes(url)) return thrown;

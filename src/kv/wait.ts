@@ -5,7 +5,8 @@ import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { fetchMirror } from "./fetch.ts";
 import { trackingRoot } from "./namespace.ts";
-import { fetchObjects, fetchUrl } from "./remote-session.ts";
+import { Pauses, RefPoller } from "./ref-poller.ts";
+import { fetchUrl } from "./remote-session.ts";
 import { ledgerContains, readState, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -18,34 +19,49 @@ const LONGEST_PAUSE = 5_000;
  * MIRROR_TIMEOUT after `timeout` milliseconds; network errors end the wait only then.
  */
 export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: number): Promise<void> {
-  const { clock, signal } = workspace.around;
+  const { ns } = workspace;
+  const { clock } = workspace.around;
   const deadline = clock.now() + timeout;
-  let pause = FIRST_PAUSE;
+  const watermark = `refs/kv-mirror/${ns}`;
+  const poller = new RefPoller(workspace, fetchUrl(workspace), [watermark]);
+  const pauses = new Pauses(FIRST_PAUSE, LONGEST_PAUSE, () => clock.random(1)[0]! / 255);
   let seen: Oid | undefined;
-  for (;;) {
-    let failure: unknown;
-    try {
-      const watermark = await readWatermark(workspace);
-      if (watermark === oid) return;
-      if (watermark !== undefined && watermark !== seen && (await isOnMirror(workspace, oid))) return;
-      seen = watermark;
-    } catch (error) {
-      signal.throwIfAborted();
-      failure = error;
+  let failure: unknown = new KvError("NETWORK", "the mirror gave no answer");
+  try {
+    for (;;) {
+      const left = deadline - clock.now();
+      const limit = AbortSignal.timeout(Math.max(1, Math.min(left, MOST_TIMEOUT)));
+      const look = await lookOnce(workspace, limit, async () => {
+        const mark = (await poller.look()).get(watermark);
+        if (mark === oid) return true;
+        // Only where it has moved is there anything to find out, and only then is the ledger fetched.
+        if (mark === undefined || mark === seen) return false;
+        const isThere = await isOnMirror(workspace, oid);
+        seen = mark;
+        return isThere;
+      });
+      if (look === true) return;
+      // One that the time cut short says nothing where the one before it was answered.
+      if (look !== "cut short") failure = look === false ? undefined : look;
+      const rest = deadline - clock.now();
+      if (rest <= 0) throw timedOut(oid, timeout, failure);
+      await sleep(Math.min(rest, pauses.next()), undefined, { signal: workspace.around.signal });
     }
-    const left = deadline - clock.now();
-    if (left <= 0) throw timedOut(oid, timeout, failure);
-    const jittered = pause * (0.75 + (clock.random(1)[0]! / 255) * 0.5);
-    await sleep(Math.min(left, jittered), undefined, { signal });
-    pause = Math.min(LONGEST_PAUSE, pause * 1.5);
+  } finally {
+    await poller.close();
   }
 }
 
-async function readWatermark(workspace: Workspace): Promise<Oid | undefined> {
-  const { repo, around, ns } = workspace;
-  const name = `refs/kv-mirror/${ns}`;
-  const refs = await fetchObjects(repo, around, fetchUrl(workspace), [name], () => []);
-  return refs.get(name);
+/** What one look says, or why it failed; a host that says nothing is not waited for beyond `limit`. */
+async function lookOnce(workspace: Workspace, limit: AbortSignal, look: () => Promise<boolean>): Promise<unknown> {
+  const { signal } = workspace.around;
+  const isOver = new Promise<unknown>((resolve) => {
+    limit.addEventListener("abort", () => resolve("cut short"), { once: true });
+  });
+  const answer = look().catch((error: unknown) => error);
+  const result = await Promise.race([answer, isOver]);
+  signal.throwIfAborted();
+  return result;
 }
 
 async function isOnMirror(workspace: Workspace, oid: Oid): Promise<boolean> {
@@ -63,3 +79,6 @@ function timedOut(oid: Oid, timeout: number, cause: unknown): KvError {
     cause,
   });
 }
+
+/** The longest that one timer of the system can be set for. */
+const MOST_TIMEOUT = 2 ** 31 - 1;

@@ -7,6 +7,8 @@ export type Direction = "request" | "answer";
 
 /** Before a server: passes everything on until it is armed. */
 export class Cutter {
+  /** Connections taken so far. */
+  connections = 0;
   /** Bytes since it was armed. */
   readonly passed: Record<Direction, number> = { request: 0, answer: 0 };
   #cut: { readonly direction: Direction; readonly limit: number; readonly forGood: boolean } | undefined;
@@ -16,6 +18,7 @@ export class Cutter {
 
   private constructor(port: number) {
     this.#server = net.createServer((client) => {
+      this.connections++;
       if (this.#refuses) return void client.destroy();
       const behind = net.connect(port, "127.0.0.1");
       const end = (): void => {
