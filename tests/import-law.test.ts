@@ -89,6 +89,7 @@ const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] 
   [/^prom-client$/, /^src\/stargate\/ops\/metrics\.ts$/, "one door for Prometheus' text format"],
   [/^hash-wasm$/, /^src\/kv\/etag\.ts$/, "one door for fast BLAKE3"],
   [/^fastcdc-wasm/, /^src\/cdc\/fastcdc\.ts$/, "one door for FastCDC"],
+  [/^bun:ffi$/, /^src\/stargate\/service-manager\.ts$/, "the C library is asked where the runtime has no way"],
   [/^node:tty$/, /^src\/fd\.ts$/, "it costs 3 ms of start-up"],
   [/^node:child_process$/, RUNS_PROGRAMS, "programs are run for SSH, for credentials, for signing and as hooks only"],
 ];

@@ -51,7 +51,8 @@ const STALE_QUARANTINE = 5 * 60_000;
 
 export class Gate {
   readonly repo: Repository;
-  readonly settings: Settings;
+  /** As they were read last. */
+  settings: Settings;
   readonly journal: Journal;
   readonly tokens: TokenStore;
   readonly clock: Clock;

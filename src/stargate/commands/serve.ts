@@ -1,9 +1,10 @@
 /** `git-kv-stargate serve`: the daemon. */
 
 import type { Context } from "../../cli/context.ts";
-import { EXIT, type KvError } from "../../errors.ts";
+import { EXIT, type KvError, toKvError } from "../../errors.ts";
 import { Daemon } from "../daemon.ts";
-import { jsonLog } from "../log.ts";
+import { jsonLog, type Log } from "../log.ts";
+import type { ServiceManager } from "../service-manager.ts";
 import { repositorySpecs, requireRepository } from "./common.ts";
 
 export async function run(context: Context): Promise<number> {
@@ -12,6 +13,10 @@ export async function run(context: Context): Promise<number> {
   for (const { dir } of repositories) requireRepository(dir, env).close();
   let failure: KvError | undefined;
   const stopped = Promise.withResolvers<void>();
+  const log = jsonLog(
+    (line) => out.note(line),
+    () => clock.now(),
+  );
   const daemon = await Daemon.start({
     repositories,
     flags: {
@@ -23,10 +28,7 @@ export async function run(context: Context): Promise<number> {
     },
     env,
     clock,
-    log: jsonLog(
-      (line) => out.note(line),
-      () => clock.now(),
-    ),
+    log,
     warn: (text) => out.warn(text),
     onFailure: (error) => {
       failure = error;
@@ -34,10 +36,34 @@ export async function run(context: Context): Promise<number> {
     },
   });
   for (const listener of daemon.listeners) out.note(`listening on ${listener}`);
+  const manager = await serviceManager(env, log);
+  const status = `serving ${repositories.map(({ name }) => name).join(", ")}`;
+  const hangUp = async (): Promise<void> => {
+    manager?.reloading();
+    await daemon.reload();
+    manager?.ready(status);
+  };
+  process.on("SIGHUP", hangUp);
+  manager?.ready(status);
   signal.addEventListener("abort", () => stopped.resolve(), { once: true });
   if (signal.aborted) stopped.resolve();
   await stopped.promise;
+  process.off("SIGHUP", hangUp);
+  manager?.stopping();
   await daemon.stop();
+  manager?.close();
   if (failure !== undefined) throw failure;
   return EXIT.ok;
+}
+
+/** systemd, where it started us and wants to be told. */
+async function serviceManager(env: Context["env"], log: Log): Promise<ServiceManager | undefined> {
+  if (!env.NOTIFY_SOCKET) return undefined;
+  try {
+    const { ServiceManager } = await import("../service-manager.ts");
+    return ServiceManager.of(env);
+  } catch (error) {
+    log("warn", "daemon", { message: `the service manager cannot be told: ${toKvError(error).message}` });
+    return undefined;
+  }
 }

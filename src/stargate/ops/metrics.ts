@@ -6,6 +6,7 @@
 
 import * as fs from "node:fs";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Code } from "../../errors.ts";
 import { namespaceRefs } from "../../kv/namespace.ts";
 import { AGENT } from "../agent.ts";
 import type { GateEvent } from "../events.ts";
@@ -17,6 +18,14 @@ import type { Unit } from "./unit.ts";
 const LATENCY_MS = [1, 2, 5, 10, 15, 25, 50, 75, 100, 150, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000];
 const LAG_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3_600];
 const MOST_NAMESPACES = 100;
+/** Codes of refusals that alerts watch for (packaging/prometheus). */
+const ALERTING: readonly Code[] = [
+  "STORAGE",
+  "BAD_SIGNATURE",
+  "ATTESTATION_MISMATCH",
+  "REPLAY_MISMATCH",
+  "CHUNK_MISMATCH",
+];
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -74,7 +83,10 @@ export class Metrics {
     });
     for (const { served } of units) {
       const { gate, name: repo } = served;
-      const label = namespaceLabels(gate);
+      // A counter that begins with 1 has not increased: what alerts watch for is there from the start.
+      const label = namespaceLabels(gate, (ns) => {
+        for (const code of ALERTING) transactions.inc({ repo, ns, result: "rejected", code }, 0);
+      });
       for (const result of ["ok", "failed", "refused"]) tries.inc({ repo, result }, 0);
       gate.events.listen((event: GateEvent) => {
         switch (event.kind) {
@@ -239,13 +251,17 @@ function openFilesLimit(): number | undefined {
   return found === undefined ? undefined : Number(found);
 }
 
-/** The label a namespace counts under. */
-function namespaceLabels({ repo }: Gate): (ns: string) => string {
+/** The label a namespace counts under; `found` is told of each one that exists. */
+function namespaceLabels({ repo }: Gate, found: (ns: string) => void): (ns: string) => string {
   const known = new Set<string>([""]);
-  return (ns) => {
+  const label = (ns: string): string => {
     if (known.has(ns)) return ns;
     if (known.size > MOST_NAMESPACES || repo.refs.resolve(namespaceRefs(ns).ledger) === undefined) return "other";
     known.add(ns);
+    found(ns);
     return ns;
   };
+  found("");
+  for (const { name } of repo.refs.list("refs/kv/").slice(0, MOST_NAMESPACES)) label(name.slice("refs/kv/".length));
+  return label;
 }

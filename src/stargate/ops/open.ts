@@ -3,8 +3,7 @@
 import * as os from "node:os";
 import { AGENT } from "../agent.ts";
 import type { Log } from "../log.ts";
-import type { MirrorLink } from "../mirror/mirror-link.ts";
-import type { Served } from "../service.ts";
+import type { ServedRepository } from "../served-repository.ts";
 import { MirrorProbe } from "./mirror-probe.ts";
 import { Monitor } from "./monitor.ts";
 import { OpsDoor } from "./ops-door.ts";
@@ -17,21 +16,18 @@ export interface OpsOptions {
   readonly log: Log;
 }
 
-/** A repository of the daemon. */
-export interface OpsSource {
-  readonly served: Served;
-  readonly link: MirrorLink | undefined;
-}
-
 /** Listens. Throws IO where the address cannot be had. */
-export function openOps(sources: readonly OpsSource[], options: OpsOptions): OpsDoor {
+export function openOps(repositories: readonly ServedRepository[], options: OpsOptions): OpsDoor {
   const { now } = options;
-  const units = sources.map(({ served, link }): Unit => {
-    const ask = (signal: AbortSignal) => link!.remote.refs(["refs/kv-mirror/"], signal);
+  const units = repositories.map((served): Unit => {
+    const probe = new MirrorProbe(async (signal) => served.mirror?.remote.refs(["refs/kv-mirror/"], signal), now);
     return {
       served,
       monitor: new Monitor(served.gate),
-      probe: link === undefined ? undefined : new MirrorProbe(ask, now),
+      // A mirror may come and go with the settings.
+      get probe() {
+        return served.mirror === undefined ? undefined : probe;
+      },
       webhooks: undefined,
     };
   });
