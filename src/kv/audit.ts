@@ -22,6 +22,8 @@ export interface AuditOptions {
   readonly since?: Oid | undefined;
   /** All namespaces instead of the workspace's. */
   readonly all: boolean;
+  /** False: the root of trust is compared with the one that is kept, and not kept where none is. Default true. */
+  readonly keepRoot?: boolean;
   readonly found: (finding: Finding) => void;
   readonly progress: (ns: string, done: number, total: number) => void;
 }
@@ -141,7 +143,7 @@ class Audit {
     const { repo, around } = this.#workspace;
     let pin: PolicyPin;
     try {
-      pin = pinPolicyRoot(repo, root);
+      pin = pinPolicyRoot(repo, root, this.#options.keepRoot ?? true);
     } catch (error) {
       if (!(error instanceof KvError) || root === undefined) throw error;
       around.warn(`the root of the policy could not be kept in git's config: ${error.message}`);

@@ -13,14 +13,14 @@ export type PolicyPin =
   | { readonly kind: "as pinned" | "pinned now"; readonly root: Oid }
   /** Another root than the one pinned; undefined: no policy where there was one. */
   | { readonly kind: "changed"; readonly pinned: Oid; readonly root: Oid | undefined }
-  /** No policy, and none pinned. */
+  /** None pinned, and no policy, or it was not to be pinned. */
   | { readonly kind: "none" };
 
-/** Compares the root found with the one pinned, and pins it where none is. Throws CONFIG, LOCKED, IO where that cannot be written. */
-export function pinPolicyRoot(repo: Repository, root: Oid | undefined): PolicyPin {
+/** Compares the root found with the one pinned, and with `keep` pins it where none is. Throws CONFIG, LOCKED, IO where that cannot be written. */
+export function pinPolicyRoot(repo: Repository, root: Oid | undefined, keep: boolean): PolicyPin {
   const pinned = repo.config.get(NAME);
   if (pinned !== undefined) return pinned === root ? { kind: "as pinned", root } : { kind: "changed", pinned, root };
-  if (root === undefined) return { kind: "none" };
+  if (root === undefined || !keep) return { kind: "none" };
   setConfig(repo.configFile, NAME, root);
   return { kind: "pinned now", root };
 }

@@ -283,6 +283,13 @@ export class Journal {
     });
   }
 
+  /** What SQLite finds wrong with the file; nothing where it is sound. */
+  damage(): string[] {
+    const query = "PRAGMA integrity_check";
+    const rows = this.#run(() => this.#db.query<{ integrity_check: string }, []>(query).all());
+    return rows.map((row) => row.integrity_check).filter((text) => text !== "ok");
+  }
+
   /** Writes the marks that wait. */
   flush(): void {
     if (this.#finished.length > 0) this.#run(() => this.#db.transaction(() => this.#writeMarks())());

@@ -229,6 +229,15 @@ these over stargate.yaml in the repository.`,
     load: () => import("./sync.ts"),
   },
   {
+    name: "fsck",
+    topic: "Operate",
+    summary: "Check refs, objects, attestations, journal and hooks against each other",
+    flags: [REPO],
+    details: `Reads everything and changes nothing; may run beside the daemon. Exit status 0: nothing is wrong; 8: a ledger does not say what it
+holds; 5: anything else is wrong.`,
+    load: () => import("./fsck.ts"),
+  },
+  {
     name: "token add",
     topic: "Operate",
     summary: "Make an access token and print it, once",
