@@ -13,7 +13,7 @@ export function collectGarbage(count: number): void {
 }
 
 /** Bytes of buffers after which those that nobody uses any more are given back. */
-const BUFFERS = 16 * 1024 * 1024;
+const BUFFERS = 8 * 1024 * 1024;
 
 /**
  * Collects the buffers of work that takes one large object after the other. The runtime itself waits until there are some hundred

@@ -15,8 +15,9 @@ import { executable } from "../support/executable.ts";
 import { contents, withLedger } from "../support/forged.ts";
 import { fsck, git } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
+import { noise } from "../support/noise.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
-import { type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { large, type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
@@ -90,6 +91,19 @@ describe.each(["with a daemon", "without a daemon"])("a stock receive-pack %s", 
       const other = new TestClient(dir, stargate.loginUrl(stargate.token()));
       await other.set({ c: "over http" });
     }
+  });
+
+  test("a large value moves its three refs in one step, and pieces that lie are refused", async () => {
+    const planned = client.plan({ huge: large(noise("stock", 1_500_000)) });
+    expect(verdict(await client.push(planned))).toBe("ok");
+    const refs = ["refs/kv/main", "refs/kv-index/main", "refs/kv-chunks/main@e1"];
+    expect(git(dir, "rev-parse", ...refs).split("\n")).toEqual(planned.commands.map(({ newOid }) => newOid));
+    expect(client.said).not.toContain("without the Stargate's consent");
+    expect(verdict(await client.push(planned))).toBe("ok");
+    const lie = client.plan({ huge: (sink, key) => ({ ...large(noise("lie", 1_500_000))(sink, key), pieces: [] }) });
+    await refused(lie, "CHUNK_MISMATCH");
+    const strange = client.plan({ huge: large(noise("other", 1_500_000)) });
+    await refused({ ...strange, commands: strange.commands.slice(0, 2) }, "ATTESTATION_MISMATCH");
   });
 
   test("the same transaction again is ok, another one with its KV-Txn is not", async () => {

@@ -20,7 +20,8 @@ import { loadSettings } from "../../src/stargate/settings.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
-import { policyPush, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { noise } from "../support/noise.ts";
+import { large, policyPush, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
@@ -238,6 +239,20 @@ describe("mirroring", () => {
   });
 
   const link = (stargate: TestStargate) => stargate.daemon.registry.all()[0]?.mirror;
+
+  test("a large value is there with its pieces, in the same push; a new Stargate takes them up", async () => {
+    const mirror = host();
+    const { stargate, client } = await start(`${serve(mirror).url}/mirror.git`);
+    const tip = await client.set({ big: large(noise("mirror", 1_500_000)) });
+    await until(() => refOf(mirror, "refs/kv-mirror/main") === tip, "the large value");
+    const chunks = refOf(stargate.dir, "refs/kv-chunks/main@e1");
+    expect(chunks).not.toBe("");
+    expect(refOf(mirror, "refs/kv-chunks/main@e1")).toBe(chunks);
+    expect(fsck(mirror)).toBe("");
+    const { stargate: second } = await start(`${serve(mirror).url}/mirror.git`);
+    expect(refOf(second.dir, "refs/kv-chunks/main@e1")).toBe(chunks);
+    expect(fsck(second.dir)).toBe("");
+  });
 
   test("a refusal for good is parked with the host's text, and nothing is half there", async () => {
     const mirror = host();

@@ -10,7 +10,8 @@ import { systemClock } from "../../src/clock.ts";
 import type { Stage } from "../../src/stargate/gate.ts";
 import { TokenStore } from "../../src/stargate/tokens.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
-import { TestClient, TestStargate } from "../support/stargate.ts";
+import { noise } from "../support/noise.ts";
+import { large, TestClient, TestStargate } from "../support/stargate.ts";
 
 /** A daemon in a process of its own that kills itself at `stage`, from the moment the file `armed` exists. */
 async function startDoomed(dir: string, stage: Stage): Promise<{ url: string; arm(): void; exited: Promise<number> }> {
@@ -39,10 +40,18 @@ const OUTCOMES: readonly (readonly [Stage, "dropped" | "kept", string | undefine
   ["done", "kept", "had moved"],
 ];
 
+/** Stages at which a large value is tried too: before anything, with the row alone, with everything. */
+const WITH_PIECES: ReadonlySet<Stage> = new Set(["locked", "journaled", "moved"]);
+
 describe("kill -9", () => {
-  test.each(OUTCOMES)(
-    "after '%s' the transaction is %s",
-    async (stage, outcome, recovery) => {
+  const cases = OUTCOMES.flatMap(([stage, outcome, recovery]) =>
+    (WITH_PIECES.has(stage) ? [false, true] : [false]).map(
+      (pieces) => [stage, pieces ? "of three refs " : "", outcome, recovery, pieces] as const,
+    ),
+  );
+  test.each(cases)(
+    "after '%s' the transaction %sis %s",
+    async (stage, _refs, outcome, recovery, pieces) => {
       const first = await TestStargate.start();
       const { dir } = first;
       const token = new TokenStore(path.join(dir, "stargate")).add("me", "write", undefined, systemClock);
@@ -55,7 +64,7 @@ describe("kill -9", () => {
       const client = new TestClient(dir, address);
       const second = await client.set({ b: "2" });
       doomed.arm();
-      const planned = client.plan({ c: "3" });
+      const planned = client.plan({ c: "3", ...(pieces && { big: large(noise("recovery", 1_200_000)) }) });
       await expect(client.push(planned)).rejects.toMatchObject({ code: "NETWORK" });
       expect(await doomed.exited).not.toBe(0);
 
@@ -66,6 +75,8 @@ describe("kill -9", () => {
       const seq = (ref: string): string =>
         git(dir, "log", "-1", "--format=%(trailers:key=KV-Seq,valueonly)", ref).trim();
       expect(seq("refs/kv-index/main")).toBe(seq("refs/kv/main"));
+      const chunks = tryGit(dir, ["rev-parse", "--verify", "-q", "refs/kv-chunks/main@e1"]).stdout.toString().trim();
+      expect(chunks).toBe(pieces && outcome === "kept" ? planned.commands[2]!.newOid : "");
       expect(git(dir, "merge-base", acknowledged, tip)).toBe(acknowledged);
       expect(again.log.find((line) => line.component === "recovery" && line.txn === planned.txn)?.outcome).toBe(
         recovery,
