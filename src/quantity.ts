@@ -34,6 +34,20 @@ export function parseSize(text: string): number {
   throw new KvError("INPUT_INVALID", `'${text}' is not a size`, { hint: "write 512, 64KiB, 1MiB or 10MB" });
 }
 
+/** `bytes` as people read them: `512 B`, `5.1 MB`, `99.6 MB`. */
+export function formatSize(bytes: number): string {
+  const units = ["kB", "MB", "GB", "TB"];
+  if (bytes < 1000) return `${Math.round(bytes)} B`;
+  let value = bytes / 1000;
+  let unit = 0;
+  // 999.95 would be written as 1000.0.
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${value.toFixed(1)} ${units[unit]}`;
+}
+
 /** Seconds of `text` (`90s`, `30d`; a unit is required). Throws INPUT_INVALID where it is no duration. */
 export function parseDuration(text: string): number {
   const seconds = quantity(/^(\d{1,12})\s?(ms|s|m|h|d|w)$/.exec(text.trim()), DURATION_UNITS);

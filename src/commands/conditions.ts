@@ -4,12 +4,13 @@ import type { Context, Flags } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { parseLabels, type SetOptions } from "../kv/batch.ts";
+import type { CommitOutcome } from "../kv/commit.ts";
 import { parseMediaType } from "../kv/media-type.ts";
 import { waitsByDefault } from "../kv/mirror-ack.ts";
 import type { Condition } from "../kv/operation.ts";
 import { tidyUp } from "../kv/tidy.ts";
 import type { Workspace } from "../kv/workspace.ts";
-import type { WriteOutcome } from "../kv/write.ts";
+
 import { parseExpiry } from "../time.ts";
 
 /** An object id given as the value of `--<flag>`. Throws INPUT_INVALID. */
@@ -48,11 +49,12 @@ export function setOptions(flags: Flags, now: number): SetOptions {
 }
 
 /** Shows what came of a write, waits for the mirror where `--wait` asks for it, and tidies up. */
-export async function showOutcome(context: Context, workspace: Workspace, outcome: WriteOutcome): Promise<void> {
+export async function showOutcome(context: Context, workspace: Workspace, outcome: CommitOutcome): Promise<void> {
   const { out } = context;
+  const { bytes } = outcome;
   if (outcome.kind === "unchanged") {
     const { oid, tree, seq } = outcome.state.ledger;
-    if (out.json) out.record({ oid, seq, tree, unchanged: true });
+    if (out.json) out.record({ oid, seq, tree, unchanged: true, bytes });
     else out.line(oid);
     out.note("unchanged: no commit was made");
     out.flush();
@@ -62,9 +64,10 @@ export async function showOutcome(context: Context, workspace: Workspace, outcom
   const { ledger, txn, seq, tree, changes } = outcome;
   const rev = changes.length === 1 ? { rev: changes[0]!.rev } : {};
   const set = changes.filter(({ kind }) => kind === "set").length;
-  if (out.json) out.record({ oid: ledger, txn, seq, ...rev, tree, set, del: changes.length - set });
+  if (out.json) out.record({ oid: ledger, txn, seq, ...rev, tree, set, del: changes.length - set, bytes });
   else out.line(ledger);
   out.flush();
+  if (bytes !== undefined && out.notesTerminal) out.note((await import("../kv/piece-store.ts")).describeBytes(bytes));
   await waitWhereAsked(context, workspace, ledger);
   await tidyUp(workspace);
 }

@@ -10,6 +10,7 @@ import { localAcceptor } from "./local-acceptor.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { Operation } from "./operation.ts";
 import type { PieceBytes, PieceStore } from "./piece-store.ts";
+import type { ProgressMeter } from "./progress-meter.ts";
 import { valueRules } from "./value-rules.ts";
 import { ValueStore } from "./value-store.ts";
 import type { Workspace } from "./workspace.ts";
@@ -40,6 +41,7 @@ export async function commit(
   const acceptor = await acceptorOf(workspace);
   const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
   let pieces: PieceStore | undefined;
+  let meter: ProgressMeter | undefined;
   try {
     const values = new ValueStore({
       sink: builder,
@@ -55,6 +57,12 @@ export async function commit(
         const { previousPieces } = await import("./piece-deltas.ts");
         return previousPieces(repo.objects, workspace.state(), key, pieces);
       },
+      progress: async () => {
+        const { ProgressMeter } = await import("./progress-meter.ts");
+        meter?.end();
+        meter = new ProgressMeter("storing", around.progress, () => around.clock.now());
+        return meter;
+      },
     });
     const operations: Operation[] = [];
     await feed((line) => {
@@ -63,6 +71,7 @@ export async function commit(
       operations.push(operation);
       return undefined;
     });
+    meter?.end();
     collectGarbage(operations.length);
     const outcome = await writeTransaction(workspace, acceptor, {
       builder,
@@ -75,6 +84,7 @@ export async function commit(
     });
     return pieces === undefined ? outcome : { ...outcome, bytes: pieces.bytes };
   } finally {
+    meter?.end();
     builder.dispose();
   }
 }

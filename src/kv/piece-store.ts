@@ -6,6 +6,7 @@
 import { KvError } from "../errors.ts";
 import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { formatSize } from "../quantity.ts";
 import { type ChunkFile, findPiece, type KnownChunks } from "./chunk-tree.ts";
 import type { Piece } from "./manifest.ts";
 
@@ -31,6 +32,11 @@ export interface PieceBytes {
   readonly new: number;
   /** Of pieces that were there. */
   readonly reused: number;
+}
+
+/** "5.1 MB new, 99.6 MB reused". */
+export function describeBytes(bytes: PieceBytes): string {
+  return `${formatSize(bytes.new)} new, ${formatSize(bytes.reused)} reused`;
 }
 
 export class PieceStore {

@@ -2,7 +2,9 @@
 
 import { AGENT } from "../agent.ts";
 import { isCode, KvError } from "../errors.ts";
+import type { FinishedPack } from "../gitwire/pack/pack-builder.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
+import type { RequestBody } from "../gitwire/protocol/transport.ts";
 import { LIMITS } from "../limits.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import type { KnownChunks } from "./chunk-tree.ts";
@@ -13,7 +15,7 @@ import { pushUrl, withConnection } from "./remote-session.ts";
 import type { ServerWords } from "./server-words.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import type { RefMove } from "./transaction.ts";
-import type { Workspace } from "./workspace.ts";
+import type { Surroundings, Workspace } from "./workspace.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
 /** An acceptor that pushes to the workspace's push URL. */
@@ -47,7 +49,7 @@ async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal):
   await withConnection(repo, around, url, "git-receive-pack", async (transport, words) => {
     const result = await sendPack(transport, {
       commands: plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? zeroOid, newOid })),
-      pack,
+      pack: await metered(around, pack),
       format: repo.format,
       atomic: true,
       pushOptions: expectTree === undefined ? [] : [`expect-tree=${expectTree}`],
@@ -57,6 +59,33 @@ async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal):
     });
     throwRefusal(result, url, words);
   });
+}
+
+/** Packs of fewer bytes are sent in a moment. */
+const METERED = 4 * 1024 * 1024;
+
+/** The pack; where it is large, it is told how much of it is sent. */
+async function metered(
+  { progress, clock }: Surroundings,
+  pack: FinishedPack,
+): Promise<RequestBody & { thin: boolean }> {
+  if (pack.byteLength < METERED) return pack;
+  const { ProgressMeter } = await import("./progress-meter.ts");
+  const { byteLength, thin } = pack;
+  return {
+    byteLength,
+    thin,
+    *chunks() {
+      const meter = new ProgressMeter("sending", progress, () => clock.now());
+      let sent = 0;
+      for (const chunk of pack.chunks()) {
+        yield chunk;
+        sent += chunk.length;
+        meter.tell(sent, byteLength);
+      }
+      meter.end();
+    },
+  };
 }
 
 const CODED = /^([A-Z][A-Z_]+): (.*)$/s;

@@ -10,6 +10,7 @@ import type { Key } from "./key.ts";
 import { BYTES, detectMediaType, SNIFF_BYTES } from "./media-type.ts";
 import type { Operation, StoredValue } from "./operation.ts";
 import type { DeltaFinder, PieceStore } from "./piece-store.ts";
+import type { ProgressMeter } from "./progress-meter.ts";
 import type { ValueRuleBook, ValueRules } from "./value-rules.ts";
 import { bytesSource, openFile, regularFile, sizeOfFile, streamSource, type ValueSource } from "./value-source.ts";
 
@@ -25,8 +26,8 @@ export interface ValueStoreOptions {
   /** Deletions of keys that are not there are left out instead of being an error. */
   readonly ignoreMissing: boolean;
   readonly signal: AbortSignal;
-  /** Told now and then how far a large value is. */
-  readonly onProgress?: ((done: number, size: number | undefined, pieces: PieceStore) => void) | undefined;
+  /** Tells how far a large value is. */
+  readonly progress?: (() => Promise<ProgressMeter>) | undefined;
 }
 
 export class ValueStore {
@@ -91,16 +92,21 @@ export class ValueStore {
   }
 
   async #chunk(key: Key, head: Buffer, source: ValueSource, rules: ValueRules, ctype: string): Promise<StoredValue> {
-    const { sink, signal, onProgress } = this.#options;
+    const { sink, signal } = this.#options;
     // Loaded here: a small write does without the chunker.
-    const { chunkValue } = await import("./chunk-value.ts");
+    const [{ chunkValue }, { describeBytes }] = await Promise.all([
+      import("./chunk-value.ts"),
+      import("./piece-store.ts"),
+    ]);
     const pieces = await this.#options.pieces();
+    const meter = await this.#options.progress?.();
+    const more = (): string => describeBytes(pieces.bytes);
     const { manifest, data } = await chunkValue(key, head, source, {
       pieces,
       rules,
       signal,
       deltas: await this.#options.deltas?.(key, pieces),
-      onProgress: onProgress && ((done) => onProgress(done, source.size, pieces)),
+      onProgress: meter && ((done) => meter.tell(done, source.size, more)),
     });
     const { size, etag } = manifest;
     return { type: "chunked", oid: sink.write("blob", data), size, etag, ctype };
