@@ -53,7 +53,7 @@ export class Daemon {
       }
       await daemon.#listen();
       await daemon.#listenForOperators();
-      for (const repository of daemon.#repositories) repository.start();
+      for (const repository of daemon.#repositories) await repository.start();
       return daemon;
     } catch (error) {
       await daemon.stop(0);

@@ -47,6 +47,11 @@ const STEPS: readonly string[] = [
     pack BLOB NOT NULL,
     idx BLOB NOT NULL
   );`,
+  // How far those who are told of transactions have got: the id of the last row they took.
+  `CREATE TABLE position (
+    name TEXT PRIMARY KEY,
+    entry INTEGER NOT NULL
+  );`,
 ];
 
 /** The version this program writes. */

@@ -16,6 +16,7 @@ import { type Code, KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { SmallPack } from "../gitwire/store/quarantine.ts";
 import { LIMITS } from "../limits.ts";
+import { JournalPositions } from "./journal-positions.ts";
 import { prepareSchema } from "./journal-schema.ts";
 import type { Door } from "./tokens.ts";
 
@@ -104,6 +105,8 @@ interface Row {
 }
 
 export class Journal {
+  /** How far those who are told of transactions have got. */
+  readonly positions: JournalPositions;
   readonly #db: Database;
   /** Rows that are done but not marked yet. */
   #finished: number[] = [];
@@ -117,6 +120,7 @@ export class Journal {
       throw journalError(error);
     }
     this.#run(() => this.#prepare());
+    this.positions = new JournalPositions(this.#db, (action) => this.#run(action));
   }
 
   /**
@@ -273,6 +277,13 @@ export class Journal {
         .get(ns),
     );
     return { count: row?.count ?? 0, oldest: row?.oldest ?? undefined };
+  }
+
+  /** Transactions whose rows follow the row `id`, oldest first, as far as all before them have happened. */
+  transactionsAfter(id: number, limit: number): JournalEntry[] {
+    const rows = this.#entries("WHERE id > ? AND kind = 'txn' ORDER BY id LIMIT ?", id, limit);
+    const open = rows.findIndex(({ done }) => !done);
+    return open < 0 ? rows : rows.slice(0, open);
   }
 
   /** Writes to the disk and changes nothing. Throws STORAGE, IO, CORRUPT where that cannot be done. */

@@ -13,6 +13,7 @@ import type { RepositorySpec } from "./registry.ts";
 import type { Served } from "./service.ts";
 import { loadSettings, type SettingFlags, type Settings } from "./settings.ts";
 import { Upkeep } from "./upkeep.ts";
+import type { Webhooks } from "./webhooks/webhooks.ts";
 
 export interface ServeOptions {
   readonly flags: SettingFlags;
@@ -34,6 +35,7 @@ export class ServedRepository implements Served {
   readonly #upkeep: Upkeep;
   #link: MirrorLink | undefined;
   #ordinary: OrdinaryHost;
+  #webhooks: Webhooks | undefined;
   #isStarted = false;
 
   private constructor(name: string, gate: Gate, options: ServeOptions) {
@@ -82,10 +84,15 @@ export class ServedRepository implements Served {
     return this.#link;
   }
 
+  get webhooks(): Webhooks | undefined {
+    return this.#webhooks;
+  }
+
   /** Begins what goes on by itself. */
-  start(): void {
+  async start(): Promise<void> {
     this.#isStarted = true;
     this.#link?.start();
+    await this.#startWebhooks();
   }
 
   /**
@@ -109,14 +116,24 @@ export class ServedRepository implements Served {
     this.#link = link;
     this.#ordinary = link?.relay ?? storingHost(this.gate);
     await old?.stop();
-    if (this.#isStarted) link?.start();
+    await this.#webhooks?.stop();
+    if (this.#isStarted) await this.start();
     logDrift(this.gate);
     return FIXED.filter((name) => JSON.stringify(settings[name]) !== JSON.stringify(before[name]));
   }
 
   /** Ends what goes on by itself, and lets go of the repository. */
   async stop(): Promise<void> {
-    await Promise.all([this.#link?.stop(), this.#upkeep.stop()]);
+    await Promise.all([this.#link?.stop(), this.#webhooks?.stop(), this.#upkeep.stop()]);
     this.gate.close();
+  }
+
+  async #startWebhooks(): Promise<void> {
+    const { webhooks } = this.settings;
+    this.#webhooks = undefined;
+    if (webhooks.length === 0) return;
+    // Most Stargates have none.
+    const { Webhooks } = await import("./webhooks/webhooks.ts");
+    this.#webhooks = new Webhooks(this.gate, this.name, webhooks, this.#options.env);
   }
 }

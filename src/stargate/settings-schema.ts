@@ -36,11 +36,68 @@ const size = v.pipe(
   }),
 );
 
+const hookName = v.pipe(
+  v.string("must be text"),
+  v.regex(/^[a-z0-9][a-z0-9_.-]{0,39}$/, "must be at most 40 of a-z, 0-9, '.', '_' and '-'"),
+);
+
+/** An address that may be posted to: what is secret belongs into a file or the environment, not into it. */
+const address = v.pipe(
+  v.string("must be an address"),
+  v.check((text) => {
+    const url = URL.parse(text);
+    return url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "";
+  }, "must be an http or https address without a password"),
+);
+
+const hookParts = {
+  name: hookName,
+  namespaces: v.optional(v.array(text, "must be a list of namespaces")),
+  batch: v.optional(duration),
+};
+
+const webhook = v.union(
+  [
+    v.strictObject({
+      ...hookParts,
+      type: v.optional(v.literal("post")),
+      url: address,
+      secret_file: v.optional(text),
+      secret_env: v.optional(text),
+    }),
+    v.strictObject({
+      ...hookParts,
+      type: v.literal("github"),
+      repository: v.pipe(v.string("must be owner/name"), v.regex(/^[\w.-]+\/[\w.-]+$/, "must be owner/name")),
+      api_url: v.optional(address),
+      event_type: v.optional(v.pipe(text, v.maxLength(100, "must be at most 100 characters"))),
+      token_file: v.optional(text),
+      token_env: v.optional(text),
+    }),
+  ],
+  "must be {name, url, secret_file or secret_env}, or {name, type: github, repository, token_file or token_env}",
+);
+
+const webhooks = v.pipe(
+  v.array(webhook, "must be a list"),
+  v.check((all) => new Set(all.map(({ name }) => name)).size === all.length, "has a name twice"),
+  v.check(
+    (all) => all.every(hasSecret),
+    "has one without a secret (secret_file or secret_env; token_file or token_env)",
+  ),
+);
+
+function hasSecret(hook: v.InferOutput<typeof webhook>): boolean {
+  if ("repository" in hook) return (hook.token_file === undefined) !== (hook.token_env === undefined);
+  return (hook.secret_file === undefined) !== (hook.secret_env === undefined);
+}
+
 export const settingsSchema = v.strictObject({
   listen: v.optional(text),
   admin_listen: v.optional(text),
   backlog_limit: v.optional(count),
   min_free: v.optional(size),
+  webhooks: v.optional(webhooks),
   socket: v.optional(text),
   policy_path: v.optional(text),
   anonymous_read: v.optional(v.boolean("must be true or false")),

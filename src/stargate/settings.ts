@@ -21,6 +21,9 @@ export interface MirrorPace {
   readonly interval: number;
 }
 
+/** One who is told of accepted transactions, as written; paths of files are absolute. */
+export type WebhookSettings = NonNullable<SettingsFile["webhooks"]>[number];
+
 /** The listener for operators: `host:port`, or none. `isDefault`: nobody asked for it, so the start does not depend on it. */
 export interface AdminListen {
   readonly address: string | undefined;
@@ -37,6 +40,8 @@ export interface Settings {
   readonly backlogLimit: number;
   /** Bytes that are to be free on the disk of the repository. */
   readonly minFree: number;
+  /** Who is told of accepted transactions. */
+  readonly webhooks: readonly WebhookSettings[];
   /** Path of the unix socket. */
   readonly socket: string;
   /** Path of the policy file on the default branch. */
@@ -101,6 +106,7 @@ export function loadSettings(
     listen: flags.listen ?? setting(env, "STARGATE_LISTEN") ?? written.listen ?? DEFAULT_LISTEN,
     adminListen: adminListen(flags.adminListen ?? setting(env, "STARGATE_ADMIN_LISTEN") ?? written.admin_listen),
     backlogLimit: written.backlog_limit ?? DEFAULT_BACKLOG_LIMIT,
+    webhooks: (written.webhooks ?? []).map((hook) => withAbsolutePaths(hook, gitDir)),
     minFree: written.min_free ?? DEFAULT_MIN_FREE,
     socket: socket === undefined ? path.join(stargateDir(gitDir), "socket") : path.resolve(gitDir, socket),
     policyPath: flags.policyPath ?? setting(env, "STARGATE_POLICY_PATH") ?? written.policy_path ?? POLICY_PATH,
@@ -125,6 +131,13 @@ export function parseListen(text: string): { readonly hostname: string; readonly
     });
   }
   return { hostname: match[1] ?? (match[2] || "127.0.0.1"), port };
+}
+
+function withAbsolutePaths(hook: WebhookSettings, gitDir: string): WebhookSettings {
+  if ("repository" in hook) {
+    return hook.token_file === undefined ? hook : { ...hook, token_file: path.resolve(gitDir, hook.token_file) };
+  }
+  return hook.secret_file === undefined ? hook : { ...hook, secret_file: path.resolve(gitDir, hook.secret_file) };
 }
 
 function adminListen(text: string | undefined): AdminListen {

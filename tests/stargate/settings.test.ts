@@ -31,6 +31,7 @@ describe("settings", () => {
       listen: "127.0.0.1:8418",
       adminListen: { address: "127.0.0.1:9418", isDefault: true },
       backlogLimit: 10_000,
+      webhooks: [],
       minFree: 256 * 1024 * 1024,
       socket: path.join(dir, "stargate", "socket"),
       policyPath: ".kv/policy.yaml",

@@ -88,6 +88,9 @@ export class Metrics {
         for (const code of ALERTING) transactions.inc({ repo, ns, result: "rejected", code }, 0);
       });
       for (const result of ["ok", "failed", "refused"]) tries.inc({ repo, result }, 0);
+      for (const { name: hook } of gate.settings.webhooks) {
+        for (const result of ["ok", "failed"]) deliveries.inc({ repo, hook, result }, 0);
+      }
       gate.events.listen((event: GateEvent) => {
         switch (event.kind) {
           case "accepted":

@@ -28,7 +28,9 @@ export function openOps(repositories: readonly ServedRepository[], options: OpsO
       get probe() {
         return served.mirror === undefined ? undefined : probe;
       },
-      webhooks: undefined,
+      get webhooks() {
+        return served.webhooks;
+      },
     };
   });
   const node = { version: AGENT, host: os.hostname(), pid: process.pid, since: new Date(now()).toISOString() };
