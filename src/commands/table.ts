@@ -314,6 +314,27 @@ const REMOTE: readonly Command[] = [
     load: () => import("./wait.ts"),
   },
   {
+    name: "watch",
+    topic: "Remote",
+    summary: "Print every key that changes",
+    flags: [
+      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      {
+        name: "since",
+        type: "string",
+        value: "SEQ|OID",
+        summary: "Begin after this transaction; 0 is the beginning (default: what this clone knows)",
+      },
+      { name: "follow", alias: "f", type: "boolean", summary: "Go on until interrupted" },
+    ],
+    details:
+      "One line a key: sequence number, set or del, key, with tabs between them. Told by the Stargate where it can be reached, else by " +
+      "looking at the mirror. A consumer that was interrupted goes on with --since and the last number it has all of " +
+      '("last":true with --json).',
+    examples: ["watch --follow --prefix cfg:", "watch --since 1041 --json"],
+    load: () => import("./watch.ts"),
+  },
+  {
     name: "stargate status",
     topic: "Remote",
     summary: "Show how the Stargate and its mirror stand",

@@ -5,6 +5,7 @@
  *     POST /<name>/git-upload-pack, /<name>/git-receive-pack
  *     GET  /<name>/kv/status
  *     POST /<name>/kv/sync                 (sync-call.ts)
+ *     GET  /<name>/kv/watch?ns=NS          (watch-stream.ts)
  *
  * Who asks is known before anything of a body is used. Bodies stream in both directions.
  */
@@ -12,6 +13,7 @@
 import { type Code, KvError, toKvError } from "../errors.ts";
 import { readAll } from "../gitwire/protocol/byte-stream.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
+import { parseNamespace } from "../kv/namespace.ts";
 import { LIMITS } from "../limits.ts";
 import { authenticate } from "./http-auth.ts";
 import { bodySource, ResponseBody } from "./http-stream.ts";
@@ -21,6 +23,7 @@ import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { statusOf } from "./status.ts";
 import { answerSync, errorAnswer, parseSyncRequest } from "./sync-call.ts";
 import { allows, type Identity, type Scope } from "./tokens.ts";
+import { WatchStreams } from "./watch-stream.ts";
 
 /** Seconds a connection may say nothing before we know who it is. Bun ends headers that take longer than 12 seconds. */
 const IDLE_SECONDS = 30;
@@ -37,7 +40,7 @@ export interface HttpDoorOptions {
 type Route =
   | { readonly kind: "advertise"; readonly name: string }
   | { readonly kind: "service"; readonly name: string; readonly service: Service }
-  | { readonly kind: "status" | "sync"; readonly name: string };
+  | { readonly kind: "status" | "sync" | "watch"; readonly name: string };
 
 /** Longest request for a sync. */
 const SYNC_REQUEST_BYTES = 4_096;
@@ -52,6 +55,7 @@ export class HttpDoor {
   readonly #options: HttpDoorOptions;
   readonly #server: Bun.Server<undefined>;
   readonly #sessions = new Set<Promise<void>>();
+  readonly #watches = new WatchStreams();
   #isClosing = false;
 
   /** Listens. Throws IO where the address cannot be had. */
@@ -81,6 +85,7 @@ export class HttpDoor {
   /** Takes nothing new and waits for what is under way, `most` milliseconds at the most. */
   async close(most: number): Promise<void> {
     this.#isClosing = true;
+    this.#watches.close();
     const stopped = this.#server.stop(false);
     const drained = Promise.allSettled([...this.#sessions]);
     await Promise.race([drained, Bun.sleep(most)]);
@@ -97,6 +102,7 @@ export class HttpDoor {
     if (route === undefined || served === undefined) return text(404, "no such repository");
     if (route.kind === "status") return this.#status(request, served);
     if (route.kind === "sync") return this.#sync(request, served);
+    if (route.kind === "watch") return this.#watch(request, url, served);
     const service = route.kind === "service" ? route.service : serviceOf(url.searchParams.get("service"));
     const method = route.kind === "service" ? "POST" : "GET";
     if (request.method !== method) return text(405, `use ${method}`, { Allow: method });
@@ -181,6 +187,28 @@ export class HttpDoor {
     return Response.json(statusOf(served, this.#options.now()), { headers: NO_CACHE });
   }
 
+  #watch(request: Request, url: URL, served: Served): Response {
+    if (request.method !== "GET") return text(405, "use GET", { Allow: "GET" });
+    const who = this.#admit(request, served, "read");
+    if (who instanceof Response) return who;
+    const since = url.searchParams.get("since") ?? request.headers.get("last-event-id") ?? "0";
+    if (!/^\d{1,15}$/.test(since)) return text(400, "since is a sequence number");
+    let ns: string;
+    try {
+      ns = parseNamespace(url.searchParams.get("ns") ?? "main");
+    } catch (error) {
+      return text(400, toKvError(error).message);
+    }
+    const isAllowed = (): boolean => !(this.#admit(request, served, "read") instanceof Response);
+    const asked = { ns, since: Number(since), who: who.name, isAllowed, signal: request.signal };
+    const stream = this.#watches.open(served.gate, asked);
+    if (stream === undefined) return text(503, "too many watch already", { "Retry-After": "10" });
+    this.#server.timeout(request, 0);
+    return new Response(stream, {
+      headers: { ...NO_CACHE, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" },
+    });
+  }
+
   async #sync(request: Request, served: Served): Promise<Response> {
     if (request.method !== "POST") return text(405, "use POST", { Allow: "POST" });
     const who = this.#admit(request, served, "read");
@@ -210,10 +238,10 @@ function routeOf(pathname: string): Route | undefined {
     return undefined;
   }
   const [, name, tail] =
-    /^\/(.+?)\/(info\/refs|git-upload-pack|git-receive-pack|kv\/(?:status|sync))$/.exec(path) ?? [];
+    /^\/(.+?)\/(info\/refs|git-upload-pack|git-receive-pack|kv\/(?:status|sync|watch))$/.exec(path) ?? [];
   if (name === undefined || tail === undefined) return undefined;
   if (tail === "info/refs") return { kind: "advertise", name };
-  if (tail === "kv/status" || tail === "kv/sync") return { kind: tail === "kv/sync" ? "sync" : "status", name };
+  if (tail.startsWith("kv/")) return { kind: tail.slice(3) as "status" | "sync" | "watch", name };
   return { kind: "service", name, service: tail as Service };
 }
 

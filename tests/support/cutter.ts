@@ -7,6 +7,8 @@ export type Direction = "request" | "answer";
 
 /** Before a server: passes everything on until it is armed. */
 export class Cutter {
+  /** Port of the server behind it. */
+  target: number;
   /** Connections taken so far. */
   connections = 0;
   /** Bytes since it was armed. */
@@ -17,10 +19,11 @@ export class Cutter {
   readonly #server: net.Server;
 
   private constructor(port: number) {
+    this.target = port;
     this.#server = net.createServer((client) => {
       this.connections++;
       if (this.#refuses) return void client.destroy();
-      const behind = net.connect(port, "127.0.0.1");
+      const behind = net.connect(this.target, "127.0.0.1");
       const end = (): void => {
         for (const socket of [client, behind]) {
           socket.destroy();
@@ -59,6 +62,11 @@ export class Cutter {
   disarm(): void {
     this.#cut = undefined;
     this.#refuses = false;
+  }
+
+  /** Hangs up on everybody. */
+  cutAll(): void {
+    for (const socket of this.#open) socket.destroy();
   }
 
   stop(): void {

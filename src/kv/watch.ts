@@ -1,0 +1,73 @@
+/** Watching a namespace: every key that changes, transaction by transaction, none missed and none told twice. */
+
+import { KvError } from "../errors.ts";
+import { isOid, type Oid } from "../gitwire/object/oid.ts";
+import { type ChangedKey, changesBetween } from "./changes.ts";
+import { LedgerCursor } from "./ledger-cursor.ts";
+import { type NamespaceState, stateAt } from "./state.ts";
+import { followTips, newestTip, type WatchPace } from "./tip-source.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface WatchOptions {
+  /** Only keys that begin with this (bytes). */
+  readonly prefix: string;
+  /** A sequence number or a ledger commit; undefined: what this clone knows. */
+  readonly since: number | Oid | undefined;
+  /** Goes on for ever. */
+  readonly follow: boolean;
+  readonly pace?: WatchPace;
+}
+
+/** A transaction with the changes that were asked for, at least one. */
+export interface WatchedTransaction {
+  readonly state: NamespaceState;
+  readonly changes: readonly ChangedKey[];
+}
+
+/** What `--since` says. Throws INPUT_INVALID. */
+export function parseSince(text: string, format: Parameters<typeof isOid>[0]): number | Oid {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  if (isOid(format, text)) return text;
+  throw new KvError("INPUT_INVALID", `--since: '${text}' is neither a sequence number nor a ledger commit`);
+}
+
+/** Watches. Throws NS_NOT_FOUND, NOT_FAST_FORWARD, INPUT_INVALID, and what the signal is aborted with. */
+export async function* watch(workspace: Workspace, options: WatchOptions): AsyncGenerator<WatchedTransaction> {
+  const { repo, ns, around } = workspace;
+  const { since, prefix, follow, pace } = options;
+  const known = workspace.state();
+  let cursor: LedgerCursor | undefined;
+  if (since === undefined) cursor = new LedgerCursor(repo.objects, known?.ledger.seq ?? 0, known?.ledger.oid);
+  else if (typeof since === "number") cursor = new LedgerCursor(repo.objects, since);
+  const first = await newestTip(workspace);
+  if (first === undefined && !follow) throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not there`);
+  cursor ??= cursorAt(workspace, since as Oid);
+  if (first !== undefined) yield* transactions(workspace, cursor, first, prefix);
+  if (!follow) return;
+  for await (const tip of followTips(workspace, pace)) {
+    around.signal.throwIfAborted();
+    yield* transactions(workspace, cursor, tip, prefix);
+  }
+}
+
+function cursorAt({ repo, ns }: Workspace, since: Oid): LedgerCursor {
+  if (!repo.objects.has(since)) throw new KvError("INPUT_INVALID", `--since: there is no commit ${since} here`);
+  const { ledger } = stateAt(repo.objects, since);
+  if (ledger.ns === ns) return new LedgerCursor(repo.objects, ledger.seq, since);
+  throw new KvError("INPUT_INVALID", `--since: ${since} is a commit of the namespace '${ledger.ns}'`);
+}
+
+function* transactions(
+  { repo, around }: Workspace,
+  cursor: LedgerCursor,
+  tip: NamespaceState,
+  prefix: string,
+): Generator<WatchedTransaction> {
+  for (const { before, after } of cursor.to(tip)) {
+    around.signal.throwIfAborted();
+    const { keysSet, keysDel } = after.ledger;
+    // The first commit of a namespace and that of an epoch change no key.
+    const changes = keysSet + keysDel === 0 ? [] : changesBetween(repo.objects, before, after, prefix);
+    if (changes.length > 0) yield { state: after, changes };
+  }
+}
