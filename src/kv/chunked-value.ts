@@ -6,6 +6,7 @@
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
+import { deflateBound } from "../gitwire/pack/zlib.ts";
 import type { ByteRange } from "./byte-range.ts";
 import { openEtag } from "./etag.ts";
 import { keyText } from "./key.ts";
@@ -56,8 +57,11 @@ export async function streamValue(
 ): Promise<void> {
   const isWhole = range.start === 0 && range.end === manifest.size;
   const etag = isWhole ? await openEtag() : undefined;
-  for (const { piece, at } of piecesOf(manifest, range)) {
-    const data = checkedPiece(objects, manifest.key, piece, at);
+  const pieces = piecesOf(manifest, range);
+  // One place for all of them: fresh memory for each takes longer than reading it.
+  const room = Buffer.allocUnsafeSlow(deflateBound(Math.max(0, ...pieces.map(({ piece }) => piece.size))));
+  for (const { piece, at } of pieces) {
+    const data = checkedPiece(objects, manifest.key, piece, at, room);
     etag?.update(data);
     use(data.subarray(Math.max(0, range.start - at), range.end - at));
   }
@@ -65,8 +69,9 @@ export async function streamValue(
     throw wrong(manifest.key, "is made of sound pieces, but is not the value its etag names");
 }
 
-function checkedPiece(objects: ObjectSource, key: string, { oid, size, sha256 }: Piece, at: number): Buffer {
-  const object = objects.read(oid);
+function checkedPiece(objects: ObjectSource, key: string, piece: Piece, at: number, room: Buffer): Buffer {
+  const { oid, size, sha256 } = piece;
+  const object = objects.readInto?.(oid, room) ?? objects.read(oid);
   const named = `piece ${sha256.slice(0, 12)} (blob ${oid}) at byte ${at} of ${JSON.stringify(key)}`;
   if (object === undefined) throw new KvError("CORRUPT", `${named} is missing`);
   const { kind, data } = object;

@@ -13,6 +13,7 @@ import { KvError, toKvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { type Oid, SHA256 } from "../gitwire/object/oid.ts";
 import { OidTable } from "../gitwire/object/oid-table.ts";
+import { deflateBound } from "../gitwire/pack/zlib.ts";
 import { LIMITS } from "../limits.ts";
 import { BufferMeter } from "../memory.ts";
 import { TimeSlice } from "../time-slice.ts";
@@ -136,8 +137,11 @@ class ValueReader {
   readonly #tree: AddedPieces;
   readonly #key: Key;
   readonly #manifest: Manifest;
+  /** One place for all pieces: fresh memory for each takes longer than reading it. */
+  readonly #room: Buffer;
 
   constructor(objects: ObjectSource, tree: AddedPieces, key: Key, manifest: Manifest) {
+    this.#room = Buffer.allocUnsafeSlow(deflateBound(Math.max(...manifest.chunks.map(({ size }) => size))));
     this.#objects = objects;
     this.#tree = tree;
     this.#key = key;
@@ -155,7 +159,7 @@ class ValueReader {
       stream.update(data);
       cuts.add(data);
       meter.add(data.length);
-      if (size < LFS_POINTER_BYTES) short.push(data);
+      if (size < LFS_POINTER_BYTES) short.push(Buffer.copyBytesFrom(data));
       if (slice.isOver()) await slice.pause();
       signal?.throwIfAborted();
     }
@@ -169,7 +173,8 @@ class ValueReader {
     const name = pieceName(this.#key, index, sha256);
     let data: Buffer;
     try {
-      data = readAs(this.#objects, oid, "blob");
+      const object = this.#objects.readInto?.(oid, this.#room);
+      data = object?.kind === "blob" ? object.data : readAs(this.#objects, oid, "blob");
     } catch (thrown) {
       const { code, message } = toKvError(thrown);
       throw new KvError(code, `${name}: ${message}`, { cause: thrown, data: { key: keyText(this.#key), sha256, oid } });

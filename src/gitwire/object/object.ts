@@ -14,6 +14,11 @@ export interface ObjectSource {
   readonly format: ObjectFormat;
   /** The object, or undefined where it is not here. The empty tree is always here. Throws CORRUPT on a damaged one. */
   read(oid: Oid): GitObject | undefined;
+  /**
+   * As {@link read}, for large objects that are looked at once: the data may be in `into`, where that has room, and is good until it
+   * is used again. Nothing is kept for another reader.
+   */
+  readInto?(oid: Oid, into: Buffer): GitObject | undefined;
   /** Whether the object is here; cheaper than {@link read}. */
   has(oid: Oid): boolean;
   /** Bytes of the object's content, or undefined where it is not here: for sources that can tell without reading all of it. */

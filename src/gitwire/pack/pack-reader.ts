@@ -16,6 +16,7 @@ import { ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
 import { PACK_HEADER_BYTES, PackFile } from "./pack-file.ts";
 import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
+import { beginsStored, unstore } from "./stored-stream.ts";
 import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, mayInflateFew, TRUNCATED } from "./zlib.ts";
 
 const PAGE_BYTES = 12 * 1024;
@@ -112,8 +113,8 @@ export class Pack {
     return position < 0 ? -1 : this.index.offset(position);
   }
 
-  /** The object whose entry is at `offset`. Throws CORRUPT where it is damaged, LIMIT_EXCEEDED where it is too large. */
-  read(offset: number): GitObject {
+  /** The object whose entry is at `offset`, its data in `into` where that may be. Throws CORRUPT (damaged), LIMIT_EXCEEDED. */
+  read(offset: number, into?: Buffer): GitObject {
     const chain: { offset: number; delta: Buffer | undefined }[] = [];
     let held = 0;
     let at = offset;
@@ -124,7 +125,7 @@ export class Pack {
       const header = this.#header(at);
       const kind = entryKind(header.type);
       if (kind !== undefined) {
-        object = { kind, data: this.#inflate(at, header) };
+        object = { kind, data: this.#inflate(at, header, chain.length === 0 ? into : undefined) };
         break;
       }
       if (chain.length >= LIMITS.deltaDepth) {
@@ -307,7 +308,7 @@ export class Pack {
   }
 
   /** Data of the entry whose `header` was just read into {@link page}. */
-  #inflate(offset: number, header: EntryHeader): Buffer {
+  #inflate(offset: number, header: EntryHeader, into?: Buffer): Buffer {
     return this.#file.decoding(offset, () => {
       const { size, length } = header;
       if (mayInflateFew(size)) {
@@ -317,8 +318,17 @@ export class Pack {
       const output = size <= COPIED_BYTES || size > PAGE_BYTES * 2 ? small : Buffer.allocUnsafeSlow(size + 1);
       if (this.#inflateFromPage(offset, header, output) >= 0)
         return output === small ? Buffer.copyBytesFrom(small, 0, size) : output.subarray(0, size);
-      return this.#inflateStream(offset, header).data;
+      return this.#stored(offset, header, into) ?? this.#inflateStream(offset, header).data;
     });
+  }
+
+  /** Large data that is stored and not compressed, in `into` where that has room; undefined for any other. */
+  #stored(offset: number, { size, length }: EntryHeader, into: Buffer | undefined): Buffer | undefined {
+    if (size <= PAGE_BYTES * 2 || !beginsStored(page, length)) return undefined;
+    const most = Math.min(deflateBound(size), this.#file.end - offset - length);
+    const stream = into !== undefined && into.length >= most ? into.subarray(0, most) : Buffer.allocUnsafeSlow(most);
+    this.#file.readFully(stream, most, offset + length, offset);
+    return unstore(stream, size);
   }
 
   /** What most probably holds the whole stream of an entry: the rest of {@link page}, or as much as it can take. */

@@ -93,6 +93,10 @@ export class ObjectStore implements ObjectSource {
     return object;
   }
 
+  readInto(oid: Oid, into: Buffer): GitObject | undefined {
+    return this.#objects.get(oid) ?? this.#readStored(oid, into);
+  }
+
   has(oid: Oid): boolean {
     return oid === this.format.emptyTree || this.#objects.get(oid) !== undefined || this.locate(oid) !== undefined;
   }
@@ -250,8 +254,10 @@ export class ObjectStore implements ObjectSource {
     this.#objects.clear();
   }
 
-  #readStored(oid: Oid): GitObject | undefined {
-    return this.#find(oid, (at) => (at.kind === "packed" ? at.pack.read(at.offset) : readLoose(at.objectsDir, oid)));
+  #readStored(oid: Oid, into?: Buffer): GitObject | undefined {
+    return this.#find(oid, (at) =>
+      at.kind === "packed" ? at.pack.read(at.offset, into) : readLoose(at.objectsDir, oid),
+    );
   }
 
   /** Finds the object and applies `use` to its place; where it is not found, once more on a fresh view of the disk. */
