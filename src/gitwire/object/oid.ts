@@ -51,6 +51,19 @@ export function objectFormat(name: string): ObjectFormat {
 
 const HEX = /^[0-9a-f]*$/;
 
+/**
+ * What is wrong with `text`, found where an object id of `format` should be, if it is one of the other format: the repository's config
+ * says another format than its objects have. Undefined for any other text.
+ */
+export function wrongFormat(format: ObjectFormat, text: string): { what: string; hint: string } | undefined {
+  const other = format === SHA1 ? SHA256 : SHA1;
+  if (!isOid(other, text.toLowerCase())) return undefined;
+  return {
+    what: `it holds object ids of ${other.name}, and the config says that the repository is ${format.name}`,
+    hint: "extensions.objectFormat in the config was changed: set it back, it does not convert a repository",
+  };
+}
+
 /** True when `text` is a full object id of `format` (lower-case hex only, as git writes it). */
 export function isOid(format: ObjectFormat, text: string): boolean {
   return text.length === format.hexSize && HEX.test(text);

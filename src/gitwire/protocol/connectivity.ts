@@ -63,7 +63,7 @@ const NUMBERS = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
 
 /**
  * The first thing found that keeps `tips` from being complete, or undefined where they are. Every link's kind is checked
- * too. Throws BAD_OBJECT where a new object is malformed.
+ * too. Throws BAD_OBJECT where a new object is malformed, LIMIT_EXCEEDED where new trees are nested too deep.
  */
 export async function findDisconnection(
   view: ConnectivityView,
@@ -124,7 +124,10 @@ class ConnectivityWalk {
     this.#check(oid, object);
     this.#depth = object.kind === "tree" ? this.#depths[index]! + 1 : 0;
     if (this.#view.fsck !== undefined && this.#depth > LIMITS.treeDepth) {
-      throw new KvError("BAD_OBJECT", `tree ${oid} lies below ${LIMITS.treeDepth} others, which is the most`);
+      throw new KvError(
+        "LIMIT_EXCEEDED",
+        `folders are nested more than ${LIMITS.treeDepth} deep, the limit (tree ${oid})`,
+      );
     }
     this.#follow(index, oid, object);
     return this.#conflict;

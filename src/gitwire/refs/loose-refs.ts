@@ -9,7 +9,7 @@ import { compare } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { errorCode, isMissing } from "../disk.ts";
-import type { ObjectFormat, Oid } from "../object/oid.ts";
+import { type ObjectFormat, type Oid, wrongFormat } from "../object/oid.ts";
 import { checkRefFormat, isValidRefName } from "./ref-name.ts";
 
 /** What a ref's file says. */
@@ -46,6 +46,8 @@ export function parseLooseRef(text: string, name: string, format: ObjectFormat):
   const digits = text.slice(0, format.hexSize).toLowerCase();
   const after = text[format.hexSize];
   if (!new RegExp(`^[0-9a-f]{${format.hexSize}}$`).test(digits) || (after !== undefined && !/\s/.test(after))) {
+    const wrong = wrongFormat(format, text.trim());
+    if (wrong !== undefined) throw damaged(name, wrong.what, wrong.hint);
     throw damaged(name, text.trim() === "" ? "its file is empty" : "its file holds no object id");
   }
   return { kind: "direct", oid: digits };
@@ -76,8 +78,8 @@ function readSymlink(file: string, name: string, format: ObjectFormat): RawRef |
   }
 }
 
-function damaged(name: string, what: string): KvError {
-  return new KvError("CORRUPT", `ref ${name} is damaged: ${what}`);
+function damaged(name: string, what: string, hint?: string): KvError {
+  return new KvError("CORRUPT", `ref ${name} is damaged: ${what}`, hint === undefined ? {} : { hint });
 }
 
 /** Names of the loose refs under `<root>/<dir>` (dir = "refs" or "refs/heads" ...), lock files and strange names left out. */

@@ -9,7 +9,7 @@
 
 import { asBuffer, byteStringToUtf8, utf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
-import { isOid, type ObjectFormat, type Oid } from "../object/oid.ts";
+import { isOid, type ObjectFormat, type Oid, wrongFormat } from "../object/oid.ts";
 
 /** One entry. `peeled` is what an annotated tag leads to; it means nothing unless `peelKnown`. */
 export interface PackedRef {
@@ -154,7 +154,8 @@ export class PackedRefs {
   #nameEnd(at: number): number {
     const end = this.#body.indexOf(LF, at);
     if (end < at + this.#format.hexSize + 2 || this.#body[at + this.#format.hexSize] !== 32) {
-      throw corrupt("a line is malformed");
+      const wrong = wrongFormat(this.#format, this.#body.latin1Slice(at, Math.min(end, at + 80)).split(" ")[0]!);
+      throw wrong === undefined ? corrupt("a line is malformed") : corrupt(wrong.what, wrong.hint);
     }
     return end;
   }
@@ -217,6 +218,6 @@ function sortBody(format: ObjectFormat, body: Buffer): Buffer {
   return Buffer.from(names.map((key) => byName.get(key)).join(""), "latin1");
 }
 
-function corrupt(what: string): KvError {
-  return new KvError("CORRUPT", `packed-refs is damaged: ${what}`);
+function corrupt(what: string, hint?: string): KvError {
+  return new KvError("CORRUPT", `packed-refs is damaged: ${what}`, hint === undefined ? {} : { hint });
 }

@@ -14,7 +14,7 @@ const fixture = makeFixture();
 const none = () => undefined;
 
 function id(n: number): string {
-  return n.toString(16).padStart(40, "0");
+  return n.toString(16).padStart(TEST_FORMAT.hexSize, "0");
 }
 
 function build(names: readonly string[], peeled: (name: string) => string | undefined = none): Buffer {

@@ -4,10 +4,12 @@ import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
-import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import type { RefStore } from "../../../src/gitwire/refs/ref-store.ts";
+import { openRepository } from "../../../src/gitwire/repo.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
+import { tempDir } from "../../support/temp.ts";
 import { TEST_FORMAT } from "../../support/test-format.ts";
 import { gitValues, makeFixture, newRepository, openRefs, values } from "./fixture.ts";
 
@@ -200,3 +202,50 @@ test("a list begun before a transaction and ended after it is taken again", () =
   expect(values(store)).toEqual({ "refs/kv/a": second, "refs/kv/b": second });
   expect(reads).toBe(2);
 });
+
+test("ids of the other format are told from damage: somebody changed extensions.objectFormat", () => {
+  for (const [real, said] of [
+    [SHA1, SHA256],
+    [SHA256, SHA1],
+  ] as const) {
+    const dir = tempDir("format");
+    git(dir, "init", "-q", "--bare", `--object-format=${real.name}`, ".");
+    git(dir, "update-ref", "refs/heads/one", git(dir, "commit-tree", "-m", "x", git(dir, "mktree")));
+    git(dir, "config", "core.repositoryformatversion", said === SHA1 ? "0" : "1");
+    if (said === SHA1) git(dir, "config", "--file", "config", "--unset", "extensions.objectformat");
+    else git(dir, "config", "--file", "config", "extensions.objectformat", said.name);
+    const where = ["ref refs/heads/one is damaged", "packed-refs is damaged"];
+    for (const [i, file] of where.entries()) {
+      const { refs } = openRepository(dir, {});
+      const fault = codeAndText(() => refs.resolve("refs/heads/one"));
+      expect(fault).toEqual([
+        "CORRUPT",
+        `${file}: it holds object ids of ${real.name}, and the config says that the repository is ${said.name}`,
+        expect.stringContaining("extensions.objectFormat"),
+      ]);
+      if (i === 0) packByHand(dir, real);
+    }
+  }
+});
+
+/** Git will not do it: it does not understand the repository either. */
+function packByHand(dir: string, format: ObjectFormat): void {
+  const file = path.join(dir, "refs/heads/one");
+  const oid = fs.readFileSync(file, "latin1").trim();
+  expect(oid).toHaveLength(format.hexSize);
+  fs.writeFileSync(
+    path.join(dir, "packed-refs"),
+    `# pack-refs with: peeled fully-peeled sorted \n${oid} refs/heads/one\n`,
+  );
+  fs.rmSync(file);
+}
+
+function codeAndText(act: () => unknown): [string, string, string | undefined] | undefined {
+  try {
+    act();
+    return undefined;
+  } catch (error) {
+    const { code, message, hint } = error as KvError;
+    return [code, message, hint];
+  }
+}
