@@ -8,6 +8,7 @@ import { executable, runProgram } from "../support/executable.ts";
 import { fsck, git, gitBytes, gitInput } from "../support/git.ts";
 import { ENV, kv, kvOk } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 function store(): string {
   const dir = tempDir("local");
@@ -156,7 +157,7 @@ test("a value under another one's etag is not described", () => {
   kvOk(dir, "set", "k", "value");
   const tree = git(dir, "rev-parse", "refs/kv/main^{tree}");
   const data = gitInput(dir, `100644 blob ${gitInput(dir, "other", "hash-object", "-w", "--stdin")}\tk\n`, "mktree");
-  const listing = git(dir, "ls-tree", tree).replace(/[0-9a-f]{40}\tdata/, `${data}\tdata`);
+  const listing = git(dir, "ls-tree", tree).replace(/[0-9a-f]{40,64}\tdata/, `${data}\tdata`);
   const forged = gitInput(dir, `${listing}\n`, "mktree");
   const commit = gitBytes(dir, "cat-file", "commit", "refs/kv/main").toString().replace(tree, forged);
   git(dir, "update-ref", "refs/kv/main", gitInput(dir, commit, "hash-object", "-t", "commit", "-w", "--stdin"));
@@ -256,7 +257,7 @@ describe("bad input", () => {
     const status = await new Promise((resolve) => child.once("exit", resolve));
     expect(status).toBe(130);
     expect(git(dir, "for-each-ref")).toBe(before);
-    expect(kvOk(dir, "set", "k", "after")).toHaveLength(40);
+    expect(kvOk(dir, "set", "k", "after")).toHaveLength(TEST_FORMAT.hexSize);
     expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");
   });
 });

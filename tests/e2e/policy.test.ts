@@ -8,6 +8,7 @@ import { git, tryGit } from "../support/git.ts";
 import { ENV, kvOk, Scene, stargateOk } from "../support/scene.ts";
 import { allowedSigners, newKey, type TestKey } from "../support/signing.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const SLOW = 60_000;
 
@@ -26,7 +27,7 @@ test(
   "an admin's policy takes force for all, and only an admin's",
   async () => {
     const [admin, bot] = [newKey(), newKey("ecdsa-256")];
-    const scene = await Scene.start("sha1", { adminKey: `${admin.file}.pub` });
+    const scene = await Scene.start(TEST_FORMAT.name, { adminKey: `${admin.file}.pub` });
     const token = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "root", "--scope", "admin");
     const dir = scene.clone("app");
     git(dir, "config", `http.${scene.serving.url}/.extraHeader`, `Authorization: Bearer ${token}`);
@@ -55,7 +56,7 @@ test(
     expect(refused.stderr).toContain("no admin of the policy before it");
     const applied = as(admin, dir, "policy", "apply");
     expect(applied.status).toBe(0);
-    expect(applied.stdout).toMatch(/^[0-9a-f]{40}\n$/);
+    expect(applied.stdout).toMatch(/^[0-9a-f]{40,64}\n$/);
     const verified = ["-c", `gpg.ssh.allowedSignersFile=${allowedSigners([admin])}`, "verify-commit"];
     expect(tryGit(dir, [...verified, applied.stdout.trim()]).status).toBe(0);
     expect(as(admin, dir, "policy", "apply").stderr).toContain("in force already");

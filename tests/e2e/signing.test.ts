@@ -9,6 +9,7 @@ import { git, tryGit } from "../support/git.ts";
 import { ENV, kvOk, Scene } from "../support/scene.ts";
 import { allowedSigners, newGpg, newKey, type TestKey } from "../support/signing.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const SLOW = 60_000;
 
@@ -103,7 +104,7 @@ test(
       const writers = JSON.stringify([{ pgp: gpg.armored }]);
       return `version: 1\nstargate: { push_url: "${url}", admins: ${writers} }\nnamespaces: { main: { require_signed_commits: true, writers: ${writers} } }\n`;
     };
-    const scene = await Scene.start("sha1", { policy });
+    const scene = await Scene.start(TEST_FORMAT.name, { policy });
     const dir = scene.clone("app");
     const zoe = new Person();
     zoe.env.GNUPGHOME = gpg.home;

@@ -124,7 +124,7 @@ describe.each(["with a daemon", "without a daemon"])("a stock receive-pack %s", 
     await refused(replaced(/KV-Seq: \d+/, "KV-Seq: 99"), "ATTESTATION_MISMATCH");
     await refused(replaced(/Keys-Set: 1/, "Keys-Set: 2"), "REPLAY_MISMATCH");
     await refused(client.plan({ big: "x".repeat(1024 * 1024 + 1) }), "VALUE_TOO_LARGE");
-    await refused(client.plan({ x: "1" }), "CAS_CONFLICT", [`expect-tree=${"1".repeat(40)}`]);
+    await refused(client.plan({ x: "1" }), "CAS_CONFLICT", [`expect-tree=${"1".repeat(TEST_FORMAT.hexSize)}`]);
     const stale = client.plan({ x: "stale" });
     await client.set({ x: "meanwhile" });
     const before = await settled(dir);

@@ -9,6 +9,7 @@ import { fsck, git } from "../support/git.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 import { TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { type Client, clients } from "./client.ts";
 
 const SLOW = 120_000;
@@ -43,7 +44,7 @@ const env: Record<string, string | undefined> = {
 beforeAll(async () => {
   const stargate = await TestStargate.start();
   const token = stargate.token();
-  scene = { stargate, http: stargate.loginUrl(token), work: makeWork("sha1") };
+  scene = { stargate, http: stargate.loginUrl(token), work: makeWork(TEST_FORMAT.name) };
   sshd = await startSshd({ forcedCommand: `${executable("git-kv-stargate")} shell --repo ${stargate.dir}` });
   sshUrl = `ssh://${sshd.user}@127.0.0.1:${sshd.port}/kv.git`;
   fs.writeFileSync(sshProgram, `#!/bin/sh\nexec ${sshd.command.replace(/^ssh/, "/usr/bin/ssh")} "$@"\n`, {

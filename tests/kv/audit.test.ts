@@ -10,6 +10,7 @@ import type { Finding } from "../../src/kv/verify.ts";
 import { withLedger } from "../support/forged.ts";
 import { git } from "../support/git.ts";
 import { type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
 import { workspaceAt } from "../support/workspace.ts";
 
@@ -115,14 +116,14 @@ describe("a ledger through three policies", () => {
     expect(await after(under(second, bot))).toEqual(["main 5 POLICY_STALE"]);
     expect(await after(under(root, mallory))).toEqual(["main 5 POLICY_STALE"]);
     expect(await after(under("-", mallory))).toEqual(["main 5 POLICY_STALE"]);
-    expect(await after(under("1".repeat(40), mallory))).toEqual(["main 5 POLICY_UNTRUSTED"]);
+    expect(await after(under("1".repeat(TEST_FORMAT.hexSize), mallory))).toEqual(["main 5 POLICY_UNTRUSTED"]);
   });
 
   test("another root, no policy any more, a policy chain that was rolled back", async () => {
     const { findings } = await (async () => {
       const copy = path.join(path.dirname(dir), "rooted.git");
       Bun.spawnSync(["cp", "-r", dir, copy]);
-      git(copy, "config", "kv.policyRoot", "1".repeat(40));
+      git(copy, "config", "kv.policyRoot", "1".repeat(TEST_FORMAT.hexSize));
       return verify(copy);
     })();
     expect(findings.map(({ code }) => code)).toEqual(["POLICY_UNTRUSTED"]);
@@ -180,7 +181,7 @@ describe("a ledger through three policies", () => {
     expect([good.exitCode, good.stdout.toString()]).toEqual([
       0,
       expect.stringMatching(
-        /^main: 4 transactions to #4 [0-9a-f]{40}, 3 set, 1 del, 3 signed by 2 keys\npolicy: 3 commits from the root .*\nno findings\n$/,
+        /^main: 4 transactions to #4 [0-9a-f]{40,64}, 3 set, 1 del, 3 signed by 2 keys\npolicy: 3 commits from the root .*\nno findings\n$/,
       ),
     ]);
     const json = JSON.parse(run(dir, "--json", "--all").stdout.toString());
@@ -201,7 +202,7 @@ describe("a ledger through three policies", () => {
     const found = run(bad);
     expect(found.exitCode).toBe(8);
     expect(found.stdout.toString()).toMatch(
-      /^UNSIGNED\tmain #5\t[0-9a-f]{40}\tthe policy requires.*\nmain: 5 [\s\S]*\n1 finding\n$/,
+      /^UNSIGNED\tmain #5\t[0-9a-f]{40,64}\tthe policy requires.*\nmain: 5 [\s\S]*\n1 finding\n$/,
     );
     const lines = run(bad, "--json")
       .stdout.toString()

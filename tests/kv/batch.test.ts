@@ -8,7 +8,7 @@ import { LIMITS } from "../../src/limits.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
 const NOW = 1_767_322_800;
-const OID = "1".repeat(40);
+const OID = "1".repeat(TEST_FORMAT.hexSize);
 
 const context: BatchContext = {
   format: TEST_FORMAT,

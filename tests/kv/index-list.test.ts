@@ -137,7 +137,7 @@ describe("trees that are no kv-index", () => {
     expect(
       list(tree([`${"x".repeat(120)}~${"0".repeat(64)}.ref`, MODE.file, objects.write("blob", Buffer.from("{}"))])),
     ).toBe("CORRUPT");
-    expect(list("1".repeat(40))).toBe("BAD_OBJECT");
+    expect(list("1".repeat(TEST_FORMAT.hexSize))).toBe("BAD_OBJECT");
     expect(list(blob)).toBe("BAD_OBJECT");
   });
 

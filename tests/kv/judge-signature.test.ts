@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
 import { judgeSignature } from "../../src/kv/judge-signature.ts";
 import { type Policy, parsePolicy } from "../../src/kv/policy.ts";
-import { TEST_FORMAT } from "../support/test-format.ts";
+import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER, TEST_FORMAT } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
 
 const WHO = { name: "T", email: "t@example.com", seconds: 1_767_322_800, offset: 0 };
@@ -53,8 +53,8 @@ describe("where signatures are required", () => {
     expect(await judge(TEXT, policy)).toBe("UNSIGNED");
     expect(await judge(mallory.signCommit(TEXT), policy)).toBe("SIGNER_NOT_ALLOWED");
     expect(await judge(alice.signCommit(TEXT).replace("\n\nx", "\n\ny"), policy)).toBe("BAD_SIGNATURE");
-    expect(await judge(alice.signCommit(TEXT, "gpgsig", { namespace: "file" }), policy)).toBe("BAD_SIGNATURE");
-    expect(await judge(alice.signCommit(TEXT, "gpgsig-sha256"), policy)).toBe("BAD_SIGNATURE");
+    expect(await judge(alice.signCommit(TEXT, SIGNATURE_HEADER, { namespace: "file" }), policy)).toBe("BAD_SIGNATURE");
+    expect(await judge(alice.signCommit(TEXT, OTHER_SIGNATURE_HEADER), policy)).toBe("BAD_SIGNATURE");
   });
 
   test("without writers there is nobody who may", async () => {

@@ -93,10 +93,10 @@ test("a fresh tree is read back before it is stored anywhere", () => {
     writeDelta: () => "",
   };
   const writer = new NodeWriter(objects, nowhere);
-  const draft = writer.build([{ mode: MODE.file, name: "a", oid: "1".repeat(40) }]);
+  const draft = writer.build([{ mode: MODE.file, name: "a", oid: "1".repeat(TEST_FORMAT.hexSize) }]);
   const oid = writer.writeFresh(draft);
   expect(writer.read(oid).equals(draft.data)).toBe(true);
-  expect(() => writer.read("2".repeat(40))).toThrow("missing");
+  expect(() => writer.read("2".repeat(TEST_FORMAT.hexSize))).toThrow("missing");
 });
 
 test("an edit that changes nothing writes nothing", () => {

@@ -5,6 +5,7 @@ import { KvError } from "../../src/errors.ts";
 import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { indexParent, type NamespaceState, newestState, readState, requireState, stateAt } from "../../src/kv/state.ts";
 import { KvModel } from "../support/kv-model.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const model = new KvModel();
 const states: NamespaceState[] = [];
@@ -87,7 +88,7 @@ test("a kv-index that is not the ledger's is CORRUPT before anything is built on
 
 test("a ref at something else is an error, not an empty namespace", () => {
   const blob = objects.write("blob", Buffer.from("x"));
-  for (const oid of [blob, first.index!, "1".repeat(40)]) {
+  for (const oid of [blob, first.index!, "1".repeat(TEST_FORMAT.hexSize)]) {
     expect(() => readState(objects, { resolve: () => oid }, "main")).toThrow(KvError);
   }
 });

@@ -216,7 +216,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
 
 test("lists that grow keep what they were given", () => {
   const oids = new OidList(TEST_FORMAT);
-  const names = Array.from({ length: 3_000 }, (_, i) => i.toString(16).padStart(40, "0"));
+  const names = Array.from({ length: 3_000 }, (_, i) => i.toString(16).padStart(TEST_FORMAT.hexSize, "0"));
   for (const name of names) oids.push(name);
   expect(names.map((_, i) => oids.at(i))).toEqual(names);
   expect([oids.at(-1), oids.at(3_000), oids.at(-3_001)]).toEqual([names.at(-1), undefined, undefined]);

@@ -7,6 +7,7 @@ import { encodePushRequest } from "../../src/gitwire/protocol/receive-commands.t
 import { contents } from "../support/forged.ts";
 import { fsck } from "../support/git.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 let stargate: TestStargate;
 let client: TestClient;
@@ -100,6 +101,6 @@ describe("broken packs", () => {
     expect(await post("0003")).toContain("ERR");
     expect(await post("zzzz")).toContain("ERR");
     expect(await post("ffff")).toContain("ERR");
-    expect(await post(`0032${"1".repeat(40)} x`)).toContain("ERR");
+    expect(await post(`0032${"1".repeat(TEST_FORMAT.hexSize)} x`)).toContain("ERR");
   });
 });

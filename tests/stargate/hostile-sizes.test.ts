@@ -16,7 +16,7 @@ import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
 const MOST_GROWTH = 64 * 1024;
-const OID = "1".repeat(40);
+const OID = "1".repeat(TEST_FORMAT.hexSize);
 const root = tempDir("hostile");
 const [program, ...script] = STARGATE_PROGRAM as [string, ...string[]];
 let server: ChildProcess;

@@ -10,6 +10,7 @@ import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 // Many processes of git, on machines that may be busy.
 setDefaultTimeout(60_000);
@@ -122,7 +123,7 @@ describe("statuses", () => {
     expect(status).toMatchObject({
       name: "kv.git",
       role: "leader",
-      format: "sha1",
+      format: TEST_FORMAT.name,
       writable: true,
       mirror: null,
       policy: { drift: "same" },

@@ -107,7 +107,7 @@ describe("refusals", () => {
 });
 
 describe("plan", () => {
-  const zeroOid = "0".repeat(40);
+  const zeroOid = "0".repeat(TEST_FORMAT.hexSize);
   // Ids are numbers here; a smaller one is an ancestor of a larger one.
   const plan = (
     local: Record<string, string>,

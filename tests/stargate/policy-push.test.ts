@@ -8,6 +8,7 @@ import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { withLedger } from "../support/forged.ts";
 import { fsck, git } from "../support/git.ts";
 import { policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
 
 /** A policy with admins and, for "main", writers that must sign. */
@@ -79,7 +80,7 @@ describe("the policy ref", () => {
     expect(verdict(await admin.push(policyPush(admin, strict)))).toBe("ok");
     expect(verdict(await admin.push(admin.plan({ a: "1" })))).toBe("UNSIGNED");
     const signed = admin.plan({ a: "1" });
-    const lines = "gpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n";
+    const lines = `${SIGNATURE_HEADER} -----BEGIN SSH SIGNATURE-----\n AAAA\n -----END SSH SIGNATURE-----\n`;
     expect(verdict(await admin.push(withLedger(admin, signed, (text) => text.replace("\n\n", `\n${lines}\n`))))).toBe(
       "BAD_SIGNATURE",
     );
@@ -120,7 +121,7 @@ describe("admins", () => {
   test("a signature must be of this commit, and alone", async () => {
     const other = (commit: string): string => alice.signCommit(commit).replace("\n\npolicy", "\n\nanother");
     expect(verdict(await admin.push(policyPush(admin, policyOf([alice]), undefined, other)))).toBe("POLICY_UNTRUSTED");
-    const doubled = (commit: string): string => alice.signCommit(alice.signCommit(commit), "gpgsig-sha256");
+    const doubled = (commit: string): string => alice.signCommit(alice.signCommit(commit), OTHER_SIGNATURE_HEADER);
     expect(verdict(await admin.push(policyPush(admin, policyOf([alice]), undefined, doubled)))).toBe(
       "POLICY_UNTRUSTED",
     );

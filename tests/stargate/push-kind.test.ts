@@ -7,7 +7,7 @@ import { classifyPush, transactionCommands } from "../../src/stargate/push-kind.
 import { parseSshCommand } from "../../src/stargate/ssh-command.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
-const OID = "1".repeat(40);
+const OID = "1".repeat(TEST_FORMAT.hexSize);
 
 function kindOf(...refs: string[]): string {
   try {

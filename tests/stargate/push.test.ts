@@ -10,6 +10,7 @@ import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { contents, copyAll, reader, withLedger } from "../support/forged.ts";
 import { fsck, git } from "../support/git.ts";
 import { type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { SIGNATURE_HEADER, TEST_FORMAT } from "../support/test-format.ts";
 
 let stargate: TestStargate;
 let client: TestClient;
@@ -174,7 +175,7 @@ describe("refused on admission", () => {
     ["a wrong base", (t: string) => t.replace(/^Base-Tree: .*$/m, "Base-Tree: -"), "ATTESTATION_MISMATCH"],
     [
       "a wrong kv-index tree",
-      (t: string) => t.replace(/^KV-Index-Tree: .*$/m, `KV-Index-Tree: ${"1".repeat(40)}`),
+      (t: string) => t.replace(/^KV-Index-Tree: .*$/m, `KV-Index-Tree: ${"1".repeat(TEST_FORMAT.hexSize)}`),
       "ATTESTATION_MISMATCH",
     ],
     [
@@ -186,7 +187,11 @@ describe("refused on admission", () => {
     ["a wrong count", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 7"), "REPLAY_MISMATCH"],
     ["too many keys by its own word", (t: string) => t.replace(/^Keys-Set: .*$/m, "Keys-Set: 100001"), "TXN_TOO_LARGE"],
     ["a further header", (t: string) => t.replace("\n\n", "\nencoding UTF-8\n\n"), "ATTESTATION_MISMATCH"],
-    ["a signature that is none", (t: string) => t.replace("\n\n", "\ngpgsig garbage\n\n"), "BAD_SIGNATURE"],
+    [
+      "a signature that is none",
+      (t: string) => t.replace("\n\n", `\n${SIGNATURE_HEADER} garbage\n\n`),
+      "BAD_SIGNATURE",
+    ],
     ["another epoch", (t: string) => t.replace(/^Epoch: .*$/m, "Epoch: e2"), "ATTESTATION_MISMATCH"],
   ])("%s", async (_what, edit, code) => {
     await refused(withLedger(client, client.plan({ t: "1" }), edit), code);

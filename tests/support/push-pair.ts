@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import { fsck, git, tryGit } from "./git.ts";
 import { RECEIVE_PACK } from "./git-server.ts";
 import { tempDir } from "./temp.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 export interface Pair {
   readonly client: string;
@@ -17,7 +18,7 @@ export interface Pair {
 export function pair(options: { bare?: boolean; format?: string } = {}): Pair {
   const dir = tempDir("push");
   const client = `${dir}/client`;
-  git(dir, "init", "-q", "-b", "main", `--object-format=${options.format ?? "sha1"}`, client);
+  git(dir, "init", "-q", "-b", "main", `--object-format=${options.format ?? TEST_FORMAT.name}`, client);
   commit(client, "a", "one");
   for (const name of ["ours", "theirs"]) {
     git(dir, "clone", "-q", ...(options.bare === false ? [] : ["--bare"]), client, name);

@@ -7,7 +7,7 @@ import { tempDir } from "./temp.ts";
 import { TEST_FORMAT } from "./test-format.ts";
 
 /** A new bare repository that anybody may push to. */
-export function bareRepository(format: "sha1" | "sha256" = "sha1"): string {
+export function bareRepository(format: "sha1" | "sha256" = TEST_FORMAT.name): string {
   const dir = tempDir("bare");
   git(dir, "init", "-q", "--bare", `--object-format=${format}`, "-b", "main");
   git(dir, "config", "receive.advertisePushOptions", "true");
@@ -16,7 +16,10 @@ export function bareRepository(format: "sha1" | "sha256" = "sha1"): string {
 }
 
 /** A bare repository with `count` commits on main, the oldest first. */
-export function repositoryWith(count: number, format: "sha1" | "sha256" = "sha1"): { dir: string; commits: Oid[] } {
+export function repositoryWith(
+  count: number,
+  format: "sha1" | "sha256" = TEST_FORMAT.name,
+): { dir: string; commits: Oid[] } {
   const dir = bareRepository(format);
   return { dir, commits: addCommits(dir, count, "file") };
 }

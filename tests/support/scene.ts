@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { executable, type Run, runProgram } from "./executable.ts";
 import { git, gitInput } from "./git.ts";
 import { tempDir } from "./temp.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 const KV = executable("git-kv");
 const STARGATE = executable("git-kv-stargate");
@@ -99,7 +100,7 @@ export class Scene {
   }
 
   /** Sets all up as the README says; the push URL of the policy is the one it listens on. */
-  static async start(format: "sha1" | "sha256" = "sha1", options: SceneOptions = {}): Promise<Scene> {
+  static async start(format: "sha1" | "sha256" = TEST_FORMAT.name, options: SceneOptions = {}): Promise<Scene> {
     const port = await freePort();
     const scene = new Scene(undefined as unknown as Serving, "");
     git(scene.root, "init", "-q", "--bare", `--object-format=${format}`, "github.git");

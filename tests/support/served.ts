@@ -3,6 +3,7 @@
 import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { git, gitInput } from "./git.ts";
 import { tempDir } from "./temp.ts";
+import { TEST_FORMAT } from "./test-format.ts";
 
 export interface Reach {
   readonly server: string;
@@ -36,7 +37,7 @@ export function reach(): Reach {
 }
 
 /** An empty bare repository. */
-export function newServer(format = "sha1"): string {
+export function newServer(format: string = TEST_FORMAT.name): string {
   const dir = `${tempDir("serve")}/server.git`;
   git("/", "init", "-q", "--bare", "-b", "main", `--object-format=${format}`, dir);
   git(dir, "config", "gc.auto", "0");

@@ -9,3 +9,7 @@ export const TEST_FORMAT: ObjectFormat = objectFormat(process.env.GIT_KV_TEST_FO
 
 /** The format that is not {@link TEST_FORMAT}. */
 export const OTHER_FORMAT: ObjectFormat = TEST_FORMAT === SHA1 ? SHA256 : SHA1;
+
+/** The header of a signed commit in the run's format, and that of the other one. */
+export const SIGNATURE_HEADER = TEST_FORMAT === SHA1 ? "gpgsig" : "gpgsig-sha256";
+export const OTHER_SIGNATURE_HEADER = TEST_FORMAT === SHA1 ? "gpgsig-sha256" : "gpgsig";

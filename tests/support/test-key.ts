@@ -3,6 +3,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { withLedger } from "./forged.ts";
 import type { Planned, TestClient } from "./stargate.ts";
+import { SIGNATURE_HEADER } from "./test-format.ts";
 
 const string = (value: string | Buffer): Buffer => {
   const bytes = Buffer.from(value as string);
@@ -62,7 +63,7 @@ export class TestKey {
   }
 
   /** The text of a commit with a header that signs it. */
-  signCommit(text: string, header = "gpgsig", options: SignOptions = {}): string {
+  signCommit(text: string, header = SIGNATURE_HEADER, options: SignOptions = {}): string {
     return withHeader(text, header, this.sign(text, options));
   }
 

@@ -87,12 +87,16 @@ test("a torn tree is malformed, on either side", async () => {
   const tree = encodeTree(
     TEST_FORMAT,
     sortEntries(
-      Array.from({ length: 5 }, (_, i) => ({ mode: MODE.file, name: `f${i}`, oid: rnd.bytes(20).toString("hex") })),
+      Array.from({ length: 5 }, (_, i) => ({
+        mode: MODE.file,
+        name: `f${i}`,
+        oid: rnd.bytes(TEST_FORMAT.rawSize).toString("hex"),
+      })),
     ),
   );
   const other = encodeTree(
     TEST_FORMAT,
-    sortEntries([{ mode: MODE.file, name: "f2", oid: rnd.bytes(20).toString("hex") }]),
+    sortEntries([{ mode: MODE.file, name: "f2", oid: rnd.bytes(TEST_FORMAT.rawSize).toString("hex") }]),
   );
   const nothing = { added: () => {}, removed: () => {} };
   for (let length = 1; length < tree.length; length++) {

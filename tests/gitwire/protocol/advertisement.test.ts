@@ -22,11 +22,11 @@ import { git, gitBytes, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { codeOf, everyFlip, everyTruncation, splitSource } from "../../support/streams.ts";
 import { tempDir } from "../../support/temp.ts";
-import { TEST_FORMAT } from "../../support/test-format.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../../support/test-format.ts";
 
 const greet = (source: ByteSource): Promise<Greeting> => readGreeting(new PktReader(source));
 
-function sample(format: "sha1" | "sha256" = "sha1"): string {
+function sample(format: "sha1" | "sha256" = TEST_FORMAT.name): string {
   const dir = tempDir("advertise");
   git(dir, "init", "-q", "-b", "main", `--object-format=${format}`, ".");
   git(dir, "commit", "-q", "--allow-empty", "-m", "one");
@@ -108,7 +108,7 @@ test("reads git's v2 advertisement and writes the same bytes", async () => {
 
 test("an advertisement reads the same however it is split, over HTTP too", async () => {
   const rnd = random("advertisement");
-  const oid = (): string => rnd.bytes(20).toString("hex");
+  const oid = (): string => rnd.bytes(TEST_FORMAT.rawSize).toString("hex");
   for (let round = 0; round < 25; round++) {
     const refs: RemoteRef[] = Array.from({ length: rnd.int(2_000) }, (_, i) => ({
       name: `refs/${rnd.pick(["heads", "tags", "kv"])}/é${i}`,
@@ -118,7 +118,12 @@ test("an advertisement reads the same however it is split, over HTTP too", async
     const sent = {
       version: rnd.pick([0, 1] as const),
       format: TEST_FORMAT,
-      capabilities: capabilities(["atomic"], ["agent", "git-kv/1"], ["symref", ["A:B", "HEAD:refs/heads/x"]]),
+      capabilities: capabilities(
+        ["atomic"],
+        ["object-format", TEST_FORMAT.name],
+        ["agent", "git-kv/1"],
+        ["symref", ["A:B", "HEAD:refs/heads/x"]],
+      ),
       refs,
       shallow: Array.from({ length: rnd.int(3) }, oid),
     };
@@ -139,19 +144,20 @@ test("cut anywhere it is a broken connection; a flipped byte never an untyped er
 });
 
 test("hostile and odd advertisements", async () => {
-  const a = "a".repeat(40);
+  const a = "a".repeat(TEST_FORMAT.hexSize);
+  const caps = `object-format=${TEST_FORMAT.name}`;
   const from = (...lines: string[]): Promise<string> =>
     codeOf(() => greet(bytesSource(Buffer.concat([...lines.map((line) => pktLine(line)), Buffer.from("0000")]))));
-  expect(await from(`${a} refs/heads/x\0\n`)).toBe("no error");
+  expect(await from(`${a} refs/heads/x\0${caps}\n`)).toBe("no error");
   expect(await from("ERR access denied\n")).toBe("REMOTE_REJECTED");
   expect(await from(`${a} refs/heads/x\0object-format=md5\n`)).toBe("UNSUPPORTED");
-  expect(await from(`${a} refs/heads/x\0object-format=sha256\n`)).toBe("PROTOCOL");
-  expect(await from(`${a} refs/heads/x\0\n`, `${a} refs/heads/y^{}\n`)).toBe("PROTOCOL");
-  expect(await from(`${a} \0\n`)).toBe("PROTOCOL");
-  expect(await from(`${"A".repeat(40)} refs/heads/x\0\n`)).toBe("PROTOCOL");
-  expect(await from(`${a} ${"x".repeat(5_000)}\0\n`)).toBe("PROTOCOL");
+  expect(await from(`${a} refs/heads/x\0object-format=${OTHER_FORMAT.name}\n`)).toBe("PROTOCOL");
+  expect(await from(`${a} refs/heads/x\0${caps}\n`, `${a} refs/heads/y^{}\n`)).toBe("PROTOCOL");
+  expect(await from(`${a} \0${caps}\n`)).toBe("PROTOCOL");
+  expect(await from(`${"A".repeat(TEST_FORMAT.hexSize)} refs/heads/x\0${caps}\n`)).toBe("PROTOCOL");
+  expect(await from(`${a} ${"x".repeat(5_000)}\0${caps}\n`)).toBe("PROTOCOL");
   expect(await from("version 3\n")).toBe("UNSUPPORTED");
-  expect(await from("# service=git-upload-pack\n", `${a} refs/heads/x\0\n`)).toBe("PROTOCOL");
+  expect(await from("# service=git-upload-pack\n", `${a} refs/heads/x\0${caps}\n`)).toBe("PROTOCOL");
 });
 
 test("a ref whose name is not UTF-8 is left out, the rest stays", async () => {

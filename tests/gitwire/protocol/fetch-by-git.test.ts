@@ -9,6 +9,7 @@ import { randomHistory } from "../../support/history.ts";
 import { random } from "../../support/random.ts";
 import { newServer, reach } from "../../support/served.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(60_000);
@@ -143,7 +144,7 @@ test("only what a visible ref reaches is given away", () => {
   };
   for (const oid of [tip, old, blob, `${git(server, "rev-parse", `${old}^{tree}`)}`])
     expect(fetch(2, oid).stderr).toBe("");
-  for (const oid of [lostCommit, lostBlob, "1".repeat(40)]) {
+  for (const oid of [lostCommit, lostBlob, "1".repeat(TEST_FORMAT.hexSize)]) {
     expect(fetch(2, oid).stderr).toContain(`upload-pack: not our ref ${oid}`);
     expect(fetch(2, oid).status).not.toBe(0);
   }

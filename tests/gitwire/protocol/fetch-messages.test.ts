@@ -41,7 +41,7 @@ import { tempDir } from "../../support/temp.ts";
 import { TEST_FORMAT } from "../../support/test-format.ts";
 
 const oids = (rnd: Random, most: number): string[] =>
-  Array.from({ length: rnd.int(most + 1) }, () => rnd.bytes(20).toString("hex"));
+  Array.from({ length: rnd.int(most + 1) }, () => rnd.bytes(TEST_FORMAT.rawSize).toString("hex"));
 
 /** A repository with two commits and a clone that has the first one. */
 function clonePair(format: string): { server: string; client: string; first: string; second: string } {
@@ -91,7 +91,7 @@ test("a v2 fetch of real git, both directions", async () => {
 });
 
 test("a v0 fetch of real git, both directions", async () => {
-  const { client, first, second } = clonePair("sha1");
+  const { client, first, second } = clonePair(TEST_FORMAT.name);
   const { program, sent, received } = tap("upload-pack");
   git(client, "-c", "protocol.version=0", "fetch", "-q", `--upload-pack=${program}`, "origin");
 
@@ -142,7 +142,7 @@ test("commands and their arguments survive any split", async () => {
       waitForDone: rnd.int(2) === 0,
       ...(rnd.int(2) === 0 ? {} : { deepen: 1 + rnd.int(100), filter: "blob:none", deepenSince: rnd.int(1_000) }),
     };
-    const list = capabilities(["agent", "x"], ["object-format", "sha1"]);
+    const list = capabilities(["agent", "x"], ["object-format", TEST_FORMAT.name]);
     const bytes = encodeCommandRequest("fetch", list, formatFetchRequest(request));
     const reader = new PktReader(splitSource(Buffer.concat([bytes, Buffer.from("0000")]), rnd));
     const got = await readCommandRequest(reader);
@@ -158,7 +158,10 @@ test("lists of refs survive any split", async () => {
   for (let round = 0; round < 20; round++) {
     const lines: LsRefsLine[] = [{ kind: "unborn", name: "HEAD", symref: "refs/heads/main" }];
     for (let i = rnd.int(2_000); i > 0; i--) {
-      const [oid = "", peeled = ""] = [rnd.bytes(20).toString("hex"), rnd.bytes(20).toString("hex")];
+      const [oid = "", peeled = ""] = [
+        rnd.bytes(TEST_FORMAT.rawSize).toString("hex"),
+        rnd.bytes(TEST_FORMAT.rawSize).toString("hex"),
+      ];
       const extra = rnd.pick([{}, { peeled }, { symref: "refs/heads/a" }]);
       lines.push({ kind: "ref", name: `refs/tags/ü${i}`, oid, ...extra });
     }
@@ -191,7 +194,7 @@ test("answers to a fetch survive any split", async () => {
 });
 
 test("cut messages are broken connections; flipped ones never an untyped error", async () => {
-  const a = "a".repeat(40);
+  const a = "a".repeat(TEST_FORMAT.hexSize);
   const command = (source: ByteSource): Promise<CommandRequest | undefined> =>
     readCommandRequest(new PktReader(source));
   const upload = (source: ByteSource): Promise<unknown> => readUploadRequest(new PktReader(source), TEST_FORMAT);
@@ -213,7 +216,7 @@ test("cut messages are broken connections; flipped ones never an untyped error",
 });
 
 test("malformed messages are refused", async () => {
-  const a = "a".repeat(40);
+  const a = "a".repeat(TEST_FORMAT.hexSize);
   const lines = (list: string[], tail = "0000"): PktReader =>
     new PktReader(bytesSource(Buffer.concat([...list.map((line) => pktLine(line)), Buffer.from(tail)])));
   const upload = (list: string[]): Promise<string> => codeOf(() => readUploadRequest(lines(list), TEST_FORMAT));
@@ -224,7 +227,7 @@ test("malformed messages are refused", async () => {
     ["deepen 0"],
     ["deepen 1e3"],
     ["give me"],
-    [`want ${"A".repeat(40)}`],
+    [`want ${"A".repeat(TEST_FORMAT.hexSize)}`],
   ]) {
     expect(await upload(bad)).toBe("PROTOCOL");
   }

@@ -2,7 +2,6 @@ import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
-import { SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { type FetchResult, fetchPack, lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
 import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
@@ -14,6 +13,7 @@ import { failureOf } from "../../support/failure.ts";
 import { fsck, git, gitInput } from "../../support/git.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { addCommit, addCommits, bareRepository, repositoryWith } from "../../support/push.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../../support/test-format.ts";
 
 const { dir: SOURCE, commits: COMMITS } = repositoryWith(40);
 git(SOURCE, "tag", "-a", "-m", "a tag", "v1", COMMITS[20]!);
@@ -119,14 +119,13 @@ for (const [name, way] of Object.entries(WAYS)) {
     });
   }
 
-  test(`${name}: a sha256 repository; one of another format is refused`, async () => {
-    const { dir } = repositoryWith(3, "sha256");
-    const into = bareRepository("sha256");
+  test(`${name}: a repository of the other format; one that is not ours is refused`, async () => {
+    const { dir } = repositoryWith(3, OTHER_FORMAT.name);
+    const into = bareRepository(OTHER_FORMAT.name);
     for (const version of [0, 2] as const) await fetchInto(into, way(dir), version);
     expect(fsck(into)).toBe("");
     const error = await failureOf(fetchInto(bareRepository(), way(dir), 2));
-    expect([error.code, error.message]).toEqual(["UNSUPPORTED", expect.stringContaining("sha256")]);
-    expect(SHA256.name).toBe("sha256");
+    expect([error.code, error.message]).toEqual(["UNSUPPORTED", expect.stringContaining(OTHER_FORMAT.name)]);
   });
 
   test(`${name}: an annotated tag comes along where it is asked for`, async () => {
@@ -152,7 +151,7 @@ for (const [name, way] of Object.entries(WAYS)) {
     for (const version of [0, 2] as const) {
       const repo = openRepository(into);
       const transport = await open(way(SOURCE), version);
-      const order = { wants: ["1".repeat(40)], haves: [], destination: repo, agent: AGENT };
+      const order = { wants: ["1".repeat(TEST_FORMAT.hexSize)], haves: [], destination: repo, agent: AGENT };
       const error = await failureOf(fetchPack(transport, order));
       await transport.close();
       expect([version, error.code, error.message]).toEqual([
@@ -213,7 +212,7 @@ function liar(dir: string, tip: string, objects: string): string {
   const made = Bun.spawnSync(["git", "pack-objects", "--stdout"], { cwd: dir, stdin: Buffer.from(`${objects}\n`) });
   fs.writeFileSync(pack, made.stdout);
   const script = path.join(dir, "liar");
-  const capabilities = "multi_ack_detailed ofs-delta object-format=sha1";
+  const capabilities = `multi_ack_detailed ofs-delta object-format=${TEST_FORMAT.name}`;
   const line = `${tip} refs/heads/main\0${capabilities}\n`;
   const advertisement = `${(line.length + 4).toString(16).padStart(4, "0")}${line}0000`;
   fs.writeFileSync(path.join(dir, "advertisement"), advertisement);

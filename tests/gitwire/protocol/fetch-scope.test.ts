@@ -14,6 +14,7 @@ import { failureOf } from "../../support/failure.ts";
 import { fsck, git, tryGit } from "../../support/git.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { addCommit, bareRepository, repositoryWith } from "../../support/push.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git, on machines that may be busy.
 setDefaultTimeout(60_000);
@@ -78,8 +79,8 @@ for (const [name, way] of Object.entries(WAYS)) {
       expect([count(into), isShallow(into), fsck(into)]).toEqual([2, true, ""]);
       addCommit(dir, "later", "later\n");
       const next = await fetchInto(into, way(dir), version, {});
-      // One commit, its tree and its file, and what completes a thin pack.
-      expect(next.objectCount).toBeLessThanOrEqual(4);
+      // One commit, its tree and its file, and what completes a thin pack: git may have made a delta of two of them.
+      expect(next.objectCount).toBeLessThanOrEqual(5);
       expect([count(into), fsck(into)]).toEqual([3, ""]);
       await fetchInto(into, way(dir), version, { depth: 2, relative: true });
       expect([count(into), isShallow(into), fsck(into)]).toEqual([5, true, ""]);
@@ -158,7 +159,7 @@ test("what a server says of the history must fit what is here", () => {
   const moved = moveEnds([first], info([second], [first]), [], repo.objects);
   expect([[...moved.ends], moved.opened, moved.changed]).toEqual([[second], [first], true]);
   expect(moveEnds([first], undefined, [second], repo.objects).changed).toBe(false);
-  for (const bad of [info(["1".repeat(40)]), info([blob]), info([], [second])]) {
+  for (const bad of [info(["1".repeat(TEST_FORMAT.hexSize)]), info([blob]), info([], [second])]) {
     expect(() => moveEnds([first], bad, [], repo.objects)).toThrow(expect.objectContaining({ code: "PROTOCOL" }));
   }
   const old = { kind: "refs", version: 0, capabilities: capabilities(["ofs-delta"]), refs: [] } as const;

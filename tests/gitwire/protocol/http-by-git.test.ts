@@ -8,6 +8,7 @@ import { type HttpSessions, startHttpSessions } from "../../support/http-session
 import { random } from "../../support/random.ts";
 import { newServer } from "../../support/served.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 setDefaultTimeout(60_000);
 
@@ -92,6 +93,6 @@ test("a refusal over HTTP reads as one over any other way", async () => {
   const { status, said } = await gitAsync(client, "push", url, `:${branch}`);
   expect(status).not.toBe(0);
   expect(said).toContain("(deletion prohibited)");
-  const lost = await gitAsync(client, "fetch", "origin", "1".repeat(40));
-  expect(lost.said).toContain(`remote error: upload-pack: not our ref ${"1".repeat(40)}`);
+  const lost = await gitAsync(client, "fetch", "origin", "1".repeat(TEST_FORMAT.hexSize));
+  expect(lost.said).toContain(`remote error: upload-pack: not our ref ${"1".repeat(TEST_FORMAT.hexSize)}`);
 });

@@ -5,6 +5,7 @@ import { Negotiator } from "../../../src/gitwire/protocol/negotiator.ts";
 import { openRepository } from "../../../src/gitwire/repo.ts";
 import { git } from "../../support/git.ts";
 import { addCommits, bareRepository, repositoryWith } from "../../support/push.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 function everything(negotiator: Negotiator): Oid[] {
   const all: Oid[] = [];
@@ -35,20 +36,22 @@ test("nothing is named behind a commit the server has", () => {
     }
   }
   expect(named).toEqual(commits.slice(40).reverse());
-  expect(negotiator.acknowledge("1".repeat(40))).toBe(false);
+  expect(negotiator.acknowledge("1".repeat(TEST_FORMAT.hexSize))).toBe(false);
 });
 
 test("what the server has advertised is named once, and nothing behind it", () => {
   const { dir, commits } = repositoryWith(30);
   const own = addCommits(dir, 3, "own", "refs/heads/own");
   const { objects } = openRepository(dir);
-  const named = everything(new Negotiator(objects, [own[2]!, commits[29]!], [commits[29]!, "2".repeat(40)]));
+  const named = everything(
+    new Negotiator(objects, [own[2]!, commits[29]!], [commits[29]!, "2".repeat(TEST_FORMAT.hexSize)]),
+  );
   expect([...named].sort()).toEqual([...own, commits[29]!].sort());
 });
 
 test("tips that are not here are left out", () => {
   const { objects } = openRepository(bareRepository());
-  expect(everything(new Negotiator(objects, ["1".repeat(40)]))).toEqual([]);
+  expect(everything(new Negotiator(objects, ["1".repeat(TEST_FORMAT.hexSize)]))).toEqual([]);
 });
 
 test("batches grow, end with the last have, and give up where no answer comes", () => {
@@ -67,5 +70,5 @@ test("batches grow, end with the last have, and give up where no answer comes", 
   expect(sizes(true, undefined)).toEqual([16, 32, 64, 128, 256, 204]);
   expect(sizes(false, undefined)).toEqual([16, 32, 64, 96, 128, 160, 192, 12]);
   // One thing is common, and 256 haves after it nothing more: that is the end of it.
-  expect(sizes(false, "3".repeat(40))).toEqual([16, 32, 64, 96, 128, 0]);
+  expect(sizes(false, "3".repeat(TEST_FORMAT.hexSize))).toEqual([16, 32, 64, 96, 128, 0]);
 });

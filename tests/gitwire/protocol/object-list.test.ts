@@ -15,11 +15,12 @@ import { randomHistory } from "../../support/history.ts";
 import { type Random, random } from "../../support/random.ts";
 import { codeOf } from "../../support/streams.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(60_000);
 
-function newRepository(format = "sha1"): string {
+function newRepository(format: string = TEST_FORMAT.name): string {
   const dir = tempDir("list");
   git(dir, "init", "-q", "--bare", "-b", "main", `--object-format=${format}`, ".");
   git(dir, "config", "gc.auto", "0");
@@ -197,7 +198,12 @@ test("wants of every kind: tags on tags, trees, blobs, and what the other side h
   const dir = newRepository();
   const repo = openRepository(dir);
   const blob = gitInput(dir, "hello\n", "hash-object", "-w", "--stdin");
-  const tree = gitInput(dir, `100644 blob ${blob}\tf\n160000 commit ${"1".repeat(40)}\tsub\n`, "mktree", "--missing");
+  const tree = gitInput(
+    dir,
+    `100644 blob ${blob}\tf\n160000 commit ${"1".repeat(TEST_FORMAT.hexSize)}\tsub\n`,
+    "mktree",
+    "--missing",
+  );
   const tagOn = (oid: string, kind: string): string =>
     gitInput(dir, `object ${oid}\ntype ${kind}\ntag t\ntagger T <t@u> 1 +0000\n\nx\n`, "mktag");
   const [inner, commit] = [tagOn(blob, "blob"), git(dir, "commit-tree", "-m", "c", tree)];
@@ -257,7 +263,7 @@ test("two packs that each hold one object as a delta of the other", async () => 
 function depths(dir: string): number[] {
   const [name = ""] = fs.readdirSync(`${dir}/objects/pack`).filter((file) => file.endsWith(".idx"));
   const lines = git(dir, "verify-pack", "-v", `objects/pack/${name}`).split("\n");
-  return lines.filter((line) => /^[0-9a-f]{40} /.test(line)).map((line) => Number(line.split(/ +/)[5] ?? 0));
+  return lines.filter((line) => /^[0-9a-f]{40,64} /.test(line)).map((line) => Number(line.split(/ +/)[5] ?? 0));
 }
 
 test("the versions of a tree become deltas of each other, in chains that are not too long", async () => {

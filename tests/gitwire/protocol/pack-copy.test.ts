@@ -10,6 +10,7 @@ import { newStatistics, packObjects } from "../../../src/gitwire/protocol/pack-o
 import { openRepository } from "../../../src/gitwire/repo.ts";
 import { fsck, git, gitInput } from "../../support/git.ts";
 import { newServer } from "../../support/served.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git, on machines that may be busy.
 setDefaultTimeout(60_000);
@@ -91,7 +92,7 @@ test("not where the receiver has some of it, where objects are unreachable, or w
   expect(more.packReused).toBe(0);
   const old = await packOf(dir, { ofsDelta: false });
   expect(old.packReused).toBe(0);
-  expect(received(dir, old.pack, "sha1")).toBe(old.objects);
+  expect(received(dir, old.pack, TEST_FORMAT.name)).toBe(old.objects);
   // Small packs are not looked at.
   const small = newServer();
   grow(small, "main", 20);
@@ -129,5 +130,5 @@ test("a pack that goes away is no reason to fail", async () => {
   const options = { thin: false, ofsDelta: true };
   for await (const chunk of packObjects(repo.objects, list, options, newStatistics(0))) chunks.push(chunk);
   repo.close();
-  expect(received(dir, Buffer.concat(chunks), "sha1")).toBe(list.objects.size);
+  expect(received(dir, Buffer.concat(chunks), TEST_FORMAT.name)).toBe(list.objects.size);
 });

@@ -7,6 +7,7 @@ import { randomHistory } from "../../support/history.ts";
 import { random } from "../../support/random.ts";
 import { newServer } from "../../support/served.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(120_000);
@@ -92,7 +93,7 @@ for (const [version, format] of [
 }
 
 test("shallow and partial at once, with only one branch", () => {
-  const { server } = serverWith("sha1", "both", 30);
+  const { server } = serverWith(TEST_FORMAT.name, "both", 30);
   const dir = clone(server, 2, "--depth=2", "--filter=blob:none", "--single-branch");
   expect(git(dir, "rev-list", "--first-parent", "HEAD").split("\n").length).toBe(2);
   expect(git(dir, "status", "--porcelain")).toBe("");
@@ -100,7 +101,7 @@ test("shallow and partial at once, with only one branch", () => {
 });
 
 test("a repository that is shallow itself: its clones are as shallow", () => {
-  const { server } = serverWith("sha1", "shallow server", 30);
+  const { server } = serverWith(TEST_FORMAT.name, "shallow server", 30);
   const middle = `${tempDir("middle")}/m.git`;
   git("/", "clone", "-q", "--bare", "--depth=3", "--no-single-branch", `file://${server}`, middle);
   for (const version of [0, 2]) {

@@ -23,14 +23,17 @@ import { type Random, random } from "../../support/random.ts";
 import { codeOf, everyFlip, everyTruncation, splitSource } from "../../support/streams.ts";
 import { tap } from "../../support/tap.ts";
 import { tempDir } from "../../support/temp.ts";
-import { TEST_FORMAT } from "../../support/test-format.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../../support/test-format.ts";
 
 const request = (source: ByteSource): Promise<PushRequest | undefined> =>
   readPushRequest(new PktReader(source), TEST_FORMAT);
 const report = (source: ByteSource): Promise<PushReport> => readReport(new PktReader(source));
 
+/** What a client says of its object ids. */
+const FORMAT = `object-format=${TEST_FORMAT.name}`;
+
 function randomRequest(rnd: Random): PushRequest {
-  const oid = (): string => (rnd.int(4) === 0 ? TEST_FORMAT.zeroOid : rnd.bytes(20).toString("hex"));
+  const oid = (): string => (rnd.int(4) === 0 ? TEST_FORMAT.zeroOid : rnd.bytes(TEST_FORMAT.rawSize).toString("hex"));
   const options = rnd.int(2) === 0;
   return {
     commands: Array.from({ length: 1 + rnd.int(50) }, (_, i) => ({
@@ -38,7 +41,12 @@ function randomRequest(rnd: Random): PushRequest {
       oldOid: oid(),
       newOid: oid(),
     })),
-    capabilities: capabilities(["report-status"], ["agent", "x"], ...(options ? ([["push-options"]] as const) : [])),
+    capabilities: capabilities(
+      ["report-status"],
+      ["object-format", TEST_FORMAT.name],
+      ["agent", "x"],
+      ...(options ? ([["push-options"]] as const) : []),
+    ),
     pushOptions: options ? Array.from({ length: rnd.int(5) }, (_, i) => `expect-tree=${i} é`) : [],
     shallow: Array.from({ length: rnd.int(3) }, oid),
   };
@@ -101,17 +109,19 @@ test("a push of real git: request and report", async () => {
 test("nothing to push", async () => {
   expect(await request(bytesSource())).toBeUndefined();
   expect(await request(bytesSource(Buffer.from("0000")))).toBeUndefined();
-  expect(sendsPack([{ ref: "x", oldOid: "1".repeat(40), newOid: TEST_FORMAT.zeroOid }], TEST_FORMAT)).toBe(false);
+  expect(
+    sendsPack([{ ref: "x", oldOid: "1".repeat(TEST_FORMAT.hexSize), newOid: TEST_FORMAT.zeroOid }], TEST_FORMAT),
+  ).toBe(false);
 });
 
 test("cut requests and reports are broken connections; flipped ones never an untyped error", async () => {
-  const oids = { oldOid: "1".repeat(40), newOid: "2".repeat(40) };
+  const oids = { oldOid: "1".repeat(TEST_FORMAT.hexSize), newOid: "2".repeat(TEST_FORMAT.hexSize) };
   const bytes = encodePushRequest({
     commands: [
       { ref: "refs/heads/a", ...oids },
       { ref: "refs/heads/b", ...oids },
     ],
-    capabilities: capabilities(["push-options"]),
+    capabilities: capabilities(["push-options"], ["object-format", TEST_FORMAT.name]),
     pushOptions: ["one"],
   });
   await everyTruncation(bytes, request, ["NETWORK"]);
@@ -122,18 +132,18 @@ test("cut requests and reports are broken connections; flipped ones never an unt
 });
 
 test("limits and malformed commands", async () => {
-  const a = "a".repeat(40);
+  const a = "a".repeat(TEST_FORMAT.hexSize);
   const from = (lines: (string | Buffer)[], tail = "0000"): Promise<string> =>
     codeOf(() => request(bytesSource(Buffer.concat([...lines.map((line) => pktLine(line)), Buffer.from(tail)]))));
-  expect(await from([`${a} ${a} refs/heads/x\0 atomic`])).toBe("no error");
+  expect(await from([`${a} ${a} refs/heads/x\0 atomic ${FORMAT}`])).toBe("no error");
   expect(await from([`${a} ${a} `])).toBe("PROTOCOL");
   expect(await from([`${a} ${a}`])).toBe("PROTOCOL");
-  expect(await from([`${a} ${"g".repeat(40)} refs/heads/x`])).toBe("PROTOCOL");
+  expect(await from([`${a} ${"g".repeat(TEST_FORMAT.hexSize)} refs/heads/x`])).toBe("PROTOCOL");
   expect(await from([`${a}  ${a} refs/heads/x`])).toBe("PROTOCOL");
   expect(await from([Buffer.concat([Buffer.from(`${a} ${a} refs/heads/`), Buffer.from([0xff])])])).toBe("PROTOCOL");
   expect(await from([`${a} ${a} ${"x".repeat(LIMITS.refName + 1)}`])).toBe("LIMIT_EXCEEDED");
-  expect(await from(["push-cert\0 atomic"])).toBe("UNSUPPORTED");
-  expect(await from([`${a} ${a} refs/heads/x\0 object-format=sha256`])).toBe("UNSUPPORTED");
+  expect(await from([`push-cert\0 atomic ${FORMAT}`])).toBe("UNSUPPORTED");
+  expect(await from([`${a} ${a} refs/heads/x\0 object-format=${OTHER_FORMAT.name}`])).toBe("UNSUPPORTED");
   expect(await from(["x".repeat(20)])).toBe("PROTOCOL");
   expect(await from(Array.from({ length: LIMITS.refsPerPush + 1 }, (_, i) => `${a} ${a} r${i}`))).toBe(
     "LIMIT_EXCEEDED",
@@ -141,9 +151,11 @@ test("limits and malformed commands", async () => {
 });
 
 test("refused push options are read over, so that a report can say why", async () => {
-  const a = "1".repeat(40);
+  const a = "1".repeat(TEST_FORMAT.hexSize);
   const sent = async (tail: string): Promise<unknown> => {
-    const reader = new PktReader(bytesSource(Buffer.from(`${pktLine(`${a} ${a} r\0 push-options`)}0000${tail}PACK`)));
+    const reader = new PktReader(
+      bytesSource(Buffer.from(`${pktLine(`${a} ${a} r\0 push-options ${FORMAT}`)}0000${tail}PACK`)),
+    );
     const got = await readPushRequest(reader, TEST_FORMAT);
     expect((await reader.rest().read())?.toString()).toBe("PACK");
     expect(got?.pushOptions).toEqual([]);
@@ -152,7 +164,9 @@ test("refused push options are read over, so that a report can say why", async (
   expect(await sent("0008a\x01bc00060b0000")).toBe("PROTOCOL");
   expect(await sent(`${pktLine("x".repeat(5_000))}0000`)).toBe("LIMIT_EXCEEDED");
   expect(await sent(`${"0005a".repeat(65)}0000`)).toBe("LIMIT_EXCEEDED");
-  const endless = bytesSource(Buffer.from(`${pktLine(`${a} ${a} r\0 push-options`)}0000${"0005a".repeat(20_000)}`));
+  const endless = bytesSource(
+    Buffer.from(`${pktLine(`${a} ${a} r\0 push-options ${FORMAT}`)}0000${"0005a".repeat(20_000)}`),
+  );
   expect(await codeOf(() => request(endless))).toBe("LIMIT_EXCEEDED");
 });
 
@@ -163,7 +177,11 @@ test("reports read as they were written, split anyhow", async () => {
       const ref = `refs/heads/${i}`;
       if (rnd.int(2) === 0) return { ref, status: "ng", reason: rnd.pick(["CAS_CONFLICT: the tip moved", "ü", "x"]) };
       if (rnd.int(2) === 0) return { ref, status: "ok" };
-      return { ref, status: "ok", options: { refname: "refs/x", newOid: "1".repeat(40), forcedUpdate: true } };
+      return {
+        ref,
+        status: "ok",
+        options: { refname: "refs/x", newOid: "1".repeat(TEST_FORMAT.hexSize), forcedUpdate: true },
+      };
     });
     const sent = { unpack: rnd.pick(["ok", "index-pack abnormal exit"]), refs };
     expect(await report(splitSource(encodeReport(sent, true), rnd))).toEqual(sent);

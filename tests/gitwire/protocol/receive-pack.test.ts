@@ -76,7 +76,7 @@ test("advertises what git itself advertises", async () => {
     );
     const names = "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta object-format agent";
     expect([...ours.capabilities.keys()]).toEqual(names.split(" "));
-    expect(capabilityValue(ours.capabilities, "object-format")).toBe("sha1");
+    expect(capabilityValue(ours.capabilities, "object-format")).toBe(TEST_FORMAT.name);
   }
   const http = await serveReceivePack(repo, Buffer.alloc(0), { advertise: "only" });
   expect(http.output.toString()).toStartWith("001f# service=git-receive-pack\n0000");
@@ -141,7 +141,7 @@ test("a tip whose objects are not all there is refused, the others are not", asy
   const { report } = await push(repo, commands, without);
   expect(report.refs).toEqual([ng("refs/heads/main", "missing necessary objects"), ok("refs/heads/copy")]);
   expect(git(server, "rev-parse", "main", "copy")).toBe(`${first}\n${first}`);
-  const nowhere = [{ ref: "refs/heads/new", oldOid: ZERO, newOid: "1".repeat(40) }];
+  const nowhere = [{ ref: "refs/heads/new", oldOid: ZERO, newOid: "1".repeat(TEST_FORMAT.hexSize) }];
   expect((await push(repo, nowhere, handPack([]))).report.refs).toEqual([
     ng("refs/heads/new", "missing necessary objects"),
   ]);
@@ -176,7 +176,7 @@ test("an object of the wrong kind or shape is refused where it is linked", async
         ["tree", entry("40000", blob)],
       ],
     ],
-    ["a missing parent", [["commit", commit(tree, ["1".repeat(40)])]]],
+    ["a missing parent", [["commit", commit(tree, ["1".repeat(TEST_FORMAT.hexSize)])]]],
     [
       "an author without an address",
       [
@@ -216,7 +216,7 @@ test("an object of the wrong kind or shape is refused where it is linked", async
         ["tree", Buffer.from("40000 x\0abc")],
       ],
     ],
-    ["a tag on nothing", [["tag", Buffer.from(`object ${"1".repeat(40)}\ntype commit\ntag x\n`)]]],
+    ["a tag on nothing", [["tag", Buffer.from(`object ${"1".repeat(TEST_FORMAT.hexSize)}\ntype commit\ntag x\n`)]]],
     ["a tag that lies", [["tag", Buffer.from(`object ${blob}\ntype commit\ntag x\n`)]]],
     ["a torn tag", [["tag", Buffer.from("object")]]],
   ];
@@ -283,12 +283,16 @@ test("odd ref names and a ref named twice", async () => {
 test("without sidebands and with the older report", async () => {
   const { repo, first, second, pack } = setup();
   const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
-  const request = encodePushRequest({ commands, capabilities: capabilities(["report-status"]), pushOptions: [] });
+  const request = encodePushRequest({
+    commands,
+    capabilities: capabilities(["report-status"], ["object-format", TEST_FORMAT.name]),
+    pushOptions: [],
+  });
   const { output } = await serveReceivePack(repo, Buffer.concat([request, pack]));
   expect(await readReport(new PktReader(bytesSource(output)))).toEqual({ unpack: "ok", refs: [ok("refs/heads/main")] });
   const silent = encodePushRequest({
     commands: [{ ref: "refs/heads/main", oldOid: second, newOid: ZERO }],
-    capabilities: capabilities(["delete-refs"]),
+    capabilities: capabilities(["delete-refs"], ["object-format", TEST_FORMAT.name]),
     pushOptions: [],
   });
   expect((await serveReceivePack(repo, silent)).output.length).toBe(0);
@@ -303,7 +307,11 @@ test("nothing to push, and requests that make no sense", async () => {
   expect(bad.error).toBeInstanceOf(KvError);
   expect(bad.output.toString()).toMatch(/^[0-9a-f]{4}ERR bad packet length/);
   const many = Array.from({ length: 5 }, (_, i) => ({ ref: `refs/heads/${i}`, oldOid: ZERO, newOid: first }));
-  const request = encodePushRequest({ commands: many, capabilities: capabilities(), pushOptions: [] });
+  const request = encodePushRequest({
+    commands: many,
+    capabilities: capabilities(["object-format", TEST_FORMAT.name]),
+    pushOptions: [],
+  });
   const limited = await serveReceivePack(repo, request, { limits: { ...LIMITS, refsPerPush: 4 } });
   expect(limited.output.toString()).toContain("a push moves at most 4 refs");
 });
@@ -374,7 +382,7 @@ test("a bug in a host is no refusal: the client learns that the outcome is unkno
   });
   const request = encodePushRequest({
     commands: [{ ref: "refs/heads/main", oldOid: first, newOid: second }],
-    capabilities: capabilities(["report-status"], ["side-band-64k"]),
+    capabilities: capabilities(["report-status"], ["side-band-64k"], ["object-format", TEST_FORMAT.name]),
     pushOptions: [],
   });
   const { output, error } = await serveReceivePack(repo, Buffer.concat([request, pack]), { host });
@@ -461,7 +469,7 @@ test("bytes after the pack do not matter, nor which sideband is asked for", asyn
   const noise = Buffer.concat([pack, Buffer.from("PACK and more"), Buffer.alloc(100_000, 7)]);
   expect((await push(repo, commands, noise)).report).toEqual({ unpack: "ok", refs: [ok("refs/heads/main")] });
   const back = [{ ref: "refs/heads/main", oldOid: second, newOid: first }];
-  const list = capabilities(["report-status"], ["side-band"]);
+  const list = capabilities(["report-status"], ["side-band"], ["object-format", TEST_FORMAT.name]);
   const request = encodePushRequest({ commands: back, capabilities: list, pushOptions: [] });
   const { output } = await serveReceivePack(repo, Buffer.concat([request, handPack([])]));
   expect(output.toString()).toContain("\x01000eunpack ok\n");
@@ -471,7 +479,7 @@ test("bytes after the pack do not matter, nor which sideband is asked for", asyn
 test("a client that goes away at any byte leaves nothing: no folder, no lock, no descriptor", async () => {
   const { repo, server, first, second, pack } = setup();
   const commands = [{ ref: "refs/heads/main", oldOid: first, newOid: second }];
-  const list = capabilities(["report-status"], ["side-band-64k"]);
+  const list = capabilities(["report-status"], ["side-band-64k"], ["object-format", TEST_FORMAT.name]);
   const bytes = Buffer.concat([encodePushRequest({ commands, capabilities: list, pushOptions: [] }), pack]);
   const everything = (): string[] => (fs.readdirSync(server, { recursive: true }) as string[]).sort();
   await serveReceivePack(repo, bytes.subarray(0, bytes.length - 1));

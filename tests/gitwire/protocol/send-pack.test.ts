@@ -2,7 +2,6 @@ import { afterAll, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
-import { SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { bytesSource } from "../../../src/gitwire/protocol/byte-stream.ts";
 import { PktReader } from "../../../src/gitwire/protocol/pkt-line.ts";
 import {
@@ -19,7 +18,7 @@ import { fsck, git } from "../../support/git.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { bareRepository, packWithCommit, repositoryWith } from "../../support/push.ts";
 import { tempDir } from "../../support/temp.ts";
-import { TEST_FORMAT } from "../../support/test-format.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../../support/test-format.ts";
 
 const http = startHttpBackend(path.dirname(bareRepository()));
 afterAll(() => http.stop());
@@ -120,7 +119,7 @@ for (const [name, way] of Object.entries(WAYS)) {
 
   test(`${name}: a pack that lacks an object is refused`, async () => {
     const dir = bareRepository();
-    const { pack, commit } = packWithCommit("orphan", { parent: "1".repeat(40) });
+    const { pack, commit } = packWithCommit("orphan", { parent: "1".repeat(TEST_FORMAT.hexSize) });
     const result = await push(way(dir), { commands: [{ ref: MAIN, oldOid: ZERO, newOid: commit }], pack });
     expect(result.refs.get(MAIN)?.ok).toBe(false);
     expect(git(dir, "for-each-ref")).toBe("");
@@ -140,14 +139,14 @@ for (const [name, way] of Object.entries(WAYS)) {
     expect(result.refs.get(MAIN)?.ok).toBe(false);
   });
 
-  test(`${name}: a sha256 repository; a push of another format is refused before it is sent`, async () => {
-    const dir = bareRepository("sha256");
-    const { pack, commit } = packWithCommit("long ids", { format: SHA256 });
-    const commands = [{ ref: MAIN, oldOid: SHA256.zeroOid, newOid: commit }];
-    const result = await push(way(dir), { commands, pack, format: SHA256 });
+  test(`${name}: a repository of the other format; a push that is not of its own is refused before it is sent`, async () => {
+    const dir = bareRepository(OTHER_FORMAT.name);
+    const { pack, commit } = packWithCommit("its ids", { format: OTHER_FORMAT });
+    const commands = [{ ref: MAIN, oldOid: OTHER_FORMAT.zeroOid, newOid: commit }];
+    const result = await push(way(dir), { commands, pack, format: OTHER_FORMAT });
     expect(result.refs.get(MAIN)).toEqual({ ok: true });
     expect(fsck(dir)).toBe("");
-    const other = packWithCommit("short ids");
+    const other = packWithCommit("our ids");
     const error = await failureOf(
       push(way(dir), { commands: [{ ref: MAIN, oldOid: ZERO, newOid: other.commit }], pack: other.pack }),
     );
@@ -249,7 +248,7 @@ function line(text: string): string {
   return (Buffer.byteLength(text) + 4).toString(16).padStart(4, "0") + text;
 }
 
-const GREETING = `${line(`${ZERO} capabilities^{}\0report-status delete-refs side-band-64k atomic\n`)}0000`;
+const GREETING = `${line(`${ZERO} capabilities^{}\0report-status delete-refs side-band-64k atomic object-format=${TEST_FORMAT.name}\n`)}0000`;
 
 test("a server that dies after the pack leaves the outcome open; before its greeting it does not", async () => {
   const { pack, commit } = packWithCommit("lost");
@@ -306,7 +305,7 @@ async function pushAnswered(answer: Buffer): Promise<PushResult | KvError> {
     close: async () => {},
   };
   const order: PushOrder = {
-    commands: [{ ref: MAIN, oldOid: "1".repeat(40), newOid: ZERO }],
+    commands: [{ ref: MAIN, oldOid: "1".repeat(TEST_FORMAT.hexSize), newOid: ZERO }],
     pack: undefined,
     format: TEST_FORMAT,
     atomic: true,

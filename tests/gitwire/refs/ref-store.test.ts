@@ -127,7 +127,7 @@ test("damage is told when a ref is asked for, and left out of lists", () => {
     "refs/heads/out": "ref: ../../x",
   };
   const dir = newRepository(fixture, {
-    loose: { ...broken, "refs/heads/good": first, "refs/heads/zero": "0".repeat(40) },
+    loose: { ...broken, "refs/heads/good": first, "refs/heads/zero": "0".repeat(TEST_FORMAT.hexSize) },
   });
   const store = open(dir, fixture);
   for (const name of Object.keys(broken)) expect(code(() => store.resolve(name))).toBe("CORRUPT");
@@ -173,7 +173,7 @@ test("packed-refs that is replaced is read again, even by a file of the same siz
   const time = new Date(1_700_000_000_000);
   fs.utimesSync(file, time, time);
   for (const oid of [first, second, first, second]) {
-    fs.writeFileSync(`${file}.x`, fs.readFileSync(file, "utf8").replace(/^[0-9a-f]{40}/m, oid));
+    fs.writeFileSync(`${file}.x`, fs.readFileSync(file, "utf8").replace(/^[0-9a-f]{40,64}/m, oid));
     fs.utimesSync(`${file}.x`, time, time);
     fs.renameSync(`${file}.x`, file);
     expect(store.resolve("refs/heads/main")).toBe(oid);

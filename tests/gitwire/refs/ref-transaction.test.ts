@@ -9,7 +9,7 @@ import type { RefChange } from "../../../src/gitwire/refs/ref-transaction.ts";
 import type { ReflogPolicy } from "../../../src/gitwire/refs/reflog.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
-import { TEST_FORMAT } from "../../support/test-format.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../../support/test-format.ts";
 import { complaints, gitValues, leftovers, makeFixture, newRepository, openRefs, values } from "./fixture.ts";
 
 const fixture = makeFixture();
@@ -172,7 +172,7 @@ test("a value that is no object, or no commit for a branch, is refused as git re
   const dir = newRepository(fixture);
   const store = openRefs(dir, fixture);
   for (const [name, newOid] of [
-    ["refs/kv/a", "1".repeat(40)],
+    ["refs/kv/a", "1".repeat(TEST_FORMAT.hexSize)],
     ["refs/heads/a", fixture.blob],
     ["refs/heads/a", fixture.tag],
   ] as const) {
@@ -188,8 +188,10 @@ test("bad requests are refused before anything is touched", async () => {
   const store = openRefs(dir, fixture);
   const begin = async (...changes: RefChange[]) => (await failure(store.begin(changes))).message;
   expect(await begin({ name: "refs/../a", newOid: C0 })).toMatch(/not a valid ref name/);
-  expect(await begin({ name: "refs/a/b", newOid: "xyz" })).toMatch(/no sha1 object id/);
-  expect(await begin({ name: "refs/a/b", newOid: C0, oldOid: SHA256.zeroOid })).toMatch(/no sha1 object id/);
+  expect(await begin({ name: "refs/a/b", newOid: "xyz" })).toContain(`no ${TEST_FORMAT.name} object id`);
+  expect(await begin({ name: "refs/a/b", newOid: C0, oldOid: OTHER_FORMAT.zeroOid })).toContain(
+    `no ${TEST_FORMAT.name} object id`,
+  );
   expect(await begin({ name: "refs/a/b", newOid: C0 }, { name: "refs/a/b", newOid: C1 })).toMatch(/twice/);
 });
 

@@ -70,8 +70,8 @@ function rollUpKilled(dir: string, killAt: number): boolean {
     mock.module("node:fs", () => ({ ...fs, ...Object.fromEntries(names.map((name) => [name, counted(fs[name])])) }));
     const { ObjectStore } = await import("${SRC}/store/object-store.ts");
     const { rollUp } = await import("${SRC}/store/maintenance.ts");
-    const { TEST_FORMAT } = await import("${SRC}/object/oid.ts");
-    const store = new ObjectStore("${dir}/objects", TEST_FORMAT);
+    const { objectFormat } = await import("${SRC}/object/oid.ts");
+    const store = new ObjectStore("${dir}/objects", objectFormat("${TEST_FORMAT.name}"));
     await rollUp(store, { maxPacks: 2, commonDir: "${dir}" });
   `;
   const run = Bun.spawnSync(["bun", "-e", script], { stdout: "pipe", stderr: "pipe" });

@@ -260,7 +260,7 @@ describe("writing", () => {
     expect(git(repo, "verify-pack", "-s", paths.packPath)).toContain("chain length = 1: 1 object");
     expect(open(repo).read(made)?.data.equals(text)).toBe(true);
     const lost = new PackBuilder(TEST_FORMAT);
-    lost.writeDelta("blob", text, "e".repeat(40), createDelta(base, text)!);
+    lost.writeDelta("blob", text, "e".repeat(TEST_FORMAT.hexSize), createDelta(base, text)!);
     expect(codeOf(() => writePack(store, lost.finish()))).toBe("BAD_OBJECT");
   });
 

@@ -9,6 +9,7 @@ import { Arena } from "../../support/arena.ts";
 import { withLedger } from "../../support/forged.ts";
 import { git } from "../../support/git.ts";
 import { type Planned, policyPush, TestClient, verdict } from "../../support/stargate.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 setDefaultTimeout(60_000);
 
@@ -148,7 +149,7 @@ describe("policies", () => {
 
 test("push options with line breaks, NUL, semicolons, ten thousand of them", async () => {
   const planned = arena.sign({ "cfg:options": "1" });
-  const list = capabilities(["report-status"], ["push-options"], ["object-format", "sha1"]);
+  const list = capabilities(["report-status"], ["push-options"], ["object-format", TEST_FORMAT.name]);
   const body = (pushOptions: readonly string[]): Buffer =>
     Buffer.concat([
       encodePushRequest({ commands: planned.commands, capabilities: list, pushOptions }),

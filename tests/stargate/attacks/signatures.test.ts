@@ -5,6 +5,7 @@ import { Arena } from "../../support/arena.ts";
 import { withLedger } from "../../support/forged.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { type Planned, verdict } from "../../support/stargate.ts";
+import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER } from "../../support/test-format.ts";
 import { withHeader } from "../../support/test-key.ts";
 
 setDefaultTimeout(60_000);
@@ -43,13 +44,13 @@ test("outside the signer's prefixes: one key is enough, deletions count, and the
 test("a signature of another commit, of other bytes, or cut", async () => {
   const signature = arena.alice.sign("tree of something else\n");
   await arena.refused(
-    edited((text) => withHeader(text, "gpgsig", signature)),
+    edited((text) => withHeader(text, SIGNATURE_HEADER, signature)),
     "BAD_SIGNATURE",
   );
   const previous = tryGit(arena.stargate.dir, ["cat-file", "commit", "refs/kv/main"]).stdout.toString();
-  const moved = /^gpgsig (.*(?:\n .*)*)/m.exec(previous)![1]!.replaceAll("\n ", "\n");
+  const moved = /^gpgsig(?:-sha256)? (.*(?:\n .*)*)/m.exec(previous)![1]!.replaceAll("\n ", "\n");
   await arena.refused(
-    edited((text) => withHeader(text, "gpgsig", moved)),
+    edited((text) => withHeader(text, SIGNATURE_HEADER, moved)),
     "BAD_SIGNATURE",
   );
   await arena.refused(
@@ -57,7 +58,7 @@ test("a signature of another commit, of other bytes, or cut", async () => {
     "BAD_SIGNATURE",
   );
   await arena.refused(
-    edited((text) => withHeader(text, "gpgsig", "")),
+    edited((text) => withHeader(text, SIGNATURE_HEADER, "")),
     "BAD_SIGNATURE",
   );
   const cut = (text: string): string => arena.alice.signCommit(text).replace(/\n .*\n -----END/, "\n -----END");
@@ -71,10 +72,10 @@ test("two signatures, headers like a signature, doubled headers", async () => {
     edited((text) => arena.alice.signCommit(arena.alice.signCommit(text))),
     "ATTESTATION_MISMATCH",
   );
-  for (const name of ["gpgsig-sha256", "gpgsig2", "GPGSIG", "mergetag", "encoding"])
+  for (const name of [OTHER_SIGNATURE_HEADER, "gpgsig2", "GPGSIG", "mergetag", "encoding"])
     await arena.refused(edited(twice(name, "x")), "ATTESTATION_MISMATCH");
   await arena.refused(
-    edited((text) => arena.alice.signCommit(text, "gpgsig-sha256")),
+    edited((text) => arena.alice.signCommit(text, OTHER_SIGNATURE_HEADER)),
     "ATTESTATION_MISMATCH",
   );
   const doubled = (line: RegExp) => (text: string) => arena.alice.signCommit(text.replace(line, "$&$&"));
