@@ -3,12 +3,9 @@
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { type IndexEntry, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
-import { parseIndexRecord } from "../kv/record.ts";
-import { formatTime } from "../time.ts";
 import { openWorkspace } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
@@ -24,12 +21,16 @@ export async function run(context: Context): Promise<void> {
   );
   const shows = filter(context, workspace.now());
   const range = { prefix, ...(after !== undefined && { after: parseKey(after) }) };
+  // Loaded here: names alone are read from the kv-index, without a look at any value.
+  const long = flags.on("long") ? (await import("./list-long.ts")).showLong : undefined;
   let count = 0;
   for (const entry of listIndex(objects, state.ledger.indexTree, range)) {
     if (!shows(entry)) continue;
     if (count === limit) break;
     count++;
-    if (!flags.on("count")) show(context, objects, entry);
+    if (flags.on("count")) continue;
+    if (long === undefined) show(context, entry);
+    else long(context, objects, state, entry);
   }
   if (!flags.on("count")) return;
   if (out.json) out.record({ count });
@@ -52,23 +53,10 @@ function filter({ flags }: Context, now: number): (entry: IndexEntry) => boolean
   };
 }
 
-function show({ flags, out }: Context, objects: ObjectSource, entry: IndexEntry): void {
+function show({ flags, out }: Context, entry: IndexEntry): void {
   const key = keyText(entry.key);
   const expires = entry.state.kind === "live" ? entry.state.expires : undefined;
-  const end = flags.on("nul") ? "\0" : "\n";
   const deleted = entry.state.kind === "deleted" ? { deleted: true } : {};
-  if (!flags.on("long")) {
-    if (out.json) out.record({ key, expires, ...deleted });
-    else out.answer(key + end);
-    return;
-  }
-  const record = parseIndexRecord(readAs(objects, entry.oid, "blob"));
-  if (record.kind === "deleted") {
-    if (out.json) out.record({ key, deleted: true, rev: record.rev });
-    else out.answer(`-\tdeleted\t${record.rev}\t-\t${key}${end}`);
-    return;
-  }
-  const { size, type, rev, oid, ctype } = record;
-  if (out.json) out.record({ key, size, type, rev, ctype, oid, expires });
-  else out.answer(`${size}\t${type}\t${rev}\t${expires === undefined ? "-" : formatTime(expires)}\t${key}${end}`);
+  if (out.json) out.record({ key, expires, ...deleted });
+  else out.answer(key + (flags.on("nul") ? "\0" : "\n"));
 }

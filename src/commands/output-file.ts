@@ -21,11 +21,11 @@ export class OutputFile {
   /** Throws IO, naming the file, where it cannot be made. */
   static create(file: string): OutputFile {
     return naming(file, () => {
-      // A link stays one: what it points at is replaced.
-      const target = fs.existsSync(file) ? fs.realpathSync(file) : file;
-      const stat = fs.statSync(target, { throwIfNoEntry: false });
+      const stat = fs.statSync(file, { throwIfNoEntry: false });
       if (stat?.isDirectory() === true) throw new KvError("IO", `cannot write ${file}: it is a folder`);
-      if (stat !== undefined && !stat.isFile()) return new OutputFile(fs.openSync(target, "w"), target, undefined);
+      if (stat !== undefined && !stat.isFile()) return new OutputFile(fs.openSync(file, "w"), file, undefined);
+      // A link stays one: what it points at is replaced.
+      const target = stat === undefined ? file : fs.realpathSync(file);
       const temporary = path.join(path.dirname(target), `.${path.basename(target).slice(0, 200)}.${process.pid}.tmp`);
       return new OutputFile(fs.openSync(temporary, "wx"), target, temporary);
     });

@@ -205,7 +205,12 @@ const KEYS: readonly Command[] = [
       { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
       { name: "after", type: "string", value: "KEY", summary: "Only keys that sort after KEY" },
       { name: "limit", type: "string", value: "N", summary: "At most N keys" },
-      { name: "long", alias: "l", type: "boolean", summary: "Size, type, revision and expiry before each key" },
+      {
+        name: "long",
+        alias: "l",
+        type: "boolean",
+        summary: "Size, type, revision, expiry, etag and pieces before each key",
+      },
       { name: "deleted", type: "boolean", summary: "Deleted keys instead of live ones" },
       { name: "expired", type: "boolean", summary: "Expired keys instead of live ones" },
       { name: "count", type: "boolean", summary: "Only their number" },
