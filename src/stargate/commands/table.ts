@@ -238,6 +238,54 @@ holds; 5: anything else is wrong.`,
     load: () => import("./fsck.ts"),
   },
   {
+    name: "backup",
+    topic: "Operate",
+    summary: "Back a repository up, while it is served",
+    flags: [
+      REPO,
+      {
+        name: "to",
+        type: "string",
+        value: "PLACE",
+        complete: "directory",
+        summary: "A folder, or s3://BUCKET/PREFIX of an S3-compatible store",
+      },
+      { name: "full", type: "boolean", summary: "Write all objects, not only those the last backup does not have" },
+    ],
+    details: `Writes what the last backup at the same place does not have, reads it back, and prints the backup's id. The refs and
+the journal are of one instant. For s3:// the credentials are S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY (or AWS_...), and S3_ENDPOINT names
+another store than Amazon's.`,
+    examples: ["backup --repo /srv/git/kv.git --to /backup/kv", "backup --repo /srv/git/kv.git --to s3://backups/kv"],
+    load: () => import("./backup.ts"),
+  },
+  {
+    name: "restore",
+    topic: "Operate",
+    summary: "Make a repository from a backup, where it verifies",
+    flags: [
+      {
+        name: "from",
+        type: "string",
+        value: "PLACE",
+        complete: "directory",
+        summary: "Where the backups are: a folder, or s3://BUCKET/PREFIX",
+      },
+      {
+        name: "repo",
+        type: "string",
+        value: "PATH",
+        complete: "directory",
+        summary: "Where the repository is to be; nothing may be there",
+      },
+      { name: "at", type: "string", value: "ID", summary: "Which backup (default: the newest)" },
+      { name: "check", type: "boolean", summary: "Only verify the backup" },
+    ],
+    details: `Every file is compared with its SHA-256, every object with its id, and the whole is checked as by 'fsck'. What does not verify is
+refused, and nothing of it stays.`,
+    examples: ["restore --from /backup/kv --repo /srv/git/kv.git", "restore --from s3://backups/kv --check"],
+    load: () => import("./restore.ts"),
+  },
+  {
     name: "token add",
     topic: "Operate",
     summary: "Make an access token and print it, once",

@@ -1,0 +1,193 @@
+/**
+ * Backs a repository up, beside a daemon that serves it: the objects that the backup before does not have in one pack, all refs,
+ * and the journal of the same instant. Every file that is written is read back and compared before the manifest is.
+ */
+
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { pipeline } from "node:stream/promises";
+import { createGzip } from "node:zlib";
+import type { Clock } from "../../clock.ts";
+import { KvError } from "../../errors.ts";
+import { writeAll } from "../../gitwire/pack/temp-file.ts";
+import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
+import { listObjects } from "../../gitwire/protocol/object-list.ts";
+import { newStatistics, packObjects } from "../../gitwire/protocol/pack-objects.ts";
+import type { Repository } from "../../gitwire/repo.ts";
+import { copyJournal } from "./journal-copy.ts";
+import {
+  fileName,
+  KEPT_FILES,
+  listBackups,
+  type Manifest,
+  manifestName,
+  readManifest,
+  type StoredFile,
+  timeOf,
+} from "./manifest.ts";
+import type { Place } from "./place.ts";
+
+export interface BackupOptions {
+  readonly repo: Repository;
+  readonly place: Place;
+  /** All objects anew, whatever is there. */
+  readonly full: boolean;
+  readonly clock: Clock;
+}
+
+export interface BackupReport {
+  readonly id: string;
+  readonly place: string;
+  /** The backup it builds on; null for a full one. */
+  readonly base: string | null;
+  readonly refs: number;
+  /** Of the new pack. */
+  readonly objects: number;
+  /** Bytes that were written. */
+  readonly bytes: number;
+}
+
+/** Makes a backup. Throws BUSY, CORRUPT where what was written is not what is read back, IO, NETWORK. */
+export async function makeBackup(options: BackupOptions): Promise<BackupReport> {
+  const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "git-kv-backup-"));
+  try {
+    return await new Backup(options, scratch).make();
+  } finally {
+    fs.rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+class Backup {
+  readonly #options: BackupOptions;
+  readonly #scratch: string;
+  #bytes = 0;
+
+  constructor(options: BackupOptions, scratch: string) {
+    this.#options = options;
+    this.#scratch = scratch;
+  }
+
+  async make(): Promise<BackupReport> {
+    const { repo, place, clock } = this.#options;
+    const base = await this.#base();
+    const copy = path.join(this.#scratch, "journal.db");
+    const refs = await copyJournal(repo, copy);
+    const pack = await this.#pack(
+      refs.map(({ oid }) => oid),
+      base,
+    );
+    const zipped = `${copy}.gz`;
+    await pipeline(fs.createReadStream(copy), createGzip({ level: 6 }), fs.createWriteStream(zipped));
+    const created = new Date(clock.now());
+    const id = idOf(created, (await listBackups(place)).at(-1), clock);
+    const manifest: Manifest = {
+      v: 1,
+      id,
+      created: created.toISOString(),
+      format: repo.format.name,
+      head: fs.readFileSync(path.join(repo.gitDir, "HEAD"), "utf8"),
+      refs: refs.map(({ name, oid }) => [name, oid] as const),
+      packs: [...(base?.packs ?? []), ...(pack === undefined ? [] : [pack.file])],
+      journal: await this.#store(zipped),
+      files: await this.#files(),
+    };
+    const text = path.join(this.#scratch, "manifest");
+    fs.writeFileSync(text, `${JSON.stringify(manifest)}\n`);
+    await place.write(manifestName(id), text);
+    await this.#compare(manifestName(id), await storedAs(text));
+    return {
+      id,
+      place: place.name,
+      base: base?.id ?? null,
+      refs: refs.length,
+      objects: pack?.objects ?? 0,
+      bytes: this.#bytes + fs.statSync(text).size,
+    };
+  }
+
+  /** The newest backup, where one can be built on. */
+  async #base(): Promise<Manifest | undefined> {
+    const { place, full, repo } = this.#options;
+    const newest = full ? undefined : (await listBackups(place)).at(-1);
+    if (newest === undefined) return undefined;
+    const base = await readManifest(place, newest);
+    if (base.format !== repo.format.name) {
+      throw new KvError("UNSUPPORTED", `the backups at ${place.name} are of a ${base.format} repository`, {
+        hint: "give each repository a place of its own",
+      });
+    }
+    for (const file of base.packs) {
+      if (await place.has(fileName(file))) continue;
+      throw new KvError("CORRUPT", `backup ${newest} lacks ${fileName(file)}`, {
+        hint: "make a whole one with --full",
+      });
+    }
+    return base;
+  }
+
+  async #pack(wants: readonly string[], base: Manifest | undefined) {
+    const { objects } = this.#options.repo;
+    const haves = (base?.refs ?? []).map(([, oid]) => oid).filter((oid) => objects.has(oid));
+    const list = await listObjects(objects, new CommitGraph(objects), { wants, haves, tags: [] });
+    const { size } = list.objects;
+    if (size === 0) return undefined;
+    const file = path.join(this.#scratch, "pack");
+    const fd = fs.openSync(file, "wx", 0o600);
+    try {
+      const packed = packObjects(objects, list, { ofsDelta: true, thin: false }, newStatistics(size));
+      for await (const chunk of packed) writeAll(fd, chunk);
+    } finally {
+      fs.closeSync(fd);
+    }
+    return { file: await this.#store(file), objects: size };
+  }
+
+  async #files(): Promise<Record<string, StoredFile>> {
+    const files: Record<string, StoredFile> = {};
+    for (const name of KEPT_FILES) {
+      const file = path.join(this.#options.repo.gitDir, name);
+      if (fs.existsSync(file)) files[name] = await this.#store(file);
+    }
+    return files;
+  }
+
+  /** Puts a file where it belongs, unless it is there, and reads it back. */
+  async #store(from: string): Promise<StoredFile> {
+    const { place } = this.#options;
+    const file = await storedAs(from);
+    if (await place.has(fileName(file))) return file;
+    await place.write(fileName(file), from);
+    this.#bytes += file.size;
+    await this.#compare(fileName(file), file);
+    return file;
+  }
+
+  async #compare(name: string, written: StoredFile): Promise<void> {
+    const { place } = this.#options;
+    const { sha256, size } = await hashOf(place.read(name));
+    if (sha256 === written.sha256 && size === written.size) return;
+    throw new KvError("CORRUPT", `${place.name}: ${name} is not what was written there`);
+  }
+}
+
+function storedAs(file: string): Promise<StoredFile> {
+  return hashOf(fs.createReadStream(file, { highWaterMark: 1 << 20 }));
+}
+
+async function hashOf(chunks: AsyncIterable<Uint8Array>): Promise<StoredFile> {
+  const hash = new Bun.CryptoHasher("sha256");
+  let size = 0;
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { sha256: hash.digest("hex"), size };
+}
+
+/** An id that sorts behind `newest`, also where the clock was set back. */
+function idOf(created: Date, newest: string | undefined, clock: Clock): string {
+  const after = newest === undefined ? 0 : timeOf(newest) + 1;
+  const time = new Date(Math.max(created.getTime(), after)).toISOString().replaceAll(/[-:.]/g, "");
+  return `${time}-${Buffer.from(clock.random(4)).toString("hex")}`;
+}

@@ -1,0 +1,243 @@
+/** Backups: beside a daemon that writes, one on top of the other, to a folder and a bucket; and restores, which refuse what is damaged. */
+
+import { afterEach, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { systemClock } from "../../src/clock.ts";
+import { KvError } from "../../src/errors.ts";
+import { type ObjectFormat, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
+import { openRepository } from "../../src/gitwire/repo.ts";
+import { type BackupReport, makeBackup } from "../../src/stargate/backup/make-backup.ts";
+import { openPlace, type Place } from "../../src/stargate/backup/place.ts";
+import { type RestoreReport, restoreBackup } from "../../src/stargate/backup/restore-backup.ts";
+import { Journal } from "../../src/stargate/journal.ts";
+import { stargateDir } from "../../src/stargate/settings.ts";
+import { fsck, git } from "../support/git.ts";
+import { random } from "../support/random.ts";
+import { S3Server } from "../support/s3-server.ts";
+import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
+import { tempDir } from "../support/temp.ts";
+
+const ends: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+async function scene(format: ObjectFormat = SHA1) {
+  const stargate = await TestStargate.start({ format });
+  ends.push(() => stargate.stop());
+  const token = stargate.token();
+  const client = new TestClient(stargate.dir, stargate.loginUrl(token));
+  return { stargate, client, token };
+}
+
+const folder = (): Place => openPlace(tempDir("backup"), "/", {});
+
+async function backUp(dir: string, place: Place, full = false, clock = systemClock): Promise<BackupReport> {
+  const repo = openRepository(dir);
+  try {
+    return await makeBackup({ repo, place, full, clock });
+  } finally {
+    repo.close();
+  }
+}
+
+function restore(place: Place, dir: string, at?: string, check = false): Promise<RestoreReport> {
+  const signal = new AbortController().signal;
+  const around = { program: STARGATE_PROGRAM, env: process.env, clock: systemClock, signal, progress: () => {} };
+  return restoreBackup({ place, dir, at, check, ...around });
+}
+
+const refsOf = (dir: string): string => git(dir, "for-each-ref", "--format=%(refname) %(objectname)");
+
+const rowsOf = (dir: string) => {
+  const journal = new Journal(stargateDir(dir));
+  const rows = journal.newest(100_000).map(({ ns, seq, txn, oid, who }) => ({ ns, seq, txn, oid, who }));
+  journal.close();
+  return rows;
+};
+
+async function codeOf(run: Promise<unknown>): Promise<string> {
+  try {
+    await run;
+    return "ok";
+  } catch (error) {
+    expect(error).toBeInstanceOf(KvError);
+    return (error as KvError).code;
+  }
+}
+
+describe.each([SHA1, SHA256])("$name", (format) => {
+  test("one on top of the other; each restores what was there then, and serves", async () => {
+    const { stargate, client, token } = await scene(format);
+    const place = folder();
+    await client.set({ "cfg:a": "1", big: "x".repeat(200_000) });
+    const first = await backUp(stargate.dir, place);
+    const then = refsOf(stargate.dir);
+    expect(first).toMatchObject({ base: null, refs: then.split("\n").length });
+    for (let i = 0; i < 20; i++) await client.set({ [`k:${i}`]: String(i) });
+    await client.set({ n: "1" }, "staging");
+    const second = await backUp(stargate.dir, place);
+    expect(second.base).toBe(first.id);
+    expect(second.objects).toBeGreaterThan(20);
+    const third = await backUp(stargate.dir, place);
+    expect(third.objects).toBe(0);
+    const whole = await backUp(stargate.dir, place, true);
+    expect(whole.base).toBeNull();
+    const ids = [first, second, third, whole].map(({ id }) => id);
+    expect(ids.toSorted()).toEqual(ids);
+    // A clock that was set back makes no older backup.
+    const back = await backUp(stargate.dir, place, false, { ...systemClock, now: () => 0 });
+    expect(back.id > whole.id).toBe(true);
+
+    const old = path.join(tempDir("restored"), "kv.git");
+    expect(await restore(place, old, first.id)).toMatchObject({ id: first.id, transactions: 1 });
+    expect(refsOf(old)).toBe(then);
+    const dir = path.join(tempDir("restored"), "kv.git");
+    const report = await restore(place, dir);
+    expect(report).toMatchObject({ transactions: 22, dir });
+    expect(refsOf(dir)).toBe(refsOf(stargate.dir));
+    expect(rowsOf(dir)).toEqual(rowsOf(stargate.dir));
+    for (const each of [old, dir]) expect(fsck(each)).toBe("");
+
+    // It goes on: with the same tokens, and the next transaction.
+    const again = await TestStargate.start({ dir });
+    ends.push(() => again.stop());
+    const writer = new TestClient(dir, again.loginUrl(token));
+    await writer.set({ "after:it": "1" });
+    expect(rowsOf(dir)[0]).toMatchObject({ ns: "main", seq: 22 });
+  });
+});
+
+test("while transactions come from several writers, refs and journal are of one instant", async () => {
+  const { stargate, client } = await scene();
+  const place = folder();
+  let isOver = false;
+  const write = async (ns: string): Promise<void> => {
+    for (let i = 0; !isOver; i++) await client.set({ [`k:${i % 50}`]: String(i) }, ns);
+  };
+  const writers = ["a", "b", "c"].map(write);
+  const ids: string[] = [];
+  for (let i = 0; i < 2; i++) ids.push((await backUp(stargate.dir, place)).id);
+  isOver = true;
+  await Promise.all(writers);
+  for (const id of ids) {
+    const dir = path.join(tempDir("restored"), "kv.git");
+    // The check of the whole holds the journal against the refs.
+    const { transactions } = await restore(place, dir, id);
+    expect(rowsOf(dir).filter(({ ns }) => ns !== "").length).toBe(transactions);
+  }
+});
+
+describe("a damaged backup is refused, and nothing stays", () => {
+  test("any byte of any file, a file that is gone, a manifest that is another's", async () => {
+    const { stargate, client } = await scene();
+    await client.set({ "cfg:a": "1" });
+    const dir = tempDir("backup");
+    const place = openPlace(dir, "/", {});
+    await backUp(stargate.dir, place);
+    await client.set({ "cfg:b": "2" });
+    const { id } = await backUp(stargate.dir, place);
+    const { int } = random("damaged backups");
+    const manifest = JSON.parse(fs.readFileSync(path.join(dir, "backups", `${id}.json`), "utf8")) as {
+      packs: { sha256: string }[];
+      journal: { sha256: string };
+      files: Record<string, { sha256: string }>;
+    };
+    const names = [...manifest.packs, manifest.journal, ...Object.values(manifest.files)].map(({ sha256 }) => sha256);
+    expect(names.length).toBeGreaterThanOrEqual(6);
+    const to = path.join(tempDir("restored"), "kv.git");
+    for (const name of names) {
+      const file = path.join(dir, "files", name);
+      const whole = fs.readFileSync(file);
+      const flipped = Buffer.from(whole);
+      flipped[int(whole.length)]! ^= 1 << int(8);
+      for (const bytes of [flipped, whole.subarray(0, whole.length - 1), Buffer.concat([whole, whole]), undefined]) {
+        if (bytes === undefined) fs.rmSync(file);
+        else fs.writeFileSync(file, bytes);
+        expect([name, await codeOf(restore(place, to))]).toEqual([name, "CORRUPT"]);
+        expect(fs.readdirSync(path.dirname(to))).toEqual([]);
+      }
+      fs.writeFileSync(file, whole);
+    }
+    const file = path.join(dir, "backups", `${id}.json`);
+    const text = fs.readFileSync(file, "utf8");
+    for (const bad of ["", "{}", text.slice(0, 100), text.replace(id, "other"), text.replace("refs/kv/main", "../x")]) {
+      fs.writeFileSync(file, bad);
+      expect(await codeOf(restore(place, to))).toBe("CORRUPT");
+    }
+    // A ref that leads elsewhere is found by the check of the whole.
+    const moved = JSON.parse(text) as { refs: [string, string][] };
+    const [first, second] = moved.refs.filter(([ref]) => ref === "refs/kv/main" || ref === "refs/kv-index/main") as [
+      [string, string],
+      [string, string],
+    ];
+    [first[1], second[1]] = [second[1], first[1]];
+    fs.writeFileSync(file, JSON.stringify(moved));
+    expect(await codeOf(restore(place, to))).toBe("CORRUPT");
+    fs.writeFileSync(file, text);
+    expect(fs.readdirSync(path.dirname(to))).toEqual([]);
+    expect(await restore(place, to, undefined, true)).toMatchObject({ id, dir: null });
+    expect(fs.readdirSync(path.dirname(to))).toEqual([]);
+    await restore(place, to);
+  });
+
+  test("what is not asked rightly", async () => {
+    const { stargate, client } = await scene();
+    await client.set({ a: "1" });
+    const place = folder();
+    expect(await codeOf(restore(place, path.join(tempDir("restored"), "x")))).toBe("INPUT_INVALID");
+    await backUp(stargate.dir, place);
+    expect(await codeOf(restore(place, path.join(tempDir("restored"), "x"), "20200101T000000000Z-00000000"))).toBe(
+      "INPUT_INVALID",
+    );
+    expect(await codeOf(restore(place, stargate.dir))).toBe("INPUT_INVALID");
+    const other = await scene(SHA256);
+    await other.client.set({ a: "1" });
+    expect(await codeOf(backUp(other.stargate.dir, place))).toBe("UNSUPPORTED");
+    expect(() => openPlace("ftp://x/y", "/", {})).toThrow("no place for backups");
+    expect(() => openPlace("s3://bucket/x", "/", {})).toThrow("credentials");
+  });
+
+  test("a place that does not keep what is written to it", async () => {
+    const { stargate, client } = await scene();
+    await client.set({ a: "1" });
+    const place = folder();
+    const lossy: Place = {
+      name: "lossy",
+      list: (name) => place.list(name),
+      has: (name) => place.has(name),
+      write: (name, from) => place.write(name, from),
+      async *read(name) {
+        for await (const chunk of place.read(name)) yield chunk.subarray(1);
+      },
+    };
+    expect(await codeOf(backUp(stargate.dir, lossy))).toBe("CORRUPT");
+    expect(await place.list("backups")).toEqual([]);
+  });
+});
+
+test("a bucket: several backups, read back in pages, restored", async () => {
+  const server = new S3Server();
+  ends.push(() => server.stop());
+  const { stargate, client } = await scene();
+  const env = { S3_ACCESS_KEY_ID: "me", S3_SECRET_ACCESS_KEY: "geheim", S3_ENDPOINT: server.url, S3_REGION: "eu-1" };
+  const place = openPlace("s3://bucket/backups/kv/", "/", env);
+  const ids: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    await client.set({ [`k:${i}`]: String(i) });
+    ids.push((await backUp(stargate.dir, place)).id);
+  }
+  expect([...server.objects.keys()].every((key) => key.startsWith("backups/kv/"))).toBe(true);
+  expect(server.logins.every((login) => login.startsWith("AWS4-HMAC-SHA256 Credential=me/"))).toBe(true);
+  expect(server.logins.join()).not.toContain("geheim");
+  const dir = path.join(tempDir("restored"), "kv.git");
+  expect(await restore(place, dir)).toMatchObject({ id: ids.at(-1), transactions: 5 });
+  expect(refsOf(dir)).toBe(refsOf(stargate.dir));
+  const [pack] = [...server.objects].filter(([, bytes]) => bytes.subarray(0, 4).toString() === "PACK");
+  server.objects.delete(pack![0]);
+  expect(await codeOf(restore(place, path.join(tempDir("restored"), "x")))).toBe("CORRUPT");
+  expect(await codeOf(backUp(stargate.dir, place))).toBe("CORRUPT");
+  await server.stop();
+  expect(await codeOf(backUp(stargate.dir, place))).toBe("NETWORK");
+});
