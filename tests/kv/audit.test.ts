@@ -1,19 +1,25 @@
 /** `git kv verify` on real repositories: policies, signatures, the root of trust, what the mirror shows, and the command itself. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { type AuditReport, audit } from "../../src/kv/audit.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
+import { configureRemote } from "../../src/kv/setup.ts";
 import type { Finding } from "../../src/kv/verify.ts";
 import { withLedger } from "../support/forged.ts";
 import { git } from "../support/git.ts";
-import { type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { gitAsync } from "../support/git-async.ts";
+import { noise } from "../support/noise.ts";
+import { large, type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
 import { workspaceAt } from "../support/workspace.ts";
 
+const MiB = 1024 * 1024;
 const [alice, bot, mallory, admin] = ["alice", "bot", "mallory", "admin"].map((name) => new TestKey(name)) as [
   TestKey,
   TestKey,
@@ -215,4 +221,46 @@ describe("a ledger through three policies", () => {
   });
 
   afterAll(() => client.repo.close());
+});
+
+test("large values: read whole where their pieces must be, counted in a clone; a damaged piece is named with its key", async () => {
+  const stargate = await TestStargate.start({ upkeep: false });
+  const { dir } = stargate;
+  const client = new TestClient(dir, stargate.loginUrl(stargate.token()));
+  await client.set({ a: "1", big: large(noise("audit", 1_500_000)) });
+  await client.set({ big: large(noise("audit again", 1_500_000)) });
+  await client.set({ a: "2" });
+  const counts = { transactions: 3, chunked: 2 };
+  const here = await verify(dir);
+  expect(here.said).toEqual([]);
+  expect(here.report.namespaces).toMatchObject([{ ...counts, chunkedUnread: 0 }]);
+  expect((await verify(dir, { all: true })).said).toEqual([]);
+
+  const clone = tempDir("audit-clone");
+  git(clone, "init", "-q", `--object-format=${client.repo.format.name}`);
+  git(clone, "remote", "add", "origin", stargate.loginUrl(stargate.token()));
+  configureRemote(workspaceAt(clone), stargate.loginUrl(stargate.token()));
+  await gitAsync(clone, "fetch", "-q", "origin");
+  const there = await verify(clone);
+  expect(there.said).toEqual([]);
+  expect(there.report.namespaces).toMatchObject([{ ...counts, chunkedUnread: 2 }]);
+  // Whoever fetches the chunk ref checks everything there too.
+  await gitAsync(clone, "fetch", "-q", "origin", "refs/kv-chunks/main@e1:refs/kv-chunks/main@e1");
+  expect((await verify(clone)).report.namespaces).toMatchObject([{ ...counts, chunkedUnread: 0 }]);
+  await stargate.stop();
+
+  const packs = fs.readdirSync(path.join(dir, "objects/pack")).filter((name) => name.endsWith(".pack"));
+  const file = path.join(
+    dir,
+    "objects/pack",
+    packs.find((name) => fs.statSync(path.join(dir, "objects/pack", name)).size > MiB)!,
+  );
+  const bytes = fs.readFileSync(file);
+  bytes[700_000]! ^= 1;
+  fs.chmodSync(file, 0o644);
+  fs.writeFileSync(file, bytes);
+  const damaged = await verify(dir);
+  expect(damaged.findings).toHaveLength(1);
+  expect(damaged.findings[0]).toMatchObject({ ns: "main", code: "CORRUPT" });
+  expect(damaged.findings[0]!.message).toMatch(/^piece \d+ \([0-9a-f]{64}\) of the value of "big": /);
 });
