@@ -6,7 +6,7 @@ DEPS := node_modules/.installed
 SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-programs fuzz crash demo bench clean
+.PHONY: help setup build lint test test-programs fuzz crash soak demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,10 @@ fuzz: $(DEPS) test-programs ## run the fuzz tests on 200 times as many inputs (F
 
 crash: build test-programs ## let every system call of a transaction be the last one, or fail (`make test` tries a sample)
 	@GIT_KV_CRASH=all $(BUN) scripts/test.ts --timeout 3600000 tests/crash/transaction.test.ts
+
+soak: build test-programs ## writers, readers, kills and a mirror for ten minutes (SOAK=seconds); 200 readers; a backlog of 500
+	@GIT_KV_SOAK=$(or $(SOAK),600) GIT_KV_READERS=200 GIT_KV_TRANSACTIONS=2000 GIT_KV_BACKLOG=500 \
+	  $(BUN) scripts/test.ts --timeout 7200000 tests/crash/soak.test.ts tests/crash/readers.test.ts tests/crash/backlog.test.ts
 
 demo: build ## show git-kv at work
 	@$(BUN) demo/run.ts

@@ -10,6 +10,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import { parseArgs } from "node:util";
+import { accept } from "./cases/accept.ts";
 import { admission, verification } from "./cases/admission.ts";
 import { attestation } from "./cases/attestation.ts";
 import { build } from "./cases/build.ts";
@@ -38,6 +39,7 @@ const CASES: Readonly<Record<string, Case>> = {
   set,
   clone,
   push,
+  accept,
   mset,
   "large-values": largeValues,
   attestation,

@@ -31,14 +31,18 @@ export function countSyscalls(
 }
 
 /** System calls of the running process `pid` while `work` goes on; undefined without strace or the right to use it. */
-export async function countSyscallsOf(dir: string, pid: number, work: () => void): Promise<SyscallCounts | undefined> {
+export async function countSyscallsOf(
+  dir: string,
+  pid: number,
+  work: () => void | Promise<void>,
+): Promise<SyscallCounts | undefined> {
   if (!canTrace()) return undefined;
   const file = path.join(dir, "strace-daemon.out");
   const tracer = Bun.spawn(["strace", "-f", "-c", "-o", file, "-p", String(pid)], { stdout: "ignore", stderr: "pipe" });
   await sleep(500);
   if (tracer.exitCode !== null) return undefined;
   try {
-    work();
+    await work();
     await sleep(200);
   } finally {
     tracer.kill("SIGINT");

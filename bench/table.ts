@@ -1,6 +1,6 @@
 /** The result: one row for each thing measured against one alternative. */
 
-export type Unit = "ms" | "bytes" | "MB" | "per second";
+export type Unit = "ms" | "bytes" | "MB" | "per second" | "count";
 
 export interface Row {
   readonly name: string;
@@ -60,6 +60,7 @@ function cells(row: Row): string[] {
 function figure(value: number, unit: Unit): string {
   if (unit === "bytes") return `${Math.round(value).toLocaleString("en")} B`;
   if (unit === "per second") return `${Math.round(value).toLocaleString("en")} /s`;
+  if (unit === "count") return value.toFixed(1);
   if (unit === "MB") return `${Math.round(value).toLocaleString("en")} MB`;
   if (value < 1) return `${(value * 1000).toFixed(0)} us`;
   return value < 10_000 ? `${value.toFixed(value < 100 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`;

@@ -3,7 +3,7 @@
 import * as path from "node:path";
 import { utf8ToByteString } from "../../src/bytes.ts";
 import { type Chunking, DEFAULT_CHUNKING } from "../../src/cdc/chunking.ts";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { GitConfig } from "../../src/gitwire/config.ts";
 import { encodeCommit, type Ident } from "../../src/gitwire/object/commit.ts";
@@ -47,6 +47,7 @@ export interface StargateOptions {
   /** An existing folder to serve again. */
   readonly dir?: string;
   readonly env?: Record<string, string | undefined>;
+  readonly clock?: Clock;
   /** False: packs are left as they come, so that what a push leaves behind can be counted. */
   readonly upkeep?: boolean;
   /** The listener for operators; none by default. */
@@ -94,7 +95,7 @@ export class TestStargate {
       repositories: [{ name: "kv.git", dir }],
       flags: { listen: "127.0.0.1:0", adminListen: options.adminListen ?? "off" },
       env,
-      clock: systemClock,
+      clock: options.clock ?? systemClock,
       log: write,
       warn: (text) => write("warn", "warn", { message: text }),
       onFailure: () => {},
