@@ -27,14 +27,19 @@ export async function tidyUp({ repo, around }: Workspace): Promise<void> {
       sweepLeftovers(objectsDir, clock.now());
     }
     if (objects.addedPacks().some(isLarge)) {
-      const { foldCopies } = await import("../gitwire/store/fold-copies.ts");
-      await foldCopies(objects, { commonDir, signal });
+      const { CopyFinder, foldCopies } = await import("../gitwire/store/fold-copies.ts");
+      await foldCopies(objects, { commonDir, signal }, new CopyFinder(objects, FOLD_SHARE));
     }
   } catch {
     // What was written stands whatever comes of this: the next write tries again, and a damaged pack shows where it is read.
   }
 }
 
+/**
+ * Copies are taken back when they are one part in this many of the packs: here someone waits for the process to end, and a copy of
+ * 600 KB would have 100 MB written and checked anew.
+ */
+const FOLD_SHARE = 16;
 /** From this size on a pack may hold large objects that others hold too. */
 const LARGE_PACK = 128 * 1024;
 

@@ -31,11 +31,14 @@ const MOST_COMBINED = 2_000_000;
 /** Finds packs that are worth combining. Remembers the packs it has looked at, so that only new ones cost anything. */
 export class CopyFinder {
   readonly #store: ObjectStore;
+  readonly #leastShare: number;
   /** By path of a pack that was looked at: the packs that hold some of its large entries too. */
   readonly #known = new Map<string, Set<string>>();
 
-  constructor(store: ObjectStore) {
+  /** Copies are worth it from one part in `leastShare` of what would be written anew. */
+  constructor(store: ObjectStore, leastShare: number = LEAST_SHARE) {
     this.#store = store;
+    this.#leastShare = leastShare;
   }
 
   /** Whether packs came or went since the last look. */
@@ -102,7 +105,7 @@ export class CopyFinder {
         if (seen.addRaw(id, 0) < before) copies += length;
       }
     }
-    const share = bytes > LARGE_GROUP ? LARGE_GROUP_SHARE : LEAST_SHARE;
+    const share = bytes > LARGE_GROUP ? Math.min(LARGE_GROUP_SHARE, this.#leastShare) : this.#leastShare;
     return copies >= Math.max(LEAST_COPIES, bytes / share);
   }
 }

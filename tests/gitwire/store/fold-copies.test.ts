@@ -105,6 +105,7 @@ describe("what is left as it is", () => {
     expect(packsOf(dir).length).toBe(3);
     // The same again, and it is: what is there twice adds up over several packs.
     addEdits(store, pieces.slice(2, 4), 100);
+    expect((await foldCopies(store, {}, new CopyFinder(store, 2))).kind).toBe("nothing");
     expect((await foldCopies(store)).kind).toBe("rolled");
     expect(packsOf(dir).length).toBe(2);
     fsckClean(dir);
