@@ -63,7 +63,7 @@ beforeAll(() => {
     port: 0,
     fetch: async (request) => {
       const head = Buffer.from(await request.arrayBuffer()).toString("latin1");
-      const refs = [...head.matchAll(/[0-9a-f]{40} [0-9a-f]{40} (refs\/[^\0\n]+?)(?=\0|00[0-9a-f]{2}|$)/g)];
+      const refs = [...head.matchAll(/[0-9a-f]{40,64} [0-9a-f]{40,64} (refs\/[^\0\n]+?)(?=\0|00[0-9a-f]{2}|$)/g)];
       const report = [pktLine("unpack ok\n"), ...refs.map((ref) => pktLine(`ng ${ref[1]} ${reason}\n`)), FLUSH];
       const body = [sidebandPacket(2, said), sidebandPacket(1, Buffer.concat(report)), FLUSH];
       return new Response(Buffer.concat(body), {

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { capabilities } from "../../src/gitwire/protocol/capabilities.ts";
-import { FLUSH } from "../../src/gitwire/protocol/pkt-line.ts";
+import { FLUSH, pktLine } from "../../src/gitwire/protocol/pkt-line.ts";
 import { encodePushRequest } from "../../src/gitwire/protocol/receive-commands.ts";
 import { contents } from "../support/forged.ts";
 import { fsck } from "../support/git.ts";
@@ -31,7 +31,7 @@ describe("broken packs", () => {
     const planned = client.plan({ [`raw${Math.random()}`]: "x".repeat(500) });
     const head = encodePushRequest({
       commands: planned.commands,
-      capabilities: capabilities(["report-status"], ["side-band-64k"], ["atomic"]),
+      capabilities: capabilities(["report-status"], ["side-band-64k"], ["atomic"], ["object-format", TEST_FORMAT.name]),
       pushOptions: [],
     });
     const good = Buffer.concat([...planned.pack.finish().chunks()]);
@@ -101,6 +101,6 @@ describe("broken packs", () => {
     expect(await post("0003")).toContain("ERR");
     expect(await post("zzzz")).toContain("ERR");
     expect(await post("ffff")).toContain("ERR");
-    expect(await post(`0032${"1".repeat(TEST_FORMAT.hexSize)} x`)).toContain("ERR");
+    expect(await post(pktLine(`${"1".repeat(TEST_FORMAT.hexSize)} x`).toString())).toContain("ERR");
   });
 });

@@ -75,7 +75,7 @@ async function post(service: string, body: Buffer | ReadableStream): Promise<str
 function push(pack: Buffer, tip = OID): Buffer {
   // A whole transaction: others are refused before their pack is read.
   const refs = [
-    `${TEST_FORMAT.zeroOid} ${tip} refs/kv/main\0report-status atomic`,
+    `${TEST_FORMAT.zeroOid} ${tip} refs/kv/main\0report-status atomic object-format=${TEST_FORMAT.name}`,
     `${TEST_FORMAT.zeroOid} ${tip} refs/kv-index/main`,
   ];
   return Buffer.concat([...refs.map(pktLine), FLUSH, pack]);
@@ -155,7 +155,7 @@ describe("hostile sizes", () => {
         post(
           "git-receive-pack",
           endless(
-            pktLine(`${OID} ${OID} refs/kv/x\0report-status`),
+            pktLine(`${OID} ${OID} refs/kv/x\0report-status object-format=${TEST_FORMAT.name}`),
             Buffer.concat(Array(500).fill(pktLine(`${OID} ${OID} refs/kv/main`))),
           ),
         ),
@@ -167,7 +167,11 @@ describe("hostile sizes", () => {
         post(
           "git-upload-pack",
           endless(
-            Buffer.concat([pktLine("command=fetch"), Buffer.from("0001")]),
+            Buffer.concat([
+              pktLine("command=fetch"),
+              pktLine(`object-format=${TEST_FORMAT.name}`),
+              Buffer.from("0001"),
+            ]),
             Buffer.concat(Array(1_000).fill(have)),
           ),
         ),

@@ -132,7 +132,12 @@ describe("statuses", () => {
   });
 
   test("a zipped request, and one that is not what it says", async () => {
-    const request = Buffer.concat([pktLine("command=ls-refs"), Buffer.from("0001"), FLUSH]);
+    const request = Buffer.concat([
+      pktLine("command=ls-refs"),
+      pktLine(`object-format=${TEST_FORMAT.name}`),
+      Buffer.from("0001"),
+      FLUSH,
+    ]);
     const headers = {
       ...bearer(token),
       "Content-Type": "application/x-git-upload-pack-request",

@@ -10,6 +10,7 @@ import { bodySource, ResponseBody } from "../../src/stargate/http-stream.ts";
 import { fsck, git } from "../support/git.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 import { codeOf } from "../support/streams.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 // Machines may be busy.
 setDefaultTimeout(60_000);
@@ -139,7 +140,7 @@ test("a client that goes away at any stage of a push leaves nothing: no folder, 
   );
   const request = encodePushRequest({
     commands: planned.commands,
-    capabilities: capabilities(["report-status"], ["side-band-64k"], ["atomic"]),
+    capabilities: capabilities(["report-status"], ["side-band-64k"], ["atomic"], ["object-format", TEST_FORMAT.name]),
     pushOptions: [],
   });
   const body = Buffer.concat([request, ...planned.pack.finish().chunks()]);

@@ -12,6 +12,7 @@ import { writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 import { packsOf } from "../pack/fixtures.ts";
 import { failEveryCall } from "./faults.ts";
 
@@ -96,7 +97,7 @@ for (const format of [SHA1, SHA256]) {
 
 describe("what is left as it is", () => {
   test("packs with nothing in common, and copies that are hardly worth it", async () => {
-    const { dir, store } = emptyStore(SHA1);
+    const { dir, store } = emptyStore(TEST_FORMAT);
     const pieces = addPieces(store, 8, 40 * KiB);
     addPieces(store, 8, 40 * KiB);
     expect((await foldCopies(store)).kind).toBe("nothing");
@@ -112,7 +113,7 @@ describe("what is left as it is", () => {
   });
 
   test("pinned packs, and everything while git tidies up", async () => {
-    const { dir, store } = emptyStore(SHA1);
+    const { dir, store } = emptyStore(TEST_FORMAT);
     const pieces = addPieces(store, 8, 64 * KiB);
     const [pinned] = packsOf(dir);
     fs.writeFileSync(pinned!.replace(".pack", ".keep"), "");
@@ -128,7 +129,7 @@ describe("what is left as it is", () => {
   });
 
   test("the store, where any call fails as on a full disk", async () => {
-    const { dir, store } = emptyStore(SHA1);
+    const { dir, store } = emptyStore(TEST_FORMAT);
     addEdits(store, addPieces(store, 4, 64 * KiB), 100);
     const before = contents(store);
     const calls = await failEveryCall(
@@ -145,7 +146,7 @@ describe("what is left as it is", () => {
 });
 
 test("rolling up keeps packs of large objects apart, and none of them grows past the limit", async () => {
-  const { dir, store } = emptyStore(SHA1);
+  const { dir, store } = emptyStore(TEST_FORMAT);
   const limit = 3 * 1024 * KiB;
   for (let i = 0; i < 4; i++) addPieces(store, 36, 33 * KiB);
   const bulky = packsOf(dir);
