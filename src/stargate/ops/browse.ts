@@ -20,7 +20,7 @@ const MOST_ROWS = 200;
 const MOST_STEPS = 20_000;
 const MOST_REVISIONS = 50;
 /** Commits that are read to find the transactions of the revisions. */
-const MOST_COMMITS = 20_000;
+const MOST_COMMITS = 2_000;
 /** What ends a level of the key space. */
 const DELIMITERS = /[:/]/g;
 
