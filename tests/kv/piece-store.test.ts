@@ -1,0 +1,76 @@
+/** The pieces of a transaction: written once, as deltas where one is found, and only against what the receiver has. */
+
+import { expect, test } from "bun:test";
+import { createDelta } from "../../src/gitwire/pack/delta-search.ts";
+import { addPieces, type KnownChunks } from "../../src/kv/chunk-tree.ts";
+import { NodeWriter } from "../../src/kv/node-writer.ts";
+import { type DeltaFinder, PieceStore } from "../../src/kv/piece-store.ts";
+import { failureOf } from "../support/failure.ts";
+import { MemoryObjects } from "../support/memory-objects.ts";
+import { noise } from "../support/noise.ts";
+
+const OLD = noise("old piece", 70_000);
+const OTHER = noise("other piece", 70_000);
+const EDITED = Buffer.from(OLD);
+EDITED[5_000]! ^= 1;
+
+/** A chunk tree of the pieces. */
+function treeOf(objects: MemoryObjects, pieces: readonly Buffer[]): KnownChunks {
+  const files = pieces.map((data) => ({
+    sha256: new Bun.SHA256().update(data).digest("hex"),
+    oid: objects.write("blob", data),
+  }));
+  const tree = addPieces(new NodeWriter(objects, objects), undefined, files)!;
+  return { commit: objects.format.zeroOid, tree, objects };
+}
+
+/** Finds every piece to be a delta of {@link OLD}; remembers what it was told. */
+function finderOf(objects: MemoryObjects, store: PieceStore): DeltaFinder & { readonly told: number[] } {
+  const base = { sha256: new Bun.SHA256().update(OLD).digest("hex"), oid: objects.write("blob", OLD) };
+  const told: number[] = [];
+  return {
+    told,
+    reused: (_sha256, at) => void told.push(at),
+    find: (piece) => (store.holds(base) ? { base, delta: createDelta(OLD, piece)! } : undefined),
+  };
+}
+
+test("a new piece is written as the delta that is found, a known one only reported", () => {
+  const objects = new MemoryObjects();
+  const store = new PieceStore(objects, treeOf(objects, [OLD, OTHER]));
+  const finder = finderOf(objects, store);
+  objects.deltas = 0;
+  expect(store.add(OTHER, 0, finder)).toMatchObject({ size: OTHER.length });
+  const edited = store.add(EDITED, OTHER.length, finder);
+  expect([objects.deltas, finder.told]).toEqual([1, [0]]);
+  expect(objects.read(edited.oid)!.data.equals(EDITED)).toBe(true);
+  expect(store.add(EDITED, 999, finder)).toEqual(edited);
+  expect([objects.deltas, finder.told]).toEqual([1, [0, 999]]);
+  expect(store.bytes).toEqual({ new: EDITED.length, reused: OTHER.length + EDITED.length });
+});
+
+test("a piece that is new itself is no base, nor one of another blob", () => {
+  const objects = new MemoryObjects();
+  const store = new PieceStore(objects, treeOf(objects, [OTHER]));
+  const { oid, sha256 } = store.add(OLD, 0);
+  const other = store.add(OTHER, 0);
+  expect([store.holds({ oid, sha256 }), store.holds(other), store.holds({ ...other, oid })]).toEqual([
+    false,
+    true,
+    false,
+  ]);
+  expect(new PieceStore(objects, undefined).holds(other)).toBe(false);
+});
+
+test("bases of deltas must still be there when the transaction is planned on another tip", async () => {
+  const objects = new MemoryObjects();
+  const tip = treeOf(objects, [OLD, OTHER]);
+  const store = new PieceStore(objects, tip);
+  store.add(EDITED, 0, finderOf(objects, store));
+  store.demandReused(tip);
+  store.demandReused(treeOf(objects, [OLD]));
+  for (const without of [treeOf(objects, [OTHER]), undefined]) {
+    const error = await failureOf(Promise.resolve().then(() => store.demandReused(without)));
+    expect(error.code).toBe("CAS_CONFLICT");
+  }
+});
