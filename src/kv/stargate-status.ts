@@ -41,6 +41,8 @@ export interface MirrorReport {
 export interface NamespaceStatus {
   readonly ns: string;
   readonly ledger: Oid;
+  /** The newest chunk commit of the epoch; absent while there are no large values. */
+  readonly chunks?: Oid;
   readonly seq: number;
   readonly epoch: string;
   readonly requireSignedCommits: boolean;

@@ -1,7 +1,7 @@
 /** What `git-kv-stargate status` and `git kv stargate status` show of one repository. */
 
 import type { Oid } from "../gitwire/object/oid.ts";
-import { POLICY_REF } from "../kv/namespace.ts";
+import { chunkRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy } from "../kv/policy.ts";
 import type { NamespaceStatus, PolicyStatus, Status } from "../kv/stargate-status.ts";
 import { stateAt } from "../kv/state.ts";
@@ -32,9 +32,11 @@ function namespaceStatus(gate: Gate, ns: string, oid: Oid, hasMirror: boolean, n
   const { ledger } = stateAt(gate.repo.objects, oid);
   const rules = rulesOf(gate, ns);
   const { count, oldest } = gate.journal.backlog(ns);
+  const chunks = gate.repo.refs.resolve(chunkRef(ns, ledger.epoch));
   return {
     ns,
     ledger: oid,
+    ...(chunks !== undefined && { chunks }),
     seq: ledger.seq,
     epoch: ledger.epoch,
     requireSignedCommits: rules.requireSignedCommits,

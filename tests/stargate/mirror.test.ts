@@ -249,6 +249,9 @@ describe("mirroring", () => {
     expect(chunks).not.toBe("");
     expect(refOf(mirror, "refs/kv-chunks/main@e1")).toBe(chunks);
     expect(fsck(mirror)).toBe("");
+    const headers = { Authorization: `Bearer ${stargate.token("read")}` };
+    const status = await (await fetch(`${stargate.url}/kv/status`, { headers })).json();
+    expect(status).toMatchObject({ namespaces: [{ ns: "main", ledger: tip, chunks }] });
     const { stargate: second } = await start(`${serve(mirror).url}/mirror.git`);
     expect(refOf(second.dir, "refs/kv-chunks/main@e1")).toBe(chunks);
     expect(fsck(second.dir)).toBe("");
