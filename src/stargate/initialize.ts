@@ -26,7 +26,7 @@ import { newUlid } from "../kv/ulid.ts";
 import { Gate } from "./gate.ts";
 import { installHooks } from "./hooks.ts";
 import { silentLog } from "./log.ts";
-import { refreshBranches } from "./mirror/branch-copies.ts";
+import { LOOK_PREFIXES, mirrorLook, refreshBranches } from "./mirror/branch-copies.ts";
 import { MIRROR_REMOTE, MirrorLink } from "./mirror/mirror-link.ts";
 import { restoreKvRefs } from "./mirror/restore.ts";
 import { type PolicyChoices, stargatePolicy } from "./policy-scaffold.ts";
@@ -114,7 +114,9 @@ async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, 
     }
   };
   await withMirror(async ({ remote }) => {
-    await adoptHead(gate.repo, (await refreshBranches(gate, remote)).head);
+    const look = mirrorLook(await remote.refs(LOOK_PREFIXES));
+    await refreshBranches(gate, remote, look);
+    await adoptHead(gate.repo, look.head);
     await restoreKvRefs(gate, remote);
   });
   const policy = await ensurePolicyFile(gate, options, link !== undefined);

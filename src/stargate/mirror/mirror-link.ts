@@ -7,12 +7,12 @@ import type { Gate } from "../gate.ts";
 import { logDrift } from "../policy-drift.ts";
 import { HOST_PACE } from "../settings.ts";
 import type { Identity } from "../tokens.ts";
-import { refreshBranches } from "./branch-copies.ts";
+import { LOOK_PREFIXES, type MirrorLook, mirrorLook, refreshBranches } from "./branch-copies.ts";
 import { MirrorRemote } from "./mirror-remote.ts";
 import { requireSyncScope, syncMirror } from "./mirror-sync.ts";
 import { MirrorWorker } from "./mirror-worker.ts";
 import { Relay } from "./relay.ts";
-import { systemTimers, type WorkerTimers } from "./timers.ts";
+import { systemTimers, type WorkerTimers, withPatience } from "./timers.ts";
 
 /** The remote `init` writes into the repository's config; it is the mirror where no other is named. */
 export const MIRROR_REMOTE = "mirror";
@@ -33,7 +33,7 @@ export class MirrorLink {
     this.remote = remote;
     const pace = gate.settings.mirrorPace ?? (remote.isLocal ? { burst: 1, interval: 0 } : HOST_PACE);
     this.worker = new MirrorWorker(gate, remote, pace, timers);
-    this.relay = new Relay(gate, remote, () => this.#isStale.resolve());
+    this.relay = new Relay(gate, remote, timers, () => this.#isStale.resolve());
     gate.onAccepted = () => this.worker.wake();
   }
 
@@ -72,18 +72,25 @@ export class MirrorLink {
 
   async #refresh(): Promise<void> {
     const { signal } = this.#stop;
+    const { settings } = this.#gate;
+    let before: MirrorLook | undefined;
     while (!signal.aborted) {
       this.#isStale = Promise.withResolvers<void>();
       try {
-        const { kvRefs } = await refreshBranches(this.#gate, this.remote, signal);
+        const seen = await withPatience(this.#timers, settings.mirrorTimeout, signal, (limit) =>
+          this.remote.refs(LOOK_PREFIXES, limit),
+        );
+        const look = mirrorLook(seen);
+        await refreshBranches(this.#gate, this.remote, look, before, signal);
+        before = look;
         // Whatever was done to the mirror by others shows within a look, not with the next transaction.
-        this.worker.saw(kvRefs);
+        this.worker.saw(look.kvRefs);
         logDrift(this.#gate);
       } catch (error) {
         const { code, message } = toKvError(error);
         if (!signal.aborted) this.#gate.log("warn", "mirror", { code, message, doing: "look at branches" });
       }
-      await Promise.race([this.#isStale.promise, this.#timers.sleep(this.#gate.settings.mirrorRefresh, signal)]);
+      await Promise.race([this.#isStale.promise, this.#timers.sleep(settings.mirrorRefresh, signal)]);
     }
   }
 }

@@ -16,6 +16,7 @@ import { refuseMirrorBranches } from "../ordinary-host.ts";
 import type { OrdinaryHost } from "../push-host.ts";
 import type { MirrorRemote, PushSession } from "./mirror-remote.ts";
 import { type PackToSend, packFor } from "./pack-source.ts";
+import { type WorkerTimers, withPatience } from "./timers.ts";
 
 /** What becomes of one command. */
 type Passage =
@@ -27,12 +28,14 @@ type Passage =
 export class Relay implements OrdinaryHost {
   readonly #gate: Gate;
   readonly #remote: MirrorRemote;
+  readonly #timers: WorkerTimers;
   /** Our copies of the mirror's branches turned out to be old. */
   readonly #onStale: () => void;
 
-  constructor(gate: Gate, remote: MirrorRemote, onStale: () => void) {
+  constructor(gate: Gate, remote: MirrorRemote, timers: WorkerTimers, onStale: () => void) {
     this.#gate = gate;
     this.#remote = remote;
+    this.#timers = timers;
     this.#onStale = onStale;
   }
 
@@ -46,13 +49,18 @@ export class Relay implements OrdinaryHost {
   }
 
   async #relay(push: Push): Promise<readonly RefResult[]> {
-    const results = await this.#remote.pushSession((session) => this.#pass(push, session));
+    const { mirrorTimeout } = this.#gate.settings;
+    const never = new AbortController().signal;
+    // Others wait for their turn: a host that says nothing is not waited for for ever.
+    const results = await withPatience(this.#timers, mirrorTimeout, never, (signal, moved) =>
+      this.#remote.pushSession((session) => this.#pass(push, session, moved), signal),
+    );
     const taken = push.commands.filter(({ ref }) => results.some((one) => one.ref === ref && one.status === "ok"));
     if (taken.length > 0) await this.#store(push, taken);
     return results;
   }
 
-  async #pass(push: Push, session: PushSession): Promise<RefResult[]> {
+  async #pass(push: Push, session: PushSession, moved: () => void): Promise<RefResult[]> {
     const passages: Passage[] = [];
     for (const command of push.commands) passages.push(await this.#passage(push, session, command));
     const isRefused = passages.some(({ kind }) => kind === "refuse");
@@ -63,7 +71,8 @@ export class Relay implements OrdinaryHost {
       );
     }
     const commands = passages.flatMap((passage) => (passage.kind === "pass" ? [passage.command] : []));
-    const answers = commands.length === 0 ? new Map<string, RefResult>() : await this.#send(push, session, commands);
+    const answers =
+      commands.length === 0 ? new Map<string, RefResult>() : await this.#send(push, session, commands, moved);
     return passages.map(({ kind, command: { ref }, ...more }) => {
       if (kind === "pass") return answers.get(ref)!;
       return kind === "there" ? { ref, status: "ok" } : ng(ref, (more as { reason: string }).reason);
@@ -88,7 +97,12 @@ export class Relay implements OrdinaryHost {
     return { kind: "refuse", command, reason: "fetch first" };
   }
 
-  async #send(push: Push, session: PushSession, commands: readonly PushCommand[]): Promise<Map<string, RefResult>> {
+  async #send(
+    push: Push,
+    session: PushSession,
+    commands: readonly PushCommand[],
+    moved: () => void,
+  ): Promise<Map<string, RefResult>> {
     const { zeroOid } = this.#gate.repo.format;
     const { capabilities, refs } = session.advertised;
     const wants = commands.map(({ newOid }) => newOid).filter((oid) => oid !== zeroOid);
@@ -101,7 +115,11 @@ export class Relay implements OrdinaryHost {
         pack,
         atomic: push.atomic,
         pushOptions: capabilities.has("push-options") ? push.pushOptions : [],
-        progress: (text) => push.progress(text),
+        progress: (text) => {
+          moved();
+          push.progress(text);
+        },
+        moved,
       });
       const failed = result.unpack === "ok" ? undefined : result.unpack;
       return new Map(
