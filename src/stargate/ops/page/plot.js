@@ -48,8 +48,9 @@ const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };
 const HEIGHT = 190;
 
 /** Where the points of `series` are on a plot `width` wide, and where a duration is. */
-function scaleOf(series, width) {
-  const most = Math.max(1, ...series.map(({ p95 }) => p95 ?? 0));
+function scaleOf(series, width, target) {
+  const seen = Math.max(0, ...series.map(({ p95 }) => p95 ?? 0));
+  const most = seen === 0 ? target : Math.max(1, seen);
   const top = niceAbove(most * 1.05);
   const inner = { width: width - MARGIN.left - MARGIN.right, height: HEIGHT - MARGIN.top - MARGIN.bottom };
   return {
@@ -110,7 +111,7 @@ function lines(series, scale) {
 /** Draws `series` into the figure `host`. */
 function drawPlot(host, { title, series, target, empty }) {
   const width = Math.max(280, host.clientWidth - 36);
-  const scale = scaleOf(series, width);
+  const scale = scaleOf(series, width, target);
   const total = series.reduce((sum, { count }) => sum + count, 0);
   const readout = el("span", { class: "readout" }, total === 0 ? "" : `${total.toLocaleString()} transactions`);
   const cursor = svg("line", { class: "cursor", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom, visibility: "hidden" });

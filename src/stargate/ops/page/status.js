@@ -83,7 +83,11 @@ function showObjectives(host, objectives) {
       el("span", { class: "name" }, name),
       el("span", { class: `figure${ok ? "" : " is-bad"}` }, figure, el("small", {}, small)),
       el("span", { class: `target${state}` }, verdict),
-      el("span", { class: "target" }, `${window > 3_600 ? "24 h" : "last hour"}, ${samples.toLocaleString()} samples`),
+      el(
+        "span",
+        { class: "target" },
+        `${window > 3_600 ? "24 h" : "last hour"}, ${samples.toLocaleString()} ${samples === 1 ? "sample" : "samples"}`,
+      ),
     );
   });
   host.replaceChildren(...tiles);
@@ -121,7 +125,7 @@ function showNamespaces(host, { repo, namespaces }) {
     `${verify}, ${requireSignedCommits ? "signed" : "unsigned allowed"}`,
     backlog === undefined ? "–" : backlog === 0 ? "0" : `${backlog.toLocaleString()} (${duration(lag).join(" ")})`,
   ]);
-  const columns = [["Namespace", "first"], ["Seq", "number"], ["Ledger"], ["Checks"], ["Behind", "number"]];
+  const columns = [["Namespace", "first"], ["Seq", "number"], ["Ledger", "short"], ["Checks"], ["Behind", "number"]];
   host.replaceChildren(table(columns, rows));
 }
 
@@ -150,7 +154,8 @@ function showRecent(host, { recent, areAllShown }) {
     const date = new Date(event.at);
     const when = el("time", { datetime: date.toISOString(), title: date.toISOString() }, clock(event.at, true));
     const isIn = event.kind === "accepted";
-    const keys = isIn ? [`+${event.keysSet}`, event.keysDel > 0 ? ` −${event.keysDel}` : ""].join("") : "–";
+    const [set, del] = isIn ? [event.keysSet, event.keysDel] : [0, 0];
+    const keys = [set > 0 ? `+${set}` : "", del > 0 ? `−${del}` : ""].filter((each) => each !== "").join(" ") || "–";
     const verdict = isIn
       ? el("span", { class: "is-good" }, "✓ accepted")
       : [el("span", { class: "is-bad" }, `✕ ${event.code}`), el("div", { class: "quiet" }, shortened(event.message))];
