@@ -122,6 +122,14 @@ async function story(): Promise<void> {
     shell.run("git --git-dir=../github.git show refs/kv/main:data/cfg%3Alang && echo");
     shell.run("git kv stargate status");
   });
+  await step("A large value: in pieces, sent once, and only what is new of its next version", () => {
+    shell.run("head -c 8000000 /dev/urandom > weights.bin");
+    shell.run("git kv set cfg:weights --file weights.bin --json");
+    shell.run("(head -c 4000000 weights.bin; echo inserted; tail -c 4000000 weights.bin) > weights2.bin");
+    shell.run("git kv set cfg:weights --file weights2.bin --json");
+    shell.run("git kv get cfg:weights | cmp - weights2.bin && git kv get cfg:weights --range 4000000-4000007 && echo");
+    shell.run("git kv list --long --prefix cfg:w");
+  });
   const { sets, deletions, prefix } = compatBatches(path.join(root, "app"), 5_000);
   await step(`Real data: ${sets.toLocaleString("en")} keys of browser compatibility data in one transaction`, () => {
     shell.run("git kv mset --file compat.jsonl -m 'browser compatibility data'");

@@ -6,6 +6,7 @@ import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { BatchReader } from "../kv/batch.ts";
 import { commit } from "../kv/commit.ts";
+import { openFile, sizeOfFile, type ValueSource } from "../kv/value-source.ts";
 import { LIMITS } from "../limits.ts";
 import { type ByteReader, readLines } from "../lines.ts";
 import { expectedTree, showOutcome } from "./conditions.ts";
@@ -47,9 +48,10 @@ export interface BatchInput {
 const CHUNK = 256 * 1024;
 
 /** The batch in the file `name`, or on standard input for `-`. Throws INPUT_INVALID. */
-export function openBatch({ stdin, cwd }: Context, name: string): BatchInput {
+export function openBatch({ stdin, cwd, signal }: Context, name: string): BatchInput {
   if (name === "-") return { read: () => stdin.read(), size: CHUNK };
   const file = readable(path.resolve(cwd, name), name);
+  if (sizeOfFile(file) === undefined) return { read: pipeReader(file, signal), size: CHUNK };
   const descriptor = fs.openSync(file, "r");
   const buffer = Buffer.allocUnsafe(CHUNK);
   const read = (): Buffer | undefined => {
@@ -59,4 +61,17 @@ export function openBatch({ stdin, cwd }: Context, name: string): BatchInput {
     return undefined;
   };
   return { read, size: fs.statSync(file).size };
+}
+
+/** Reads a named pipe, which is opened when it is first read: that waits for the other end. */
+function pipeReader(file: string, signal: AbortSignal): ByteReader {
+  const buffer = Buffer.allocUnsafe(CHUNK);
+  let source: ValueSource | undefined;
+  return async () => {
+    source ??= await openFile(file, signal);
+    const length = await source.read(buffer);
+    if (length > 0) return buffer.subarray(0, length);
+    source.close();
+    return undefined;
+  };
 }

@@ -13,6 +13,7 @@ import { parseNamespace } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { requireSoundPolicy } from "../kv/policy-check.ts";
 import { adminsOf, readKey, type Writer, writersOf } from "../kv/policy-keys.ts";
+import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { LIMITS } from "../limits.ts";
 import { readLines } from "../lines.ts";
@@ -75,7 +76,9 @@ function tell({ out }: Context, { op, key, rule, refusal }: Judged): void {
 function wishOf(line: BatchLine, maxInline: number): Wish {
   if (line.op !== "set") return { op: line.op, key: line.key };
   const { key, value } = line;
-  const size = value.kind === "bytes" ? value.data.length : fs.statSync(value.path).size;
+  const size = value.kind === "bytes" ? value.data.length : sizeOfFile(value.path);
+  // A pipe is not read here: what comes out of it is for the write.
+  if (size === undefined) return { op: "set", key, value: { size: 0, data: undefined } };
   // What is larger is cut into pieces: only its size is looked at.
   if (size > maxInline) return { op: "set", key, value: { size, data: undefined } };
   const data = value.kind === "bytes" ? value.data : fs.readFileSync(value.path);
