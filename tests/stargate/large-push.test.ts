@@ -10,12 +10,14 @@ import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
 import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { commit } from "../../src/kv/commit.ts";
+import { fetchPieces } from "../../src/kv/fetch-pieces.ts";
 import { parseKey } from "../../src/kv/key.ts";
 import { configureRemote } from "../../src/kv/setup.ts";
 import { tidyUp } from "../../src/kv/tidy.ts";
 import type { Workspace } from "../../src/kv/workspace.ts";
 import { Cutter } from "../support/cutter.ts";
-import { git } from "../support/git.ts";
+import { git, gitInput } from "../support/git.ts";
+import { gitAsync } from "../support/git-async.ts";
 import { keystream, planLarge } from "../support/large-value.ts";
 import { large, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { StargateProcess } from "../support/stargate-process.ts";
@@ -159,3 +161,38 @@ describe("a disk without room", () => {
     }
   }, 60_000);
 });
+
+test("a server that has lost a piece gives a reader an error and nothing else", async () => {
+  const first = await TestStargate.start({ upkeep: false });
+  const { dir } = first;
+  const planned = new TestClient(dir, first.loginUrl(first.token())).plan({ big: large(noise(7, 3 * MiB)) });
+  expect(verdict(await new TestClient(dir, first.loginUrl(first.token())).push(planned))).toBe("ok");
+  await first.stop();
+  const pieces = git(dir, "ls-tree", "-r", "--object-only", "refs/kv-chunks/main@e1").split("\n");
+  const lost = pieces[2]!;
+  const all = git(dir, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split("\n");
+  const packDir = path.join(dir, "objects/pack");
+  const before = fs.readdirSync(packDir);
+  const kept = all.filter((oid) => oid !== lost).join("\n");
+  gitInput(dir, `${kept}\n`, "pack-objects", "-q", path.join(packDir, "pack"));
+  for (const name of before) fs.rmSync(path.join(packDir, name));
+  const stargate = await TestStargate.start({ dir, upkeep: false });
+  try {
+    const { workspace, gitDir } = clone(stargate, Number(new URL(stargate.url).port));
+    await gitAsync(gitDir, "fetch", "-q", stargate.loginUrl(stargate.token()), "+refs/kv/main:refs/kv/main");
+    const had = packBytes(gitDir);
+    const failure = await fetchPieces(workspace, pieces).catch((error: KvError) => error);
+    expect(failure).toBeInstanceOf(KvError);
+    expect((failure as KvError).message).toContain(lost);
+    expect(packBytes(gitDir)).toBe(had);
+    // The others are still to be had.
+    await fetchPieces(
+      workspace,
+      pieces.filter((oid) => oid !== lost),
+    );
+    expect(pieces.filter((oid) => !workspace.repo.objects.has(oid))).toEqual([lost]);
+    workspace.repo.close();
+  } finally {
+    await stargate.stop();
+  }
+}, 60_000);
