@@ -52,7 +52,7 @@ export const accept: Case = async ({ scratch, keys }) => {
   const perSecond = new Map<string, number>();
   for (const namespaces of [["main"], ["a", "b", "c", "d"]]) {
     for (const writers of [1, 8, 32]) {
-      const count = (isQuick ? 10 : 40) * Math.max(writers, 8);
+      const count = (isQuick ? 5 : 40) * Math.max(writers, 8);
       await runWriters({ ...running, writers, namespaces, count: writers });
       scratch.settle();
       const { ms, pushMs, seconds, conflicts } = await runWriters({ ...running, writers, namespaces, count });
@@ -69,7 +69,7 @@ export const accept: Case = async ({ scratch, keys }) => {
   }
   rows.push(...(await stockRows(scratch, isQuick ? 5 : 20, perSecond)));
   rows.push(await fsyncRow(scratch, running));
-  rows.push(...(await endurance(scratch, running, isQuick ? 2_000 : 100_000)));
+  rows.push(...(await endurance(scratch, running, isQuick ? 1_000 : 100_000)));
   return rows;
 };
 

@@ -9,7 +9,7 @@ import { KvError } from "../../src/errors.ts";
 import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { type DaemonProcess, stargateRepository, startDaemon } from "../support/daemon-process.ts";
 import { fsck, git } from "../support/git.ts";
-import { type Planned, TestClient, verdict } from "../support/stargate.ts";
+import { type Planned, TestClient, type TestValues, verdict } from "../support/stargate.ts";
 import { attachTracer, CHANGING, type Fault, GROWING } from "../support/syscall-tracer.ts";
 
 /** What the client was told. */
@@ -32,24 +32,27 @@ export class Sweep {
   readonly tally: Tally = { points: 0, torn: 0, lost: 0, met: 0, unsaid: 0 };
   readonly #dir: string;
   readonly #token: string;
-  readonly #values: () => Record<string, string>;
+  readonly #values: () => TestValues;
+  /** How many refs a transaction moves. */
+  readonly #refs: number;
   #daemon: DaemonProcess;
   #client: TestClient;
 
-  private constructor(dir: string, token: string, daemon: DaemonProcess, values: () => Record<string, string>) {
+  private constructor(dir: string, token: string, daemon: DaemonProcess, values: () => TestValues, refs: number) {
     this.#dir = dir;
     this.#token = token;
     this.#daemon = daemon;
     this.#values = values;
+    this.#refs = refs;
     this.#client = new TestClient(dir, daemon.address);
   }
 
   /** A Stargate that has had two transactions; `values` makes what each further one sets. */
-  static async start(values: () => Record<string, string>): Promise<Sweep> {
+  static async start(values: () => TestValues, refs: number): Promise<Sweep> {
     const { dir, token } = stargateRepository();
     // No upkeep: git fsck cannot bear packs that vanish, and the calls of one transaction are to be those of the next.
     setConfig(`${dir}/config`, "gc.auto", "0");
-    const sweep = new Sweep(dir, token, await startDaemon(dir, token), values);
+    const sweep = new Sweep(dir, token, await startDaemon(dir, token), values, refs);
     for (let i = 0; i < 2; i++) await sweep.#client.set(values());
     return sweep;
   }
@@ -66,6 +69,7 @@ export class Sweep {
     this.tally.points++;
     const before = this.#tip("refs/kv/main");
     const planned = this.#client.plan(this.#values());
+    expect(planned.commands).toHaveLength(this.#refs);
     const growing = fault.kind === "fail" && fault.error === "ENOSPC";
     const tracer = await attachTracer(this.#daemon.pid, growing ? GROWING : CHANGING, fault);
     const answer = await this.#push(planned);

@@ -5,26 +5,30 @@
  * `make crash` tries every call; `make test` a sample, drawn anew each time (GIT_KV_SEED draws one again).
  */
 
-import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { random } from "../support/random.ts";
+import { large, type TestValues } from "../support/stargate.ts";
 import { type CallPoint, callPoints, type Fault } from "../support/syscall-tracer.ts";
 import { Sweep } from "./sweep.ts";
 
 const EVERY = process.env.GIT_KV_CRASH === "all";
-/** Points of each kind that `make test` tries. */
-const SAMPLE = 4;
+/** Points of each kind that `make test` tries, for a transaction of two refs. */
+const SAMPLE = 2;
+/** Over the inline limit. */
+const LARGE = 1_200_000;
 
 setDefaultTimeout(EVERY ? 30 * 60_000 : 120_000);
 
 const numbers = random("crash points");
 let sweep: Sweep;
 
-beforeEach(async () => {
-  let n = 0;
-  sweep = await Sweep.start(() => ({ [`key-${n % 7}`]: `value ${n++}`, [`other-${n}`]: "x" }));
-});
-
 afterEach(() => sweep.stop());
+
+/** Two keys, whose objects ride in the journal; or a value in pieces: three refs move, and the objects are synced where they are. */
+const contents: [string, refs: number, next: (n: number) => TestValues][] = [
+  ["two refs", 2, (n) => ({ [`key-${n % 7}`]: `value ${n}`, [`other-${n}`]: "x" })],
+  ["three refs", 3, (n) => ({ [`large-${n % 3}`]: large(numbers.bytes(LARGE)), [`other-${n}`]: "x" })],
+];
 
 const kinds: [string, (at: CallPoint) => Fault, growing: boolean][] = [
   ["kill -9", (at) => ({ kind: "kill", at }), false],
@@ -33,14 +37,20 @@ const kinds: [string, (at: CallPoint) => Fault, growing: boolean][] = [
   ["ENOSPC until there is room", (at) => ({ kind: "fail", error: "ENOSPC", at, on: true }), true],
 ];
 
-test.each(kinds)("%s", async (name, fault, growing) => {
+const cases = contents.flatMap(([what, refs, next]) =>
+  kinds.map((kind) => [`${kind[0]}, ${what}`, refs, next, kind] as const),
+);
+
+test.each(cases)("%s", async (name, refs, next, [, fault, growing]) => {
+  let n = 0;
+  sweep = await Sweep.start(() => next(n++), refs);
   const calls = await sweep.calls(growing);
   expect(calls.length).toBeGreaterThan(10);
   const points = callPoints(calls).map((point, i) => ({
     point,
     line: `call ${i + 1} of ${calls.length}: ${calls[i]}`,
   }));
-  for (const { point, line } of EVERY ? points : numbers.shuffle(points).slice(0, SAMPLE)) {
+  for (const { point, line } of EVERY ? points : numbers.shuffle(points).slice(0, refs === 2 ? SAMPLE : 1)) {
     try {
       await sweep.meet(fault(point));
     } catch (error) {
