@@ -7,7 +7,7 @@
  */
 
 import * as fs from "node:fs";
-import { freePort } from "../../demo/shell.ts";
+import { freePort, stopDaemon } from "../../demo/shell.ts";
 import { openRepository } from "../../src/gitwire/repo.ts";
 import { parseKey } from "../../src/kv/key.ts";
 import { findKey, inlineValue } from "../../src/kv/read.ts";
@@ -158,6 +158,8 @@ async function fsyncRow(scratch: Scratch, running: Running): Promise<Row> {
 async function endurance(scratch: Scratch, running: Running, count: number): Promise<Row[]> {
   const { seconds } = await runWriters({ ...running, writers: 4, namespaces: ["a", "b", "c", "d"], count });
   const rss = Number(/^VmRSS:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${running.pid}/status`, "utf8"))![1]) * 1024;
+  // Whose upkeep would go on.
+  await stopDaemon(scratch.path(`${SERVER}.pid`));
   scratch.git("", "clone", "-q", "--mirror", "--no-local", SERVER, "accept-fresh.git");
   scratch.git("accept-fresh.git", "repack", "-adq");
   const size = (dir: string): number => bytesOf(scratch.path(dir, "objects", "pack"), [".pack", ".idx"]);
