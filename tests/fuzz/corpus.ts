@@ -1,18 +1,27 @@
 /**
  * The kept inputs: a folder of corpus/ for each parser. `seed-*` are well-formed (make-corpus.ts wrote them, from what git
- * makes), `found-*` made a parser answer in a way no other input did, `crash-*` once broke it.
+ * makes), `found-*` made a parser answer in a way no other input did, `crash-*` once broke it. Where the run is in sha256, the seeds
+ * are those of corpus-sha256/, and inputs of both folders are tried.
  */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { SHA1 } from "../../src/gitwire/object/oid.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
-const ROOT = path.join(import.meta.dir, "corpus");
+const SHA1_ROOT = path.join(import.meta.dir, "corpus");
+const ROOT = TEST_FORMAT === SHA1 ? SHA1_ROOT : path.join(import.meta.dir, "corpus-sha256");
 
 /** The inputs kept for a parser, in the order of their names. */
 export function kept(name: string): { file: string; bytes: Buffer }[] {
-  const dir = path.join(ROOT, name);
-  return fs
-    .readdirSync(dir)
+  const own = filesIn(path.join(ROOT, name));
+  if (ROOT === SHA1_ROOT) return own;
+  const others = filesIn(path.join(SHA1_ROOT, name));
+  return [...own, ...others.filter(({ file }) => own.length === 0 || !file.startsWith("seed-"))];
+}
+
+function filesIn(dir: string): { file: string; bytes: Buffer }[] {
+  return (fs.existsSync(dir) ? fs.readdirSync(dir) : [])
     .sort()
     .map((file) => ({ file, bytes: fs.readFileSync(path.join(dir, file)) }));
 }

@@ -1,4 +1,4 @@
-/** Writes the seeds of corpus/ from what git makes: `bun tests/fuzz/make-corpus.ts`. The same git writes the same seeds. */
+/** Writes the seeds of corpus/ from what git makes: `bun tests/fuzz/make-corpus.ts`. The same git writes the same seeds. With GIT_KV_TEST_FORMAT=sha256 those of corpus-sha256/. */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -7,7 +7,7 @@ import { DELIM, FLUSH, pktLine } from "../../src/gitwire/protocol/pkt-line.ts";
 import { git, gitBytes, gitInput } from "../support/git.ts";
 import { packOf } from "../support/hand-pack.ts";
 import { removeTempDirs, tempDir } from "../support/temp.ts";
-import { TEST_FORMAT } from "../support/test-format.ts";
+import { OTHER_FORMAT, SIGNATURE_HEADER, TEST_FORMAT } from "../support/test-format.ts";
 import { keep } from "./corpus.ts";
 
 Object.assign(process.env, {
@@ -20,8 +20,8 @@ Object.assign(process.env, {
   GIT_COMMITTER_EMAIL: "committer@example.com",
 });
 
-const A = "1".repeat(40);
-const B = "2".repeat(40);
+const A = "1".repeat(TEST_FORMAT.hexSize);
+const B = "2".repeat(TEST_FORMAT.hexSize);
 const ZERO = TEST_FORMAT.zeroOid;
 const seed = (name: string, bytes: Buffer | string): string =>
   keep(name, "seed", Buffer.from(bytes as string, "latin1"));
@@ -29,7 +29,7 @@ const lines = (...texts: (string | Buffer)[]): Buffer =>
   Buffer.concat(texts.map((text) => (typeof text === "string" ? pktLine(text) : text)));
 
 const dir = tempDir("corpus");
-git(dir, "init", "-q", "-b", "main", ".");
+git(dir, "init", "-q", "-b", "main", `--object-format=${TEST_FORMAT.name}`, ".");
 let text = "";
 for (let i = 0; i < 12; i++) {
   text += `line ${i} of a file that grows\n`;
@@ -67,11 +67,13 @@ seed("packed-refs", `# pack-refs with: peeled\n${A} refs/tags/a`);
 for (const name of ["HEAD^{tree}", "HEAD:dir"]) seed("tree", gitBytes(dir, "cat-file", "tree", name));
 seed(
   "tree",
-  Buffer.concat([..."ab"].map((name) => Buffer.concat([Buffer.from(`160000 ${name}\0`), Buffer.alloc(20, 1)]))),
+  Buffer.concat(
+    [..."ab"].map((name) => Buffer.concat([Buffer.from(`160000 ${name}\0`), Buffer.alloc(TEST_FORMAT.rawSize, 1)])),
+  ),
 );
 seed("tree", Buffer.concat([Buffer.from("100644 a\0"), Buffer.alloc(10)]));
 seed("commit", gitBytes(dir, "cat-file", "commit", "HEAD"));
-const signed = `gpgsig -----BEGIN SSH SIGNATURE-----\n U1NIU0lH\n -----END SSH SIGNATURE-----\n`;
+const signed = `${SIGNATURE_HEADER} -----BEGIN SSH SIGNATURE-----\n U1NIU0lH\n -----END SSH SIGNATURE-----\n`;
 const who = "A <a@example.com> 1700000000 +0130";
 seed("commit", `tree ${A}\nparent ${A}\nparent ${B}\nauthor ${who}\ncommitter ${who}\nencoding latin1\n${signed}\nm\n`);
 seed("commit", `tree ${A}\nauthor ${who}\n\nno committer\n`);
@@ -103,11 +105,16 @@ seed("delta", Buffer.from([3, 97, 98, 99, 3, 6, 0]));
 seed("pkt-line", lines("one\n", "two", "", FLUSH, DELIM, Buffer.from("0002"), "x".repeat(300)));
 seed("pkt-line", "0003");
 seed("pkt-line", "000aab");
-const list =
-  "report-status report-status-v2 side-band-64k atomic ofs-delta push-options object-format=sha1 agent=git/2.39.5";
+const list = `report-status report-status-v2 side-band-64k atomic ofs-delta push-options object-format=${TEST_FORMAT.name} agent=git/2.39.5`;
 seed(
   "capabilities",
-  lines("version=1\n", "agent=git/2.39.5\n", "fetch=shallow wait-for-done filter\n", "object-format=sha1", FLUSH),
+  lines(
+    "version=1\n",
+    "agent=git/2.39.5\n",
+    "fetch=shallow wait-for-done filter\n",
+    `object-format=${TEST_FORMAT.name}`,
+    FLUSH,
+  ),
 );
 seed("capabilities", list);
 seed(
@@ -124,7 +131,7 @@ seed(
 );
 seed("commands", lines(`shallow ${A}`, `${ZERO} ${A} refs/heads/a\0report-status`, FLUSH, "PACK"));
 seed("commands", lines(`push-cert\0${list}\n`));
-seed("commands", lines(`${ZERO} ${A} refs/heads/a\0object-format=sha256`, FLUSH));
+seed("commands", lines(`${ZERO} ${A} refs/heads/a\0object-format=${OTHER_FORMAT.name}`, FLUSH));
 const wanted = "multi_ack_detailed no-done side-band-64k thin-pack ofs-delta agent=git/2.39.5";
 seed(
   "upload-pack",
@@ -141,7 +148,7 @@ seed(
     "done\n",
   ),
 );
-const v2 = ["agent=git/2.39.5", "object-format=sha1", DELIM];
+const v2 = ["agent=git/2.39.5", `object-format=${TEST_FORMAT.name}`, DELIM];
 const rest = [
   "thin-pack",
   "ofs-delta",
@@ -177,7 +184,7 @@ seed(
 seed(
   "answers",
   lines(
-    `${A} HEAD\0multi_ack symref=HEAD:refs/heads/main object-format=sha1 agent=git/2\n`,
+    `${A} HEAD\0multi_ack symref=HEAD:refs/heads/main object-format=${TEST_FORMAT.name} agent=git/2\n`,
     `${A} refs/heads/main\n`,
     `${B} refs/tags/v1\n`,
     `${A} refs/tags/v1^{}\n`,
@@ -196,7 +203,14 @@ seed(
 );
 seed(
   "answers",
-  lines("version 2\n", "agent=git/2\n", "ls-refs=unborn\n", "fetch=shallow\n", "object-format=sha1\n", FLUSH),
+  lines(
+    "version 2\n",
+    "agent=git/2\n",
+    "ls-refs=unborn\n",
+    "fetch=shallow\n",
+    `object-format=${TEST_FORMAT.name}\n`,
+    FLUSH,
+  ),
 );
 seed("answers", lines("ERR no such thing\n"));
 removeTempDirs();

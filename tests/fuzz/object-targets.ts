@@ -54,7 +54,7 @@ const tags: Target = {
   run: (bytes) => {
     const fault = objectFault(TEST_FORMAT, "tag", bytes);
     const { oid } = tagTarget(TEST_FORMAT, bytes);
-    if (fault === undefined) same("object", bytes.toString("latin1", 7, 47), oid);
+    if (fault === undefined) same("object", bytes.toString("latin1", 7, 7 + TEST_FORMAT.hexSize), oid);
   },
 };
 

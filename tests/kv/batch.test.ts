@@ -5,7 +5,7 @@ import { KvError } from "../../src/errors.ts";
 import { SHA256 } from "../../src/gitwire/object/oid.ts";
 import { type BatchContext, type BatchLine, BatchReader } from "../../src/kv/batch.ts";
 import { LIMITS } from "../../src/limits.ts";
-import { TEST_FORMAT } from "../support/test-format.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../support/test-format.ts";
 
 const NOW = 1_767_322_800;
 const OID = "1".repeat(TEST_FORMAT.hexSize);
@@ -165,7 +165,7 @@ describe("bad lines", () => {
       [set({ if: { rev: "1" } }), /"if" is one of/],
       [set({ if: { blob: "0" } }), /"if" is one of/],
       [set({ if: { blob: OID.toUpperCase().replace("1", "A") } }), /"if" is one of/],
-      [set({ if: { blob: "2".repeat(64) } }), /"if" is one of/],
+      [set({ if: { blob: "2".repeat(OTHER_FORMAT.hexSize) } }), /"if" is one of/],
       ["x".repeat(LIMITS.batchLine + 1), /longer than/],
     ];
     for (const [line, message] of cases) {
