@@ -3,13 +3,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { SHA256 } from "../../src/gitwire/object/oid.ts";
+import { SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { executable } from "../support/executable.ts";
 import { fsck, git } from "../support/git.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 import { TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
-import { TEST_FORMAT } from "../support/test-format.ts";
 import { type Client, clients } from "./client.ts";
 
 const SLOW = 120_000;
@@ -30,6 +29,7 @@ const home = tempDir("home");
 const sshProgram = path.join(home, "ssh");
 const env: Record<string, string | undefined> = {
   HOME: home,
+  GIT_DEFAULT_HASH: "sha1",
   PATH: `${home}${path.delimiter}${process.env.PATH}`,
   GIT_SSH: sshProgram,
   GIT_SSH_VARIANT: "ssh",
@@ -42,9 +42,10 @@ const env: Record<string, string | undefined> = {
 };
 
 beforeAll(async () => {
-  const stargate = await TestStargate.start();
+  // Of these clients git alone knows sha256.
+  const stargate = await TestStargate.start({ format: SHA1 });
   const token = stargate.token();
-  scene = { stargate, http: stargate.loginUrl(token), work: makeWork(TEST_FORMAT.name) };
+  scene = { stargate, http: stargate.loginUrl(token), work: makeWork("sha1") };
   sshd = await startSshd({ forcedCommand: `${executable("git-kv-stargate")} shell --repo ${stargate.dir}` });
   sshUrl = `ssh://${sshd.user}@127.0.0.1:${sshd.port}/kv.git`;
   fs.writeFileSync(sshProgram, `#!/bin/sh\nexec ${sshd.command.replace(/^ssh/, "/usr/bin/ssh")} "$@"\n`, {
