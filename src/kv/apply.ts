@@ -11,7 +11,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { collectGarbage } from "../memory.ts";
 import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
-import { type IndexFile, type IndexState, updateIndex } from "./index-tree.ts";
+import { type IndexFile, type IndexOp, type IndexState, updateIndex } from "./index-tree.ts";
 import { keyDigits, keyName, keyText } from "./key.ts";
 import { findInTrie, type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
 import type { NodeWriter } from "./node-writer.ts";
@@ -62,23 +62,39 @@ export function applyOperations(
   operations: readonly Operation[],
   now?: number,
 ): Applied {
-  const sorted = sortByKey(operations);
-  const resolver = new Resolver(writer, source, base, now);
-  const index = updateIndex(writer, base.index, sorted, (op, existing) => resolver.resolve(op, existing));
-  resolver.finish();
-  collectGarbage(operations.length);
-  const { changes } = resolver;
+  const { changes, files, index } = resolveOperations(writer, source, base, operations, now);
   const update = (kind: "data" | "meta", root: Oid | undefined): Oid | undefined => {
-    const updated = updateTrie(
-      writer,
-      kind,
-      root,
-      changes.flatMap((change) => trieChanges(kind, change)),
-    );
+    const updated = updateTrie(writer, kind, root, files(kind));
     collectGarbage(operations.length);
     return updated;
   };
   return { data: update("data", base.data), meta: update("meta", base.meta), index, changes };
+}
+
+/** What operations make of a state, short of the tries. */
+export interface Resolved {
+  readonly index: Oid;
+  /** Keys that really changed, in key order. */
+  readonly changes: readonly KeyChange[];
+  /** What the changes do to the files of one of the tries. A file that already is what it is set to counts too. */
+  files(kind: "data" | "meta"): TrieChange[];
+}
+
+/** As {@link applyOperations}, for whoever makes or compares the tries by itself. */
+export function resolveOperations(
+  writer: NodeWriter,
+  source: ObjectSource,
+  base: ApplyBase,
+  operations: readonly Operation[],
+  now?: number,
+): Resolved {
+  const sorted = sortByKey(operations);
+  const resolver = new Resolver(writer, source, base, now);
+  const index = updateIndex(writer, base.index, sorted, (named, existing) => resolver.resolve(named, existing));
+  resolver.finish();
+  collectGarbage(operations.length);
+  const { changes, names } = resolver;
+  return { index, changes, files: (kind) => trieChanges(kind, changes, names) };
 }
 
 /**
@@ -92,14 +108,23 @@ export function resolveKey(
   operation: Operation,
 ): { readonly file: IndexFile; readonly change: KeyChange } | undefined {
   const resolver = new Resolver(writer, source, base, undefined);
-  const file = resolver.resolve(operation, findInIndex(source, base.index, operation.key));
+  const { key } = operation;
+  const file = resolver.resolve({ key, name: keyName(key), operation }, findInIndex(source, base.index, key));
   resolver.finish();
   const [change] = resolver.changes;
   return file === undefined || change === undefined ? undefined : { file, change };
 }
 
-function sortByKey(operations: readonly Operation[]): readonly Operation[] {
-  const sorted = [...operations].sort((a, b) => compare(a.key, b.key));
+/** An operation and its key's name, which several steps need. */
+interface Named extends IndexOp {
+  readonly operation: Operation;
+}
+
+function sortByKey(operations: readonly Operation[]): readonly Named[] {
+  const sorted = operations.map(
+    (operation): Named => ({ key: operation.key, name: keyName(operation.key), operation }),
+  );
+  sorted.sort((a, b) => compare(a.key, b.key));
   for (let i = 1; i < sorted.length; i++) {
     if (sorted[i]!.key === sorted[i - 1]!.key) {
       throw new KvError("KEY_INVALID", `the key ${JSON.stringify(keyText(sorted[i]!.key))} is there twice`);
@@ -108,15 +133,21 @@ function sortByKey(operations: readonly Operation[]): readonly Operation[] {
   return sorted;
 }
 
-function trieChanges(kind: "data" | "meta", change: KeyChange): TrieChange | TrieChange[] {
-  const { key, value, before } = change;
-  const digits = keyDigits(key);
-  const name = keyName(key, digits);
-  if (kind === "meta") return { digits, name: trieFileName("meta", name), oid: change.meta };
-  const set = value && { digits, name: valueFileName(name, value.type), oid: value.oid };
-  if (before === undefined || before === value?.type) return set ?? [];
-  const removed = { digits, name: valueFileName(name, before), oid: undefined };
-  return set === undefined ? removed : [removed, set];
+/** What `changes` do to one of the tries; `names` are those of their keys. */
+function trieChanges(kind: "data" | "meta", changes: readonly KeyChange[], names: readonly string[]): TrieChange[] {
+  const files: TrieChange[] = [];
+  for (const [i, { key, value, before, meta }] of changes.entries()) {
+    const digits = keyDigits(key);
+    const name = names[i]!;
+    if (kind === "meta") {
+      files.push({ digits, name: trieFileName("meta", name), oid: meta });
+      continue;
+    }
+    if (before !== undefined && before !== value?.type)
+      files.push({ digits, name: valueFileName(name, before), oid: undefined });
+    if (value !== undefined) files.push({ digits, name: valueFileName(name, value.type), oid: value.oid });
+  }
+  return files;
 }
 
 function valueFileName(name: string, type: ValueType): string {
@@ -126,6 +157,8 @@ function valueFileName(name: string, type: ValueType): string {
 /** Decides each key's new revision from its old one. */
 class Resolver {
   readonly changes: KeyChange[] = [];
+  /** The names of their keys. */
+  readonly names: string[] = [];
   readonly #writer: NodeWriter;
   readonly #source: ObjectSource;
   readonly #base: ApplyBase;
@@ -139,11 +172,11 @@ class Resolver {
     this.#now = now;
   }
 
-  resolve(op: Operation, existing: IndexState | undefined): IndexFile | undefined {
+  resolve({ operation: op, name }: Named, existing: IndexState | undefined): IndexFile | undefined {
     const record = existing === undefined ? undefined : parseIndexRecord(this.#writer.readBlob(existing.oid));
     if (op.condition !== undefined) this.#demand(op, op.condition, existing, record);
     if (op.kind === "check") return undefined;
-    return op.kind === "set" ? this.#set(op, existing, record) : this.#del(op, record);
+    return op.kind === "set" ? this.#set(op, name, existing, record) : this.#del(op, name, record);
   }
 
   /** Throws where a deletion met a key that is not there. */
@@ -159,10 +192,11 @@ class Resolver {
 
   #set(
     op: SetOperation,
+    name: string,
     existing: IndexState | undefined,
     record: Pointer | Tombstone | undefined,
   ): IndexFile | undefined {
-    if (record?.kind === "live" && this.#isSame(op, existing!, record)) return undefined;
+    if (record?.kind === "live" && this.#isSame(op, name, existing!, record)) return undefined;
     const { value, expires, labels } = op;
     const { type, size, etag, ctype } = value;
     const rev = (record?.rev ?? 0) + 1;
@@ -172,23 +206,28 @@ class Resolver {
     const meta = this.#writer.record("meta", encodeMetadata(op.key, fields));
     const oid = this.#writer.record("ref", encodePointer(op.key, { type, oid: value.oid, size, ctype, rev }));
     const before = record?.kind === "live" ? record.type : undefined;
-    this.changes.push({ key: op.key, kind: "set", rev, value, meta, before });
-    return { fileName: indexFileName(keyName(op.key), { kind: "live", expires }), oid };
+    this.#changed(name, { key: op.key, kind: "set", rev, value, meta, before });
+    return { fileName: indexFileName(name, { kind: "live", expires }), oid };
   }
 
-  #del(op: DelOperation, record: Pointer | Tombstone | undefined): IndexFile | undefined {
+  #del(op: DelOperation, name: string, record: Pointer | Tombstone | undefined): IndexFile | undefined {
     if (record?.kind !== "live") {
       if (!op.ignoreMissing) this.#missing.push(keyText(op.key));
       return undefined;
     }
     const rev = record.rev + 1;
     const oid = this.#writer.record("del", encodeTombstone(op.key, rev, this.#base.ledger));
-    this.changes.push({ key: op.key, kind: "del", rev, value: undefined, meta: undefined, before: record.type });
-    return { fileName: indexFileName(keyName(op.key), { kind: "deleted" }), oid };
+    this.#changed(name, { key: op.key, kind: "del", rev, value: undefined, meta: undefined, before: record.type });
+    return { fileName: indexFileName(name, { kind: "deleted" }), oid };
+  }
+
+  #changed(name: string, change: KeyChange): void {
+    this.changes.push(change);
+    this.names.push(name);
   }
 
   /** Whether a set would change nothing: then it makes no revision. */
-  #isSame(op: SetOperation, existing: IndexState, record: Pointer): boolean {
+  #isSame(op: SetOperation, name: string, existing: IndexState, record: Pointer): boolean {
     const { value } = op;
     const expires = existing.state.kind === "live" ? existing.state.expires : undefined;
     if (
@@ -198,12 +237,12 @@ class Resolver {
       expires !== op.expires
     )
       return false;
-    return sameLabels(this.#labels(op), op.labels);
+    return sameLabels(this.#labels(op, name), op.labels);
   }
 
-  #labels(op: SetOperation): Labels | undefined {
+  #labels(op: SetOperation, name: string): Labels | undefined {
     const { meta } = this.#base;
-    const names = [trieFileName("meta", keyName(op.key))];
+    const names = [trieFileName("meta", name)];
     const file = meta === undefined ? undefined : findInTrie(this.#source, meta, keyDigits(op.key), names);
     return file === undefined ? undefined : parseMetadata(this.#writer.readBlob(file.oid)).labels;
   }

@@ -13,7 +13,7 @@
 import { compare, utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findByPrefix, hasSubtree, MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
+import { countEntries, findByPrefix, hasSubtree, MODE, parseTree, type TreeEntry } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import {
   isFileOf,
@@ -45,6 +45,8 @@ export interface IndexState extends IndexFile {
 /** One key to look at and perhaps change. */
 export interface IndexOp {
   readonly key: Key;
+  /** What the key's file begins with (see {@link keyName}). */
+  readonly name: string;
 }
 
 /** Decides a key's new file from what is there; undefined leaves it as it is. */
@@ -97,9 +99,9 @@ class IndexUpdate<T extends IndexOp> {
 
   /** What a leaf holds of each op's key; undefined where the leaf might overflow, or is empty and no base for a delta. */
   #existing(data: Buffer, ops: readonly T[]): (IndexState | undefined)[] | undefined {
-    const existing = ops.map((op) => findIndexFile(this.#writer, data, keyName(op.key)));
+    const existing = ops.map((op) => findIndexFile(this.#writer, data, op.name));
     const added = existing.filter((state) => state === undefined).length;
-    const held = countEntries(this.#writer, data);
+    const held = countEntries(this.#writer.format, data);
     return held === 0 || held + added > LEAF_KEYS ? undefined : existing;
   }
 
@@ -123,7 +125,7 @@ class IndexUpdate<T extends IndexOp> {
     for (const group of groupByNextByte(prefix, ops)) {
       const first = group[0]!;
       const item = items.get(first.key.charCodeAt(prefix.length));
-      if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, keyName(first.key)), edits);
+      if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, first.name), edits);
       else if (item?.mode === MODE.tree) this.#directory(prefix, item, group, edits);
       else this.#mergeItem(prefix, item, item === undefined ? [] : [this.#keyFile(item)], group, edits);
     }
@@ -277,13 +279,6 @@ function replaceItem(before: TreeEntry | undefined, after: TreeEntry, edits: Tre
     edits.push({ name: before.name, mode: before.mode, oid: undefined });
   }
   edits.push(after);
-}
-
-function countEntries(writer: NodeWriter, data: Buffer): number {
-  const cursor = new TreeCursor(writer.format, data);
-  let count = 0;
-  while (cursor.next()) count++;
-  return count;
 }
 
 const fileEntry = (file: KeyFile): TreeEntry => ({ mode: MODE.file, name: file.fileName, oid: file.oid });

@@ -43,7 +43,7 @@ export function isKey(bytes: string): boolean {
 
 /** SHA-256 of the key, 64 lower-case hex digits: its place in the ledger's tries. */
 export function keyDigits(key: Key): string {
-  return new Bun.SHA256().update(Buffer.from(key, "latin1")).digest("hex");
+  return Bun.SHA256.hash(Buffer.from(key, "latin1"), "hex");
 }
 
 const UNSAFE = /[^A-Za-z0-9_.-]/g;

@@ -11,7 +11,15 @@ import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findEntry, hasSubtree, MODE, parseTree, TreeCursor, type TreeEntry } from "../gitwire/object/tree.ts";
+import {
+  countEntries,
+  findEntry,
+  hasSubtree,
+  MODE,
+  parseTree,
+  TreeCursor,
+  type TreeEntry,
+} from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import { keyName, nameDigits } from "./key.ts";
 import type { NodeWriter, TreeDraft } from "./node-writer.ts";
@@ -127,16 +135,18 @@ class TrieUpdate {
   /** All files of a branch's children in one leaf, where they fit. Stops reading as soon as they do not. */
   #fold(children: ReadonlyMap<string, Child>): Child | undefined | "too many" {
     const drafts = [...children.values()].sort((a, b) => (a.kind === b.kind ? 0 : a.kind === "draft" ? -1 : 1));
-    const entries: TreeEntry[] = [];
+    // First only counted: in most cases two leaves are too many.
+    const leaves: Buffer[] = [];
+    let count = 0;
     for (const child of drafts) {
       if (child.kind === "draft" && !child.leaf) return "too many";
       const data = child.kind === "draft" ? child.draft.data : this.#writer.read(child.oid);
-      const cursor = new TreeCursor(this.#writer.format, data);
-      while (cursor.next()) {
-        if (cursor.mode === MODE.tree || entries.length === LEAF_FILES) return "too many";
-        entries.push(cursor.entry());
-      }
+      if (hasSubtree(this.#writer.format, data)) return "too many";
+      count += child.kind === "draft" ? child.draft.entries : countEntries(this.#writer.format, data);
+      if (count > LEAF_FILES) return "too many";
+      leaves.push(data);
     }
+    const entries = leaves.flatMap((data) => parseTree(this.#writer.format, data));
     return entries.length === 0 ? undefined : { kind: "draft", draft: this.#writer.build(entries), leaf: true };
   }
 

@@ -1,7 +1,7 @@
 /** Writes the trees of a transaction: as deltas where they were made from a tree the receiver has, else whole. */
 
 import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
-import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { hashText, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, sortEntries, type TreeEntry } from "../gitwire/object/tree.ts";
 import { DeltaBuilder } from "../gitwire/pack/delta.ts";
 import { editTree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
@@ -12,7 +12,7 @@ export interface TreeDraft {
   readonly data: Buffer;
   readonly entries: number;
   /** Set where the tree was made by an edit: what from, and the edit. */
-  readonly made?: { readonly base: Oid; readonly delta: Buffer };
+  readonly made?: { readonly base: Oid; readonly delta: Buffer | undefined };
   /** Set where an edit left the tree as it was: nothing is to be written then. */
   readonly same?: Oid;
 }
@@ -58,8 +58,9 @@ export class NodeWriter {
    * share. Of a million records that takes a third of the bytes, and half of the time of compressing each.
    */
   record(kind: string, parts: RecordParts): Oid {
-    const data = Buffer.from(parts.join(""));
-    if (this.#sink.namesOnly) return this.#sink.write("blob", data);
+    const text = parts.join("");
+    if (this.#sink.namesOnly) return hashText(this.format, "blob", text);
+    const data = Buffer.from(text);
     const template = this.#templates.get(kind);
     const delta = template === undefined ? undefined : partsDelta(template, parts, data);
     if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
@@ -75,7 +76,7 @@ export class NodeWriter {
 
   /** A draft of the tree `base` (its content being `data`) after `edits`. */
   edit(base: Oid, data: Buffer, edits: readonly TreeEdit[]): TreeDraft {
-    const edited = editTree(this.format, data, edits);
+    const edited = editTree(this.format, data, edits, { delta: this.#sink.namesOnly !== true });
     const { entries } = edited;
     if (edited.data.equals(data)) return { data, entries, same: base };
     return { data: edited.data, entries, made: { base, delta: edited.delta } };
@@ -85,7 +86,7 @@ export class NodeWriter {
   write(draft: TreeDraft): Oid {
     const { data, made, same } = draft;
     if (same !== undefined) return same;
-    if (made === undefined || this.#sink.namesOnly || made.delta.length + this.format.rawSize >= data.length)
+    if (made === undefined || made.delta === undefined || made.delta.length + this.format.rawSize >= data.length)
       return this.#sink.write("tree", data);
     return this.#sink.writeDelta("tree", data, made.base, made.delta);
   }

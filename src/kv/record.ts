@@ -5,7 +5,7 @@
  * no trailing newline. Writers use the functions here only, so the same record always has the same bytes.
  */
 
-import { decodeUtf8 } from "../bytes.ts";
+import { byteStringToUtf8 } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
@@ -123,7 +123,8 @@ type Fields = Readonly<Record<string, unknown>>;
 
 function parseFields(data: Buffer, what: string): Fields {
   try {
-    const fields: unknown = JSON.parse(decodeUtf8(data) ?? "");
+    const bytes = data.latin1Slice();
+    const fields: unknown = JSON.parse(byteStringToUtf8(bytes) ?? "");
     if (typeof fields === "object" && fields !== null && (fields as Fields).v === 1) return fields as Fields;
   } catch {
     // falls through to the one error below

@@ -1,7 +1,8 @@
 /**
  * The replay check (docs/formats/data-format.md, section 7): finds out what a transaction changed by comparing its ledger tree
- * with the one before, applies just that to the old state with the writer's own code, and demands the same three trees.
- * Costs time proportional to the keys changed.
+ * with the one before, applies just that to the old state with the writer's own code, and demands that it makes the same
+ * kv-index and the same difference of the tries, whose form the comparison has seen to. Costs time proportional to the keys
+ * changed.
  */
 
 import { utf8ToByteString } from "../bytes.ts";
@@ -10,17 +11,17 @@ import type { ObjectSink, ObjectSource } from "../gitwire/object/object.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
-import { type Applied, applyOperations } from "./apply.ts";
+import { resolveOperations } from "./apply.ts";
 import { type ContentRules, checkKey, checkManifest, checkTotal, checkValue } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
-import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
+import { findInTrie, type TrieChange, trieFileName, trieKeyName } from "./ledger-trie.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import { type Metadata, parseMetadata, type ValueType } from "./record.ts";
 import { kvJson, ledgerTree, type NamespaceState } from "./state.ts";
 import { type NewManifest, readManifest } from "./stored-manifest.ts";
-import { diffTries } from "./trie-diff.ts";
+import { diffTries, type FileChange } from "./trie-diff.ts";
 
 /** What a replay is held to. */
 export interface ReplayLimits extends ContentRules {
@@ -48,7 +49,7 @@ export function replayTransaction(
 ): readonly KeyChange[] {
   checkRoot(objects, next);
   const changed = changedKeys(objects, base, next, limits.maxKeys);
-  const operations = [...changed].map(([name, change]) =>
+  const operations = [...changed.keys].map(([name, change]) =>
     new KeyReplay(objects, next, etagOf, limits, name, change).operation(),
   );
   const writer = new NodeWriter(objects, hashingSink(objects));
@@ -58,18 +59,36 @@ export function replayTransaction(
     index: base?.ledger.indexTree ?? objects.format.emptyTree,
     ledger: base?.ledger.oid,
   };
-  const applied = applyOperations(writer, objects, from, operations);
+  const applied = resolveOperations(writer, objects, from, operations);
   const same = (what: string, is: Oid | number | undefined, says: Oid | number | undefined): void => {
     if (is !== says) throw mismatch(`${what} is ${says ?? "absent"}, replayed it is ${is ?? "absent"}`);
   };
   const sets = applied.changes.filter(({ kind }) => kind === "set").length;
   same("Keys-Set", sets, next.ledger.keysSet);
   same("Keys-Del", applied.changes.length - sets, next.ledger.keysDel);
-  same("data/", applied.data, next.data);
-  same("meta/", applied.meta, next.meta);
+  for (const kind of ["data", "meta"] as const)
+    sameFiles(objects, kind, changed[kind], applied.files(kind), next[kind]);
   same("the kv-index tree", applied.index, next.ledger.indexTree);
-  same("the ledger tree", rootTree(objects, applied, next), next.ledger.tree);
+  same("the ledger tree", rootTree(objects, next), next.ledger.tree);
   return applied.changes;
+}
+
+/** What was `found` changed in a trie, now `root`, must be what the changes make: nothing less and nothing more. */
+function sameFiles(
+  objects: ObjectSource,
+  kind: "data" | "meta",
+  found: readonly FileChange[],
+  made: readonly TrieChange[],
+  root: Oid | undefined,
+): void {
+  const left = new Map(found.map(({ fileName, after }) => [fileName, after]));
+  for (const { name, digits, oid } of made) {
+    const isChanged = left.has(name);
+    const is = isChanged ? left.get(name) : root && findInTrie(objects, root, digits, [name])?.oid;
+    if (is !== oid) throw mismatch(`${kind}/ has ${is ?? "nothing"} at ${name}, replayed it has ${oid ?? "nothing"}`);
+    if (isChanged) left.delete(name);
+  }
+  for (const name of left.keys()) throw mismatch(`${name} in ${kind}/ changed, replayed it does not`);
 }
 
 /** The ledger tree, or the kv-index, is not what a correct writer makes of the changes. */
@@ -87,8 +106,8 @@ export function hashingSink(objects: ObjectSource): ObjectSink {
 }
 
 /** The root as a writer makes it: an entry that is missing or there twice shows. */
-function rootTree({ format }: ObjectSource, { data, meta }: Applied, next: NamespaceState): Oid {
-  const root = { kvJson: hashObject(format, "blob", Buffer.from(kvJson(format, next.ns))), data, meta };
+function rootTree({ format }: ObjectSource, { ns, data, meta }: NamespaceState): Oid {
+  const root = { kvJson: hashObject(format, "blob", Buffer.from(kvJson(format, ns))), data, meta };
   return hashObject(format, "tree", ledgerTree(format, root));
 }
 
@@ -106,13 +125,20 @@ export function checkRoot(objects: ObjectSource, next: NamespaceState): void {
   }
 }
 
-/** What changed, by the keys' names. Throws KEY_INVALID, TXN_TOO_LARGE, REPLAY_MISMATCH. */
+/** What changed in the tries, and that by the keys' names. */
+export interface Changed {
+  readonly data: readonly FileChange[];
+  readonly meta: readonly FileChange[];
+  readonly keys: ReadonlyMap<string, ChangedKey>;
+}
+
+/** What changed. Throws KEY_INVALID, TXN_TOO_LARGE, REPLAY_MISMATCH. */
 export function changedKeys(
   objects: ObjectSource,
   base: NamespaceState | undefined,
   next: NamespaceState,
   maxKeys: number,
-): Map<string, ChangedKey> {
+): Changed {
   const changed = new Map<string, ChangedKey>();
   const of = (name: string): ChangedKey => {
     const known = changed.get(name);
@@ -122,18 +148,20 @@ export function changedKeys(
     return made;
   };
   // An inline value that becomes a chunked one changes two files.
-  for (const { fileName, after } of diffTries(objects, "data", base?.data, next.data, 2 * maxKeys)) {
+  const data = diffTries(objects, "data", base?.data, next.data, 2 * maxKeys);
+  for (const { fileName, after } of data) {
     const key = of(trieKeyName("data", fileName)!);
     if (key.data === undefined || after !== undefined) key.data = { fileName, after };
   }
-  for (const { fileName, before, after } of diffTries(objects, "meta", base?.meta, next.meta, maxKeys)) {
+  const meta = diffTries(objects, "meta", base?.meta, next.meta, maxKeys);
+  for (const { fileName, before, after } of meta) {
     const name = trieKeyName("meta", fileName);
     if (name === undefined) throw mismatch(`meta/ held ${JSON.stringify(fileName)}, which no key is called`);
     of(name).meta = { before, after };
   }
   if (changed.size > maxKeys)
     throw new KvError("TXN_TOO_LARGE", `the transaction changes ${changed.size} keys, at most ${maxKeys} are allowed`);
-  return changed;
+  return { data, meta, keys: changed };
 }
 
 /** Reads one key's change back into the operation that made it. */

@@ -47,7 +47,7 @@ export function sampleTransaction(
   sample: { readonly count: number; readonly pick: Pick },
 ): Sampled {
   checkRoot(objects, next);
-  const changed = [...changedKeys(objects, base, next, limits.maxKeys)];
+  const changed = [...changedKeys(objects, base, next, limits.maxKeys).keys];
   const replayOf = ([name, change]: [string, ChangedKey]): KeyReplay =>
     new KeyReplay(objects, next, etagOf, limits, name, change);
   const contents = changed.map((each) => replayOf(each).content());

@@ -1,15 +1,17 @@
 /**
- * What changed between two tries, in time proportional to the change: equal subtrees are skipped by their ids. The newer trie
- * may come from anybody: every path in what changed must be a key's own path (in a chunk tree: a piece's), and the number of
- * changes is limited.
+ * What changed between two of the ledger's tries, in time proportional to the change: equal subtrees are skipped by their ids.
+ * The newer trie may come from anybody: every path in what changed must be a key's own path (or a piece's), the number of
+ * changes is limited, and each tree that is new must be the one that the format makes of its files: no other bytes would do
+ * (docs/formats/data-format.md, section 4). So where the older trie has its form, the newer one has it too, and is the one that
+ * updateTrie makes of the older one and the changes, without being made once more.
  */
 
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { findEntry, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
+import { countEntries, findEntry, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
 import { compareTrees } from "../gitwire/object/tree-difference.ts";
-import { type TrieKind, trieDigits } from "./ledger-trie.ts";
+import { LEAF_FILES, type TrieKind, trieDigits } from "./ledger-trie.ts";
 
 /** A file that is not the same on both sides. */
 export interface FileChange {
@@ -21,9 +23,19 @@ export interface FileChange {
 /** Levels of a trie: one for each hex digit of SHA-256, and the files. */
 const DEPTH = 65;
 
+/** Files below a node: exactly, or "many" where all that is known is that they do not fit in one directory. */
+type Size = number | "many";
+
+/** What became of a node: how many files more it has now, and how many that makes. */
+interface Outcome {
+  readonly more: number;
+  readonly size: Size;
+}
+
 /**
  * Files that differ between the tries `before` and `after`, in no particular order.
- * Throws KEY_INVALID for a path in `after` that is no key's own path, TXN_TOO_LARGE past `limit` changes.
+ * Throws KEY_INVALID for a path in `after` that is no key's own path, REPLAY_MISMATCH where `after` has not the form of a trie,
+ * TXN_TOO_LARGE past `limit` changes.
  */
 export function diffTries(
   source: ObjectSource,
@@ -49,60 +61,99 @@ class TrieDiff {
     this.#limit = limit;
   }
 
-  nodes(before: Oid | undefined, after: Oid | undefined, path: string): void {
-    if (before === after) return;
+  nodes(before: Oid | undefined, after: Oid | undefined, path: string): Outcome {
+    if (before === after) return { more: 0, size: 0 };
     const left = this.#read(before);
     const right = this.#read(after);
     // Else one empty tree, reached through trees that name one child sixteen times, would be walked for ever.
     if (right?.length === 0) throw this.#notAKey(path, "");
     const { format } = this.#source;
     const branches = [left, right].filter((data) => data !== undefined && hasSubtree(format, data)).length;
-    if (branches === 2) this.#branches(left!, right!, path);
-    else if (branches === 0) this.#leaves(left, right, path);
-    else this.#reshaped(before, after, path);
+    if (branches === 2) return this.#branches(left!, right!, path);
+    return branches === 0 ? this.#leaves(left, right, path) : this.#reshaped(before, after, path);
   }
 
   #read(oid: Oid | undefined): Buffer | undefined {
     return oid === undefined ? undefined : readAs(this.#source, oid, "tree");
   }
 
-  #branches(left: Buffer, right: Buffer, path: string): void {
+  #branches(left: Buffer, right: Buffer, path: string): Outcome {
     const { format } = this.#source;
-    for (const [digit, after] of this.#children(right, path))
-      this.nodes(findEntry(format, left, digit)?.oid, after, path + digit);
-    for (const [digit, before] of this.#children(left, path)) {
-      if (findEntry(format, right, digit) === undefined) this.nodes(before, undefined, path + digit);
+    const children = this.#children(right, path);
+    const sizes = new Map<string, Size>();
+    let more = 0;
+    for (const [digit, after] of children) {
+      const before = findEntry(format, left, digit)?.oid;
+      if (before === after) continue;
+      const outcome = this.nodes(before, after, path + digit);
+      more += outcome.more;
+      sizes.set(digit, outcome.size);
     }
+    for (const [digit, before] of this.#children(left, path)) {
+      if (!children.has(digit)) more += this.nodes(before, undefined, path + digit).more;
+    }
+    // Where it has not fewer files than before it is a branch as before.
+    if (more < 0 && !this.#isMany(children, sizes)) throw this.#misshapen(path, "is to be folded");
+    return { more, size: "many" };
+  }
+
+  /** Whether the children have more files than one directory holds; `sizes` are known of some of them. */
+  #isMany(children: ReadonlyMap<string, Oid>, sizes: ReadonlyMap<string, Size>): boolean {
+    let sum = 0;
+    for (const size of sizes.values()) {
+      if (size === "many") return true;
+      sum += size;
+    }
+    for (const [digit, oid] of children) {
+      if (sum > LEAF_FILES) return true;
+      if (sizes.has(digit)) continue;
+      const data = this.#read(oid)!;
+      if (hasSubtree(this.#source.format, data)) return true;
+      sum += countEntries(this.#source.format, data);
+    }
+    return sum > LEAF_FILES;
   }
 
   #children(data: Buffer, path: string): Map<string, Oid> {
     const children = new Map<string, Oid>();
     const cursor = new TreeCursor(this.#source.format, data);
+    let last = "";
     while (cursor.next()) {
       const name = cursor.name();
       if (!cursor.isTree() || !/^[0-9a-f]$/.test(name) || path.length + 1 >= DEPTH || children.has(name)) {
         throw this.#notAKey(path, name);
       }
+      if (name < last || cursor.nameStart - cursor.start !== TREE_MODE_BYTES)
+        throw this.#misshapen(path, "is not written as git writes it");
+      last = name;
       children.set(name, cursor.oid());
     }
     return children;
   }
 
   /** Two sorted lists of files. */
-  #leaves(left: Buffer | undefined, right: Buffer | undefined, path: string): void {
+  #leaves(left: Buffer | undefined, right: Buffer | undefined, path: string): Outcome {
     // What was replaced is told as added and, right after that, as removed.
     let replaced = false;
-    compareTrees(this.#source.format, left ?? NOTHING, right ?? NOTHING, {
+    let more = 0;
+    const { entries, inOrder } = compareTrees(this.#source.format, left ?? NOTHING, right ?? NOTHING, {
       added: (entry, old) => {
         this.#checkPath(entry, path);
         this.#add(entry.name(), old?.oid(), entry.oid());
         replaced = old !== undefined;
+        if (!replaced) more++;
       },
       removed: (entry) => {
-        if (!replaced) this.#add(entry.name(), entry.oid(), undefined);
+        if (!replaced) {
+          this.#add(entry.name(), entry.oid(), undefined);
+          more--;
+        }
         replaced = false;
       },
     });
+    if (!inOrder) throw this.#misshapen(path, "is not in order");
+    if (entries > LEAF_FILES) throw this.#misshapen(path, "is to be split");
+    return { more, size: entries };
   }
 
   #checkPath(cursor: TreeCursor, path: string): void {
@@ -116,40 +167,50 @@ class TrieDiff {
     this.changes.push({ fileName, before, after });
   }
 
-  /** A node that was split or folded. */
-  #reshaped(oldNode: Oid | undefined, newNode: Oid | undefined, path: string): void {
+  /** A node that was split or folded, or that came or went with all below it. */
+  #reshaped(oldNode: Oid | undefined, newNode: Oid | undefined, path: string): Outcome {
     // The old node was checked when it was new.
-    const before = this.#collect(oldNode, path, () => {});
+    const before = this.#collect(oldNode, path, undefined);
+    let last = "";
     // So a file that stays below the node is in its place, unless it is deeper now.
     const after = this.#collect(newNode, path, (cursor, name, at) => {
       if (at !== path || cursor.mode !== MODE.file || !before.has(name)) this.#checkPath(cursor, at);
+      if (cursor.start > 0 && name < last) throw this.#misshapen(at, "is not in order");
+      last = name;
     });
     for (const [name, oid] of after) if (before.get(name) !== oid) this.#add(name, before.get(name), oid);
     for (const [name, oid] of before) if (!after.has(name)) this.#add(name, oid, undefined);
+    return { more: after.size - before.size, size: after.size > LEAF_FILES ? "many" : after.size };
   }
 
-  /** All files below a node, whatever its shape: a split or a fold touches at most a few hundred. */
+  /**
+   * All files below a node: a split or a fold touches at most a few hundred. With `check`, which is told of each file, the node
+   * is a new one, and its directories must hold as many files as they may.
+   */
   #collect(
     oid: Oid | undefined,
     path: string,
-    check: (cursor: TreeCursor, name: string, path: string) => void,
+    check: ((cursor: TreeCursor, name: string, path: string) => void) | undefined,
     files = new Map<string, Oid>(),
   ): Map<string, Oid> {
+    const from = files.size;
     const data = this.#read(oid);
     if (data === undefined) return files;
     if (data.length === 0) throw this.#notAKey(path, "");
     if (hasSubtree(this.#source.format, data)) {
       for (const [digit, child] of this.#children(data, path)) this.#collect(child, path + digit, check, files);
+      if (check !== undefined && files.size - from <= LEAF_FILES) throw this.#misshapen(path, "is to be folded");
       return files;
     }
     const cursor = new TreeCursor(this.#source.format, data);
     while (cursor.next()) {
       const name = cursor.name();
-      check(cursor, name, path);
+      check?.(cursor, name, path);
       if (files.has(name)) throw this.#notAKey(path, name);
       if (files.size >= this.#limit + MAX_FOLD) throw this.#tooMany();
       files.set(name, cursor.oid());
     }
+    if (check !== undefined && files.size - from > LEAF_FILES) throw this.#misshapen(path, "is to be split");
     return files;
   }
 
@@ -157,11 +218,21 @@ class TrieDiff {
     return new KvError("TXN_TOO_LARGE", `the transaction changes more than ${this.#limit} files of ${this.#kind}/`);
   }
 
+  #misshapen(path: string, what: string): KvError {
+    return new KvError("REPLAY_MISMATCH", `the directory ${this.#directory(path)} ${what}`);
+  }
+
   #notAKey(path: string, name: string): KvError {
-    const directory = [...path].map((digit) => `${digit}/`).join("");
-    return new KvError("KEY_INVALID", `${JSON.stringify(`${this.#kind}/${directory}${name}`)} is no key's own path`);
+    return new KvError("KEY_INVALID", `${JSON.stringify(this.#directory(path) + name)} is no key's own path`);
+  }
+
+  #directory(path: string): string {
+    return `${this.#kind}/${[...path].map((digit) => `${digit}/`).join("")}`;
   }
 }
+
+/** Bytes of `40000 `; git reads a mode with leading zeros too. */
+const TREE_MODE_BYTES = 6;
 
 /** Files a fold or split may move that did not change themselves. */
 const MAX_FOLD = 256;

@@ -117,6 +117,7 @@ function expand(ranges: readonly KeyRange[]): Key[] {
 interface Place {
   readonly key: Key;
   readonly data: TrieChange;
+  readonly name: string;
   readonly meta: TrieChange;
   readonly index: { readonly fileName: string; readonly oid: Oid };
 }
@@ -130,6 +131,7 @@ function placesOf(objects: MemoryObjects, keys: readonly Key[]): Place[] {
     const suffix = i % 7 === 3 ? ".del" : i % 5 === 4 ? `@${1_700_000_000 + i}.ref` : ".ref";
     return {
       key,
+      name,
       data: { digits, name, oid: blob("data", key) },
       meta: { digits, name: `${name}.meta`, oid: blob("meta", key) },
       index: { fileName: name + suffix, oid: record(key) },

@@ -82,6 +82,11 @@ export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Ar
   return hashers[format.name].update(`${kind} ${data.length}\0`).update(data).digest("hex");
 }
 
+/** Object id of an object of `kind` whose content is `text` in UTF-8. */
+export function hashText(format: ObjectFormat, kind: ObjectKind, text: string): Oid {
+  return hashers[format.name].update(`${kind} ${Buffer.byteLength(text)}\0${text}`).digest("hex");
+}
+
 /** Object id of `data`, raw. */
 export function hashObjectRaw(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Buffer {
   return hashers[format.name].update(`${kind} ${data.length}\0`).update(data).digest() as Buffer;

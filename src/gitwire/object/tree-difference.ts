@@ -14,20 +14,49 @@ export interface TreeDifference {
   removed(entry: TreeCursor): void;
 }
 
+/** What a comparison says of the newer tree. */
+export interface ComparedTree {
+  readonly entries: number;
+  /** Whether its entries are in git's order and no two of one name and sort, where those of the older tree are. */
+  readonly inOrder: boolean;
+}
+
 /**
  * Compares the trees `before` and `after`. Throws BAD_OBJECT where one is malformed. In trees that are not in git's order
  * an entry may be called new and gone at once, but none that is new is passed over.
  */
-export function compareTrees(format: ObjectFormat, before: Buffer, after: Buffer, difference: TreeDifference): void {
+export function compareTrees(
+  format: ObjectFormat,
+  before: Buffer,
+  after: Buffer,
+  difference: TreeDifference,
+): ComparedTree {
   const old = new TreeCursor(format, before);
   const entry = new TreeCursor(format, after);
   let equal = equalRun(before, 0, after, 0);
   // `old` stands at its entry not yet passed; it is parsed where `hasOld` is true.
   let hasOld = false;
   let oldStart = 0;
+  // Stretches of the old tree follow each other as they did there: only what was added can be out of order.
+  const previous = new TreeCursor(format, after);
+  let wasAdded = false;
+  let entries = 0;
+  let inOrder = true;
+  const check = (isAdded: boolean): void => {
+    if ((isAdded || wasAdded) && entries > 0) {
+      previous.end = previousStart;
+      previous.next();
+      if (order(previous, entry) >= 0) inOrder = false;
+    }
+    entries++;
+    previousStart = entry.start;
+    wasAdded = isAdded;
+  };
+  let previousStart = 0;
   while (entry.next()) {
     const size = entry.end - entry.start;
     if (!hasOld && size <= equal) {
+      check(false);
       equal -= size;
       oldStart += size;
       continue;
@@ -38,6 +67,7 @@ export function compareTrees(format: ObjectFormat, before: Buffer, after: Buffer
       hasOld = advance(old, old.end);
     }
     if (!hasOld || order(old, entry) > 0) {
+      check(true);
       difference.added(entry, undefined);
       if (!hasOld) {
         oldStart = before.length;
@@ -45,6 +75,8 @@ export function compareTrees(format: ObjectFormat, before: Buffer, after: Buffer
       }
       continue;
     }
+    // Of one name and sort with the old entry, so in its place.
+    check(false);
     if (!isSame(old, entry)) {
       difference.added(entry, old);
       difference.removed(old);
@@ -58,6 +90,7 @@ export function compareTrees(format: ObjectFormat, before: Buffer, after: Buffer
     difference.removed(old);
     hasOld = advance(old, old.end);
   }
+  return { entries, inOrder };
 }
 
 /** Moves a cursor to the entry at `start`; false where there is none. */

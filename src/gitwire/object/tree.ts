@@ -100,6 +100,14 @@ export function parseTree(format: ObjectFormat, data: Buffer): TreeEntry[] {
   return entries;
 }
 
+/** Number of entries. Throws BAD_OBJECT where one is malformed. */
+export function countEntries(format: ObjectFormat, data: Buffer): number {
+  const cursor = new TreeCursor(format, data);
+  let count = 0;
+  while (cursor.next()) count++;
+  return count;
+}
+
 /** The entry called `name` (a byte string), or undefined. */
 export function findEntry(format: ObjectFormat, data: Buffer, name: string): TreeEntry | undefined {
   return findByPrefix(format, data, name, (found) => found.length === name.length);

@@ -4,8 +4,9 @@
  * A one-entry edit of a 15 KB tree makes a delta of about 45 bytes.
  */
 
+import { compare } from "../../bytes.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
-import { entrySize, sortName, TreeCursor, writeEntry } from "../object/tree.ts";
+import { entrySize, sortName, TreeCursor, type TreeEntry, writeEntry } from "../object/tree.ts";
 import { DeltaBuilder } from "./delta.ts";
 
 /** Sets the entry `name` of the given mode, or removes it where `oid` is undefined. A file and a tree of one name are two entries. */
@@ -18,20 +19,28 @@ export interface TreeEdit {
 /** An edited tree. */
 export interface EditedTree {
   readonly data: Buffer;
-  /** `data` as a delta against the base tree. */
-  readonly delta: Buffer;
+  /** `data` as a delta against the base tree, where one was asked for. */
+  readonly delta: Buffer | undefined;
   /** Number of entries now. */
   readonly entries: number;
 }
 
-/** Applies `edits` (distinct, in any order) to the tree `base`. Throws BAD_OBJECT where the base is malformed. */
-export function editTree(format: ObjectFormat, base: Buffer, edits: readonly TreeEdit[]): EditedTree {
-  const pending = edits.map((edit) => ({ edit, at: Buffer.from(sortName(edit), "latin1") }));
-  if (pending.length > 1) pending.sort((a, b) => a.at.compare(b.at));
+/**
+ * Applies `edits` (distinct, in any order) to the tree `base`. `delta`: whether one is wanted. Throws BAD_OBJECT where the base is
+ * malformed.
+ */
+export function editTree(
+  format: ObjectFormat,
+  base: Buffer,
+  edits: readonly TreeEdit[],
+  { delta = true } = {},
+): EditedTree {
+  const pending = edits.map((edit) => ({ edit, at: sortName(edit) }));
+  if (pending.length > 1) pending.sort((a, b) => compare(a.at, b.at));
   for (let i = 1; i < pending.length; i++) {
-    if (pending[i]!.at.equals(pending[i - 1]!.at)) throw new Error(`two edits of the entry ${pending[i]!.edit.name}`);
+    if (pending[i]!.at === pending[i - 1]!.at) throw new Error(`two edits of the entry ${pending[i]!.edit.name}`);
   }
-  const splice = new Splice(format, base, edits);
+  const splice = new Splice(format, base, edits, delta ? new DeltaBuilder() : undefined);
   const cursor = new TreeCursor(format, base);
   let entries = 0;
   let next = 0;
@@ -52,14 +61,16 @@ export function editTree(format: ObjectFormat, base: Buffer, edits: readonly Tre
   return { ...splice.finish(), entries };
 }
 
+const isEntry = (edit: TreeEdit): edit is TreeEntry => edit.oid !== undefined;
+
 /** Order of a sort name against the entry under the cursor (its name, plus `/` for a tree). */
-function compareToEntry(wanted: Buffer, cursor: TreeCursor): number {
+function compareToEntry(wanted: string, cursor: TreeCursor): number {
   const { data, nameStart, nameEnd } = cursor;
   const length = nameEnd - nameStart + (cursor.isTree() ? 1 : 0);
   const common = Math.min(wanted.length, length);
   for (let i = 0; i < common; i++) {
     const at = nameStart + i;
-    const difference = wanted[i]! - (at < nameEnd ? data[at]! : 0x2f);
+    const difference = wanted.charCodeAt(i) - (at < nameEnd ? data[at]! : 0x2f);
     if (difference !== 0) return difference;
   }
   return wanted.length - length;
@@ -70,52 +81,53 @@ class Splice {
   readonly #format: ObjectFormat;
   readonly #base: Buffer;
   readonly #out: Buffer;
-  readonly #delta = new DeltaBuilder();
+  readonly #delta: DeltaBuilder | undefined;
   #taken = 0;
   #at = 0;
 
-  constructor(format: ObjectFormat, base: Buffer, edits: readonly TreeEdit[]) {
+  constructor(format: ObjectFormat, base: Buffer, edits: readonly TreeEdit[], delta: DeltaBuilder | undefined) {
     this.#format = format;
     this.#base = base;
+    this.#delta = delta;
     let room = base.length;
-    for (const edit of edits) if (edit.oid !== undefined) room += entrySize(format, { ...edit, oid: edit.oid });
+    for (const edit of edits) if (isEntry(edit)) room += entrySize(format, edit);
     this.#out = Buffer.allocUnsafe(room);
   }
 
   /** Puts the edit's entry before the base's offset; returns the number of entries added. */
   insert(edit: TreeEdit, before: number): 0 | 1 {
-    if (edit.oid === undefined) return 0;
+    if (!isEntry(edit)) return 0;
     this.#copyTo(before);
     const start = this.#at;
-    this.#at = writeEntry(this.#format, { ...edit, oid: edit.oid }, this.#out, start);
-    this.#delta.insert(this.#out, start, this.#at);
+    this.#at = writeEntry(this.#format, edit, this.#out, start);
+    this.#delta?.insert(this.#out, start, this.#at);
     return 1;
   }
 
   /** Removes the entry under the cursor, or gives it another object id; returns the number of entries left of it. */
   replace(cursor: TreeCursor, edit: TreeEdit): 0 | 1 {
-    const keepsName = edit.oid !== undefined && cursor.mode === edit.mode;
+    const keepsName = isEntry(edit) && cursor.mode === edit.mode;
     this.#copyTo(keepsName ? cursor.oidStart : cursor.start);
     this.#taken = cursor.end;
-    if (edit.oid === undefined) return 0;
+    if (!isEntry(edit)) return 0;
     const start = this.#at;
     if (keepsName) this.#at += this.#out.write(edit.oid, start, "hex");
-    else this.#at = writeEntry(this.#format, { ...edit, oid: edit.oid }, this.#out, start);
-    this.#delta.insert(this.#out, start, this.#at);
+    else this.#at = writeEntry(this.#format, edit, this.#out, start);
+    this.#delta?.insert(this.#out, start, this.#at);
     return 1;
   }
 
-  finish(): { data: Buffer; delta: Buffer } {
+  finish(): { data: Buffer; delta: Buffer | undefined } {
     this.#copyTo(this.#base.length);
     const data = this.#out.subarray(0, this.#at);
-    return { data, delta: this.#delta.finish(this.#base.length, data.length) };
+    return { data, delta: this.#delta?.finish(this.#base.length, data.length) };
   }
 
   #copyTo(offset: number): void {
     const size = offset - this.#taken;
     if (size <= 0) return;
     this.#base.copy(this.#out, this.#at, this.#taken, offset);
-    this.#delta.copy(this.#taken, size);
+    this.#delta?.copy(this.#taken, size);
     this.#at += size;
     this.#taken = offset;
   }

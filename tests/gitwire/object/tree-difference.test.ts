@@ -1,6 +1,13 @@
 import { expect, test } from "bun:test";
 import { SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
-import { encodeTree, MODE, parseTree, sortEntries, type TreeEntry } from "../../../src/gitwire/object/tree.ts";
+import {
+  encodeTree,
+  MODE,
+  parseTree,
+  sortEntries,
+  sortName,
+  type TreeEntry,
+} from "../../../src/gitwire/object/tree.ts";
 import { compareTrees } from "../../../src/gitwire/object/tree-difference.ts";
 import { type Random, random } from "../../support/random.ts";
 import { codeOf } from "../../support/streams.ts";
@@ -48,7 +55,7 @@ test("finds what a comparison entry by entry finds", () => {
     const after = rnd.int(5) === 0 ? randomEntries(rnd, format) : edit(before, rnd, format);
     const added: string[] = [];
     const removed: string[] = [];
-    compareTrees(format, encodeTree(format, before), encodeTree(format, after), {
+    const compared = compareTrees(format, encodeTree(format, before), encodeTree(format, after), {
       added: (entry, old) => added.push(`${text(entry.entry())} < ${old === undefined ? "" : text(old.entry())}`),
       removed: (entry) => removed.push(text(entry.entry())),
     });
@@ -61,6 +68,7 @@ test("finds what a comparison entry by entry finds", () => {
         return `${text(entry)} < ${old === undefined ? "" : text(old)}`;
       });
     expect(added).toEqual(expected);
+    expect(compared).toEqual({ entries: after.length, inOrder: true });
     expect(removed).toEqual(before.map(text).filter((line) => !is.has(line)));
   }
 });
@@ -80,6 +88,30 @@ test("trees in no order: nothing new is passed over", () => {
     const was = new Set(before.map(text));
     for (const entry of after) if (!was.has(text(entry))) expect(added).toContain(text(entry));
   }
+});
+
+test("says whether the newer tree is in order, where the older one is", () => {
+  const rnd = random("trees in order");
+  let disordered = 0;
+  for (let round = 0; round < 1_500; round++) {
+    const before = randomEntries(rnd, SHA1);
+    const after = edit(before, rnd, SHA1);
+    for (let n = rnd.int(3); n > 0 && after.length > 0; n--) {
+      const [from, to] = [rnd.int(after.length), rnd.int(after.length)];
+      const moved = after[from]!;
+      if (rnd.int(2) === 0) after.splice(from, 1);
+      after.splice(to, 0, rnd.int(2) === 0 ? moved : { ...moved, oid: rnd.bytes(20).toString("hex") });
+    }
+    const names = after.map(sortName);
+    const inOrder = names.every((name, i) => i === 0 || names[i - 1]! < name);
+    if (!inOrder) disordered++;
+    const compared = compareTrees(SHA1, encodeTree(SHA1, before), encodeTree(SHA1, after), {
+      added: () => {},
+      removed: () => {},
+    });
+    expect(compared).toEqual({ entries: after.length, inOrder });
+  }
+  expect(disordered).toBeGreaterThan(300);
 });
 
 test("a torn tree is malformed, on either side", async () => {
