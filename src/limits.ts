@@ -98,6 +98,12 @@ export const LIMITS = {
   agentKeys: 2_048,
   /** Most that is kept of what a program that signs says. */
   programOutput: 1 * MiB,
+  /** Wrong tokens that an address may give before it has to wait, the longest wait, and how long that is remembered. */
+  loginFailures: 10,
+  loginWait: 60_000,
+  loginMemory: 10 * 60_000,
+  /** Addresses of which that is remembered. */
+  loginAddresses: 10_000,
   /** Time another process may hold a ref lock before we give up. */
   lockWait: 5_000,
 } as const;

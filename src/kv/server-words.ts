@@ -3,10 +3,20 @@
  * pieces, put together to lines. A line that ends in CR is progress, which the next one replaces; one that ends in LF stays.
  *
  * Lines of the kinds `error:` and `hint:` wait for the end: a refusal brings the same error in its report, and its hint is ours to
- * show.
+ * show. So do refusals that come as lines: of a hook git's own receive-pack reports no more than that it declined.
  */
 
+import { type Code, isCode } from "../errors.ts";
 import type { Surroundings } from "./workspace.ts";
+
+/** A refusal in one line, as a Stargate words it in its report: `<CODE>: <sentence>`. */
+const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
+
+/** Reads such a line; undefined where it is none. */
+export function codedRefusal(line: string): { readonly code: Code; readonly message: string } | undefined {
+  const [, code, message] = CODED.exec(line) ?? [];
+  return code !== undefined && isCode(code) ? { code, message: message! } : undefined;
+}
 
 /** Characters of a line that are shown. */
 const MAX_LINE = 1_000;
@@ -54,6 +64,16 @@ export class ServerWords {
     return this.#held.filter((line) => line.startsWith("error: ")).map((line) => line.slice("error: ".length));
   }
 
+  /** The first refusal that came as a line and waits. */
+  refusal(): ReturnType<typeof codedRefusal> {
+    this.#finishLine();
+    for (const line of this.#held) {
+      const refusal = codedRefusal(line);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  }
+
   /** Shows what waits, and a line that was not ended. */
   end(): void {
     this.#finishLine();
@@ -66,7 +86,8 @@ export class ServerWords {
   }
 
   #keep(line: string): void {
-    if (/^(error|hint): /.test(line) && this.#held.length < MAX_HELD) this.#held.push(line);
+    if ((/^(error|hint): /.test(line) || codedRefusal(line) !== undefined) && this.#held.length < MAX_HELD)
+      this.#held.push(line);
     else this.#show(line);
   }
 

@@ -1,7 +1,7 @@
 /** Accepts transactions through a Stargate: one push decides, and what it accepted is then stored here. */
 
 import { AGENT } from "../agent.ts";
-import { isCode, KvError } from "../errors.ts";
+import { type Code, KvError } from "../errors.ts";
 import type { FinishedPack } from "../gitwire/pack/pack-builder.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
 import type { RequestBody } from "../gitwire/protocol/transport.ts";
@@ -12,7 +12,7 @@ import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
 import { namespaceRefs } from "./namespace.ts";
 import { pushUrl, withConnection } from "./remote-session.ts";
-import type { ServerWords } from "./server-words.ts";
+import { codedRefusal, type ServerWords } from "./server-words.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
@@ -88,13 +88,14 @@ async function metered(
   };
 }
 
-const CODED = /^([A-Z][A-Z_]+): (.*)$/s;
 /** What git's own servers say of a ref that is not where the push expected it. */
 const STALE =
   /fetch first|non-fast-forward|stale info|incorrect old value|already exists|failed to (?:lock|update ref)/;
 
 /** What they say of every ref of an atomic push: either another ref has the reason, or only the words beside the report. */
 const ATOMIC = /^atomic (?:push failure|transaction failed)$/;
+/** What they report where a hook said no, which has said why. */
+const DECLINED = /^(?:pre-receive hook|hook) declined$/;
 const STALE_WORDS =
   /^cannot lock ref '.*': (?:is at [0-9a-f]+ but expected|reference already exists|unable to resolve reference|reference is missing|Unable to create '.*\.lock': File exists)/;
 
@@ -112,6 +113,7 @@ export function throwRefusal({ unpack, refs }: PushResult, url: string, words: S
   throw (
     coded(reason, words) ??
     stale(ref, reason, words) ??
+    declined(reason, words) ??
     new KvError("REMOTE_REJECTED", `${ref} was rejected: ${reason}`, { data: { url } })
   );
 }
@@ -125,10 +127,20 @@ function stale(ref: string, reason: string, words: ServerWords): KvError | undef
 }
 
 function coded(reason: string, words: ServerWords): KvError | undefined {
-  const match = CODED.exec(reason);
-  if (match === null || !isCode(match[1]!)) return undefined;
+  const refusal = codedRefusal(reason);
+  return refusal && refused(refusal, words);
+}
+
+/** A Stargate's hook behind git's own server. */
+function declined(reason: string, words: ServerWords): KvError | undefined {
+  if (!DECLINED.test(reason) && !ATOMIC.test(reason)) return undefined;
+  const refusal = words.refusal();
+  return refusal && refused(refusal, words);
+}
+
+function refused({ code, message }: { code: Code; message: string }, words: ServerWords): KvError {
   const hint = words.takeHint();
-  return new KvError(match[1]!, match[2]!, hint === undefined ? {} : { hint });
+  return new KvError(code, message, hint === undefined ? {} : { hint });
 }
 
 /**

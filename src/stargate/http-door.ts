@@ -15,9 +15,10 @@ import { readAll } from "../gitwire/protocol/byte-stream.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import { parseNamespace } from "../kv/namespace.ts";
 import { LIMITS } from "../limits.ts";
-import { authenticate } from "./http-auth.ts";
+import { type Authentication, authenticate } from "./http-auth.ts";
 import { bodySource, ResponseBody } from "./http-stream.ts";
 import type { Log } from "./log.ts";
+import { LoginThrottle } from "./login-throttle.ts";
 import type { Registry } from "./registry.ts";
 import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { statusOf } from "./status.ts";
@@ -56,6 +57,7 @@ export class HttpDoor {
   readonly #server: Bun.Server<undefined>;
   readonly #sessions = new Set<Promise<void>>();
   readonly #watches = new WatchStreams();
+  readonly #throttle = new LoginThrottle();
   #isClosing = false;
 
   /** Listens. Throws IO where the address cannot be had. */
@@ -126,7 +128,10 @@ export class HttpDoor {
   /** Who asks, or the response that sends them away. */
   #admit(request: Request, served: Served, needed: Scope): Identity | Response {
     const { gate, name } = served;
-    const found = authenticate(request.headers.get("authorization"), gate.tokens, this.#options.now());
+    const now = this.#options.now();
+    const found = authenticate(request.headers.get("authorization"), gate.tokens, now);
+    const early = this.#throttled(request, name, found, now);
+    if (early !== undefined) return early;
     if (found.kind === "known") {
       if (allows(found.who.scope, needed)) return found.who;
       return text(403, `this token may ${found.who.scope}, ${needed} is needed`);
@@ -138,6 +143,22 @@ export class HttpDoor {
     return text(401, `${why}: give it as the password`, {
       "WWW-Authenticate": `Basic realm="${name}", charset="UTF-8"`,
     });
+  }
+
+  /** The response to somebody who gave too many wrong tokens lately; whatever the one is that comes now, it is not said. */
+  #throttled(request: Request, repo: string, found: Authentication, now: number): Response | undefined {
+    const address = this.#server.requestIP(request)?.address ?? "";
+    if (found.kind === "none") return undefined;
+    const name = found.kind === "known" ? `${repo} ${found.who.name}` : undefined;
+    if (name !== undefined && this.#throttle.isFamiliar(address, name, now)) return undefined;
+    const wait = this.#throttle.wait(address, now);
+    if (wait > 0) {
+      const seconds = String(Math.ceil(wait / 1_000));
+      return text(429, `too many wrong tokens: try again in ${seconds} s`, { "Retry-After": seconds });
+    }
+    if (name === undefined) this.#throttle.failed(address, now);
+    else this.#throttle.succeeded(address, name, now);
+    return undefined;
   }
 
   #serve(request: Request, served: Served, service: Service, who: Identity, advertise: "only" | "skip"): Response {

@@ -44,6 +44,17 @@ test("errors and hints wait: for the error of a refusal, or for the end", () => 
   expect(words.takeHint()).toBeUndefined();
 });
 
+test("a refusal that comes as a line waits too, and is found", () => {
+  const { words, lines } = listen();
+  words.hear("error: no\nhint: ask\nCODE: what is this\nSIGNER_NOT_ALLOWED: no\nUNSIGNED: no");
+  expect(words.refusal()).toEqual({ code: "SIGNER_NOT_ALLOWED", message: "no" });
+  expect(words.takeHint()).toBe("ask");
+  expect(words.refusal()).toBeUndefined();
+  words.hear("UNSIGNED: no\n");
+  words.end();
+  expect(lines).toEqual(["remote: CODE: what is this", "remote: UNSIGNED: no"]);
+});
+
 test("a line without an end, and hints without number, are held to a limit", () => {
   const { words, lines } = listen();
   for (let i = 0; i < 1_000; i++) words.hear("x".repeat(100));
@@ -109,4 +120,13 @@ test("a refusal in a stock server's words keeps what the server said; --quiet le
   said = "error: not on a Friday\n";
   expect(await onTerminal()).toMatch(/^remote: error: not on a Friday\r\nerror: refs\/kv\S+ was rejected: pre-rec/m);
   expect(await onTerminal("--quiet")).toStartWith("error: refs/kv");
+});
+
+test("a hook of a Stargate behind git's own server: its code is the error's, its hint is shown once", async () => {
+  reason = "pre-receive hook declined";
+  said = "error: the signer may not write\nhint: ask an admin\nSIGNER_NOT_ALLOWED: the signer may not write\n";
+  const output = await onTerminal();
+  expect(output).toEndWith("error: the signer may not write\r\nhint: ask an admin\r\n");
+  expect(output.split("may not write").length).toBe(2);
+  expect(await onTerminal("--json")).toContain('"SIGNER_NOT_ALLOWED"');
 });

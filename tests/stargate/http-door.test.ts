@@ -5,7 +5,9 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import * as path from "node:path";
 import { gzipSync } from "node:zlib";
+import { systemClock } from "../../src/clock.ts";
 import { FLUSH, pktLine } from "../../src/gitwire/protocol/pkt-line.ts";
+import { LIMITS } from "../../src/limits.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
@@ -271,4 +273,33 @@ describe("start and stop", () => {
     expect(outcome.every(({ ok }) => ok)).toBe(true);
     expect(git(one.dir, "rev-parse", "refs/kv/main")).toBe(planned.ledger);
   });
+});
+
+test("wrong tokens have to wait, and nobody learns from the wait; a token that was good before has not", async () => {
+  let now = 1_767_322_800_000;
+  const clock = { ...systemClock, now: () => now };
+  const guarded = await TestStargate.start({ clock });
+  try {
+    const [known, fresh] = [guarded.token("read"), guarded.token("read")];
+    const ask = (token: string): Promise<Response> =>
+      fetch(`${guarded.url}/info/refs?service=git-upload-pack`, { headers: bearer(token) });
+    expect((await ask(known)).status).toBe(200);
+    for (let i = 0; i <= LIMITS.loginFailures; i++) expect((await ask("wrong")).status).toBe(401);
+    for (const token of ["wrong", fresh]) {
+      const response = await ask(token);
+      expect([response.status, response.headers.get("retry-after")]).toEqual([429, "1"]);
+    }
+    expect((await ask(known)).status).toBe(200);
+    // Nothing is learnt of a missing token either.
+    expect((await fetch(`${guarded.url}/info/refs?service=git-upload-pack`)).status).toBe(401);
+    const pulled = await tryGitAsync(tempDir(), ["ls-remote", guarded.loginUrl(fresh)]);
+    expect(pulled.stderr.toString()).toContain("429");
+    now += 1_000;
+    expect((await ask("wrong")).status).toBe(401);
+    expect((await ask(fresh)).headers.get("retry-after")).toBe("2");
+    now += 2_000;
+    expect((await ask(fresh)).status).toBe(200);
+  } finally {
+    await guarded.stop();
+  }
 });

@@ -40,6 +40,7 @@ export const STARGATE_PROGRAM: readonly string[] = [
 ];
 
 export interface StargateOptions {
+  readonly clock?: Clock;
   readonly format?: ObjectFormat;
   /** Address of the mirror. */
   readonly mirror?: string;
