@@ -125,7 +125,7 @@ function addedFiles(objects: ObjectSource, { before, added }: ChunkReplay): Chun
       return { sha256: change.fileName, oid: change.after };
     });
   } catch (error) {
-    if (error instanceof KvError && error.code === "KEY_INVALID")
+    if (error instanceof KvError && (error.code === "KEY_INVALID" || error.code === "REPLAY_MISMATCH"))
       throw chunkMismatch(error.message.replace("key's", "piece's"));
     throw error;
   }
