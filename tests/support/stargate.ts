@@ -40,7 +40,6 @@ export const STARGATE_PROGRAM: readonly string[] = [
 ];
 
 export interface StargateOptions {
-  readonly clock?: Clock;
   readonly format?: ObjectFormat;
   /** Address of the mirror. */
   readonly mirror?: string;
