@@ -8,7 +8,6 @@ import { fsck, git, tryGit } from "../support/git.ts";
 import { type HttpBackend, type HttpBackendOptions, startHttpBackend } from "../support/http-backend.ts";
 import { fromSeed } from "../support/random.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
-import { StargateProcess } from "../support/stargate-process.ts";
 import { tempDir } from "../support/temp.ts";
 
 const ends: (() => unknown)[] = [];
@@ -144,36 +143,4 @@ describe("passwords", () => {
     expect(texts[1]).toContain("cannot reach");
     for (const text of texts) expect(text).not.toContain(secret);
   }, 60_000);
-});
-
-describe("a full disk", () => {
-  test("while the pack for the mirror is written: it waits until there is room, and clients are served meanwhile", async () => {
-    const mirror = path.join(tempDir("host"), "mirror.git");
-    git("/", "init", "-q", "--bare", "-b", "main", mirror);
-    // Files may have 20 MiB here: writing more of one fails as on a full disk.
-    const shell = `export STARGATE_MIRROR_REMOTE='${mirror}'; trap '' XFSZ; ulimit -S -f 40960;`;
-    const stargate = await StargateProcess.start(tempDir("full"), shell);
-    ends.push(() => stargate.stop());
-    const client = new TestClient(stargate.dir, stargate.address);
-    const first = await client.set({ a: "1" });
-    await until(() => refOf(mirror, "refs/kv-mirror/main") === first, "the first");
-    // Nothing gets there while another process holds a lock, so that what comes goes in one pack afterwards.
-    const lock = path.join(mirror, "packed-refs.lock");
-    const loose = path.join(mirror, "refs/kv/main.lock");
-    fs.mkdirSync(path.dirname(loose), { recursive: true });
-    for (const file of [lock, loose]) fs.writeFileSync(file, "");
-    const { bytes } = fromSeed(4);
-    for (let i = 0; i < 3; i++) {
-      await client.set(
-        Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`k${i}-${n}`, bytes(700_000).toString("base64")])),
-      );
-    }
-    for (const file of [lock, loose]) fs.rmSync(file);
-    await until(() => /"component":"mirror".*"code":"STORAGE"/.test(stargate.log), "the full disk");
-    expect(refOf(mirror, "refs/kv-mirror/main")).toBe(first);
-    const last = await client.set({ small: "1" });
-    Bun.spawnSync(["prlimit", "--pid", String(stargate.pid), "--fsize=unlimited:unlimited"]);
-    await until(() => refOf(mirror, "refs/kv-mirror/main") === last, "the rest");
-    expect(fsck(mirror)).toBe("");
-  }, 120_000);
 });
