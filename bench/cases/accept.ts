@@ -25,7 +25,7 @@ const SERVER = "accept.git";
 const STOCK = "accept-stock.git";
 const CLIENT = "accept-client.git";
 
-const READS = 300;
+const READS = 200;
 
 /** The same questions a Stargate asks first: is it one step on, does it name its transaction, are the paths sound and the files small? */
 const HOOK = `#!/bin/sh
@@ -69,7 +69,7 @@ export const accept: Case = async ({ scratch, keys }) => {
   }
   rows.push(...(await stockRows(scratch, isQuick ? 5 : 20, perSecond)));
   rows.push(await fsyncRow(scratch, running));
-  rows.push(...(await endurance(scratch, running, isQuick ? 1_000 : 100_000)));
+  rows.push(...(await endurance(scratch, running, isQuick ? 2_000 : 100_000)));
   return rows;
 };
 
