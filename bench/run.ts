@@ -17,6 +17,7 @@ import { build } from "./cases/build.ts";
 import type { Case, Setting } from "./cases/case.ts";
 import { clone } from "./cases/clone.ts";
 import { get } from "./cases/get.ts";
+import { indexing } from "./cases/index-pack.ts";
 import { largeValues } from "./cases/large-values.ts";
 import { list } from "./cases/list.ts";
 import { mset } from "./cases/mset.ts";
@@ -38,6 +39,7 @@ const CASES: Readonly<Record<string, Case>> = {
   list,
   set,
   clone,
+  "index-pack": indexing,
   push,
   accept,
   mset,
