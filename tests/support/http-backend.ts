@@ -40,6 +40,7 @@ export interface HttpBackendOptions {
 /** Serves the repositories under `root` for reading and writing. */
 export function startHttpBackend(root: string, options: HttpBackendOptions = {}): HttpBackend {
   const requests: SeenRequest[] = [];
+  const stopped = new AbortController();
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -58,7 +59,7 @@ export function startHttpBackend(root: string, options: HttpBackendOptions = {})
           headers: { "WWW-Authenticate": 'Basic realm="test"', "Content-Type": "text/plain" },
         });
       }
-      const response = await backend(root, request, url, options);
+      const response = await backend(root, request, url, options, stopped.signal);
       if (options.closes === true) response.headers.set("Connection", "close");
       return response;
     },
@@ -68,7 +69,10 @@ export function startHttpBackend(root: string, options: HttpBackendOptions = {})
     port,
     url: `${options.tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
     requests,
-    stop: () => void server.stop(true),
+    stop: () => {
+      stopped.abort();
+      void server.stop(true);
+    },
   };
 }
 
@@ -77,7 +81,13 @@ function tlsOf({ clientCa, ...own }: NonNullable<HttpBackendOptions["tls"]>) {
 }
 
 /** Runs git http-backend as a CGI program (RFC 3875). */
-async function backend(root: string, request: Request, url: URL, options: HttpBackendOptions): Promise<Response> {
+async function backend(
+  root: string,
+  request: Request,
+  url: URL,
+  options: HttpBackendOptions,
+  stopped: AbortSignal,
+): Promise<Response> {
   const env: Record<string, string | undefined> = {
     ...process.env,
     GIT_PROJECT_ROOT: path.resolve(root),
@@ -93,7 +103,9 @@ async function backend(root: string, request: Request, url: URL, options: HttpBa
   };
   const stdin = request.method === "POST" && request.body !== null ? request.body : "ignore";
   const command = [...(options.under?.() ?? []), "git", "http-backend"];
-  const child = Bun.spawn(command, { stdin, stdout: "pipe", stderr: "ignore", env });
+  // git http-backend whose body ends early reads on for ever, at all a core can give (2.39), so whoever hangs up ends it.
+  const signal = AbortSignal.any([request.signal, stopped]);
+  const child = Bun.spawn(command, { stdin, stdout: "pipe", stderr: "ignore", env, signal });
   const output = Buffer.from(await new Response(child.stdout).arrayBuffer());
   if (options.onEnd !== undefined) {
     await child.exited;
