@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import fastCdcFile from "fastcdc-wasm/fastcdc_wasm_bg.wasm" with { type: "file" };
 import { openChunker } from "../../src/cdc/chunker.ts";
 import { DEFAULT_CHUNKING } from "../../src/cdc/chunking.ts";
+import type { FastCdcExports } from "../../src/cdc/fastcdc.ts";
 import { pieceSizes } from "../../tests/support/fastcdc.ts";
 import { noise } from "../../tests/support/noise.ts";
 import { bytesBelow, CHANGED_BYTES, LARGE_BYTES, largeValue, VARIANTS } from "../large-data.ts";
@@ -210,16 +211,16 @@ function cut(value: Buffer): number {
 /** The module on 16 MiB that are in its memory, as often as make 100 MiB. */
 function wasmAlone(value: Buffer): () => number {
   const bytes = 16 * 1024 * 1024;
-  // biome-ignore lint/suspicious/noExplicitAny: the raw exports of the module
-  const wasm = new WebAssembly.Instance(new WebAssembly.Module(fs.readFileSync(fastCdcFile))).exports as any;
-  const address: number = wasm.__wbindgen_malloc(bytes);
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(fs.readFileSync(fastCdcFile)));
+  const wasm = exports as unknown as FastCdcExports;
+  const address = wasm.__wbindgen_malloc(bytes);
   new Uint8Array(wasm.memory.buffer, address, bytes).set(value.subarray(0, bytes));
   const { min, avg, max } = DEFAULT_CHUNKING;
   return () => {
-    const result: number = wasm.__wbindgen_add_to_stack_pointer(-16);
+    const result = wasm.__wbindgen_add_to_stack_pointer(-16);
     const ms = timed(() => wasm.get_chunks(result, address, bytes, min, avg, max));
     const [list, count] = new Uint32Array(wasm.memory.buffer, result, 2);
-    wasm.__wbindgen_free(list, count! * 4);
+    wasm.__wbindgen_free(list!, count! * 4);
     wasm.__wbindgen_add_to_stack_pointer(16);
     return (ms * value.length) / bytes;
   };

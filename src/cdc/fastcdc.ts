@@ -18,7 +18,8 @@ const WINDOW_BYTES = 16 * 1024 * 1024;
 /** What the module returns a list in: its address and its length. */
 const RETURN_BYTES = 16;
 
-interface Exports {
+/** What the module offers. */
+export interface FastCdcExports {
   readonly memory: { readonly buffer: ArrayBuffer };
   __wbindgen_add_to_stack_pointer(bytes: number): number;
   __wbindgen_malloc(bytes: number): number;
@@ -30,7 +31,7 @@ type FastCdc = Extract<Chunking, { mode: "fastcdc" }>;
 
 /** An instance of the module and the window in its memory. */
 interface Engine {
-  readonly exports: Exports;
+  readonly exports: FastCdcExports;
   readonly address: number;
 }
 
@@ -45,7 +46,7 @@ function takeEngine(): Engine {
     return engine;
   }
   compiled ??= new WebAssembly.Module(fs.readFileSync(wasmFile));
-  const exports = new WebAssembly.Instance(compiled, {}).exports as unknown as Exports;
+  const exports = new WebAssembly.Instance(compiled, {}).exports as unknown as FastCdcExports;
   return { exports, address: exports.__wbindgen_malloc(WINDOW_BYTES) };
 }
 
