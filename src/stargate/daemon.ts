@@ -2,6 +2,7 @@
 
 import { KvError, toKvError } from "../errors.ts";
 import { HttpDoor } from "./http-door.ts";
+import { LoginThrottle } from "./login-throttle.ts";
 import { Registry, type RepositorySpec } from "./registry.ts";
 import { ServedRepository, type ServeOptions } from "./served-repository.ts";
 import { parseListen } from "./settings.ts";
@@ -34,6 +35,7 @@ export class Daemon {
   readonly #http: HttpDoor[] = [];
   readonly #sockets: SocketDoor[] = [];
   readonly #ops: Ops[] = [];
+  readonly #throttle = new LoginThrottle();
   readonly #options: DaemonOptions;
   /** The last reload; one follows the other. */
   #reloading = Promise.resolve();
@@ -98,7 +100,8 @@ export class Daemon {
     const { clock, log, flags, env } = this.#options;
     const addresses = new Set(this.#repositories.map(({ settings }) => settings.listen));
     for (const address of addresses) {
-      const door = new HttpDoor({ ...parseListen(address), registry, log, now: () => clock.now() });
+      const common = { registry, log, now: () => clock.now(), throttle: this.#throttle };
+      const door = new HttpDoor({ ...parseListen(address), ...common });
       this.#http.push(door);
       this.listeners.push(door.url);
     }
@@ -120,7 +123,7 @@ export class Daemon {
       if (address === undefined) continue;
       const { openOps } = await import("./ops/open.ts");
       const { clock, log } = this.#options;
-      const options = { ...parseListen(address), now: () => clock.now(), log };
+      const options = { ...parseListen(address), now: () => clock.now(), log, throttle: this.#throttle };
       const sources = this.#repositories.filter(({ settings }) => settings.adminListen.address === address);
       try {
         const ops = openOps(sources, options);

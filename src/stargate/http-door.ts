@@ -18,7 +18,7 @@ import { LIMITS } from "../limits.ts";
 import { type Authentication, authenticate } from "./http-auth.ts";
 import { bodySource, ResponseBody } from "./http-stream.ts";
 import type { Log } from "./log.ts";
-import { LoginThrottle } from "./login-throttle.ts";
+import type { LoginThrottle } from "./login-throttle.ts";
 import type { Registry } from "./registry.ts";
 import { protocolVersion, type Served, serveSession } from "./service.ts";
 import { statusOf } from "./status.ts";
@@ -36,6 +36,8 @@ export interface HttpDoorOptions {
   readonly registry: Registry;
   readonly now: () => number;
   readonly log: Log;
+  /** That of all listeners. */
+  readonly throttle: LoginThrottle;
 }
 
 type Route =
@@ -57,7 +59,6 @@ export class HttpDoor {
   readonly #server: Bun.Server<undefined>;
   readonly #sessions = new Set<Promise<void>>();
   readonly #watches = new WatchStreams();
-  readonly #throttle = new LoginThrottle();
   #isClosing = false;
 
   /** Listens. Throws IO where the address cannot be had. */
@@ -147,18 +148,13 @@ export class HttpDoor {
 
   /** The response to somebody who gave too many wrong tokens lately; whatever the one is that comes now, it is not said. */
   #throttled(request: Request, repo: string, found: Authentication, now: number): Response | undefined {
-    const address = this.#server.requestIP(request)?.address ?? "";
     if (found.kind === "none") return undefined;
+    const address = this.#server.requestIP(request)?.address ?? "";
     const name = found.kind === "known" ? `${repo} ${found.who.name}` : undefined;
-    if (name !== undefined && this.#throttle.isFamiliar(address, name, now)) return undefined;
-    const wait = this.#throttle.wait(address, now);
-    if (wait > 0) {
-      const seconds = String(Math.ceil(wait / 1_000));
-      return text(429, `too many wrong tokens: try again in ${seconds} s`, { "Retry-After": seconds });
-    }
-    if (name === undefined) this.#throttle.failed(address, now);
-    else this.#throttle.succeeded(address, name, now);
-    return undefined;
+    const wait = this.#options.throttle.admit(address, name, now);
+    if (wait === 0) return undefined;
+    const seconds = String(Math.ceil(wait / 1_000));
+    return text(429, `too many wrong tokens: try again in ${seconds} s`, { "Retry-After": seconds });
   }
 
   #serve(request: Request, served: Served, service: Service, who: Identity, advertise: "only" | "skip"): Response {

@@ -3,7 +3,8 @@
  *
  * Nobody else waits: addresses are counted one by one (an IPv6 network of 64 bits as one), and a token that was good from an
  * address a while ago stays good there, so that a stranger behind the same proxy locks nobody out. The tables are bounded;
- * where one is full the address heard of longest ago is forgotten.
+ * where one is full the address heard of longest ago is forgotten. All listeners of a daemon share one, so that nobody guesses at
+ * each by turns.
  */
 
 import { LIMITS } from "../limits.ts";
@@ -22,6 +23,19 @@ export class LoginThrottle {
   readonly #failures = new Map<string, Failures>();
   /** Names of tokens and where they were good, each with the time. */
   readonly #familiar = new Map<string, number>();
+
+  /**
+   * Milliseconds before the token that came from `address` may be looked at; 0 where that is now, and then what it is counts:
+   * `name` is what it is called, undefined where it is nobody's. Whoever has to wait must not be told which it was.
+   */
+  admit(address: string, name: string | undefined, now: number): number {
+    if (name !== undefined && this.isFamiliar(address, name, now)) return 0;
+    const wait = this.wait(address, now);
+    if (wait > 0) return wait;
+    if (name === undefined) this.failed(address, now);
+    else this.succeeded(address, name, now);
+    return 0;
+  }
 
   /** Milliseconds that `address` has to wait before it may try a token; 0 for none. */
   wait(address: string, now: number): number {

@@ -3,6 +3,7 @@
 import * as os from "node:os";
 import { AGENT } from "../agent.ts";
 import type { Log } from "../log.ts";
+import type { LoginThrottle } from "../login-throttle.ts";
 import type { ServedRepository } from "../served-repository.ts";
 import { MirrorProbe } from "./mirror-probe.ts";
 import { Monitor } from "./monitor.ts";
@@ -14,6 +15,7 @@ export interface OpsOptions {
   readonly port: number;
   readonly now: () => number;
   readonly log: Log;
+  readonly throttle: LoginThrottle;
 }
 
 /** Listens. Throws IO where the address cannot be had. */

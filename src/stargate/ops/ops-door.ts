@@ -14,6 +14,7 @@ import { KvError, toKvError } from "../../errors.ts";
 import { parseNamespace } from "../../kv/namespace.ts";
 import { readState } from "../../kv/state.ts";
 import type { Log } from "../log.ts";
+import type { LoginThrottle } from "../login-throttle.ts";
 import { statusOf } from "../status.ts";
 import { browse, revisionsOf } from "./browse.ts";
 import { type Caller, callerOf } from "./caller.ts";
@@ -29,6 +30,7 @@ export interface OpsDoorOptions {
   readonly units: readonly Unit[];
   readonly now: () => number;
   readonly log: Log;
+  readonly throttle: LoginThrottle;
   /** What the page says of this process. */
   readonly node: Readonly<Record<string, string | number>>;
 }
@@ -92,15 +94,20 @@ export class OpsDoor {
 
   async #handle(request: Request): Promise<Response> {
     const url = new URL(request.url);
-    const caller = callerOf(request, this.#server.requestIP(request)?.address, this.#options.now());
     if (request.method !== "GET" && request.method !== "HEAD") {
       return text(405, "use GET", { Allow: "GET, HEAD" });
     }
     try {
-      return await this.#route(url, caller);
+      return await this.#route(url, this.#callerOf(request));
     } catch (thrown) {
       return this.#failed(toKvError(thrown), url);
     }
+  }
+
+  #callerOf(request: Request): Caller {
+    const { units, throttle, now } = this.#options;
+    const address = this.#server.requestIP(request)?.address;
+    return callerOf(request, { address, served: units.map(({ served }) => served), throttle, now: now() });
   }
 
   async #route(url: URL, caller: Caller): Promise<Response> {
@@ -110,6 +117,8 @@ export class OpsDoor {
       case "/readyz":
         return this.#readyz(url.searchParams, caller);
     }
+    // A probe is answered as one without a token, whatever somebody else does at its address.
+    if (caller.wait > 0) return tooManyWrong(caller.wait);
     const units = this.#options.units.filter(({ served }) => caller.may("admin", served));
     if (units.length === 0) return askForToken();
     switch (url.pathname) {
@@ -237,6 +246,11 @@ function askForToken(): Response {
   return text(401, "a token of scope admin is needed: give it as the password", {
     "WWW-Authenticate": 'Basic realm="git-kv-stargate", charset="UTF-8"',
   });
+}
+
+function tooManyWrong(wait: number): Response {
+  const seconds = String(Math.ceil(wait / 1_000));
+  return text(429, `too many wrong tokens: try again in ${seconds} s`, { "Retry-After": seconds });
 }
 
 function json(status: number, body: object): Response {

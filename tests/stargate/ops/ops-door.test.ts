@@ -5,6 +5,8 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as net from "node:net";
 import * as path from "node:path";
+import { systemClock } from "../../../src/clock.ts";
+import { LIMITS } from "../../../src/limits.ts";
 import type { MirrorProbe } from "../../../src/stargate/ops/mirror-probe.ts";
 import { MirrorProbe as Probe } from "../../../src/stargate/ops/mirror-probe.ts";
 import { git } from "../../support/git.ts";
@@ -223,6 +225,43 @@ describe("who may see what", () => {
         expect(response.headers.get("www-authenticate")).toStartWith("Basic");
       }
       expect((await fetch(stargate.opsUrl + tail, { headers: admin })).status).toBe(tail === "/nothing" ? 404 : 200);
+    }
+  });
+
+  test("wrong tokens have to wait, counted with those of the other doors; probes are answered all the same", async () => {
+    let now = 1_767_322_800_000;
+    const clock = { ...systemClock, now: () => now };
+    const guarded = await TestStargate.start({ clock, adminListen: "127.0.0.1:0" });
+    try {
+      const [known, fresh] = [guarded.token("admin"), guarded.token("admin")];
+      const at = async (tail: string, token: string): Promise<[number, string | null]> => {
+        const response = await fetch(guarded.opsUrl + tail, { headers: bearer(token) });
+        return [response.status, response.headers.get("retry-after")];
+      };
+      const git = `${guarded.url}/info/refs?service=git-upload-pack`;
+      const atGit = async (token: string): Promise<number> => (await fetch(git, { headers: bearer(token) })).status;
+      expect(await at("/metrics", known)).toEqual([200, null]);
+      const half = LIMITS.loginFailures / 2;
+      for (let i = 0; i < half; i++) expect(await atGit("wrong")).toBe(401);
+      for (let i = 0; i <= half; i++) expect(await at("/metrics", "wrong")).toEqual([401, null]);
+      for (const token of ["wrong", fresh]) {
+        for (const tail of ["/metrics", "/", "/api/status", "/nothing"])
+          expect(await at(tail, token)).toEqual([429, "1"]);
+        expect(await atGit(token)).toBe(429);
+        const probe = await fetch(`${guarded.opsUrl}/healthz`, { headers: bearer(token) });
+        expect([probe.status, await probe.json()]).toEqual([200, { status: "ok" }]);
+      }
+      expect([await at("/metrics", known), await atGit(known)]).toEqual([[200, null], 200]);
+      expect((await fetch(`${guarded.opsUrl}/metrics`)).status).toBe(200);
+      expect((await fetch(`${guarded.opsUrl}/metrics`, { headers: REMOTE })).status).toBe(401);
+      now += 1_000;
+      // Guessing by way of a probe counts too.
+      await fetch(`${guarded.opsUrl}/healthz`, { headers: bearer("wrong") });
+      expect(await at("/metrics", fresh)).toEqual([429, "2"]);
+      now += 2_000;
+      expect(await at("/metrics", fresh)).toEqual([200, null]);
+    } finally {
+      await guarded.stop();
     }
   });
 
