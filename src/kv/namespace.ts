@@ -47,6 +47,16 @@ export function chunkRef(ns: string, epoch: string): string {
   return `refs/kv-chunks/${ns}@${epoch}`;
 }
 
+/** The ref of the first ledger commit of the current epoch; a namespace in its first epoch has none. */
+export function epochRef(ns: string, root = "refs/"): string {
+  return `${root}kv-epoch/${ns}`;
+}
+
+/** The ref of the last ledger commit of a closed epoch. */
+export function archiveRef(ns: string, epoch: string, root = "refs/"): string {
+  return `${root}kv-archive/${ns}@${epoch}`;
+}
+
 /** The tracking side of {@link namespaceRefs}: what the last fetch from `remote` saw. */
 export function trackingRoot(remote: string): string {
   return `refs/kv-remotes/${remote}/`;

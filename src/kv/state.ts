@@ -6,6 +6,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, findEntry, MODE, type TreeEntry } from "../gitwire/object/tree.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
+import { type LedgerPosition, ledgerLine } from "./ledger-line.ts";
 import { namespaceRefs, trackingRoot } from "./namespace.ts";
 
 /** Where refs are read from. */
@@ -101,17 +102,9 @@ export function readTracked(
   }
 }
 
-/** The part of a ledger commit that tells where it stands. */
-type LedgerPosition = Pick<LedgerCommit, "oid" | "seq">;
-
 /** Whether `earlier` is in the history of the ledger commit `tip`, or is it. Costs the commits between them. */
 export function ledgerContains(objects: ObjectSource, tip: LedgerPosition, earlier: LedgerPosition): boolean {
-  let at: Oid | undefined = tip.oid;
-  for (let steps = tip.seq - earlier.seq; steps > 0 && at !== undefined; steps--) {
-    const object = objects.read(at);
-    at = object?.kind === "commit" ? commitLinks(objects.format, object.data).parents[0] : undefined;
-  }
-  return at === earlier.oid;
+  return ledgerLine(objects, tip, earlier).kind === "contains";
 }
 
 /** {@link newestState}, or NS_NOT_FOUND. */
