@@ -92,7 +92,9 @@ export async function fetchArchive(workspace: Workspace, closed: ClosedEpoch): P
   const { repo, ns, remote } = workspace;
   if (repo.objects.has(closed.ledger)) return;
   const failures: KvError[] = [];
-  const urls = hasRemote(workspace) ? [fetchUrl(workspace), ...(workspace.hasStargate ? [pushUrl(workspace)] : [])] : [];
+  const urls = hasRemote(workspace)
+    ? [fetchUrl(workspace), ...(workspace.hasStargate ? [pushUrl(workspace)] : [])]
+    : [];
   for (const url of new Set(urls)) {
     try {
       if (await fetchFrom(workspace, url, closed)) return;
