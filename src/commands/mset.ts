@@ -6,6 +6,7 @@ import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { BatchReader } from "../kv/batch.ts";
 import { commit } from "../kv/commit.ts";
+import type { Condition } from "../kv/operation.ts";
 import { openFile, sizeOfFile, type ValueSource } from "../kv/value-source.ts";
 import { LIMITS } from "../limits.ts";
 import { type ByteReader, readLines } from "../lines.ts";
@@ -28,16 +29,20 @@ export async function run(context: Context): Promise<void> {
     ignoreMissing: flags.on("ignore-missing"),
     bytes: input.size,
   };
+  const ifAbsent = flags.on("if-absent");
   const outcome = await commit(workspace, options, async (use) => {
     const reader = new BatchReader(
       { format, now: workspace.now(), file: (file) => readable(path.resolve(base, file), file) },
-      use,
+      (line) => use(ifAbsent && line.op === "set" ? { ...line, condition: line.condition ?? ABSENT } : line),
     );
     await readLines(input.read, LIMITS.batchLine, (line) => reader.add(line));
     reader.finish();
   });
   await showOutcome(context, workspace, outcome);
 }
+
+/** What `--if-absent` demands of each set that has no condition of its own. */
+const ABSENT: Condition = { kind: "absent" };
 
 export interface BatchInput {
   readonly read: ByteReader;

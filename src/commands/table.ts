@@ -176,6 +176,7 @@ const KEYS: readonly Command[] = [
       IGNORE_MISSING,
       MESSAGE,
       EXPECT_TREE,
+      { name: "if-absent", type: "boolean", summary: 'Every set without an "if" demands that its key is not there' },
       WAIT,
     ],
     details:

@@ -17,6 +17,7 @@ export function refChanges(repo: Repository, moves: readonly RefMove[]): RefChan
 /** Accepts into `repo`: objects durably, then all refs in one atomic step, both under the refs' locks. */
 export function localAcceptor(repo: Repository): Acceptor {
   return {
+    decidesHere: true,
     accept: async (proposal) => storeTransaction(repo, proposal),
     refresh: async () => undefined,
     chunkTip: async (ns, epoch) => {

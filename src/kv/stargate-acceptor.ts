@@ -23,6 +23,7 @@ export function stargateAcceptor(workspace: Workspace): Acceptor {
   /** By epoch, until the next refresh. */
   const tips = new Map<string, Promise<KnownChunks | undefined>>();
   return {
+    decidesHere: false,
     accept: async (proposal) => {
       await push(workspace, proposal);
       await keep(workspace, proposal);

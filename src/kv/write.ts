@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import type { FinishedPack, PackBuilder } from "../gitwire/pack/pack-builder.ts";
+import type { FinishedPack, PackBuilder, PackMark } from "../gitwire/pack/pack-builder.ts";
 import type { BaseSource } from "../gitwire/pack/thin-bases.ts";
 import { LIMITS } from "../limits.ts";
 import type { LedgerCommit } from "./attestation.ts";
@@ -58,6 +58,8 @@ export interface Proposal {
 
 /** Whoever decides whether a transaction is accepted: the local refs, or a Stargate. */
 export interface Acceptor {
+  /** The state known here is the newest there is: nobody else can have taken it further. */
+  readonly decidesHere: boolean;
   /** Accepts the proposal and stores it here. Throws CAS_CONFLICT where the state has moved, other codes where it is refused. */
   accept(proposal: Proposal): Promise<void>;
   /**
@@ -79,6 +81,13 @@ export async function writeTransaction(
   return writer.run();
 }
 
+/** A plan and what it was made on. */
+interface Tried {
+  readonly base: NamespaceState | undefined;
+  readonly chunks: KnownChunks | undefined;
+  readonly plan: Plan;
+}
+
 class TransactionWriter {
   readonly #workspace: Workspace;
   readonly #acceptor: Acceptor;
@@ -86,12 +95,15 @@ class TransactionWriter {
   readonly #txn: string;
   /** Whether a try was sent whose outcome never came: it may still arrive. */
   #lost = false;
+  /** Whether the state was learned from whoever decides since this write began. */
+  #isFresh: boolean;
   #signer: { readonly policy: Oid | undefined; readonly sign: CommitSigner | undefined } | undefined;
 
   constructor(workspace: Workspace, acceptor: Acceptor, request: WriteRequest) {
     this.#workspace = workspace;
     this.#acceptor = acceptor;
     this.#request = request;
+    this.#isFresh = acceptor.decidesHere;
     this.#txn = newUlid(workspace.around.clock);
   }
 
@@ -99,12 +111,7 @@ class TransactionWriter {
     const { builder } = this.#request;
     const values = builder.mark();
     for (let attempt = 1; ; attempt++) {
-      this.#workspace.around.signal.throwIfAborted();
-      // What was just learned to be accepted counts, whatever a mirror shows.
-      const base = attempt === 1 ? this.#workspace.state() : this.#workspace.acceptedState();
-      this.#demand(base);
-      const chunks = await this.#chunkTip(base);
-      const plan = await this.#plan(base, chunks);
+      const { base, chunks, plan } = await this.#planSurely(values, attempt === 1);
       if (plan.kind === "unchanged") return { kind: "unchanged", state: plan.base };
       try {
         const { expectTree } = this.#request;
@@ -116,6 +123,27 @@ class TransactionWriter {
       }
       builder.rewind(values);
     }
+  }
+
+  /**
+   * Plans on the state known here. That it changes nothing, or cannot be, is believed of a fresh state only: the ledger may be
+   * further than this clone has heard.
+   */
+  async #planSurely(values: PackMark, isFirst: boolean): Promise<Tried> {
+    this.#workspace.around.signal.throwIfAborted();
+    // What was just learned to be accepted counts, whatever a mirror shows.
+    const base = isFirst ? this.#workspace.state() : this.#workspace.acceptedState();
+    try {
+      this.#demand(base);
+      const chunks = await this.#chunkTip(base);
+      const plan = await this.#plan(base, chunks);
+      if (plan.kind === "planned" || this.#isFresh) return { base, chunks, plan };
+    } catch (error) {
+      if (this.#isFresh || !isVerdictOnState(error)) throw error;
+    }
+    await this.#look(base);
+    this.#request.builder.rewind(values);
+    return this.#planSurely(values, false);
   }
 
   /** The chunk commit to build on: the one known when the pieces were stored, or one from after that. */
@@ -196,7 +224,9 @@ class TransactionWriter {
   /** Learns the newest state. After a lost connection nobody may be told that nothing was written where nobody knows. */
   async #look(base: NamespaceState | undefined): Promise<LedgerCommit | undefined> {
     try {
-      return await this.#acceptor.refresh(this.#txn, base);
+      const known = await this.#acceptor.refresh(this.#txn, base);
+      this.#isFresh = true;
+      return known;
     } catch (cause) {
       this.#workspace.around.signal.throwIfAborted();
       if (!this.#lost) throw cause;
@@ -207,6 +237,11 @@ class TransactionWriter {
       });
     }
   }
+}
+
+/** Whether another state could have led to another answer. */
+function isVerdictOnState(error: unknown): boolean {
+  return error instanceof KvError && (error.code === "CAS_CONFLICT" || error.code === "KEY_NOT_FOUND");
 }
 
 function committed(plan: PlannedTransaction): WriteOutcome {

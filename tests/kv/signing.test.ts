@@ -374,6 +374,7 @@ describe("when", () => {
     const outcome = await writeTransaction(
       workspace,
       {
+        decidesHere: true,
         accept: async (proposal) => {
           tried.push(proposal.plan.ledger);
           // Another writer is faster than the first try.

@@ -70,6 +70,7 @@ function scripted(
   const tries: Proposal[] = [];
   const refreshes: string[] = [];
   return {
+    decidesHere: local.decidesHere,
     tries,
     refreshes,
     accept: async (proposal) => {
@@ -156,6 +157,87 @@ describe("conflicts", () => {
     const acceptor = scripted(local, [changed, (proposal) => local.accept(proposal)]);
     expect(await write(workspace, acceptor, "k", "v")).toMatchObject({ kind: "committed", seq: 2 });
   });
+});
+
+describe("a clone that is behind", () => {
+  /** Somebody else's acceptor: what it knows comes here with a refresh only. */
+  function behind(workspace: Workspace, dir: string, local: Acceptor): Acceptor & { looks: number } {
+    const ahead = new Map(["refs/kv/main", "refs/kv-index/main"].map((ref) => [ref, git(dir, "rev-parse", ref)]));
+    for (const ref of ahead.keys()) git(dir, "update-ref", ref, `${ref}~1`);
+    expect(workspace.requireState().ledger.seq).toBe(2);
+    const acceptor = {
+      ...local,
+      decidesHere: false,
+      looks: 0,
+      refresh: async () => {
+        acceptor.looks++;
+        for (const [ref, oid] of ahead) git(dir, "update-ref", ref, oid);
+        return undefined;
+      },
+    };
+    return acceptor;
+  }
+
+  test("a value that is there only as far as it knows is written all the same", async () => {
+    const { workspace, dir, local } = await newWorkspace();
+    await write(workspace, local, "k", "old");
+    await write(workspace, local, "k", "new");
+    const acceptor = behind(workspace, dir, local);
+    expect(await write(workspace, acceptor, "k", "old")).toMatchObject({ kind: "committed", seq: 4 });
+    expect([get(workspace, "k"), acceptor.looks]).toEqual(["old", 1]);
+    // Nothing planned on the old state went along.
+    expect(complaints(dir)).toBe("");
+  });
+
+  test("what is really unchanged makes no commit, and says the newest one", async () => {
+    const { workspace, dir, local } = await newWorkspace();
+    await write(workspace, local, "k", "v");
+    await write(workspace, local, "other", "v");
+    const acceptor = behind(workspace, dir, local);
+    const outcome = await write(workspace, acceptor, "k", "v");
+    expect(outcome).toMatchObject({ kind: "unchanged", state: { ledger: { seq: 3 } } });
+    expect(acceptor.looks).toBe(1);
+  });
+
+  test("an expected tree, a condition and a deletion that hold by now are not refused", async () => {
+    const cases: ((workspace: Workspace, acceptor: Acceptor, tree: Oid) => Promise<WriteOutcome>)[] = [
+      (workspace, acceptor, expectTree) => write(workspace, acceptor, "x", "1", { expectTree }),
+      (workspace, acceptor) => run(workspace, acceptor, { kind: "del", key: "late", ignoreMissing: false }),
+      (workspace, acceptor) =>
+        run(workspace, acceptor, { kind: "check", key: "late", condition: { kind: "rev", rev: 1 } }),
+    ];
+    for (const attempt of cases) {
+      const { workspace, dir, local } = await newWorkspace();
+      await write(workspace, local, "early", "v");
+      await write(workspace, local, "late", "v");
+      const { tree } = workspace.requireState().ledger;
+      const acceptor = behind(workspace, dir, local);
+      expect(["committed", "unchanged"]).toContain((await attempt(workspace, acceptor, tree)).kind);
+      expect(acceptor.looks).toBe(1);
+    }
+  });
+
+  test("a condition that does not hold there either is a conflict after one look", async () => {
+    const { workspace, dir, local } = await newWorkspace();
+    await write(workspace, local, "k", "1");
+    await write(workspace, local, "k", "2");
+    const acceptor = behind(workspace, dir, local);
+    const failure = await failureOf(
+      run(workspace, acceptor, { kind: "check", key: "k", condition: { kind: "rev", rev: 9 } }),
+    );
+    expect([failure.code, failure.message]).toEqual(["CAS_CONFLICT", expect.stringContaining("revision 2, expected")]);
+    expect(acceptor.looks).toBe(1);
+  });
+
+  async function run(workspace: Workspace, acceptor: Acceptor, operation: Operation): Promise<WriteOutcome> {
+    const builder = new PackBuilder(workspace.repo.format);
+    try {
+      const request = { builder, operations: [operation], message: undefined, expectTree: undefined };
+      return await writeTransaction(workspace, acceptor, { ...request, namespace: "required" });
+    } finally {
+      builder.dispose();
+    }
+  }
 });
 
 describe("lost connections", () => {
