@@ -5,13 +5,12 @@ import { KvError } from "../errors.ts";
 import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { parseLabels, type SetOptions } from "../kv/batch.ts";
 import type { CommitOutcome } from "../kv/commit.ts";
+import { parseKeyExpiry } from "../kv/expiry.ts";
 import { parseMediaType } from "../kv/media-type.ts";
 import { waitsByDefault } from "../kv/mirror-ack.ts";
 import type { Condition } from "../kv/operation.ts";
 import { tidyUp } from "../kv/tidy.ts";
 import type { Workspace } from "../kv/workspace.ts";
-
-import { parseExpiry } from "../time.ts";
 
 /** An object id given as the value of `--<flag>`. Throws INPUT_INVALID. */
 export function oidFlag(format: ObjectFormat, flag: string, text: string): Oid {
@@ -43,7 +42,7 @@ export function setOptions(flags: Flags, now: number): SetOptions {
   });
   return {
     ctype: ctype === undefined ? undefined : parseMediaType(ctype),
-    expires: parseExpiry(flags.value("ttl"), flags.value("expires"), now),
+    expires: parseKeyExpiry(flags.value("ttl"), flags.value("expires"), now),
     labels: labels.length === 0 ? undefined : parseLabels(Object.fromEntries(labels)),
   };
 }

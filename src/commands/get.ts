@@ -2,10 +2,13 @@
 
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { keyText, parseKey } from "../kv/key.ts";
-import { type FoundKey, findKey, inlineValue } from "../kv/read.ts";
+import { isExpired } from "../kv/expiry.ts";
+import { type Key, keyText, parseKey } from "../kv/key.ts";
+import { type FoundKey, findKey, hasExpired, inlineValue } from "../kv/read.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
+import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { formatTime } from "../time.ts";
 import { facts, jsonValue } from "./get-record.ts";
 import { openWorkspace } from "./open.ts";
 
@@ -22,11 +25,27 @@ export async function run(context: Context): Promise<void> {
   const workspace = openWorkspace(context);
   const from = parseReadFrom(flags.value("read-from") ?? workspace.repo.config.get("kv.readFrom") ?? "local");
   const state = await stateFrom(workspace, from);
-  const options = { now: workspace.now(), allowExpired: flags.on("allow-expired") };
-  for (const key of keys) await show(context, workspace, findKey(workspace.repo.objects, state, key, options));
+  for (const key of keys) await show(context, workspace, await find(context, workspace, state, key));
   // For eyes only: a prompt right behind a value is hard to read.
   const isPrinted = !out.json && !toFile(context);
   if (out.answersTerminal && isPrinted && !flags.on("raw")) out.line("");
+}
+
+/** What the state has of `key`; an expired key is there where the caller or the policy lets it be. */
+async function find({ flags }: Context, workspace: Workspace, state: NamespaceState, key: Key): Promise<FoundKey> {
+  const allowExpired = flags.on("allow-expired");
+  const found = findKey(workspace.repo.objects, state, key, { now: 0, allowExpired: true });
+  const { expires } = found.meta;
+  if (expires === undefined) return found;
+  // Loaded here: most keys never expire.
+  const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
+  warnOfLedgerTime(workspace, state);
+  if (!isExpired(expires, workspace.now()) || allowExpired) return found;
+  if (hidesExpired(workspace)) throw hasExpired(key, expires);
+  workspace.around.warn(
+    `${JSON.stringify(keyText(key))} expired at ${formatTime(expires)}; the policy lets it be read`,
+  );
+  return found;
 }
 
 async function show(context: Context, workspace: Workspace, found: FoundKey): Promise<void> {

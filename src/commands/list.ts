@@ -3,9 +3,12 @@
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
+import { isExpired } from "../kv/expiry.ts";
 import { type IndexEntry, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
+import type { NamespaceState } from "../kv/state.ts";
+import type { Workspace } from "../kv/workspace.ts";
 import { openWorkspace } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
@@ -19,13 +22,14 @@ export async function run(context: Context): Promise<void> {
     workspace,
     parseReadFrom(flags.value("read-from") ?? config.get("kv.readFrom") ?? "local"),
   );
-  const shows = filter(context, workspace.now());
+  const shows = filter(context, workspace, state);
   const range = { prefix, ...(after !== undefined && { after: parseKey(after) }) };
   // Loaded here: names alone are read from the kv-index, without a look at any value.
   const long = flags.on("long") ? (await import("./list-long.ts")).showLong : undefined;
   let count = 0;
   for (const entry of listIndex(objects, state.ledger.indexTree, range)) {
-    if (!shows(entry)) continue;
+    const shown = shows(entry);
+    if (!(shown instanceof Promise ? await shown : shown)) continue;
     if (count === limit) break;
     count++;
     if (flags.on("count")) continue;
@@ -43,14 +47,29 @@ function parseLimit(text: string | undefined): number {
   throw new KvError("USAGE", `--limit: '${text}' is not a number`);
 }
 
-/** Live keys; with --deleted and --expired those instead or as well. */
-function filter({ flags }: Context, now: number): (entry: IndexEntry) => boolean {
-  const [deleted, expired] = [flags.on("deleted"), flags.on("expired")];
-  return ({ state }) => {
-    if (state.kind === "deleted") return deleted;
-    if (state.expires !== undefined && state.expires <= now) return expired;
-    return !deleted && !expired;
+/** Which keys are shown. The first one that expires may take time: only then it matters what the policy says of expired ones. */
+type Filter = (entry: IndexEntry) => boolean | Promise<boolean>;
+
+/** Live keys; with --deleted and --expired those instead or as well, with --allow-expired both live and expired ones. */
+function filter({ flags }: Context, workspace: Workspace, state: NamespaceState): Filter {
+  const [deleted, expired, allowExpired] = [flags.on("deleted"), flags.on("expired"), flags.on("allow-expired")];
+  const live = !deleted && !expired;
+  const now = workspace.now();
+  let hides: boolean | undefined;
+  const learn = async (entry: IndexEntry): Promise<boolean> => {
+    const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
+    warnOfLedgerTime(workspace, state);
+    hides = hidesExpired(workspace);
+    return shows(entry);
   };
+  const shows: Filter = (entry) => {
+    if (entry.state.kind === "deleted") return deleted;
+    if (entry.state.expires === undefined) return live;
+    if (hides === undefined) return learn(entry);
+    if (isExpired(entry.state.expires, now)) return expired || (live && (allowExpired || !hides));
+    return live;
+  };
+  return shows;
 }
 
 function show({ flags, out }: Context, entry: IndexEntry): void {

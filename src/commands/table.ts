@@ -62,12 +62,17 @@ const IGNORE_MISSING: FlagSpec = {
 const SET_FLAGS: readonly FlagSpec[] = [
   { name: "file", type: "string", value: "PATH", complete: "file", summary: "Take the value from a file" },
   { name: "ctype", type: "string", value: "TYPE", summary: "Media type (default: text and JSON are recognised)" },
-  { name: "ttl", type: "string", value: "DURATION", summary: "Let the key expire after 90s, 15m, 2h, 30d ..." },
+  {
+    name: "ttl",
+    type: "string",
+    value: "DURATION",
+    summary: "Let the key expire after 90s, 15m, 2h, 30d ... (default: as the policy says); or never",
+  },
   {
     name: "expires",
     type: "string",
     value: "TIME",
-    summary: "Let the key expire at an RFC 3339 time, a date or @unix",
+    summary: "Let the key expire at an RFC 3339 time, a date or @unix; or never",
   },
   { name: "label", type: "repeatable", value: "NAME=VALUE", summary: "A label of your own" },
   MESSAGE,
@@ -214,6 +219,7 @@ const KEYS: readonly Command[] = [
       },
       { name: "deleted", type: "boolean", summary: "Deleted keys instead of live ones" },
       { name: "expired", type: "boolean", summary: "Expired keys instead of live ones" },
+      { name: "allow-expired", type: "boolean", summary: "Expired keys besides live ones" },
       { name: "count", type: "boolean", summary: "Only their number" },
       { name: "nul", alias: "0", type: "boolean", summary: "End each key with NUL instead of a newline" },
       READ_FROM,

@@ -9,6 +9,7 @@ import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { collectGarbage } from "../memory.ts";
+import { isExpired } from "./expiry.ts";
 import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
 import { type IndexFile, type IndexOp, type IndexState, updateIndex } from "./index-tree.ts";
@@ -268,9 +269,7 @@ class Resolver {
 
   #hasExpired(existing: IndexState): boolean {
     const { state } = existing;
-    return (
-      this.#now !== undefined && state.kind === "live" && state.expires !== undefined && state.expires <= this.#now
-    );
+    return this.#now !== undefined && state.kind === "live" && isExpired(state.expires, this.#now);
   }
 }
 

@@ -13,7 +13,7 @@ import { EXIT, KvError } from "../errors.ts";
 import { isOid, type ObjectFormat } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
 import type { ByteReader } from "../lines.ts";
-import { parseExpiry } from "../time.ts";
+import { type Expiry, parseKeyExpiry } from "./expiry.ts";
 import { type Key, parseKey } from "./key.ts";
 import { parseMediaType } from "./media-type.ts";
 import type { Condition } from "./operation.ts";
@@ -30,8 +30,7 @@ export type ValueInput = BatchValue | { readonly kind: "stream"; readonly read: 
 /** What a set says besides its value. */
 export interface SetOptions {
   readonly ctype: string | undefined;
-  /** Unix seconds. */
-  readonly expires: number | undefined;
+  readonly expires: Expiry;
   readonly labels: Labels | undefined;
 }
 
@@ -195,7 +194,7 @@ function parseOptions(fields: Fields, context: BatchContext): SetOptions {
   const expires = typeof fields.expires === "number" ? `@${fields.expires}` : text("expires");
   return {
     ctype: ctype === undefined ? undefined : parseMediaType(ctype),
-    expires: parseExpiry(ttl, expires, context.now),
+    expires: parseKeyExpiry(ttl, expires, context.now),
     labels: fields.labels === undefined ? undefined : parseLabels(fields.labels),
   };
 }

@@ -47,6 +47,7 @@ export async function commit(
       sink: builder,
       etagOf: await etagHasher(options.bytes ?? 0),
       book: valueRules(workspace),
+      now: workspace.now(),
       ignoreMissing: options.ignoreMissing ?? false,
       signal: around.signal,
       pieces: async () => {

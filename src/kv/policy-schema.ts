@@ -160,7 +160,7 @@ const namespace = v.strictObject({
   retention: described(
     v.strictObject({
       ttl_default: described(duration, "After this time a key expires that was set without a time"),
-      enforce_readside: described(flag, "Readers treat expired keys as not there"),
+      enforce_readside: described(flag, "Readers treat expired keys as not there (default: true)"),
     }),
     "How long keys live",
   ),

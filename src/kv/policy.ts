@@ -42,7 +42,7 @@ export interface NamespacePolicy {
   readonly chunking: PartialChunking | undefined;
   /** Seconds after which a key expires that is set without a time of its own; undefined: never. */
   readonly ttlDefault: number | undefined;
-  /** Readers treat expired keys as not there. */
+  /** Readers treat expired keys as not there; they do where nothing else is said. */
   readonly enforceReadside: boolean;
 }
 
@@ -95,7 +95,7 @@ export function namespacePolicy(policy: Policy | undefined, ns: string): Namespa
     forbidLfs: rules.forbidden?.some(({ lfs }) => lfs) ?? false,
     chunking: rules.chunking,
     ttlDefault: rules.retention?.ttl_default,
-    enforceReadside: rules.retention?.enforce_readside ?? false,
+    enforceReadside: rules.retention?.enforce_readside ?? true,
   };
 }
 

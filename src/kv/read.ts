@@ -4,6 +4,7 @@ import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { formatTime } from "../time.ts";
+import { isExpired } from "./expiry.ts";
 import { type Key, keyDigits, keyName, keyText } from "./key.ts";
 import { dataFileNames, findInTrie, trieFileName } from "./ledger-trie.ts";
 import { type Metadata, parseMetadata } from "./record.ts";
@@ -33,14 +34,8 @@ export function findKey(objects: ObjectSource, state: NamespaceState, key: Key, 
   const metaFile = state.meta === undefined ? undefined : findInTrie(objects, state.meta, digits, [metaName]);
   if (metaFile === undefined) throw notFound(key);
   const meta = parseMetadata(readAs(objects, metaFile.oid, "blob"));
-  if (meta.expires !== undefined && meta.expires <= options.now && !options.allowExpired) {
-    throw new KvError(
-      "KEY_EXPIRED",
-      `not found: ${JSON.stringify(keyText(key))} (it expired at ${formatTime(meta.expires)})`,
-      {
-        hint: "--allow-expired reads it all the same",
-      },
-    );
+  if (meta.expires !== undefined && isExpired(meta.expires, options.now) && !options.allowExpired) {
+    throw hasExpired(key, meta.expires);
   }
   const file = state.data === undefined ? undefined : findInTrie(objects, state.data, digits, [inline, manifest]);
   if (file === undefined) throw wrong(key, "has metadata and no value");
@@ -58,6 +53,15 @@ export function inlineValue(objects: ObjectSource, { key, oid, meta }: FoundKey)
   if (hashObject(objects.format, "blob", data) !== oid)
     throw wrong(key, "has a value that is not the one its id names");
   return data;
+}
+
+/** The key is there and its time is over. */
+export function hasExpired(key: Key, expires: number): KvError {
+  const when = `it expired at ${formatTime(expires)}`;
+  return new KvError("KEY_EXPIRED", `not found: ${JSON.stringify(keyText(key))} (${when})`, {
+    hint: "--allow-expired reads it all the same",
+    data: { key: keyText(key), expires },
+  });
 }
 
 function notFound(key: Key): KvError {

@@ -12,6 +12,8 @@ import type { PackKeeps } from "../gitwire/store/pack-keep.ts";
 import { connect } from "../gitwire/transport/connect.ts";
 import type { ConnectOptions } from "../gitwire/transport/connect-options.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
+import { redactUrl } from "../gitwire/transport/url.ts";
+import { noticeServerDate } from "./clock-skew.ts";
 import { ServerWords } from "./server-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
 
@@ -70,14 +72,17 @@ export async function withConnection<T>(
 /** A connection that the caller closes; what ssh says goes to `aside`. */
 export function openConnection(
   repo: Repository,
-  { env, signal }: Surroundings,
+  around: Surroundings,
   url: string,
   service: Service,
   aside: ServerWords,
 ): Promise<Transport> {
   const { config } = repo;
+  const { env, signal } = around;
   const onMessage = aside.hear;
-  return connect(url, service, { config, env, agent: AGENT, onMessage, signal, ...ownOptions(config, url, service) });
+  const onDate = (date: string): void => noticeServerDate(around, redactUrl(url), date);
+  const own = ownOptions(config, url, service);
+  return connect(url, service, { config, env, agent: AGENT, onMessage, onDate, signal, ...own });
 }
 
 /** What `remote.<name>.*` says of connections to an address of that remote. */

@@ -1,5 +1,5 @@
 /**
- * What the policy in force says of the sizes of values. Most values are under any limit a policy names: for those its file is
+ * What the policy in force says of the sizes of values, and of how long keys live. Most values are under any limit a policy names: for those its file is
  * looked at and not parsed, which alone would double the time of a small write.
  */
 
@@ -17,6 +17,8 @@ export interface ValueRules {
   readonly maxTotal: number | undefined;
   /** How values larger than `maxInline` are cut. */
   readonly chunking: Chunking;
+  /** Seconds that a key lives that is set without a time; undefined: for ever. */
+  readonly ttlDefault: number | undefined;
 }
 
 /** The rules, read when a value is large enough to need them. */
@@ -24,12 +26,22 @@ export interface ValueRuleBook {
   /** Values up to this size are stored inline whatever the rules are. */
   readonly surelyInline: number;
   rules(): Promise<ValueRules>;
+  /** Whether keys may expire that are set without a time: `rules` tells. */
+  readonly mayExpire: boolean;
 }
 
-const NO_POLICY: ValueRules = { maxInline: LIMITS.inlineValue, maxTotal: undefined, chunking: DEFAULT_CHUNKING };
+const NO_POLICY: ValueRules = {
+  maxInline: LIMITS.inlineValue,
+  maxTotal: undefined,
+  chunking: DEFAULT_CHUNKING,
+  ttlDefault: undefined,
+};
 
 /** A size in a policy file, also one in a comment or of another namespace: it can only make a value be looked at more closely. */
 const SIZE_RULE = /max_value_(?:inline|total)["']?\s*:\s*["']?([^\s"',}#]*)/g;
+
+/** A default time to live, or a key that is spelled with escapes. */
+const TTL_RULE = /ttl_default|\\/;
 
 /** The rules of the workspace's namespace in the policy this clone knows. */
 export function valueRules(workspace: Workspace): ValueRuleBook {
@@ -37,14 +49,15 @@ export function valueRules(workspace: Workspace): ValueRuleBook {
   const oid = workspace.policy();
   const file = oid === undefined ? undefined : fileAt(repo.objects, oid, "policy.yaml");
   if (oid === undefined || file === undefined)
-    return { surelyInline: NO_POLICY.maxInline, rules: async () => NO_POLICY };
+    return { surelyInline: NO_POLICY.maxInline, rules: async () => NO_POLICY, mayExpire: false };
   let read: Promise<ValueRules> | undefined;
   const rules = async (): Promise<ValueRules> => {
     const { namespacePolicy, policyAt } = await import("./policy.ts");
-    const { maxValueInline, maxValueTotal, chunking } = namespacePolicy(policyAt(repo.objects, oid), ns);
-    return { maxInline: maxValueInline, maxTotal: maxValueTotal, chunking: completeChunking(chunking) };
+    const { maxValueInline, maxValueTotal, chunking, ttlDefault } = namespacePolicy(policyAt(repo.objects, oid), ns);
+    return { maxInline: maxValueInline, maxTotal: maxValueTotal, chunking: completeChunking(chunking), ttlDefault };
   };
-  return { surelyInline: smallestSize(file.toString()), rules: () => (read ??= rules()) };
+  const text = file.toString();
+  return { surelyInline: smallestSize(text), rules: () => (read ??= rules()), mayExpire: TTL_RULE.test(text) };
 }
 
 /** The smallest size that any rule in the text can mean. */

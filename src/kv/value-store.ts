@@ -6,6 +6,7 @@
 import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { SetOptions, ValueInput, WriteLine } from "./batch.ts";
 import type { EtagHasher } from "./etag.ts";
+import { expiryAt } from "./expiry.ts";
 import type { Key } from "./key.ts";
 import { BYTES, detectMediaType, SNIFF_BYTES } from "./media-type.ts";
 import type { Operation, StoredValue } from "./operation.ts";
@@ -25,6 +26,8 @@ export interface ValueStoreOptions {
   readonly deltas?: ((key: Key, pieces: PieceStore) => Promise<DeltaFinder | undefined>) | undefined;
   /** Deletions of keys that are not there are left out instead of being an error. */
   readonly ignoreMissing: boolean;
+  /** Unix seconds: times to live begin now. */
+  readonly now: number;
   readonly signal: AbortSignal;
   /** Tells how far a large value is. */
   readonly progress?: (() => Promise<ProgressMeter>) | undefined;
@@ -32,6 +35,8 @@ export interface ValueStoreOptions {
 
 export class ValueStore {
   readonly #options: ValueStoreOptions;
+  /** How long keys live by default, once the policy was looked at. */
+  #ttl: { readonly seconds: number | undefined } | undefined;
 
   constructor(options: ValueStoreOptions) {
     this.#options = options;
@@ -42,10 +47,18 @@ export class ValueStore {
     const { key, condition } = line;
     if (line.op === "check") return { kind: "check", key, condition: line.condition };
     if (line.op === "del") return { kind: "del", key, ignoreMissing: this.#options.ignoreMissing, condition };
-    const { expires, labels } = line.options;
+    const { expires: expiry, labels } = line.options;
+    if (expiry === undefined && this.#options.book.mayExpire && this.#ttl === undefined) return this.#learnTtl(line);
+    const expires = expiryAt(expiry, this.#ttl?.seconds, this.#options.now);
     const set = (value: StoredValue): Operation => ({ kind: "set", key, value, expires, labels, condition });
     const value = this.#store(key, line.value, line.options);
     return value instanceof Promise ? value.then(set) : set(value);
+  }
+
+  /** Looks at the policy before the first set that says nothing of its time. */
+  async #learnTtl(line: WriteLine): Promise<Operation> {
+    this.#ttl = { seconds: (await this.#options.book.rules()).ttlDefault };
+    return this.operation(line);
   }
 
   #store(key: Key, input: ValueInput, options: SetOptions): StoredValue | Promise<StoredValue> {

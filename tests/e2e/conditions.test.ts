@@ -1,6 +1,10 @@
 /** Conditions with the compiled executables and a real Stargate: many processes at one ledger, and none loses anything. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { systemClock } from "../../src/clock.ts";
+import { openRepository } from "../../src/gitwire/repo.ts";
+import { fetchAccepted } from "../../src/kv/fetch.ts";
+import { Workspace } from "../../src/kv/workspace.ts";
 import { executable, type Run, runProgram } from "../support/executable.ts";
 import { git } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene } from "../support/scene.ts";
@@ -75,6 +79,43 @@ describe("conditions", () => {
       expect(kv(two, "cas", "set", "state", "y", "--expect-tree", at, "--expect-blob", now).status).toBe(2);
       kvOk(two, "cas", "set", "state", "y", "--expect-tree", tip, "--expect-blob", now);
       expect(kv(one, "cas", "set", "state", "z", "--expect-blob", now).status).toBe(64);
+    },
+    SLOW,
+  );
+
+  test(
+    "a clock that is wrong is warned about, once, over HTTP and by the ledger",
+    async () => {
+      // The Stargate's own clock is the real one; the clone's is told by what it reads.
+      const around = (offset: number, warnings: string[]) => ({
+        env: ENV,
+        clock: { ...systemClock, now: () => Date.now() + offset },
+        signal: new AbortController().signal,
+        progress: () => {},
+        warn: (text: string) => void warnings.push(text),
+      });
+      const fetchWith = async (offset: number): Promise<string[]> => {
+        const warnings: string[] = [];
+        const workspace = new Workspace(openRepository(one, ENV), undefined, around(offset, warnings));
+        await fetchAccepted(workspace);
+        await fetchAccepted(workspace);
+        return warnings;
+      };
+      expect(await fetchWith(0)).toEqual([]);
+      expect(await fetchWith(5 * 60_000)).toEqual([
+        expect.stringMatching(/^the clock here is [45] min ahead of that of http:/),
+      ]);
+      expect(await fetchWith(-3 * 86_400_000)).toEqual([
+        expect.stringMatching(/^the clock here is 3 days behind that of http:/),
+      ]);
+      kvOk(one, "set", "short", "v", "--ttl", "30d");
+      const fromTomorrow = { ...ENV, GIT_COMMITTER_DATE: `@${Math.floor(Date.now() / 1000) + 86_400} +0000` };
+      runProgram(executable("git-kv"), ["set", "x", "1"], { cwd: one, env: fromTomorrow });
+      const read = kv(one, "get", "short");
+      expect([read.status, read.stdout]).toEqual([0, "v"]);
+      expect(read.stderr).toMatch(/^warning: the newest transaction was made 24 h from now, by the clock here/);
+      expect(kv(one, "list").stderr).toContain("which keys have expired is uncertain");
+      expect(kv(one, "get", "x").stderr).toBe("");
     },
     SLOW,
   );

@@ -115,6 +115,44 @@ describe("a store in an empty folder", () => {
     expect(kvOk(dir, "list")).toBe("");
     expect(kvOk(dir, "list", "--expired")).toBe("old");
     expect(kv(dir, "set", "k", "v", "--expires", "2h").status).toBe(4);
+    expect(kv(dir, "get", "old").stderr).toContain("(it expired at 2020-01-01T00:00:00Z)");
+    kvOk(dir, "set", "new", "v", "--ttl", "30d");
+    kvOk(dir, "set", "ever", "v", "--ttl", "never");
+    expect(kvOk(dir, "list")).toBe("ever\nnew");
+    expect(kvOk(dir, "list", "--allow-expired")).toBe("ever\nnew\nold");
+    expect(kvOk(dir, "list", "--count", "--expired")).toBe("1");
+    // What has expired is absent to a condition, and its revisions go on.
+    kvOk(dir, "set", "old", "again", "--if-absent");
+    expect(JSON.parse(kvOk(dir, "get", "old", "--json"))).toMatchObject({ value: "again", rev: 2 });
+  });
+
+  test("keys that expire by the policy, and a policy that lets readers have them", () => {
+    const dir = store();
+    const apply = (retention: string): void => {
+      fs.mkdirSync(path.join(dir, ".kv"), { recursive: true });
+      const policy = path.join(dir, ".kv", "policy.yaml");
+      fs.writeFileSync(policy, `version: 1\nnamespaces: { "*": { retention: ${retention} } }\n`);
+      kvOk(dir, "policy", "apply", policy);
+    };
+    const expires = (key: string): unknown => JSON.parse(kvOk(dir, "get", key, "--json")).expires;
+    kvOk(dir, "set", "before", "v");
+    apply("{ ttl_default: 1h }");
+    const from = Math.floor(Date.now() / 1000) + 3600;
+    kvOk(dir, "set", "k", "v");
+    kvOk(dir, "set", "own", "v", "--ttl", "30d");
+    kvOk(dir, "set", "ever", "v", "--expires", "never");
+    kvOk(dir, "set", "old", "v", "--expires", "2020-01-01");
+    expect(expires("k")).toBeGreaterThanOrEqual(from);
+    expect(expires("k")).toBeLessThan(from + 600);
+    expect(expires("own")).toBeGreaterThan(from + 86_400);
+    expect([expires("ever"), expires("before")]).toEqual([undefined, undefined]);
+    expect(kv(dir, "get", "old").status).toBe(7);
+    expect(kvOk(dir, "list")).toBe("before\never\nk\nown");
+    apply("{ enforce_readside: false }");
+    const read = kv(dir, "get", "old");
+    expect([read.status, read.stdout]).toEqual([0, "v"]);
+    expect(read.stderr).toStartWith('warning: "old" expired at 2020-01-01T00:00:00Z');
+    expect(kvOk(dir, "list")).toBe("before\never\nk\nold\nown");
   });
 
   test("conditions", () => {

@@ -139,7 +139,7 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
       const read = readValue(workspace.repo.objects, final, parseKey(key), { now: 0, allowExpired: false });
       expect(read.data.toString()).toBe(text);
       expect({ expires: read.meta.expires, labels: read.meta.labels }).toEqual({
-        expires: options.expires,
+        expires: options.expires as number | undefined,
         labels: options.labels,
       });
     }

@@ -80,7 +80,7 @@ describe("policy", () => {
       forbidLfs: false,
       chunking: undefined,
       ttlDefault: undefined,
-      enforceReadside: false,
+      enforceReadside: true,
     } as const;
     expect(namespacePolicy(parsePolicy("version: 1\n"), "main")).toEqual(plain);
     expect(namespacePolicy(undefined, "main")).toEqual(plain);

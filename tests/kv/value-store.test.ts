@@ -16,7 +16,13 @@ import { fromSeed } from "../support/random.ts";
 import { tempDir } from "../support/temp.ts";
 
 const objects = new MemoryObjects();
-const RULES: ValueRules = { maxInline: 2_000, maxTotal: 100_000, chunking: { mode: "fixed", size: 1_024 } };
+const RULES: ValueRules = {
+  maxInline: 2_000,
+  maxTotal: 100_000,
+  chunking: { mode: "fixed", size: 1_024 },
+  ttlDefault: undefined,
+};
+const NOW = 1_000;
 const { signal } = new AbortController();
 
 function storeWith(rules: Partial<ValueRules> = {}, surelyInline = 100) {
@@ -24,7 +30,8 @@ function storeWith(rules: Partial<ValueRules> = {}, surelyInline = 100) {
   const store = new ValueStore({
     sink: objects,
     etagOf,
-    book: { surelyInline, rules: async () => ({ ...RULES, ...rules }) },
+    book: { surelyInline, rules: async () => ({ ...RULES, ...rules }), mayExpire: rules.ttlDefault !== undefined },
+    now: NOW,
     pieces: async () => pieces,
     ignoreMissing: true,
     signal,
@@ -191,7 +198,8 @@ describe("a file", () => {
       const changing = new ValueStore({
         sink: objects,
         etagOf,
-        book: { surelyInline: 100, rules },
+        book: { surelyInline: 100, rules, mayExpire: false },
+        now: NOW,
         pieces: async () => new PieceStore(objects, undefined),
         ignoreMissing: false,
         signal,
@@ -220,7 +228,8 @@ describe("a file", () => {
     const waiting = new ValueStore({
       sink: objects,
       etagOf,
-      book: { surelyInline: 100, rules: async () => RULES },
+      book: { surelyInline: 100, rules: async () => RULES, mayExpire: false },
+      now: NOW,
       pieces: async () => new PieceStore(objects, undefined),
       ignoreMissing: false,
       signal: abort.signal,
@@ -242,4 +251,19 @@ test("deletions and checks pass through", () => {
     condition: undefined,
   });
   expect(store.operation({ op: "check", key: "k", condition })).toEqual({ kind: "check", key: "k", condition });
+});
+
+test("a set that says nothing of its time lives as long as the policy says by default", async () => {
+  const { store } = storeWith({ ttlDefault: 60 });
+  const expires = async (line: WriteLine): Promise<number | undefined> => {
+    const operation = await store.operation(line);
+    return operation.kind === "set" ? operation.expires : Number.NaN;
+  };
+  const data = { kind: "bytes", data: Buffer.from("v") } as const;
+  expect(await expires(set(data))).toBe(NOW + 60);
+  expect(await expires(set(data, { expires: 2_000 }))).toBe(2_000);
+  expect(await expires(set(data, { expires: "never" }))).toBeUndefined();
+  expect(await expires(set({ kind: "bytes", data: Buffer.alloc(5_000) }))).toBe(NOW + 60);
+  const [operation] = [storeWith().store.operation(set(data))];
+  expect(operation).toMatchObject({ expires: undefined });
 });

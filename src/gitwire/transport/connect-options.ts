@@ -16,6 +16,8 @@ export interface ConnectOptions {
   readonly proxy?: string | undefined;
   /** Takes what ssh and the remote's git write to stderr; without it that goes to our stderr. */
   readonly onMessage?: (text: string) => void;
+  /** Takes the `Date` of each answer of an HTTP server that no cache has kept. */
+  readonly onDate?: (date: string) => void;
   /** What a relative local path is relative to: the worktree's root. Default: the current folder. */
   readonly cwd?: string;
   /** Breaks the connection off. */

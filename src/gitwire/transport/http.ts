@@ -161,6 +161,8 @@ export class HttpTransport implements Transport {
         authorization === undefined ? request.headers : [...request.headers, ["Authorization", authorization]];
       const { signal } = this.#options;
       const response = await sendRequest({ ...request, headers, signal }, this.#settings, httpBase(this.#url));
+      const date = response.headers.has("age") ? null : response.headers.get("date");
+      if (date !== null) this.#options.onDate?.(date);
       if (response.status !== 401) {
         if (response.ok && this.#credential !== undefined) this.#approval = this.#credential.approve();
         return response;
