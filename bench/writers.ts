@@ -1,5 +1,6 @@
 /** Writers of one-key transactions, all in this process: they plan on the newest state, push, and try again where another was first. */
 
+import { takeOffer, turnFeature } from "../src/kv/turn-words.ts";
 import { TestClient } from "../tests/support/stargate.ts";
 
 export interface WritersOptions {
@@ -33,10 +34,11 @@ export async function runWriters(options: WritersOptions): Promise<WritersResult
     for (let own = 0; left-- > 0; own++) {
       const started = performance.now();
       const key = `user:${number}:${own % 1000}`;
+      let place: string | undefined;
       for (let tries = 0; ; tries++) {
         const planned = client.plan({ [key]: `value ${performance.now()} ${number}` }, ns);
         const pushed = performance.now();
-        const outcomes = [...(await client.push(planned)).refs.values()];
+        const outcomes = [...(await client.push(planned, [], [turnFeature(place)])).refs.values()];
         if (outcomes.every(({ ok }) => ok)) {
           pushMs.push(performance.now() - pushed);
           break;
@@ -44,7 +46,8 @@ export async function runWriters(options: WritersOptions): Promise<WritersResult
         const refused = outcomes.find((outcome) => !outcome.ok);
         if (refused?.ok === false && !refused.reason.startsWith("CAS_CONFLICT")) throw new Error(refused.reason);
         conflicts++;
-        await Bun.sleep(Math.random() * Math.min(5 * 2 ** tries, 200));
+        place = refused?.ok === false ? takeOffer(refused.reason).ticket : undefined;
+        if (place === undefined) await Bun.sleep(Math.random() * Math.min(5 * 2 ** tries, 200));
       }
       ms.push(performance.now() - started);
     }

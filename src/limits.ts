@@ -66,6 +66,8 @@ export const LIMITS = {
   expires: 253_402_300_799,
   /** Tries of a transaction that meets a moving tip. */
   conflictRetries: 20,
+  /** Pushes to one namespace that wait for their turn. */
+  waitingPushes: 1_024,
   /** Depth of `include` in git config (as git). */
   configIncludeDepth: 10,
   /** Largest git config file. */

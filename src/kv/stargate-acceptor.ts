@@ -2,7 +2,9 @@
 
 import { AGENT } from "../agent.ts";
 import { type Code, KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
 import type { FinishedPack } from "../gitwire/pack/pack-builder.ts";
+import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
 import type { RequestBody } from "../gitwire/protocol/transport.ts";
 import { LIMITS } from "../limits.ts";
@@ -15,6 +17,7 @@ import { pushUrl, withConnection } from "./remote-session.ts";
 import { codedRefusal, type ServerWords } from "./server-words.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import type { RefMove } from "./transaction.ts";
+import { takeOffer, turnFeature } from "./turn-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
@@ -22,10 +25,17 @@ import type { Acceptor, Proposal } from "./write.ts";
 export function stargateAcceptor(workspace: Workspace): Acceptor {
   /** By epoch, until the next refresh. */
   const tips = new Map<string, Promise<KnownChunks | undefined>>();
+  /** Our place among those who write the namespace, where the Stargate has given us one. */
+  let ticket: string | undefined;
   return {
     decidesHere: false,
     accept: async (proposal) => {
-      await push(workspace, proposal);
+      try {
+        await push(workspace, proposal, ticket);
+      } catch (error) {
+        ticket = ticketOf(error) ?? ticket;
+        throw error;
+      }
       await keep(workspace, proposal);
     },
     refresh: async (txn, since) => {
@@ -40,10 +50,48 @@ export function stargateAcceptor(workspace: Workspace): Acceptor {
       tips.set(epoch, known);
       return known;
     },
+    leave: async () => {
+      if (ticket !== undefined) await leaveTurn(workspace, ticket);
+    },
   };
 }
 
-async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal): Promise<void> {
+/** Lets others have the turn that is kept for us: a push that changes nothing. It would lapse by itself a little later. */
+async function leaveTurn(workspace: Workspace, ticket: string): Promise<void> {
+  const { repo, around, ns } = workspace;
+  const state = readState(repo.objects, repo.refs, ns);
+  if (state?.index === undefined) return;
+  const names = namespaceRefs(ns);
+  const unmoved = (ref: string, oid: Oid): PushCommand => ({ ref, oldOid: oid, newOid: oid });
+  const commands = [unmoved(names.ledger, state.ledger.oid), unmoved(names.index, state.index)];
+  try {
+    await withConnection(repo, around, pushUrl(workspace), "git-receive-pack", (transport) =>
+      sendPack(transport, {
+        commands,
+        pack: undefined,
+        format: repo.format,
+        atomic: true,
+        pushOptions: [],
+        useAdvertisement: false,
+        agent: AGENT,
+        features: [turnFeature(ticket)],
+      }),
+    );
+  } catch {
+    // As above: it lapses.
+  }
+}
+
+function ticketOf(error: unknown): string | undefined {
+  const ticket = error instanceof KvError ? error.data?.place : undefined;
+  return typeof ticket === "string" ? ticket : undefined;
+}
+
+async function push(
+  workspace: Workspace,
+  { plan, pack, expectTree }: Proposal,
+  ticket: string | undefined,
+): Promise<void> {
   const { repo, around } = workspace;
   const { zeroOid } = repo.format;
   const url = pushUrl(workspace);
@@ -56,6 +104,8 @@ async function push(workspace: Workspace, { plan, pack, expectTree }: Proposal):
       pushOptions: expectTree === undefined ? [] : [`expect-tree=${expectTree}`],
       useAdvertisement: false,
       agent: AGENT,
+      // Where a certain tree is expected, there is no second try.
+      features: expectTree === undefined ? [turnFeature(ticket)] : [],
       progress: words.hear,
     });
     throwRefusal(result, url, words);
@@ -139,9 +189,13 @@ function declined(reason: string, words: ServerWords): KvError | undefined {
   return refusal && refused(refusal, words);
 }
 
-function refused({ code, message }: { code: Code; message: string }, words: ServerWords): KvError {
+function refused({ code, message: sentence }: { code: Code; message: string }, words: ServerWords): KvError {
   const hint = words.takeHint();
-  return new KvError(code, message, hint === undefined ? {} : { hint });
+  const { message, ticket } = takeOffer(sentence);
+  return new KvError(code, message, {
+    ...(hint !== undefined && { hint }),
+    ...(ticket !== undefined && { data: { place: ticket } }),
+  });
 }
 
 /**

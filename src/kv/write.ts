@@ -69,6 +69,8 @@ export interface Acceptor {
   refresh(txn: string, since: NamespaceState | undefined): Promise<LedgerCommit | undefined>;
   /** The newest chunk commit of the epoch, as known since the last {@link refresh}. Asked for large values only. */
   chunkTip(ns: string, epoch: string): Promise<KnownChunks | undefined>;
+  /** The write ends without another try: whoever waits for it to be made need not. */
+  leave?(): Promise<void>;
 }
 
 /** Writes. Throws CAS_CONFLICT (a condition does not hold, or too many retries), NS_NOT_FOUND and what the acceptor throws. */
@@ -77,8 +79,14 @@ export async function writeTransaction(
   acceptor: Acceptor,
   request: WriteRequest,
 ): Promise<WriteOutcome> {
-  const writer = new TransactionWriter(workspace, acceptor, request);
-  return writer.run();
+  let isCommitted = false;
+  try {
+    const outcome = await new TransactionWriter(workspace, acceptor, request).run();
+    isCommitted = outcome.kind === "committed";
+    return outcome;
+  } finally {
+    if (!isCommitted) await acceptor.leave?.();
+  }
 }
 
 /** A plan and what it was made on. */
@@ -215,6 +223,8 @@ class TransactionWriter {
     const again = stale || error.data?.unknownOutcome === true;
     if (!again || attempt >= LIMITS.conflictRetries) throw error;
     if (error.code === "CAS_CONFLICT" && this.#request.expectTree !== undefined) throw error;
+    // The Stargate has let us wait and keeps our turn for us: nobody else is in the way.
+    if (error.data?.place !== undefined) return undefined;
     const { random } = this.#workspace.around.clock;
     const most = Math.min(1000, 5 * 2 ** attempt);
     await sleep((random(1)[0]! / 256) * most, undefined, { signal: this.#workspace.around.signal });

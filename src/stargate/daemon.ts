@@ -89,6 +89,7 @@ export class Daemon {
   async stop(drain = DRAIN): Promise<void> {
     for (const ops of this.#ops) ops.drain();
     await this.#reloading;
+    for (const { gate } of this.#repositories) gate.turns.close();
     await Promise.all([...this.#http, ...this.#sockets].map((door) => door.close(drain)));
     for (const repository of this.#repositories) await repository.stop();
     this.#repositories.length = 0;

@@ -20,6 +20,7 @@ import { Mutexes } from "./mutex.ts";
 import { type Recovery, recoverJournal } from "./recovery.ts";
 import { type Settings, stargateDir } from "./settings.ts";
 import { TokenStore } from "./tokens.ts";
+import { Turns, type TurnTimes } from "./turns.ts";
 
 /** Steps of an accept, told to tests that kill the process after each. */
 export type Stage = "synced" | "locked" | "journaled" | "migrated" | "moved" | "done";
@@ -38,6 +39,7 @@ export interface GateOptions {
   /** Called when the storage can no longer be trusted: the process should end, and start-up will sort things out. */
   readonly onFailure?: (error: KvError) => void;
   readonly onStage?: (stage: Stage) => void;
+  readonly turnTimes?: TurnTimes;
 }
 
 /** The policy in force and the commit that holds it. */
@@ -58,6 +60,7 @@ export class Gate {
   readonly clock: Clock;
   readonly log: Log;
   readonly mutexes = new Mutexes();
+  readonly turns: Turns;
   readonly events = new GateEvents();
   /** Called after every accepted transaction. */
   onAccepted: () => void = () => {};
@@ -75,6 +78,7 @@ export class Gate {
     this.clock = options.clock;
     this.log = options.log;
     this.tokens = new TokenStore(stargateDir(repo.gitDir));
+    this.turns = new Turns(options.turnTimes);
     this.onStage = options.onStage ?? (() => {});
     this.#onFailure = options.onFailure ?? (() => {});
   }

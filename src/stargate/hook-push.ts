@@ -42,7 +42,7 @@ async function decide({ gate, ordinary }: Served, who: Identity, request: HookRe
     said += text;
   };
   // Stock git moves refs one by one unless asked; what comes this way is moved in one step.
-  const intent = { commands, pushOptions, atomic: true, agent: undefined, progress } as const;
+  const intent = { commands, pushOptions, atomic: true, agent: undefined, capabilities: new Map(), progress } as const;
   if (request.phase === "moved") return { results: [], said: strangers(gate, request) };
   if (request.phase === "accept") {
     const { objects, objectsDir } = gate.repo;

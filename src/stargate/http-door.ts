@@ -168,7 +168,7 @@ export class HttpDoor {
     const session = serveSession(
       served,
       { input, output: body },
-      { service, version, stateless: true, advertise, who },
+      { service, version, stateless: true, advertise, who, gone: request.signal },
     );
     this.#track(
       session

@@ -16,6 +16,7 @@ import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge
 import { chunkRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { readState } from "../kv/state.ts";
+import { offerPlace, readTurnFeature } from "../kv/turn-words.ts";
 import { accept } from "./accept.ts";
 import { admit } from "./admission.ts";
 import { checkExpectations, parseExpectations } from "./expectation.ts";
@@ -26,6 +27,7 @@ import { acceptPolicy, judgePolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind, transactionCommands } from "./push-kind.ts";
 import { acceptAll, asRejection, noteRejection, rejectAll } from "./rejection.ts";
 import { allows, type Identity } from "./tokens.ts";
+import type { Turn } from "./turns.ts";
 
 /** Takes the pushes of ordinary refs. */
 export interface OrdinaryHost {
@@ -43,9 +45,9 @@ interface Admitted {
 
 type Transaction = Extract<PushKind, { kind: "transaction" }>;
 
-/** The host for one push by `who`. */
-export function pushHost(gate: Gate, who: Identity, ordinary: OrdinaryHost): ReceivePackHost {
-  return new PushHost(gate, who, ordinary);
+/** The host for one push by `who`. `gone` is aborted when nobody waits for the answer any more. */
+export function pushHost(gate: Gate, who: Identity, ordinary: OrdinaryHost, gone?: AbortSignal): ReceivePackHost {
+  return new PushHost(gate, who, ordinary, gone);
 }
 
 /** Judges one push by `who` and moves nothing: for a push whose objects wait in another program's quarantine. */
@@ -58,10 +60,14 @@ class PushHost implements ReceivePackHost {
   readonly #gate: Gate;
   readonly #who: Identity;
   readonly #ordinary: OrdinaryHost;
+  readonly #gone: AbortSignal | undefined;
+  /** The turn this push has, where others wait for theirs. */
+  #turn: Turn | undefined;
   /** When the commands of the push had arrived. */
   #started: number;
 
-  constructor(gate: Gate, who: Identity, ordinary: OrdinaryHost) {
+  constructor(gate: Gate, who: Identity, ordinary: OrdinaryHost, gone?: AbortSignal) {
+    this.#gone = gone;
     this.#gate = gate;
     this.#who = who;
     this.#ordinary = ordinary;
@@ -82,7 +88,15 @@ class PushHost implements ReceivePackHost {
       const kind = classifyPush(push.commands, this.#gate.repo.format);
       this.#authorize(kind);
       if (kind.kind === "ordinary") return this.#ordinary.preflight(push);
-      return kind.kind === "transaction" ? this.#preflightTransaction(kind, push) : undefined;
+      if (kind.kind !== "transaction") return undefined;
+      await this.#takeTurn(kind, push);
+      try {
+        const early = this.#preflightTransaction(kind, push);
+        if (early !== undefined) this.#leaveTurn();
+        return early;
+      } catch (error) {
+        throw await this.#keepTurn(kind, push, error);
+      }
     });
   }
 
@@ -100,10 +114,15 @@ class PushHost implements ReceivePackHost {
         logDrift(this.#gate);
         return answer;
       }
-      const name = kind.kind === "transaction" ? kind.ns : POLICY_REF;
-      return this.#gate.mutexes.run(name, () =>
-        kind.kind === "transaction" ? this.#applyTransaction(kind, push) : this.#applyPolicy(kind.command, push),
-      );
+      if (kind.kind === "policy")
+        return this.#gate.mutexes.run(POLICY_REF, () => this.#applyPolicy(kind.command, push));
+      try {
+        return await this.#gate.mutexes.run(kind.ns, () => this.#applyTransaction(kind, push));
+      } catch (error) {
+        throw await this.#keepTurn(kind, push, error);
+      } finally {
+        this.#leaveTurn();
+      }
     });
     return results ?? [];
   }
@@ -124,6 +143,7 @@ class PushHost implements ReceivePackHost {
 
   /** Notes a refusal: of ours, or of the session, which looks at the pack before we do. */
   refused(commands: PushIntent["commands"], error: KvError): void {
+    this.#leaveTurn();
     noteRejection(this.#gate, this.#who, commands, error, this.#started);
   }
 
@@ -135,11 +155,42 @@ class PushHost implements ReceivePackHost {
     throw new KvError("FORBIDDEN", `'${name}' may write to the namespaces ${namespaces.join(", ")} and nothing else`);
   }
 
+  /** Waits for the turn of a push that is to be planned again, or that would come before others who wait. */
+  async #takeTurn(kind: Transaction, push: PushIntent): Promise<void> {
+    const { turns } = this.#gate;
+    const wish = readTurnFeature(push.capabilities);
+    this.#turn = turns.arrive(kind.ns, wish?.ticket);
+    if (this.#turn !== undefined) return;
+    const hasMoved = this.#movedRef(kind) !== undefined;
+    const waits = hasMoved ? wish !== undefined && !this.#isRepeated(kind) : turns.isBusy(kind.ns);
+    if (waits) this.#turn = await turns.wait(kind.ns, hasMoved ? "plan" : "push", wish?.ticket, this.#gone);
+  }
+
+  /** The refusal of a push; where the tip has moved and the client plans again, it comes with the turn, when that has come. */
+  async #keepTurn(kind: Transaction, push: PushIntent, error: unknown): Promise<unknown> {
+    const wish = readTurnFeature(push.capabilities);
+    const isMoved = error instanceof KvError && error.code === "CAS_CONFLICT" && error.data?.ref !== undefined;
+    if (!isMoved || wish === undefined) return error;
+    const { turns } = this.#gate;
+    const kept = this.#turn === undefined ? undefined : turns.renew(this.#turn);
+    const turn = kept ?? (await turns.wait(kind.ns, "plan", this.#turn?.ticket ?? wish.ticket, this.#gone));
+    this.#turn = undefined;
+    if (turn === undefined) return error;
+    return new KvError(error.code, offerPlace(error.message, turn.ticket), { data: error.data, cause: error });
+  }
+
+  #leaveTurn(): void {
+    if (this.#turn !== undefined) this.#gate.turns.leave(this.#turn);
+    this.#turn = undefined;
+  }
+
   /** What can be said without objects: is it built on the tip, or known already? */
   #preflightTransaction(kind: Transaction, push: PushIntent): readonly RefResult[] | undefined {
     const { repo } = this.#gate;
     const expectations = parseExpectations(push.pushOptions, repo.format);
     if (this.#movedRef(kind) !== undefined) return this.#repeated(kind, push);
+    // Whoever gives up a turn says so like this.
+    if (transactionCommands(kind).every(({ oldOid, newOid }) => oldOid === newOid)) return acceptAll(push.commands);
     if (expectations.length > 0 || kind.chunks !== undefined) {
       const state = readState(repo.objects, repo.refs, kind.ns);
       checkExpectations(repo.objects, state, expectations);
@@ -150,9 +201,12 @@ class PushHost implements ReceivePackHost {
 
   /** The answer to a push that is not built on the tips: yes where it is the one that moved them. Throws CAS_CONFLICT. */
   #repeated(kind: Transaction, { commands }: PushIntent): readonly RefResult[] {
-    const ids = { ledger: kind.ledger.newOid, index: kind.index.newOid, chunks: kind.chunks?.newOid };
-    if (isRepeated(this.#gate, kind.ns, ids)) return acceptAll(commands);
+    if (this.#isRepeated(kind)) return acceptAll(commands);
     throw this.#conflict(this.#movedRef(kind)!);
+  }
+
+  #isRepeated({ ns, ledger, index, chunks }: Transaction): boolean {
+    return isRepeated(this.#gate, ns, { ledger: ledger.newOid, index: index.newOid, chunks: chunks?.newOid });
   }
 
   #movedRef(kind: Transaction): PushCommand | undefined {

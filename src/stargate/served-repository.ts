@@ -12,6 +12,7 @@ import type { OrdinaryHost } from "./push-host.ts";
 import type { RepositorySpec } from "./registry.ts";
 import type { Served } from "./service.ts";
 import { loadSettings, type SettingFlags, type Settings } from "./settings.ts";
+import type { TurnTimes } from "./turns.ts";
 import { Upkeep } from "./upkeep.ts";
 import type { Webhooks } from "./webhooks/webhooks.ts";
 
@@ -23,6 +24,7 @@ export interface ServeOptions {
   /** The storage of a repository can no longer be trusted: end the process. */
   readonly onFailure: (error: KvError) => void;
   readonly onStage?: (stage: Stage) => void;
+  readonly turnTimes?: TurnTimes;
 }
 
 /** Settings that hold from the start of the process to its end. */
@@ -50,7 +52,7 @@ export class ServedRepository implements Served {
 
   /** Takes the lead of the repository. Throws LOCKED, CONFIG, NOT_A_REPOSITORY ... */
   static async open({ name, dir }: RepositorySpec, options: ServeOptions): Promise<ServedRepository> {
-    const { flags, env, clock, log, onFailure, onStage } = options;
+    const { flags, env, clock, log, onFailure, onStage, turnTimes } = options;
     const repo = openRepository(dir, env);
     const settings = loadSettings(repo.gitDir, flags, env);
     repo.close();
@@ -63,6 +65,7 @@ export class ServedRepository implements Served {
       role: "serve",
       onFailure,
       ...(onStage !== undefined && { onStage }),
+      ...(turnTimes !== undefined && { turnTimes }),
     });
     try {
       return new ServedRepository(name, gate, options);

@@ -35,6 +35,8 @@ export interface ServiceRequest {
   readonly stateless: boolean;
   readonly advertise: "only" | "skip" | "both";
   readonly who: Identity;
+  /** Aborted when nobody waits for the answer any more. */
+  readonly gone?: AbortSignal;
 }
 
 /** Serves one session; see receivePack and uploadPack for when it rejects. */
@@ -44,7 +46,7 @@ export async function serveSession(served: Served, duplex: Duplex, request: Serv
   if (request.service === "git-upload-pack") {
     return uploadPack(duplex, { host: repositoryUploadHost(repo), stateless, advertise, version, agent: AGENT });
   }
-  const host = pushHost(served.gate, request.who, served.ordinary);
+  const host = pushHost(served.gate, request.who, served.ordinary, request.gone);
   // There is no push in protocol v2: git is answered in v0 then.
   return receivePack(duplex, { repo, host, stateless, advertise, version: version === 1 ? 1 : 0, agent: AGENT });
 }

@@ -87,7 +87,10 @@ export class SocketDoor {
     const who = { name: user, scope, door, key };
     if (service === "sync") return this.#sync(served, call, who, output);
     const version = protocolVersion(protocol);
-    await serveSession(served, { input: rest, output }, { service, version, stateless: false, advertise: "both", who });
+    const gone = new AbortController();
+    socket.on("close", () => gone.abort());
+    const session = { service, version, stateless: false, advertise: "both", who, gone: gone.signal } as const;
+    await serveSession(served, { input: rest, output }, session);
   }
 
   async #sync(served: Served, { request }: SocketCall, who: Identity, output: ByteSink): Promise<void> {

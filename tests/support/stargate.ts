@@ -11,6 +11,7 @@ import type { GitObject, ObjectSink } from "../../src/gitwire/object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
+import type { CapabilityEntry } from "../../src/gitwire/protocol/capabilities.ts";
 import type { PushCommand } from "../../src/gitwire/protocol/receive-commands.ts";
 import { type PushResult, sendPack } from "../../src/gitwire/protocol/send-pack.ts";
 import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
@@ -29,6 +30,7 @@ import { initialize } from "../../src/stargate/initialize.ts";
 import type { Log } from "../../src/stargate/log.ts";
 import { stargateDir } from "../../src/stargate/settings.ts";
 import { type Scope, TokenStore } from "../../src/stargate/tokens.ts";
+import type { TurnTimes } from "../../src/stargate/turns.ts";
 import { type ChunkedSet, chunkedSet, cut } from "./chunked.ts";
 import { tempDir } from "./temp.ts";
 import { TEST_FORMAT } from "./test-format.ts";
@@ -44,6 +46,7 @@ export interface StargateOptions {
   /** Address of the mirror. */
   readonly mirror?: string;
   readonly onStage?: (stage: Stage) => void;
+  readonly turnTimes?: TurnTimes;
   /** An existing folder to serve again. */
   readonly dir?: string;
   readonly env?: Record<string, string | undefined>;
@@ -100,6 +103,7 @@ export class TestStargate {
       warn: (text) => write("warn", "warn", { message: text }),
       onFailure: () => {},
       ...(options.onStage !== undefined && { onStage: options.onStage }),
+      ...(options.turnTimes !== undefined && { turnTimes: options.turnTimes }),
     });
     return new TestStargate(dir, daemon, log);
   }
@@ -228,6 +232,7 @@ export class TestClient {
   async push(
     planned: Pick<Planned, "commands"> & Partial<Planned>,
     pushOptions: readonly string[] = [],
+    features: readonly CapabilityEntry[] = [],
   ): Promise<PushResult> {
     this.said = "";
     const config = GitConfig.load({ env: {} });
@@ -245,6 +250,7 @@ export class TestClient {
         pushOptions,
         useAdvertisement: false,
         agent: "test/1",
+        features,
         progress: (text) => {
           this.said += text;
         },

@@ -7,6 +7,7 @@ import type { KvError } from "../../errors.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
 import type { Quarantine } from "../store/quarantine.ts";
+import type { Capabilities } from "./capabilities.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { ReceiveSettings } from "./receive-settings.ts";
 import type { RefResult } from "./report-status.ts";
@@ -20,6 +21,8 @@ export interface PushIntent {
   readonly pushOptions: readonly string[];
   /** What the client calls itself, if it says so. Untrusted text. */
   readonly agent: string | undefined;
+  /** What the client says it can do. Untrusted text. */
+  readonly capabilities: Capabilities;
   /** Sends text (whole lines, "\n" at their ends; bytes as they are) to the person who pushes; lost where the client takes none. */
   progress(text: string | Uint8Array): void;
 }

@@ -238,6 +238,7 @@ class ReceiveSession {
       atomic: this.#isAtomic(),
       pushOptions,
       agent: capabilityValue(list, "agent"),
+      capabilities: list,
       progress: (text) => this.#reply.progress(text),
     };
   }

@@ -37,6 +37,8 @@ export interface PushOrder {
   readonly useAdvertisement: boolean;
   /** Name and version of this program. */
   readonly agent: string;
+  /** Further capabilities of the client: a server passes over those it does not know. */
+  readonly features?: readonly CapabilityEntry[];
   /** Text the server has for the person who pushes, as it comes. */
   readonly progress?: ((text: string) => void) | undefined;
 }
@@ -105,7 +107,7 @@ function requestCapabilities(order: PushOrder, offered: Capabilities | undefined
   if (order.pushOptions.length > 0) entries.push(["push-options"]);
   if (has("object-format")) entries.push(["object-format", order.format.name]);
   if (has("agent")) entries.push(["agent", agentToken(order.agent)]);
-  return capabilities(...entries);
+  return capabilities(...entries, ...(order.features ?? []));
 }
 
 /** Commands, options and pack in one go. */
