@@ -2,18 +2,18 @@
 
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
-import { KvError } from "../errors.ts";
 import { isExpired } from "../kv/expiry.ts";
 import { type IndexEntry, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { parseCount } from "./count.ts";
 import { openWorkspace } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, out } = context;
-  const limit = parseLimit(flags.value("limit"));
+  const limit = parseCount("--limit", flags.value("limit"));
   const prefix = utf8ToByteString(flags.value("prefix") ?? "");
   const after = flags.value("after");
   const workspace = openWorkspace(context);
@@ -39,12 +39,6 @@ export async function run(context: Context): Promise<void> {
   if (!flags.on("count")) return;
   if (out.json) out.record({ count });
   else out.line(String(count));
-}
-
-function parseLimit(text: string | undefined): number {
-  if (text === undefined) return Number.POSITIVE_INFINITY;
-  if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new KvError("USAGE", `--limit: '${text}' is not a number`);
 }
 
 /** Which keys are shown. The first one that expires may take time: only then it matters what the policy says of expired ones. */

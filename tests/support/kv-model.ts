@@ -17,6 +17,8 @@ const WHO: Ident = { name: "Test", email: "test@example.com", seconds: 1_767_322
 export class KvModel {
   readonly objects: MemoryObjects;
   state: NamespaceState | undefined;
+  /** When the next transactions are made, Unix seconds. */
+  at = WHO.seconds;
   #count = 0;
 
   constructor(format?: ObjectFormat) {
@@ -60,8 +62,8 @@ export class KvModel {
       txn,
       operations,
       message,
-      author: WHO,
-      committer: WHO,
+      author: { ...WHO, seconds: this.at },
+      committer: { ...WHO, seconds: this.at },
       chunks,
     });
   }

@@ -5,22 +5,22 @@
 
 import { utf8ToByteString } from "../../bytes.ts";
 import { parseIdent } from "../../gitwire/object/commit.ts";
-import { type ObjectSource, readAs } from "../../gitwire/object/object.ts";
+import type { ObjectSource } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
-import { type LedgerCommit, parseLedgerCommit } from "../../kv/attestation.ts";
-import { findInIndex, listIndex } from "../../kv/index-list.ts";
-import { type Key, keyDigits, keyName, keyText, parseKey } from "../../kv/key.ts";
-import { findInTrie, trieFileName } from "../../kv/ledger-trie.ts";
-import { type Metadata, parseIndexRecord, parseMetadata } from "../../kv/record.ts";
-import { type NamespaceState, stateAt } from "../../kv/state.ts";
+import type { Repository } from "../../gitwire/repo.ts";
+import type { LedgerCommit } from "../../kv/attestation.ts";
+import { revisionsOf } from "../../kv/history.ts";
+import { listIndex } from "../../kv/index-list.ts";
+import { type Key, keyText, parseKey } from "../../kv/key.ts";
+import { LedgerLookup, tableFile } from "../../kv/ledger-lookup.ts";
+import type { Metadata } from "../../kv/record.ts";
+import type { NamespaceState } from "../../kv/state.ts";
 
 /** Rows of one answer. */
 const MOST_ROWS = 200;
 /** Keys that are passed over to fill it: deleted ones, mostly. */
 const MOST_STEPS = 20_000;
 const MOST_REVISIONS = 50;
-/** Commits that are read to find the transactions of the revisions. */
-const MOST_COMMITS = 2_000;
 /** What ends a level of the key space. */
 const DELIMITERS = /[:/]/g;
 
@@ -74,11 +74,12 @@ function groupOf(key: Key, from: number): string | undefined {
 }
 
 /** One revision of a key. */
-export interface Revision {
+export interface RevisionRow {
   readonly kind: "set" | "deleted";
   readonly rev: number;
-  readonly seq: number;
-  /** Unix seconds, author and subject of its transaction; absent where that is too far back to look for. */
+  /** Of its transaction; absent where that is not here. */
+  readonly seq?: number;
+  /** Unix seconds. */
   readonly at?: number;
   readonly author?: string;
   readonly subject?: string;
@@ -92,60 +93,28 @@ export interface Revision {
 }
 
 /** The newest revisions of `text`, newest first. Throws KEY_INVALID. */
-export function revisionsOf(objects: ObjectSource, tip: NamespaceState, text: string): Revision[] {
+export async function revisions(repo: Repository, tip: NamespaceState, text: string): Promise<RevisionRow[]> {
   const key = parseKey(text);
-  const revisions: Revision[] = [];
-  const budget = { commits: MOST_COMMITS };
-  for (let state: NamespaceState | undefined = tip; state !== undefined && revisions.length < MOST_REVISIONS; ) {
-    const found = recordAt(objects, state, key);
-    if (found === undefined) break;
-    const { base, revision } = found;
-    const made = transactionOn(objects, state.ledger, base, budget);
-    const before: NamespaceState | undefined = base === undefined ? undefined : stateAt(objects, base);
-    revisions.push({ ...revision, seq: (before?.ledger.seq ?? 0) + 1, ...(made !== undefined && describe(made)) });
-    state = before;
+  const rows: RevisionRow[] = [];
+  const lookup = await LedgerLookup.open({ objects: repo.objects, file: tableFile(repo, tip.ns) }, tip.ledger);
+  try {
+    for await (const { rev, meta, made } of revisionsOf(repo.objects, tip, key, lookup)) {
+      const row = meta === undefined ? ({ kind: "deleted", rev } as const) : { ...fromMetadata(meta), rev };
+      rows.push({ ...row, ...(made !== undefined && describe(made)) });
+      if (rows.length === MOST_REVISIONS) break;
+    }
+  } finally {
+    lookup.close();
   }
-  return revisions;
+  return rows;
 }
 
-type Found = { readonly base: Oid | undefined; readonly revision: Omit<Revision, "seq"> };
-
-function recordAt(objects: ObjectSource, state: NamespaceState, key: Key): Found | undefined {
-  const file = findInIndex(objects, state.ledger.indexTree, key);
-  if (file === undefined) return undefined;
-  if (file.state.kind === "deleted") {
-    const record = parseIndexRecord(readAs(objects, file.oid, "blob"));
-    return { base: "base" in record ? record.base : undefined, revision: { kind: "deleted", rev: record.rev } };
-  }
-  const digits = keyDigits(key);
-  const name = trieFileName("meta", keyName(key, digits));
-  const meta = state.meta === undefined ? undefined : findInTrie(objects, state.meta, digits, [name]);
-  if (meta === undefined) return undefined;
-  return fromMetadata(parseMetadata(readAs(objects, meta.oid, "blob")));
+function fromMetadata({ size, ctype, type, etag, expires }: Metadata): Omit<RevisionRow, "rev"> {
+  return { kind: "set", size, ctype, type, etag, ...(expires !== undefined && { expires }) };
 }
 
-function fromMetadata({ rev, base, size, ctype, type, etag, expires }: Metadata): Found {
-  return {
-    base,
-    revision: { kind: "set", rev, size, ctype, type, etag, ...(expires !== undefined && { expires }) },
-  };
-}
-
-/** The transaction at or behind `from` that was built on `base`, where it is near enough. */
-function transactionOn(
-  objects: ObjectSource,
-  from: LedgerCommit,
-  base: Oid | undefined,
-  budget: { commits: number },
-): LedgerCommit | undefined {
-  for (let at = from; ; ) {
-    if (at.parent === base) return at;
-    if (at.parent === undefined || budget.commits-- <= 0) return undefined;
-    at = parseLedgerCommit(objects.format, at.parent, readAs(objects, at.parent, "commit"));
-  }
-}
-
-function describe({ oid, txn, commit }: LedgerCommit): Pick<Revision, "at" | "author" | "subject" | "txn" | "oid"> {
+function describe({ oid, txn, seq, commit }: LedgerCommit): Omit<RevisionRow, "kind" | "rev"> {
   const { name, email, seconds } = parseIdent(commit.author);
-  return { oid, txn, at: seconds, author: `${name} <${email}>`, subject: commit.message.split("\n", 1)[0] ?? "" };
+  const subject = commit.message.split("\n", 1)[0] ?? "";
+  return { oid, txn, seq, at: seconds, author: `${name} <${email}>`, subject };
 }

@@ -16,7 +16,7 @@ import { readState } from "../../kv/state.ts";
 import type { Log } from "../log.ts";
 import type { LoginThrottle } from "../login-throttle.ts";
 import { statusOf } from "../status.ts";
-import { browse, revisionsOf } from "./browse.ts";
+import { browse, revisions } from "./browse.ts";
 import { type Caller, callerOf } from "./caller.ts";
 import { type Check, checkHealth, checkReady, READY_CHECKS } from "./health.ts";
 import { Metrics } from "./metrics.ts";
@@ -134,7 +134,7 @@ export class OpsDoor {
         return json(200, await this.#status(units));
       case "/api/keys":
       case "/api/history":
-        return json(200, this.#look(url, units));
+        return json(200, await this.#look(url, units));
       default:
         return text(404, "there is nothing here; try /");
     }
@@ -206,7 +206,7 @@ export class OpsDoor {
     };
   }
 
-  #look({ pathname, searchParams: query }: URL, units: readonly Unit[]): object {
+  async #look({ pathname, searchParams: query }: URL, units: readonly Unit[]): Promise<object> {
     const name = query.get("repo");
     const unit = units.find(({ served }) => served.name === name);
     if (unit === undefined) throw new KvError("INPUT_INVALID", "no such repository");
@@ -215,7 +215,7 @@ export class OpsDoor {
     const state = readState(repo.objects, repo.refs, ns);
     if (state === undefined) throw new KvError("NS_NOT_FOUND", `there is no namespace '${ns}'`);
     if (pathname === "/api/history") {
-      return { seq: state.ledger.seq, revisions: revisionsOf(repo.objects, state, query.get("key") ?? "") };
+      return { seq: state.ledger.seq, revisions: await revisions(repo, state, query.get("key") ?? "") };
     }
     const found = browse(repo.objects, state, query.get("prefix") ?? "", query.get("after") ?? "");
     return { seq: state.ledger.seq, ...found };

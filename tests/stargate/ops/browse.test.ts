@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readState } from "../../../src/kv/state.ts";
-import { type BrowseRow, browse, revisionsOf } from "../../../src/stargate/ops/browse.ts";
+import { type BrowseRow, browse, revisions } from "../../../src/stargate/ops/browse.ts";
 import { TestClient, TestStargate } from "../../support/stargate.ts";
 
 let stargate: TestStargate;
@@ -69,7 +69,7 @@ describe("revisions", () => {
     await client.set({ "h:other": "y" });
     const fourth = await client.set({ "h:k": "4444" });
     await client.set({ "h:other": "z" });
-    const found = revisionsOf(client.repo.objects, state(), "h:k");
+    const found = await revisions(client.repo, state(), "h:k");
     expect(found.map(({ rev, kind, oid, size }) => [rev, kind, oid, size])).toEqual([
       [4, "set", fourth, 4],
       [3, "deleted", third, undefined],
@@ -77,8 +77,8 @@ describe("revisions", () => {
       [1, "set", first, 1],
     ]);
     expect(found[0]).toMatchObject({ author: "Test <test@example.com>", at: 1_767_322_800, subject: "set h:k" });
-    expect(found.map(({ seq }) => seq - found[3]!.seq)).toEqual([5, 3, 2, 0]);
-    expect(revisionsOf(client.repo.objects, state(), "never:set")).toEqual([]);
-    expect(() => revisionsOf(client.repo.objects, state(), "")).toThrow("the key is empty");
+    expect(found.map(({ seq }) => seq! - found[3]!.seq!)).toEqual([5, 3, 2, 0]);
+    expect(await revisions(client.repo, state(), "never:set")).toEqual([]);
+    expect(revisions(client.repo, state(), "")).rejects.toThrow("the key is empty");
   });
 });

@@ -79,7 +79,7 @@ function revisionList({ revisions }) {
       el(
         "span",
         { class: "wide quiet" },
-        `${author ?? ""} · seq ${seq}${oid === undefined ? "" : ` · ${oid.slice(0, 12)}`}`,
+        `${author ?? ""} · seq ${seq ?? "–"}${oid === undefined ? "" : ` · ${oid.slice(0, 12)}`}`,
       ),
       expires === undefined ? undefined : el("span", { class: "wide quiet" }, "expires ", dateOf(expires)),
     ),

@@ -1,0 +1,78 @@
+/**
+ * The revisions of a key, newest first. Each record names the ledger commit it was built on, at which the same path holds the
+ * revision before (docs/formats/data-format.md, section 4), so this costs the key's revisions, not the ledger's transactions.
+ */
+
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import type { LedgerCommit } from "./attestation.ts";
+import { findInIndex } from "./index-list.ts";
+import { type Key, keyDigits, keyName } from "./key.ts";
+import { findInTrie, trieFileName } from "./ledger-trie.ts";
+import { type Metadata, parseIndexRecord, parseMetadata } from "./record.ts";
+import { type NamespaceState, stateAt } from "./state.ts";
+
+/** What a state says of a key that was ever set: its last revision. */
+export interface KeyRecord {
+  /** The ledger commit that the revision's transaction was built on; undefined in the first one. */
+  readonly base: Oid | undefined;
+  readonly rev: number;
+  /** Undefined where it is deleted. */
+  readonly meta: Metadata | undefined;
+}
+
+/** One revision of a key. */
+export interface Revision {
+  readonly rev: number;
+  /** What the key had from then on; undefined: it was deleted. */
+  readonly meta: Metadata | undefined;
+  /** The transaction that made it; undefined where that is not here (a shallow clone, an archive that was not fetched). */
+  readonly made: LedgerCommit | undefined;
+  /** A state in which this revision is the key's newest. */
+  readonly state: NamespaceState;
+}
+
+/** Finds the transaction that was built on a commit: commits name only what came before them. */
+export interface SuccessorSource {
+  /** The transaction `seq` where it was built on `base`; undefined where it is not here. */
+  builtOn(base: Oid | undefined, seq: number): Promise<LedgerCommit | undefined>;
+}
+
+/** What `state` says of `key`; undefined where it was never set in this epoch. */
+export function recordOf(objects: ObjectSource, state: NamespaceState, key: Key): KeyRecord | undefined {
+  const digits = keyDigits(key);
+  const name = trieFileName("meta", keyName(key, digits));
+  const file = state.meta === undefined ? undefined : findInTrie(objects, state.meta, digits, [name]);
+  if (file !== undefined) {
+    const meta = parseMetadata(readAs(objects, file.oid, "blob"));
+    return { base: meta.base, rev: meta.rev, meta };
+  }
+  const entry = findInIndex(objects, state.ledger.indexTree, key);
+  if (entry?.state.kind !== "deleted") return undefined;
+  const record = parseIndexRecord(readAs(objects, entry.oid, "blob"));
+  return { base: "base" in record ? record.base : undefined, rev: record.rev, meta: undefined };
+}
+
+/**
+ * The revisions of `key` up to `tip`, newest first, within one epoch: down to the first one, or to where what came before is not
+ * here. `successors` is asked once for each.
+ */
+export async function* revisionsOf(
+  objects: ObjectSource,
+  tip: NamespaceState,
+  key: Key,
+  successors: SuccessorSource,
+): AsyncGenerator<Revision> {
+  for (let state: NamespaceState | undefined = tip; state !== undefined; ) {
+    const record = recordOf(objects, state, key);
+    if (record === undefined) return;
+    const { base, rev, meta } = record;
+    const before: NamespaceState | undefined =
+      base !== undefined && objects.has(base) ? stateAt(objects, base) : undefined;
+    const isKnown = base === undefined || before !== undefined;
+    const made = isKnown ? await successors.builtOn(base, (before?.ledger.seq ?? 0) + 1) : undefined;
+    yield { rev, meta, made, state };
+    // What an epoch took over from the one before is that one's to tell.
+    state = before?.ledger.epoch === tip.ledger.epoch ? before : undefined;
+  }
+}

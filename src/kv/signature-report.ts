@@ -1,0 +1,73 @@
+/**
+ * What history and log say of a transaction's signature: who made it and whether that key could write, by the policy that the commit
+ * names and at the time it claims. `git kv verify` looks closer: at the policies' own chain too.
+ */
+
+import { KvError } from "../errors.ts";
+import { parseIdent } from "../gitwire/object/commit.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import type { LedgerCommit } from "./attestation.ts";
+import type { Policy } from "./policy.ts";
+
+/**
+ * `good`: the signature is, and its key could write. `stranger`: the signature is good, and its key is no writer of the policy
+ * that the commit names. `unknown`: made by an OpenPGP key that is not in the policy, so that nobody can tell.
+ */
+export type SignatureState = "unsigned" | "good" | "stranger" | "unknown" | "bad";
+
+export interface SignatureReport {
+  readonly state: SignatureState;
+  /** Fingerprint of the key, where the signature is good. */
+  readonly signer?: string;
+  /** What the policy calls it. */
+  readonly name?: string;
+  /** What is wrong, in words. */
+  readonly problem?: string;
+}
+
+const UNSIGNED: SignatureReport = { state: "unsigned" };
+
+/** Judges the transactions of one ledger; policies are read once. */
+export class SignatureReporter {
+  readonly #objects: ObjectSource;
+  readonly #policies = new Map<Oid, Policy | undefined>();
+
+  constructor(objects: ObjectSource) {
+    this.#objects = objects;
+  }
+
+  /** Never throws for what a commit or its policy holds. */
+  async of({ oid, ns, policy, commit }: LedgerCommit): Promise<SignatureReport> {
+    if (!commit.headers.some(({ name }) => name.startsWith("gpgsig"))) return UNSIGNED;
+    // Loaded here: an unsigned ledger is shown without them.
+    const { judgeSignature } = await import("./judge-signature.ts");
+    const known = policy === undefined ? undefined : await this.#policyAt(policy);
+    const time = parseIdent(commit.committer).seconds * 1_000;
+    const data = readAs(this.#objects, oid, "commit");
+    const { signer, name, problem } = await judgeSignature(this.#objects.format, data, known, ns, time);
+    if (signer === undefined) {
+      const state = problem?.code === "SIGNER_NOT_ALLOWED" ? "unknown" : "bad";
+      return { state, ...(problem !== undefined && { problem: problem.message }) };
+    }
+    const who = { signer: signer.fingerprint, ...(name !== undefined && { name }) };
+    if (problem !== undefined) return { state: "stranger", ...who, problem: problem.message };
+    if (policy !== undefined && known === undefined) {
+      return { state: "good", ...who, problem: `the policy ${policy} it was made under cannot be read here` };
+    }
+    return { state: "good", ...who };
+  }
+
+  async #policyAt(oid: Oid): Promise<Policy | undefined> {
+    if (this.#policies.has(oid)) return this.#policies.get(oid);
+    const { policyAt } = await import("./policy.ts");
+    let policy: Policy | undefined;
+    try {
+      policy = policyAt(this.#objects, oid);
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+    }
+    this.#policies.set(oid, policy);
+    return policy;
+  }
+}

@@ -1,0 +1,292 @@
+/**
+ * The transactions of one ledger by their sequence number: where each is, its KV-Txn and when it was made. Commits only name what
+ * came before them, so without this a number, a date or a KV-Txn is found by walking back from the tip (docs/design/165).
+ *
+ *   file = "KVTXN\0\0" version(1) first(6) count(6) 0 0 0 0, then `count` rows: those of KV-Seq first, first + 1, ...
+ *   row  = object id (20 or 32)  KV-Txn (26)  time(5)  latest(5)  skew(5)
+ *
+ * Numbers are big-endian, times in Unix seconds. `latest` is the latest time of this row and all before it, and `skew` how far a
+ * row of these was behind `latest` at most: by the two a time is found by halving, although the clocks of writers disagree.
+ *
+ * It is a cache of what the objects say: whoever asks it looks at the commit it names. Rows are on the disk before the count says
+ * so, and two processes that add the same rows write the same bytes.
+ */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { KvError } from "../errors.ts";
+import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+
+/** One transaction. */
+export interface TxnRow {
+  readonly oid: Oid;
+  readonly txn: string;
+  /** When the commit says it was made, Unix seconds. */
+  readonly time: number;
+}
+
+const MAGIC = Buffer.from("KVTXN\0\0\x01", "latin1");
+const HEADER = 24;
+const TXN = 26;
+const NUMBER = 5;
+/** Later than any time that is shown (the year 9999), and what {@link NUMBER} bytes hold. */
+const LATEST_TIME = 2 ** 39;
+/** Rows that are read at once: neighbours are looked at together. */
+const BLOCK = 64;
+/** Rows that are searched through at once. */
+const SCAN = 16_384;
+
+/** Rows gathered from the newest to the oldest. */
+export class RowStack {
+  readonly #format: ObjectFormat;
+  readonly #size: number;
+  readonly #chunks: Buffer[] = [];
+  #free = 0;
+  length = 0;
+
+  constructor(format: ObjectFormat) {
+    this.#format = format;
+    this.#size = rowSize(format);
+  }
+
+  push({ oid, txn, time }: TxnRow): void {
+    if (this.#free === 0) {
+      this.#chunks.push(Buffer.alloc(this.#size * 1_024));
+      this.#free = 1_024;
+    }
+    const at = --this.#free * this.#size;
+    const chunk = this.#chunks.at(-1)!;
+    chunk.write(oid, at, "hex");
+    chunk.write(txn, at + this.#format.rawSize, TXN, "latin1");
+    chunk.writeUIntBE(Math.min(time, LATEST_TIME), at + this.#format.rawSize + TXN, NUMBER);
+    this.length++;
+  }
+
+  /** The rows, oldest first; `latest` and `skew` are still to be filled in. */
+  rows(): Buffer {
+    const chunks = [...this.#chunks].reverse();
+    if (chunks.length > 0) chunks[0] = chunks[0]!.subarray(this.#free * this.#size);
+    return Buffer.concat(chunks);
+  }
+}
+
+function rowSize(format: ObjectFormat): number {
+  return format.rawSize + TXN + 3 * NUMBER;
+}
+
+/** What a row says of the times up to it. */
+interface Times {
+  readonly time: number;
+  readonly latest: number;
+  readonly skew: number;
+}
+
+export class TxnTable {
+  readonly #file: string;
+  readonly #format: ObjectFormat;
+  readonly #size: number;
+  #fd: number | undefined;
+  /** KV-Seq of the first row. */
+  #first = 1;
+  /** Rows of the file that count. */
+  #stored = 0;
+  /** Rows behind those, not in the file. */
+  #tail: Buffer = Buffer.alloc(0);
+  #block: { readonly from: number; readonly bytes: Buffer } | undefined;
+
+  private constructor(file: string, format: ObjectFormat) {
+    this.#file = file;
+    this.#format = format;
+    this.#size = rowSize(format);
+  }
+
+  /** The table in `file`; an empty one where there is none, or something else. */
+  static open(file: string, format: ObjectFormat): TxnTable {
+    const table = new TxnTable(file, format);
+    table.#load();
+    return table;
+  }
+
+  /** An empty table that is to replace the one in `file`. */
+  static empty(file: string, format: ObjectFormat): TxnTable {
+    return new TxnTable(file, format);
+  }
+
+  #load(): void {
+    try {
+      this.#fd = fs.openSync(this.#file, "r");
+    } catch {
+      return;
+    }
+    const header = Buffer.alloc(HEADER);
+    const read = fs.readSync(this.#fd, header, 0, HEADER, 0);
+    if (read < HEADER || !header.subarray(0, MAGIC.length).equals(MAGIC)) return;
+    const [first, count] = [header.readUIntBE(8, 6), header.readUIntBE(14, 6)];
+    if (first < 1 || fs.fstatSync(this.#fd).size < HEADER + count * this.#size) return;
+    this.#first = first;
+    this.#stored = count;
+  }
+
+  get first(): number {
+    return this.#first;
+  }
+
+  /** KV-Seq of the last row; one less than {@link first} where there is none. */
+  get last(): number {
+    return this.#first + this.#stored + this.tail - 1;
+  }
+
+  /** Rows that are not in the file. */
+  get tail(): number {
+    return this.#tail.length / this.#size;
+  }
+
+  /** The transaction `seq`; undefined outside of the table. */
+  row(seq: number): TxnRow | undefined {
+    const bytes = this.#bytes(seq);
+    if (bytes === undefined) return undefined;
+    const { rawSize } = this.#format;
+    return {
+      oid: bytes.hexSlice(0, rawSize),
+      txn: bytes.latin1Slice(rawSize, rawSize + TXN),
+      time: bytes.readUIntBE(rawSize + TXN, NUMBER),
+    };
+  }
+
+  #bytes(seq: number): Buffer | undefined {
+    const at = seq - this.#first;
+    if (!Number.isInteger(at) || at < 0 || seq > this.last) return undefined;
+    if (at >= this.#stored) return this.#slice(this.#tail, at - this.#stored);
+    const from = at - (at % BLOCK);
+    if (this.#block?.from !== from) {
+      this.#block = { from, bytes: this.#read(from, Math.min(BLOCK, this.#stored - from)) };
+    }
+    return this.#slice(this.#block.bytes, at - from);
+  }
+
+  #slice(rows: Buffer, at: number): Buffer {
+    return rows.subarray(at * this.#size, (at + 1) * this.#size);
+  }
+
+  #read(from: number, count: number): Buffer {
+    const bytes = Buffer.alloc(count * this.#size);
+    const read = fs.readSync(this.#fd!, bytes, 0, bytes.length, HEADER + from * this.#size);
+    if (read === bytes.length) return bytes;
+    throw new KvError("IO", `${this.#file} became shorter while it was read`, { hint: "run the command again" });
+  }
+
+  #times(seq: number): Times | undefined {
+    const bytes = this.#bytes(seq);
+    if (bytes === undefined) return undefined;
+    const at = this.#format.rawSize + TXN;
+    const number = (i: number): number => bytes.readUIntBE(at + i * NUMBER, NUMBER);
+    return { time: number(0), latest: number(1), skew: number(2) };
+  }
+
+  /** The newest transaction up to `last` that was made at `time` or before; undefined where none was. */
+  newestAt(time: number, last: number): number | undefined {
+    const end = this.#times(last);
+    if (end === undefined) return undefined;
+    // Rows whose `latest` is beyond this are all newer than `time` themselves.
+    const bound = time + end.skew;
+    let [low, high] = [this.#first, last + 1];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.#times(middle)!.latest <= bound) low = middle + 1;
+      else high = middle;
+    }
+    for (let seq = low - 1; seq >= this.#first; seq--) if (this.#times(seq)!.time <= time) return seq;
+    return undefined;
+  }
+
+  /** The transaction called `txn`, or undefined. */
+  seqOf(txn: string): number | undefined {
+    const wanted = Buffer.from(txn, "latin1");
+    for (let from = 0; from < this.#stored; from += SCAN) {
+      const found = this.#find(this.#read(from, Math.min(SCAN, this.#stored - from)), wanted);
+      if (found !== undefined) return this.#first + from + found;
+    }
+    const found = this.#find(this.#tail, wanted);
+    return found === undefined ? undefined : this.#first + this.#stored + found;
+  }
+
+  #find(rows: Buffer, wanted: Buffer): number | undefined {
+    for (let at = rows.indexOf(wanted); at >= 0; at = rows.indexOf(wanted, at + 1)) {
+      if (at % this.#size === this.#format.rawSize) return Math.floor(at / this.#size);
+    }
+    return undefined;
+  }
+
+  /** Forgets what is behind `seq` and puts `rows` there; where `seq` is no row of the table, `rows` are all, and begin with `seq` + 1. */
+  replaceAfter(seq: number, rows: RowStack): void {
+    const kept = seq - this.#first + 1;
+    const isJoined = kept > 0 && seq <= this.last;
+    const before = isJoined ? this.#times(seq) : undefined;
+    const inTail = isJoined ? kept - this.#stored : 0;
+    const old = inTail > 0 ? this.#tail.subarray(0, inTail * this.#size) : Buffer.alloc(0);
+    if (!isJoined) this.#first = seq + 1;
+    this.#stored = isJoined ? Math.min(this.#stored, kept) : 0;
+    this.#block = undefined;
+    const added = rows.rows();
+    this.#fillTimes(added, before);
+    this.#tail = Buffer.concat([old, added]);
+  }
+
+  #fillTimes(rows: Buffer, before: Times | undefined): void {
+    let { latest, skew } = before ?? { latest: 0, skew: 0 };
+    for (let at = this.#format.rawSize + TXN; at < rows.length; at += this.#size) {
+      const time = rows.readUIntBE(at, NUMBER);
+      latest = Math.max(latest, time);
+      skew = Math.max(skew, latest - time);
+      rows.writeUIntBE(latest, at + NUMBER, NUMBER);
+      rows.writeUIntBE(skew, at + 2 * NUMBER, NUMBER);
+    }
+  }
+
+  /** Brings the rows behind those of the file into it. Throws the system's errors. */
+  save(): void {
+    if (this.#stored === 0) this.#rewrite();
+    else this.#append();
+    this.close();
+    this.#tail = Buffer.alloc(0);
+    this.#stored = 0;
+    this.#load();
+  }
+
+  #header(): Buffer {
+    const header = Buffer.alloc(HEADER);
+    MAGIC.copy(header);
+    header.writeUIntBE(this.#first, 8, 6);
+    header.writeUIntBE(this.#stored + this.tail, 14, 6);
+    return header;
+  }
+
+  #append(): void {
+    const fd = fs.openSync(this.#file, "r+");
+    try {
+      fs.writeSync(fd, this.#tail, 0, this.#tail.length, HEADER + this.#stored * this.#size);
+      fs.fdatasyncSync(fd);
+      fs.writeSync(fd, this.#header(), 0, HEADER, 0);
+    } finally {
+      fs.closeSync(fd);
+    }
+  }
+
+  #rewrite(): void {
+    fs.mkdirSync(path.dirname(this.#file), { recursive: true });
+    const temporary = `${this.#file}.${process.pid}.tmp`;
+    try {
+      fs.writeFileSync(temporary, Buffer.concat([this.#header(), this.#tail]), { flush: true });
+      fs.renameSync(temporary, this.#file);
+    } catch (error) {
+      fs.rmSync(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) fs.closeSync(this.#fd);
+    this.#fd = undefined;
+    this.#block = undefined;
+  }
+}

@@ -1,0 +1,84 @@
+/** History on the command line, with the compiled executable in a store of its own. */
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { git } from "../support/git.ts";
+import { kv, kvOk } from "../support/scene.ts";
+import { tempDir } from "../support/temp.ts";
+
+let dir: string;
+/** Ledger commits by what they did. */
+const oids: Record<string, string> = {};
+
+beforeAll(() => {
+  dir = tempDir("history");
+  kvOk(dir, "init");
+  oids.dark = kvOk(dir, "set", "cfg:theme", "dark");
+  oids.other = kvOk(dir, "set", "cfg:lang", "en");
+  oids.light = kvOk(dir, "set", "cfg:theme", "light", "-m", "brighter\n\nfor the summer");
+  oids.gone = kvOk(dir, "del", "cfg:theme");
+});
+
+/** Lines split at their tabs. */
+const rows = (text: string): string[][] => text.split("\n").map((line) => line.split("\t"));
+const jsonLines = (text: string): Record<string, unknown>[] => text.split("\n").map((line) => JSON.parse(line));
+/** The value as it was then. */
+const blobOf = (name: string): string => `${oids[name]}:data/cfg%3Atheme`;
+const short = (name: string): string => oids[name]!.slice(0, 12);
+
+describe("history", () => {
+  test("shows the revisions of a key, newest first", () => {
+    const found = rows(kvOk(dir, "history", "cfg:theme"));
+    expect(found.map(([oid, , , op, rev, state, subject]) => [oid, op, rev, state, subject])).toEqual([
+      [short("gone"), "del", "3", "unsigned", "del cfg:theme"],
+      [short("light"), "set", "2", "unsigned", "brighter"],
+      [short("dark"), "set", "1", "unsigned", "set cfg:theme"],
+    ]);
+    const [, time, who] = found[0]!;
+    expect(time).toBe(git(dir, "log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ", oids.gone!));
+    expect(who).toBe(git(dir, "log", "-1", "--format=%an <%ae>", oids.gone!));
+    expect(kvOk(dir, "history", "cfg:theme", "--limit", "1").split("\t")[0]).toBe(short("gone"));
+    expect(kvOk(dir, "history", "cfg:theme", "--limit", "0")).toBe("");
+  });
+
+  test("with what became of the value, and as JSON", () => {
+    const patches = kvOk(dir, "history", "cfg:theme", "--patch").split("\n");
+    expect(patches.filter((line) => /^[-+@]/.test(line))).toEqual([
+      ...["@@ -1 +0,0 @@", "-light", "@@ -1 +1 @@", "-dark", "+light", "@@ -0,0 +1 @@", "+dark"],
+    ]);
+    const records = jsonLines(kvOk(dir, "history", "cfg:theme", "--json"));
+    expect(records.map(({ op, rev, oid, seq }) => [op, rev, oid, seq])).toEqual([
+      ["del", 3, oids.gone, 5],
+      ["set", 2, oids.light, 4],
+      ["set", 1, oids.dark, 2],
+    ]);
+    expect(records[1]).toMatchObject({
+      ...{ key: "cfg:theme", epoch: "e1", subject: "brighter", signature: { state: "unsigned" } },
+      value: {
+        type: "inline",
+        size: 5,
+        ctype: "text/plain; charset=utf-8",
+        oid: git(dir, "rev-parse", blobOf("light")),
+      },
+      txn: expect.stringMatching(/^[0-9A-Z]{26}$/),
+    });
+  });
+
+  test("of a key that was never set, and of what is no key", () => {
+    expect(kv(dir, "history", "nobody")).toMatchObject({ status: 6, stderr: 'error: "nobody" was never set\n' });
+    expect(kv(dir, "history", "").status).toBe(4);
+    expect(kv(dir, "history", "k", "--limit", "some").status).toBe(64);
+  });
+
+  test("a subject cannot break the columns or drive the terminal", () => {
+    kvOk(dir, "set", "evil", "x", "-m", "a\tb\x1b[31mred");
+    expect(rows(kvOk(dir, "history", "evil"))[0]!.slice(6)).toEqual(["a\\x09b\\x1b[31mred"]);
+  });
+
+  test("the table of transactions is no trouble for git", () => {
+    expect(fs.existsSync(path.join(dir, ".git", "kv", "transactions-main"))).toBe(true);
+    git(dir, "gc", "-q");
+    expect(rows(kvOk(dir, "history", "cfg:theme")).length).toBe(3);
+  });
+});
