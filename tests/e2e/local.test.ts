@@ -282,8 +282,9 @@ describe("bad input", () => {
       env: ENV,
       stdio: ["pipe", "ignore", "pipe"],
     });
-    child.stdin.write('{"op":"set","key":"k","value":1}\n');
-    await Bun.sleep(300);
+    // More than a pipe holds: written once it is being read.
+    const line = JSON.stringify({ op: "set", key: "k", value: "v".repeat(300_000) });
+    await new Promise<void>((resolve) => child.stdin.write(`${line}\n`, () => resolve()));
     child.kill("SIGINT");
     const status = await new Promise((resolve) => child.once("exit", resolve));
     expect(status).toBe(130);

@@ -349,7 +349,7 @@ test("http.<url>.* as git config --get-urlmatch finds it", () => {
       value: expected as string,
     });
   }
-}, 20_000);
+});
 
 test("values with less specific URLs are kept until a more specific one comes", () => {
   const text = ["", ' "https://h/a"', ' "https://h"', "", ' "https://h/a"']
@@ -403,4 +403,4 @@ test("globs in conditions are git's wildmatch", () => {
       lines.filter(([, , name]) => name.startsWith("hit.")).map(([, , name]) => usable[Number(name.slice(5))]);
     expect({ branch, hits: hits(ours(load(at))) }).toEqual({ branch, hits: hits(oracle(at)!) });
   }
-}, 20_000);
+});

@@ -89,7 +89,8 @@ describe("wait", () => {
       }).length;
     const error = await errorOf(waitForMirror(workspace, second, 2_500));
     expect(error).toMatchObject({ code: "MIRROR_TIMEOUT", exit: 10 });
-    expect(error.message).toBe(`${second} is not on the mirror after 2.5 s`);
+    // A machine that is busy may cut the last look short, and says so.
+    expect(error.message).toStartWith(`${second} is not on the mirror after 2.5 s`);
     // Pauses of 0.1 s and half as much again each time: eight looks at the most, and three requests of the fetch after the first.
     expect(polls()).toBeGreaterThanOrEqual(2);
     expect(polls()).toBeLessThanOrEqual(12);

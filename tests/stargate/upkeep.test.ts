@@ -53,4 +53,4 @@ test("a served repository keeps few packs, and serves all the while", async () =
   } finally {
     await stargate.stop();
   }
-}, 20_000);
+});

@@ -52,7 +52,7 @@ test("readers in another process see both refs of a transaction or none, while g
   expect(moves).toBeGreaterThan(8);
   expect(values(store)).toEqual(gitValues(dir));
   expect(leftovers(dir)).toEqual([]);
-}, 10_000);
+});
 
 /**
  * Commits none of which a ref ever has twice: `git pack-refs` removes a loose file that holds again what it packed a while
@@ -127,7 +127,7 @@ test("no update is lost between us and git update-ref, pack-refs and gc", async 
   expect(values(store)).toEqual(gitValues(dir));
   expect(complaints(dir)).toBe("");
   expect(leftovers(dir).filter((name) => !name.startsWith("gc"))).toEqual([]);
-}, 10_000);
+});
 
 test("many writers of one process: each transaction sees the one before", async () => {
   const { commits } = fixture;

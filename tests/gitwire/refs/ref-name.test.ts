@@ -72,7 +72,7 @@ test("names are judged as git check-ref-format judges them", () => {
     expect({ name, flags, valid: checkRefFormat(name, options) }).toEqual({ name, flags, valid: expected });
   }
   expect(valid).toBeGreaterThan(30);
-}, 20_000);
+});
 
 test.each(["HEAD", "FETCH_HEAD", "refs/kv/main", "refs/heads/ü", "worktrees/w/HEAD", "main-worktree/refs/bisect/bad"])(
   "%s is a name refs are stored under",

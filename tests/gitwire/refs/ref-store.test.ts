@@ -63,7 +63,7 @@ test("a list is what git for-each-ref lists, after each of many changes by git",
       expect(store.resolve("HEAD")).toBe(expected["refs/heads/main"] as string);
     }
   }
-}, 20_000);
+});
 
 test("prefixes, symbolic refs and peeling as in git ls-remote", () => {
   const [first, second] = fixture.commits as [string, string];

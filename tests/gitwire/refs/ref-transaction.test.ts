@@ -69,7 +69,7 @@ test("random transactions leave what git for-each-ref and a plain map say", asyn
     if (model["refs/tags/t"] !== undefined) expect(peeled).toContain(`${objects.commits[0]} refs/tags/t^{}`);
     store.close();
   }
-}, 20_000);
+});
 
 test("a condition that does not hold names the ref, what was expected and what is there; nothing moves", async () => {
   const dir = newRepository(fixture, { loose: { "refs/kv/a": C0 }, packed: { "refs/kv/b": C1 } });
