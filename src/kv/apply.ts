@@ -13,7 +13,7 @@ import { isExpired } from "./expiry.ts";
 import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
 import { type IndexFile, type IndexOp, type IndexState, updateIndex } from "./index-tree.ts";
-import { keyDigits, keyName, keyText } from "./key.ts";
+import { type Key, keyDigits, keyName, keyText } from "./key.ts";
 import { findInTrie, type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
@@ -63,9 +63,11 @@ export function applyOperations(
   operations: readonly Operation[],
   now?: number,
 ): Applied {
-  const { changes, files, index } = resolveOperations(writer, source, base, operations, now);
+  const { changes, eachFile, index } = resolveOperations(writer, source, base, operations, now);
   const update = (kind: "data" | "meta", root: Oid | undefined): Oid | undefined => {
-    const updated = updateTrie(writer, kind, root, files(kind));
+    const files: TrieChange[] = [];
+    eachFile(kind, (name, oid, key) => files.push({ digits: keyDigits(key), name, oid }));
+    const updated = updateTrie(writer, kind, root, files);
     collectGarbage(operations.length);
     return updated;
   };
@@ -77,9 +79,12 @@ export interface Resolved {
   readonly index: Oid;
   /** Keys that really changed, in key order. */
   readonly changes: readonly KeyChange[];
-  /** What the changes do to the files of one of the tries. A file that already is what it is set to counts too. */
-  files(kind: "data" | "meta"): TrieChange[];
+  /** Tells what the changes do to each file of one of the tries. A file that already is what it is set to counts too. */
+  eachFile(kind: "data" | "meta", told: ToldOfFile): void;
 }
+
+/** A key's file is set, or removed where `oid` is undefined. */
+export type ToldOfFile = (name: string, oid: Oid | undefined, key: Key) => void;
 
 /** As {@link applyOperations}, for whoever makes or compares the tries by itself. */
 export function resolveOperations(
@@ -95,7 +100,7 @@ export function resolveOperations(
   resolver.finish();
   collectGarbage(operations.length);
   const { changes, names } = resolver;
-  return { index, changes, files: (kind) => trieChanges(kind, changes, names) };
+  return { index, changes, eachFile: (kind, told) => eachFile(kind, changes, names, told) };
 }
 
 /**
@@ -135,20 +140,21 @@ function sortByKey(operations: readonly Operation[]): readonly Named[] {
 }
 
 /** What `changes` do to one of the tries; `names` are those of their keys. */
-function trieChanges(kind: "data" | "meta", changes: readonly KeyChange[], names: readonly string[]): TrieChange[] {
-  const files: TrieChange[] = [];
+function eachFile(
+  kind: "data" | "meta",
+  changes: readonly KeyChange[],
+  names: readonly string[],
+  told: ToldOfFile,
+): void {
   for (const [i, { key, value, before, meta }] of changes.entries()) {
-    const digits = keyDigits(key);
     const name = names[i]!;
     if (kind === "meta") {
-      files.push({ digits, name: trieFileName("meta", name), oid: meta });
+      told(trieFileName("meta", name), meta, key);
       continue;
     }
-    if (before !== undefined && before !== value?.type)
-      files.push({ digits, name: valueFileName(name, before), oid: undefined });
-    if (value !== undefined) files.push({ digits, name: valueFileName(name, value.type), oid: value.oid });
+    if (before !== undefined && before !== value?.type) told(valueFileName(name, before), undefined, key);
+    if (value !== undefined) told(valueFileName(name, value.type), value.oid, key);
   }
-  return files;
 }
 
 function valueFileName(name: string, type: ValueType): string {

@@ -162,8 +162,10 @@ class IndexUpdate<T extends IndexOp> {
   #directory(prefix: Key, item: TreeEntry, ops: readonly T[], edits: TreeEdit[]): void {
     const label = labelOf(item.name);
     const longest = prefix + label;
-    const inside = ops.filter((op) => op.key.startsWith(longest));
-    if (inside.length < ops.length) {
+    // They are sorted, and what lies between two keys that begin so begins so too.
+    const isInside = [ops[0]!, ops.at(-1)!].every((op) => op.key.startsWith(longest));
+    const inside = isInside ? ops : ops.filter((op) => op.key.startsWith(longest));
+    if (!isInside) {
       const data = this.#writer.read(item.oid);
       if (!hasSubtree(this.#writer.format, data)) {
         this.#mergeItem(prefix, item, this.#keyFiles(data), ops, edits);

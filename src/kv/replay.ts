@@ -11,11 +11,11 @@ import type { ObjectSink, ObjectSource } from "../gitwire/object/object.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
-import { resolveOperations } from "./apply.ts";
+import { type Resolved, resolveOperations } from "./apply.ts";
 import { type ContentRules, checkKey, checkManifest, checkTotal, checkValue } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
-import { findInTrie, type TrieChange, trieFileName, trieKeyName } from "./ledger-trie.ts";
+import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import { type Metadata, parseMetadata, type ValueType } from "./record.ts";
@@ -66,8 +66,7 @@ export function replayTransaction(
   const sets = applied.changes.filter(({ kind }) => kind === "set").length;
   same("Keys-Set", sets, next.ledger.keysSet);
   same("Keys-Del", applied.changes.length - sets, next.ledger.keysDel);
-  for (const kind of ["data", "meta"] as const)
-    sameFiles(objects, kind, changed[kind], applied.files(kind), next[kind]);
+  for (const kind of ["data", "meta"] as const) sameFiles(objects, kind, changed[kind], applied, next[kind]);
   same("the kv-index tree", applied.index, next.ledger.indexTree);
   same("the ledger tree", rootTree(objects, next), next.ledger.tree);
   return applied.changes;
@@ -78,16 +77,17 @@ function sameFiles(
   objects: ObjectSource,
   kind: "data" | "meta",
   found: readonly FileChange[],
-  made: readonly TrieChange[],
+  made: Resolved,
   root: Oid | undefined,
 ): void {
-  const left = new Map(found.map(({ fileName, after }) => [fileName, after]));
-  for (const { name, digits, oid } of made) {
+  const left = new Map<string, Oid | undefined>();
+  for (const { fileName, after } of found) left.set(fileName, after);
+  made.eachFile(kind, (name, oid, key) => {
     const isChanged = left.has(name);
-    const is = isChanged ? left.get(name) : root && findInTrie(objects, root, digits, [name])?.oid;
+    const is = isChanged ? left.get(name) : root && findInTrie(objects, root, keyDigits(key), [name])?.oid;
     if (is !== oid) throw mismatch(`${kind}/ has ${is ?? "nothing"} at ${name}, replayed it has ${oid ?? "nothing"}`);
     if (isChanged) left.delete(name);
-  }
+  });
   for (const name of left.keys()) throw mismatch(`${name} in ${kind}/ changed, replayed it does not`);
 }
 
@@ -191,15 +191,11 @@ export class KeyReplay {
 
   operation(): Operation {
     const { meta, data } = this.#change;
-    if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
-    const record = this.#record((meta.after ?? meta.before)!);
+    if (meta === undefined) throw this.#onlyValue();
+    if (meta.after === undefined) return this.#deletion(meta.before!, data);
+    const record = this.#record(meta.after);
     const key = this.#key(record);
     checkKey(this.#limits, key);
-    if (meta.after === undefined) {
-      if (data === undefined || data.after !== undefined)
-        throw mismatch(`${keyText(key)} lost its metadata, not its value`);
-      return { kind: "del", key, ignoreMissing: false };
-    }
     const stored = this.#storedValue(key);
     if (stored === undefined) throw mismatch(`${keyText(key)} lost its value, not its metadata`);
     this.#checkValue(key, record, stored);
@@ -207,17 +203,22 @@ export class KeyReplay {
     return { kind: "set", key, value: { ...stored, size, etag, ctype }, expires, labels };
   }
 
+  #deletion(meta: Oid, data: ChangedKey["data"]): Operation {
+    const key = this.#namedKey(meta);
+    checkKey(this.#limits, key);
+    if (data === undefined || data.after !== undefined)
+      throw mismatch(`${keyText(key)} lost its metadata, not its value`);
+    return { kind: "del", key, ignoreMissing: false };
+  }
+
   /**
-   * What the policy's rules about keys and values need, and no more: the key is the one its name stands for (a long one's
-   * comes from its record), the value is there, and both keep the rules. Returns the kind of change and, where it is new, the
-   * manifest.
+   * What the policy's rules about keys and values need, and no more: the key is the one its name stands for, the value is there,
+   * and both keep the rules. Returns the kind of change and, where it is new, the manifest.
    */
   content(): { readonly kind: "set" | "del"; readonly manifest?: NewManifest } {
     const { meta, data } = this.#change;
-    if (meta === undefined) throw mismatch(`the value of ${this.#name} changed, its metadata did not`);
-    const named = parseName(this.#name);
-    const isLong = named?.kind !== "key" || !isKey(named.key);
-    const key = isLong ? this.#key(this.#record((meta.after ?? meta.before)!)) : named.key;
+    if (meta === undefined) throw this.#onlyValue();
+    const key = this.#namedKey((meta.after ?? meta.before)!);
     checkKey(this.#limits, key);
     const isSet = meta.after !== undefined;
     const isWhole = isSet
@@ -233,6 +234,16 @@ export class KeyReplay {
     return { kind: "set", manifest: { key, oid: data.after } };
   }
 
+  #onlyValue(): KvError {
+    return mismatch(`the value of ${this.#name} changed, its metadata did not`);
+  }
+
+  /** The key that the name stands for; a long one's is told by its metadata, the blob `meta`, alone. */
+  #namedKey(meta: Oid): Key {
+    const named = parseName(this.#name);
+    return named?.kind === "key" ? named.key : this.#key(this.#record(meta));
+  }
+
   #record(oid: Oid): Metadata {
     try {
       return parseMetadata(readAs(this.#objects, oid, "blob"));
@@ -245,9 +256,10 @@ export class KeyReplay {
   /** The key, by its name and by its record: both must say the same. */
   #key(record: Metadata): Key {
     const named = parseName(this.#name);
-    const key = named?.kind === "key" ? named.key : utf8ToByteString(record.key);
-    if (!isKey(key)) throw new KvError("KEY_INVALID", `${this.#name} is the name of no valid key`);
-    if (keyText(key) !== record.key || keyName(key) !== this.#name) {
+    const isShort = named?.kind === "key";
+    const key = isShort ? named.key : utf8ToByteString(record.key);
+    if (!isShort && !isKey(key)) throw new KvError("KEY_INVALID", `${this.#name} is the name of no valid key`);
+    if (keyText(key) !== record.key || (!isShort && keyName(key) !== this.#name)) {
       throw mismatch(`the metadata at ${this.#name} speaks of the key ${JSON.stringify(record.key)}`);
     }
     return key;

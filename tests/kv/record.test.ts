@@ -141,3 +141,36 @@ test("labels have their limits", () => {
   ])
     expect(isLabels(bad)).toBe(false);
 });
+
+test("records read fast are what the general parser makes of them, whatever is wrong with them", () => {
+  const { labels: _, ...plain } = { ...META, key: "user:0000001:profile" };
+  const { expires: __, ...unlimited } = plain;
+  const pointer = { type: "inline", oid: BASE, size: 10, ctype: "text/plain", rev: 12 } as const;
+  const outcome = (read: () => unknown): unknown => {
+    try {
+      return read();
+    } catch (error) {
+      return codeOf(() => {
+        throw error;
+      });
+    }
+  };
+  const odd = [...'\\"{}:,0123456789.-+eE \u0000\u007f\u0080\nxv'];
+  for (const [parts, read] of [
+    [encodeMetadata(plain.key, plain), parseMetadata],
+    [encodeMetadata(plain.key, unlimited), parseMetadata],
+    [encodePointer(plain.key, pointer), parseIndexRecord],
+  ] as const) {
+    const good = bytes(parts).toString();
+    // By now the process has read enough of them.
+    for (let i = 0; i < 200; i++) read(Buffer.from(good));
+    const changed = [good];
+    for (let at = 1; at < good.length; at++)
+      for (const char of odd)
+        changed.push(good.slice(0, at) + char + good.slice(at + 1), good.slice(0, at) + char + good.slice(at));
+    for (const text of changed) {
+      const general = Buffer.from(`{ ${text.slice(1)}`);
+      expect([text, outcome(() => read(Buffer.from(text)))]).toEqual([text, outcome(() => read(general))]);
+    }
+  }
+});
