@@ -203,9 +203,9 @@ function cut(value: Buffer): number {
   for (let at = 0; at < value.length; ) {
     const count = value.copy(chunker.room(), 0, at);
     at += count;
-    pieces += chunker.take(count).length;
+    pieces += [...chunker.take(count)].length;
   }
-  return pieces + chunker.finish().length;
+  return pieces + [...chunker.finish()].length;
 }
 
 /** The module on 16 MiB that are in its memory, as often as make 100 MiB. */

@@ -11,12 +11,15 @@ import wasmFile from "fastcdc-wasm/fastcdc_wasm_bg.wasm" with { type: "file" };
 import { assert } from "../errors.ts";
 import type { Chunker } from "./chunker.ts";
 import type { Chunking } from "./chunking.ts";
+import type { CutGuide } from "./cut-guide.ts";
 import { Window } from "./window.ts";
 
 /** Bytes looked at in one call; a piece of the largest size fits. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
 /** What the module returns a list in: its address and its length. */
 const RETURN_BYTES = 16;
+/** How far the module looks ahead where a guide may cut elsewhere: more would be for nothing, less another call for each piece. */
+const GUIDED_REACH = 4;
 
 /** What the module offers. */
 export interface FastCdcExports {
@@ -56,22 +59,25 @@ function windowOf({ exports, address }: Engine): Buffer {
 }
 
 /** The numbers have been checked. */
-export function openFastCdc(chunking: FastCdc): Chunker {
+export function openFastCdc(chunking: FastCdc, guide?: CutGuide): Chunker {
   const engine = takeEngine();
   const window = new Window(windowOf(engine));
+  const cuts = new ContentCuts(engine, window, chunking);
 
   /** Cuts the pieces whose ends cannot change by what follows: there is a whole `max` to look at, or nothing follows. */
-  const complete = (isLast: boolean): Buffer[] => {
-    let left = window.filled.length;
-    const cuts = cutOffsets(engine, window.start, left, chunking);
-    window.moved(windowOf(engine));
-    const pieces: Buffer[] = [];
-    for (let cut = 1; cut < cuts.length && (isLast || left >= chunking.max); cut++) {
-      const size = cuts[cut]! - cuts[cut - 1]!;
-      pieces.push(window.cut(size));
-      left -= size;
+  const complete = function* (isLast: boolean): Generator<Buffer> {
+    cuts.forget();
+    for (;;) {
+      const { filled } = window;
+      if (filled.length === 0 || (!isLast && filled.length < chunking.max)) return;
+      const seen = filled.subarray(0, chunking.max);
+      const guided = guide?.next(seen, isLast && seen.length === filled.length);
+      const size = guided ?? cuts.next(guide === undefined ? filled.length : GUIDED_REACH * chunking.max);
+      // Looking for a cut may have moved the window.
+      const piece = window.cut(size);
+      if (guided === undefined) guide?.passed(piece);
+      yield piece;
     }
-    return pieces;
   };
 
   return {
@@ -81,12 +87,54 @@ export function openFastCdc(chunking: FastCdc): Chunker {
       // What is left over is looked at again: only a full window makes that little of the whole.
       return window.isFull ? complete(false) : [];
     },
-    finish() {
-      const pieces = complete(true);
+    *finish() {
+      yield* complete(true);
       idle = engine;
-      return pieces;
     },
   };
+}
+
+/** The cuts of the module, which finds many at once. */
+class ContentCuts {
+  readonly #engine: Engine;
+  readonly #window: Window;
+  readonly #chunking: FastCdc;
+  /** Offsets in the window, the first being where they begin. */
+  #found: readonly number[] = [];
+  /** Which of them is the start of the next piece; -1: none is known. */
+  #at = -1;
+  /** Up to where was looked. */
+  #end = 0;
+
+  constructor(engine: Engine, window: Window, chunking: FastCdc) {
+    this.#engine = engine;
+    this.#window = window;
+    this.#chunking = chunking;
+  }
+
+  /** The window has been filled: offsets in it are others, and more can be seen. */
+  forget(): void {
+    this.#at = -1;
+  }
+
+  /** The size of the piece that begins at the window's start; about `reach` bytes are looked at where none are known yet. */
+  next(reach: number): number {
+    const { start, filled } = this.#window;
+    const { max } = this.#chunking;
+    const left = filled.length;
+    while (this.#at >= 0 && this.#found[this.#at]! < start)
+      this.#at = this.#at + 1 < this.#found.length ? this.#at + 1 : -1;
+    // What ends where the look ended may end later.
+    const isKnown = this.#at >= 0 && this.#found[this.#at] === start && this.#end - start >= Math.min(left, max);
+    if (!isKnown) {
+      const length = Math.min(left, reach);
+      this.#found = Array.from(cutOffsets(this.#engine, start, length, this.#chunking), (offset) => start + offset);
+      this.#window.moved(windowOf(this.#engine));
+      this.#at = 0;
+      this.#end = start + length;
+    }
+    return this.#found[++this.#at]! - start;
+  }
 }
 
 /** Where `length` bytes from `start` in the window are cut: 0, the end of each piece. */

@@ -45,11 +45,11 @@ export async function chunkValue(
   work: ChunkingWork,
 ): Promise<ChunkedValue> {
   const { rules, signal } = work;
-  const chunker = openChunker(rules.chunking);
+  const chunker = openChunker(rules.chunking, work.deltas?.guide);
   const etag = await openEtag();
   const chunks: Piece[] = [];
   let at = 0;
-  const keep = (pieces: readonly Buffer[]): void => {
+  const keep = (pieces: Iterable<Buffer>): void => {
     for (const piece of pieces) {
       chunks.push(work.pieces.add(piece, at, work.deltas));
       at += piece.length;

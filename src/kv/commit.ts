@@ -54,9 +54,9 @@ export async function commit(
         pieces ??= await openPieces(workspace, acceptor, builder, options.create?.epoch);
         return pieces;
       },
-      deltas: async (key, pieces) => {
+      deltas: async (key, pieces, chunking) => {
         const { previousPieces } = await import("./piece-deltas.ts");
-        return previousPieces(repo.objects, workspace.state(), key, pieces);
+        return previousPieces(repo.objects, workspace.state(), key, pieces, chunking);
       },
       progress: async () => {
         const { ProgressMeter } = await import("./progress-meter.ts");

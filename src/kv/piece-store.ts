@@ -3,6 +3,7 @@
  * transaction, is neither stored nor sent again.
  */
 
+import type { CutGuide } from "../cdc/cut-guide.ts";
 import { KvError } from "../errors.ts";
 import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
@@ -20,6 +21,10 @@ export interface PieceDelta {
 
 /** Looks for deltas that make the pieces of a value, which it is told in their order. */
 export interface DeltaFinder {
+  /** Says where the value is best cut. */
+  readonly guide?: CutGuide | undefined;
+  /** The SHA-256 of the piece at the offset `at` of the value, where it has been computed. Asked first of each piece. */
+  digest?(at: number): string | undefined;
   /** The piece at the offset `at` of the value is there already. */
   reused(sha256: string, at: number): void;
   /** For the new piece at the offset `at`; undefined: it is written whole. */
@@ -65,7 +70,7 @@ export class PieceStore {
   /** Takes the piece that begins at `at` in its value. The bytes are not kept. */
   add(bytes: Buffer, at: number, deltas?: DeltaFinder): Piece {
     const size = bytes.length;
-    const sha256 = new Bun.SHA256().update(bytes).digest("hex");
+    const sha256 = deltas?.digest?.(at) ?? new Bun.SHA256().update(bytes).digest("hex");
     const known = this.#pieces.get(sha256)?.oid ?? this.#find(sha256);
     if (known !== undefined) {
       this.#reused += size;

@@ -3,6 +3,7 @@
  * to the limit is stored at once; for a larger one what cuts it is loaded first.
  */
 
+import type { Chunking } from "../cdc/chunking.ts";
 import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { SetOptions, ValueInput, WriteLine } from "./batch.ts";
 import type { EtagHasher } from "./etag.ts";
@@ -23,7 +24,9 @@ export interface ValueStoreOptions {
   /** Where pieces go, opened for the first value that has any. */
   readonly pieces: () => Promise<PieceStore>;
   /** Looks for deltas against the value that the key has. */
-  readonly deltas?: ((key: Key, pieces: PieceStore) => Promise<DeltaFinder | undefined>) | undefined;
+  readonly deltas?:
+    | ((key: Key, pieces: PieceStore, chunking: Chunking) => Promise<DeltaFinder | undefined>)
+    | undefined;
   /** Deletions of keys that are not there are left out instead of being an error. */
   readonly ignoreMissing: boolean;
   /** Unix seconds: times to live begin now. */
@@ -118,7 +121,7 @@ export class ValueStore {
       pieces,
       rules,
       signal,
-      deltas: await this.#options.deltas?.(key, pieces),
+      deltas: await this.#options.deltas?.(key, pieces, rules.chunking),
       onProgress: meter && ((done) => meter.tell(done, source.size, more)),
     });
     const { size, etag } = manifest;

@@ -56,9 +56,9 @@ function cut(chunker: Chunker, data: Buffer, portion: () => number = () => data.
     const count = Math.min(room.length, data.length - at, portion());
     data.copy(room, 0, at, at + count);
     at += count;
-    pieces.push(...chunker.take(count).map((piece) => Buffer.copyBytesFrom(piece)));
+    pieces.push(...Array.from(chunker.take(count), (piece) => Buffer.copyBytesFrom(piece)));
   }
-  return [...pieces, ...chunker.finish().map((piece) => Buffer.copyBytesFrom(piece))];
+  return [...pieces, ...Array.from(chunker.finish(), (piece) => Buffer.copyBytesFrom(piece))];
 }
 
 const sizesOf = (pieces: readonly Buffer[]): number[] => pieces.map(({ length }) => length);
@@ -157,12 +157,12 @@ describe("portions", () => {
           const room = chunker.room();
           const count = inputs[n]!.copy(room, 0, at + given, at + MiB);
           given += count;
-          pieces[n]!.push(...chunker.take(count).map((piece) => Buffer.copyBytesFrom(piece)));
+          pieces[n]!.push(...Array.from(chunker.take(count), (piece) => Buffer.copyBytesFrom(piece)));
         }
       }
     }
     for (const [n, chunker] of chunkers.entries()) {
-      pieces[n]!.push(...chunker.finish().map((piece) => Buffer.copyBytesFrom(piece)));
+      pieces[n]!.push(...Array.from(chunker.finish(), (piece) => Buffer.copyBytesFrom(piece)));
       expect(sizesOf(pieces[n]!)).toEqual(pieceSizes(inputs[n]!, DEFAULT_CHUNKING));
       expect(Buffer.concat(pieces[n]!).equals(inputs[n]!)).toBe(true);
     }

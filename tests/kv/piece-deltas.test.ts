@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { openChunker } from "../../src/cdc/chunker.ts";
 import { type Chunking, DEFAULT_CHUNKING } from "../../src/cdc/chunking.ts";
+import type { CutGuide } from "../../src/cdc/cut-guide.ts";
 import { KvError } from "../../src/errors.ts";
 import type { GitObject, ObjectSource } from "../../src/gitwire/object/object.ts";
 import { hashObject, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
@@ -21,15 +22,15 @@ interface Cut {
   readonly data: Buffer;
 }
 
-function cut(data: Buffer, chunking: Chunking = DEFAULT_CHUNKING): Cut[] {
-  const chunker = openChunker(chunking);
+function cut(data: Buffer, chunking: Chunking = DEFAULT_CHUNKING, guide?: CutGuide): Cut[] {
+  const chunker = openChunker(chunking, guide);
   const sizes: number[] = [];
   for (let at = 0; at < data.length; ) {
     const count = data.copy(chunker.room(), 0, at);
     at += count;
-    sizes.push(...chunker.take(count).map(({ length }) => length));
+    sizes.push(...Array.from(chunker.take(count), ({ length }) => length));
   }
-  sizes.push(...chunker.finish().map(({ length }) => length));
+  sizes.push(...Array.from(chunker.finish(), ({ length }) => length));
   let at = 0;
   return sizes.map((size) => {
     const bytes = data.subarray(at, at + size);
@@ -54,14 +55,23 @@ function storeOf(pieces: readonly Cut[]): ObjectSource & { readonly reads: Oid[]
   };
 }
 
+const everything = { holds: () => true };
+
+/** A value as deltas are made against it. */
+const manifestOf = (pieces: readonly Cut[], chunking: Chunking = DEFAULT_CHUNKING) => ({
+  chunks: pieces.map(({ piece }) => piece),
+  chunking,
+});
+
 /** What the pieces of `after` take that are not among those of `before`; checks every delta. */
 function cost(before: Buffer, after: Buffer, chunking: Chunking = DEFAULT_CHUNKING): { bytes: number; whole: number } {
   const old = cut(before, chunking);
   const known = new Map(old.map((each) => [each.piece.sha256, each]));
-  const deltas = new PieceDeltas(storeOf(old), { chunks: old.map(({ piece }) => piece) }, { holds: () => true });
+  const deltas = new PieceDeltas(storeOf(old), manifestOf(old, chunking), everything, chunking);
   let bytes = 0;
   let whole = 0;
-  for (const { piece, at, data } of cut(after, chunking)) {
+  for (const { piece, at, data } of cut(after, chunking, deltas.guide)) {
+    expect(deltas.digest(at) ?? piece.sha256).toBe(piece.sha256);
     if (known.has(piece.sha256)) {
       deltas.reused(piece.sha256, at);
       continue;
@@ -80,14 +90,14 @@ function cost(before: Buffer, after: Buffer, chunking: Chunking = DEFAULT_CHUNKI
 
 const before = noise(`value ${rng.seed}`, 12 * MiB);
 
-/** Where a change moves a cut, a new piece shares bytes with two old ones, and a delta has one base: the smaller share is sent again. */
-const MOVED_CUTS = MiB;
+/** Where a long change makes or moves a cut, the new piece shares bytes with two old ones, and a delta has one base: the smaller share is sent. */
+const MOVED_CUT = DEFAULT_CHUNKING.max / 2;
 
 describe("a value with changes", () => {
   test("a byte here and there costs next to nothing", () => {
     const after = Buffer.from(before);
     for (let edit = 0; edit < 60; edit++) after[rng.int(after.length)]! ^= 1 + rng.int(255);
-    expect(cost(before, after).bytes).toBeLessThan(300_000 + MOVED_CUTS);
+    expect(cost(before, after).bytes).toBeLessThan(5_000);
     const fixed = cost(before, after, { mode: "fixed", size: 131_072 });
     expect(fixed.whole).toBe(0);
     expect(fixed.bytes).toBeLessThan(5_000);
@@ -98,7 +108,21 @@ describe("a value with changes", () => {
     const at = rng.int(before.length - length);
     const after = Buffer.from(before);
     noise(`run ${rng.seed}`, length).copy(after, at);
-    expect(cost(before, after).bytes).toBeLessThan(length * 1.1 + MOVED_CUTS);
+    expect(cost(before, after).bytes).toBeLessThan(length * 1.02 + MOVED_CUT);
+  });
+
+  test("runs all over cost their length, those that hit a cut too", () => {
+    for (const [runs, length] of [
+      [12, 52_428],
+      [120, 5_242],
+    ] as const) {
+      const after = Buffer.from(before);
+      const part = before.length / runs;
+      for (let run = 0; run < runs; run++) {
+        noise(`run ${rng.seed} ${run}`, length).copy(after, Math.floor(run * part) + rng.int(part - length));
+      }
+      expect(cost(before, after).bytes).toBeLessThan(runs * length * 1.05);
+    }
   });
 
   test("what is inserted costs its length, and what comes after it is found where it has moved to", () => {
@@ -106,21 +130,21 @@ describe("a value with changes", () => {
       const at = rng.int(before.length);
       const after = Buffer.concat([before.subarray(0, at), noise(`${length}`, length), before.subarray(at)]);
       for (const edit of [0.2, 0.5, 0.9]) after[Math.floor(edit * after.length)]! ^= 1;
-      expect(cost(before, after).bytes).toBeLessThan(length * 1.1 + MOVED_CUTS);
+      expect(cost(before, after).bytes).toBeLessThan(length * 1.02 + MOVED_CUT);
     }
   });
 
   test("what is taken out costs no more than the cuts it moves", () => {
     const at = rng.int(6 * MiB);
     const after = Buffer.concat([before.subarray(0, at), before.subarray(at + 3 * MiB)]);
-    expect(cost(before, after).bytes).toBeLessThan(50_000 + MOVED_CUTS);
+    expect(cost(before, after).bytes).toBeLessThan(50_000 + MOVED_CUT);
   });
 });
 
 test("another value is written whole, after a look at few old pieces", () => {
   const old = cut(before);
   const store = storeOf(old);
-  const deltas = new PieceDeltas(store, { chunks: old.map(({ piece }) => piece) }, { holds: () => true });
+  const deltas = new PieceDeltas(store, manifestOf(old), everything, DEFAULT_CHUNKING);
   const fresh = cut(noise("another", 12 * MiB));
   for (const { data, at } of fresh) expect(deltas.find(data, at)).toBeUndefined();
   expect(store.reads.length).toBeLessThan(fresh.length * 4);
@@ -128,15 +152,15 @@ test("another value is written whole, after a look at few old pieces", () => {
 
 test("no base is taken that the receiver does not have, or that is missing or damaged here", () => {
   const old = cut(before.subarray(0, 2 * MiB));
-  const chunks = old.map(({ piece }) => piece);
+  const of = (objects: ObjectSource, store = everything): PieceDeltas =>
+    new PieceDeltas(objects, manifestOf(old), store, DEFAULT_CHUNKING);
   const changed = Buffer.from(old[0]!.data);
   changed[1_000]! ^= 1;
-  const whole = { holds: () => true };
-  expect(new PieceDeltas(storeOf(old), { chunks }, whole).find(changed, 0)).toBeDefined();
+  expect(of(storeOf(old)).find(changed, 0)).toBeDefined();
   const asked = storeOf(old);
-  expect(new PieceDeltas(asked, { chunks }, { holds: () => false }).find(changed, 0)).toBeUndefined();
+  expect(of(asked, { holds: () => false }).find(changed, 0)).toBeUndefined();
   expect(asked.reads).toEqual([]);
-  expect(new PieceDeltas(storeOf([]), { chunks }, whole).find(changed, 0)).toBeUndefined();
+  expect(of(storeOf([])).find(changed, 0)).toBeUndefined();
   const damaged: ObjectSource = {
     format: SHA1,
     has: () => true,
@@ -144,5 +168,5 @@ test("no base is taken that the receiver does not have, or that is missing or da
       throw new KvError("CORRUPT", "a damaged object");
     },
   };
-  expect(new PieceDeltas(damaged, { chunks }, whole).find(changed, 0)).toBeUndefined();
+  expect(of(damaged).find(changed, 0)).toBeUndefined();
 });

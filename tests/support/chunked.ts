@@ -28,7 +28,8 @@ export function sha256Of(data: Uint8Array): string {
 export function cut(data: Buffer, chunking: Chunking): Buffer[] {
   const chunker = openChunker(chunking);
   const parts: Buffer[] = [];
-  const keep = (pieces: readonly Buffer[]): void => void parts.push(...pieces.map((piece) => Buffer.from(piece)));
+  const keep = (pieces: Iterable<Buffer>): void =>
+    void parts.push(...Array.from(pieces, (piece) => Buffer.from(piece)));
   for (let done = 0; done < data.length; ) {
     const count = data.copy(chunker.room(), 0, done);
     keep(chunker.take(count));

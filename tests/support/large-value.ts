@@ -30,7 +30,7 @@ export async function planLarge(
   const etag = await openEtag();
   const next = keystream(seed);
   const chunks: Piece[] = [];
-  const keep = (pieces: readonly Buffer[]): void => {
+  const keep = (pieces: Iterable<Buffer>): void => {
     for (const piece of pieces)
       chunks.push({ size: piece.length, sha256: sha256Of(piece), oid: pack.write("blob", piece) });
   };
