@@ -35,11 +35,9 @@ export async function linkProblem(
   now: number,
 ): Promise<KvError | undefined> {
   if (before === undefined || !hasAdmins(before)) return undefined;
-  const object = objects.read(oid);
-  if (object?.kind !== "commit") return undefined;
   const admins = await adminsOf(before);
-  const openpgpKeys = admins.flatMap(({ openpgp }) => openpgp ?? []);
-  const verdict = await verifyCommitSignature(objects.format, object.data, { now, openpgpKeys });
+  const verdict = await verdictOf(objects, oid, admins, now);
+  if (verdict === undefined) return undefined;
   const refuse = (why: string): KvError =>
     new KvError("POLICY_UNTRUSTED", `policy commit ${oid} ${why}`, {
       hint: "let one of stargate.admins sign it: git kv policy apply",
@@ -51,6 +49,32 @@ export async function linkProblem(
   if (entries.length === 0) return refuse(`is signed by ${signer.fingerprint}, no admin of the policy before it`);
   if (entries.some((admin) => isValidAt(admin, now))) return undefined;
   return refuse(`is signed by ${entries[0]!.name}, who is no admin at this time`);
+}
+
+/**
+ * Fingerprint of the key that signed the link `oid`, where the signature is good: by itself if it is an SSH key's, as that of an admin of
+ * `before` if it is OpenPGP's.
+ */
+export async function linkSigner(
+  objects: ObjectSource,
+  oid: Oid,
+  before: Policy | undefined,
+  now: number,
+): Promise<string | undefined> {
+  const verdict = await verdictOf(objects, oid, before === undefined ? [] : await adminsOf(before), now);
+  return verdict?.kind === "good" ? verdict.signer.fingerprint : undefined;
+}
+
+async function verdictOf(
+  objects: ObjectSource,
+  oid: Oid,
+  admins: Awaited<ReturnType<typeof adminsOf>>,
+  now: number,
+): Promise<SignatureVerdict | undefined> {
+  const object = objects.read(oid);
+  if (object?.kind !== "commit") return undefined;
+  const openpgpKeys = admins.flatMap(({ openpgp }) => openpgp ?? []);
+  return verifyCommitSignature(objects.format, object.data, { now, openpgpKeys });
 }
 
 function say(verdict: Exclude<SignatureVerdict, { kind: "good" }>): string {

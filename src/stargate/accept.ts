@@ -22,7 +22,11 @@ import type { NewEntry } from "./journal.ts";
 export type Accepted = Omit<NewEntry, "acceptedAt" | "quarantine">;
 
 /** The push, and a last look under the locks: from there to the moved refs nothing else runs in this process. */
-export type AcceptedPush = Pick<Push, "quarantine" | "objects"> & { readonly recheck?: () => void };
+export type AcceptedPush = Pick<Push, "quarantine" | "objects"> & {
+  readonly recheck?: () => void;
+  /** When its commands had arrived, milliseconds since 1970. */
+  readonly startedAt?: number;
+};
 
 /**
  * Accepts. Throws CAS_CONFLICT, LOCKED, REF_INVALID or STORAGE: no ref has moved then, or (once the row is written) the gate
@@ -61,7 +65,7 @@ export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush)
     throw stop(gate, error);
   }
   gate.onStage("moved");
-  gate.journal.finish(id);
+  gate.journal.finish(id, push.startedAt === undefined ? undefined : gate.clock.now() - push.startedAt);
   gate.onStage("done");
   gate.onAccepted();
 }

@@ -2,7 +2,7 @@
 
 import type { RefSource } from "../kv/state.ts";
 import { formatTime } from "../time.ts";
-import type { Journal, JournalEntry, Rejection, RowFilter } from "./journal.ts";
+import type { Journal, JournalEntry, JournalUpdate, Rejection, RowFilter } from "./journal.ts";
 
 /** One line of the trail, as `log --json` prints it. Times are RFC 3339. */
 export type AuditRecord =
@@ -23,6 +23,8 @@ export type AuditRecord =
       readonly keysDel: number;
       /** null: not yet, or there is no mirror. */
       readonly mirrored: string | null;
+      /** The refs that moved, where they do not follow from the kind. */
+      readonly refs?: readonly JournalUpdate[];
     }
   | {
       readonly result: "rejected";
@@ -79,6 +81,7 @@ function acceptedRecord(entry: JournalEntry, happened: boolean): AuditRecord {
     keysSet,
     keysDel,
     mirrored: mirroredAt === undefined ? null : time(mirroredAt),
+    ...((kind === "branch" || kind === "ref") && { refs: entry.updates }),
   };
 }
 
@@ -97,7 +100,13 @@ export function describeRecord(record: AuditRecord): string {
   const head = `${record.time}\t${result}\t${ns === "" ? "-" : ns}`;
   if (record.result === "rejected") return `${head}\t${by}\t${record.code}: ${record.message}`;
   const { kind, seq, keysSet, keysDel, oid, signer } = record;
-  if (kind !== "txn") return `${head}\t${by}\t${kind === "policy" ? "policy" : "ref"} ${oid}`;
   const signed = signer === null ? "" : `\t${signer}`;
+  if (kind === "policy") return `${head}\t${by}\tpolicy ${oid}${signed}`;
+  if (kind !== "txn") return `${head}\t${by}\t${(record.refs ?? []).map(describeUpdate).join(", ")}${signed}`;
   return `${head}\t${by}\t#${seq} ${keysSet} set, ${keysDel} del\t${oid}${signed}`;
+}
+
+function describeUpdate({ ref, oldOid, newOid }: JournalUpdate): string {
+  if (/^0+$/.test(newOid)) return `${ref} deleted (was ${oldOid})`;
+  return `${ref} ${newOid}`;
 }

@@ -52,6 +52,8 @@ const STEPS: readonly string[] = [
     name TEXT PRIMARY KEY,
     entry INTEGER NOT NULL
   );`,
+  // How long an accept took: with the rest of the row the past hour can be shown after a restart.
+  "ALTER TABLE entry ADD COLUMN ms INTEGER;",
 ];
 
 /** The version this program writes. */

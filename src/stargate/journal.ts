@@ -12,11 +12,12 @@
 import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { type Code, KvError, toKvError } from "../errors.ts";
+import type { Code } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { SmallPack } from "../gitwire/store/quarantine.ts";
 import { LIMITS } from "../limits.ts";
 import { JournalPositions } from "./journal-positions.ts";
+import { entryOf, journalError, type JournalRow as Row } from "./journal-rows.ts";
 import { prepareSchema } from "./journal-schema.ts";
 import type { Door } from "./tokens.ts";
 
@@ -27,8 +28,11 @@ export interface JournalUpdate {
   readonly newOid: Oid;
 }
 
-/** `txn`: a namespace's transaction. `policy`: refs/kv-policy/current. `ref`: an ordinary ref the mirror has not got yet. */
-export type EntryKind = "txn" | "policy" | "ref";
+/**
+ * `txn`: a namespace's transaction. `policy`: refs/kv-policy/current. `branch`: a push of ordinary refs. `ref`: an ordinary ref that was
+ * made here.
+ */
+export type EntryKind = "txn" | "policy" | "branch" | "ref";
 
 /** What is about to be done. */
 export interface NewEntry {
@@ -63,6 +67,8 @@ export interface JournalEntry extends NewEntry {
   readonly done: boolean;
   /** Milliseconds since 1970; undefined until the mirror has it. */
   readonly mirroredAt: number | undefined;
+  /** From the commands of the push to its end; undefined where it is not known. */
+  readonly ms: number | undefined;
 }
 
 /** A push that was refused; never anything of what was pushed. */
@@ -77,6 +83,13 @@ export interface Rejection {
   readonly door: Door | undefined;
 }
 
+/** What became of a transaction when; null where it has not, or is not known. */
+export interface Durations {
+  readonly acceptedAt: number;
+  readonly mirroredAt: number | null;
+  readonly ms: number | null;
+}
+
 /** Which rows are wanted; each left out means all. */
 export interface RowFilter {
   readonly ns?: string | undefined;
@@ -85,31 +98,12 @@ export interface RowFilter {
   readonly limit: number;
 }
 
-interface Row {
-  readonly id: number;
-  readonly kind: EntryKind;
-  readonly ns: string;
-  readonly txn: string;
-  readonly seq: number;
-  readonly oid: string;
-  readonly updates: string;
-  readonly who: string;
-  readonly accepted_at: number;
-  readonly quarantine: string | null;
-  readonly done: number;
-  readonly mirrored_at: number | null;
-  readonly door: Door | null;
-  readonly signer: string | null;
-  readonly keys_set: number;
-  readonly keys_del: number;
-}
-
 export class Journal {
   /** How far those who are told of transactions have got. */
   readonly positions: JournalPositions;
   readonly #db: Database;
-  /** Rows that are done but not marked yet. */
-  #finished: number[] = [];
+  /** Rows that are done but not marked yet, and the milliseconds they took. */
+  readonly #finished = new Map<number, number | undefined>();
 
   /** Opens the journal in `dir`, making both where they are missing. Throws STORAGE, IO, CORRUPT. */
   constructor(dir: string) {
@@ -128,13 +122,22 @@ export class Journal {
    * the row's id. Throws STORAGE, IO, CORRUPT.
    */
   append(entry: NewEntry, packs: readonly SmallPack[] = []): number {
+    return this.#insert(entry, packs, false);
+  }
+
+  /** Writes the row of what has happened already: refs that moved by somebody else's decision. Throws STORAGE, IO, CORRUPT. */
+  record(entry: Omit<NewEntry, "quarantine">): void {
+    this.#insert({ ...entry, quarantine: undefined }, [], true);
+  }
+
+  #insert(entry: NewEntry, packs: readonly SmallPack[], done: boolean): number {
     return this.#run(() =>
       this.#db.transaction(() => {
         this.#writeMarks();
         const { lastInsertRowid } = this.#db
           .query(
-            `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine, door, signer, keys_set, keys_del)
-             VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine, $door, $signer, $keysSet, $keysDel)`,
+            `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine, door, signer, keys_set, keys_del, done)
+             VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine, $door, $signer, $keysSet, $keysDel, $done)`,
           )
           .run({
             ...entry,
@@ -142,6 +145,7 @@ export class Journal {
             quarantine: entry.quarantine ?? null,
             door: entry.door ?? null,
             signer: entry.signer ?? null,
+            done: done ? 1 : 0,
           });
         const keep = this.#db.query("INSERT OR REPLACE INTO kept_pack (name, entry, pack, idx) VALUES (?, ?, ?, ?)");
         for (const { name, pack, idx } of packs) keep.run(name, lastInsertRowid, pack, idx);
@@ -150,9 +154,12 @@ export class Journal {
     );
   }
 
-  /** Notes that all of the entry has happened. The mark is written later; see the head of this file. */
-  finish(id: number): void {
-    this.#finished.push(id);
+  /**
+   * Notes that all of the entry has happened, and how many milliseconds after the commands of the push. The mark is written later;
+   * see the head of this file.
+   */
+  finish(id: number, ms?: number): void {
+    this.#finished.set(id, ms);
   }
 
   /** Removes the row of a transaction that has not happened and will not. */
@@ -245,6 +252,15 @@ export class Journal {
     );
   }
 
+  /** When transactions were accepted and mirrored since `since`, and what they took, newest first, among the newest `limit` rows. */
+  durations(since: number, limit: number): Durations[] {
+    return this.#run(() => {
+      const query = `SELECT accepted_at AS acceptedAt, mirrored_at AS mirroredAt, ms FROM entry
+        WHERE id > (SELECT max(id) FROM entry) - ?2 AND kind = 'txn' AND accepted_at >= ?1 ORDER BY id DESC`;
+      return this.#db.query<Durations, [number, number]>(query).all(since, limit);
+    });
+  }
+
   /** Ordinary refs that wait for the mirror, oldest first. */
   pendingRefs(): JournalEntry[] {
     return this.#entries("WHERE kind = 'ref' AND mirrored_at IS NULL ORDER BY id");
@@ -303,7 +319,7 @@ export class Journal {
 
   /** Writes the marks that wait. */
   flush(): void {
-    if (this.#finished.length > 0) this.#run(() => this.#db.transaction(() => this.#writeMarks())());
+    if (this.#finished.size > 0) this.#run(() => this.#db.transaction(() => this.#writeMarks())());
   }
 
   close(): void {
@@ -322,9 +338,9 @@ export class Journal {
   }
 
   #writeMarks(): void {
-    const mark = this.#db.query("UPDATE entry SET done = 1 WHERE id = ?");
-    for (const id of this.#finished) mark.run(id);
-    this.#finished = [];
+    const mark = this.#db.query("UPDATE entry SET done = 1, ms = ? WHERE id = ?");
+    for (const [id, ms] of this.#finished) mark.run(ms ?? null, id);
+    this.#finished.clear();
   }
 
   #entries(where: string, ...values: (string | number | null)[]): JournalEntry[] {
@@ -332,29 +348,8 @@ export class Journal {
       this.#db
         .query<Row, (string | number | null)[]>(`SELECT * FROM entry ${where}`)
         .all(...values)
-        .map((row) => this.#entry(row)),
+        .map((row) => entryOf(row, this.#finished.has(row.id))),
     );
-  }
-
-  #entry(row: Row): JournalEntry {
-    return {
-      id: row.id,
-      kind: row.kind,
-      ns: row.ns,
-      txn: row.txn,
-      seq: row.seq,
-      oid: row.oid,
-      updates: JSON.parse(row.updates) as JournalUpdate[],
-      who: row.who,
-      acceptedAt: row.accepted_at,
-      quarantine: row.quarantine ?? undefined,
-      door: row.door ?? undefined,
-      signer: row.signer ?? undefined,
-      keysSet: row.keys_set,
-      keysDel: row.keys_del,
-      done: row.done === 1 || this.#finished.includes(row.id),
-      mirroredAt: row.mirrored_at ?? undefined,
-    };
   }
 
   /** What `action` writes outlives the process, but waits for no disk. */
@@ -377,12 +372,4 @@ export class Journal {
       throw journalError(error);
     }
   }
-}
-
-function journalError(error: unknown): KvError {
-  const code = error instanceof Error && error.name === "SQLiteError" ? String((error as { code?: string }).code) : "";
-  const message = `the journal: ${error instanceof Error ? error.message : String(error)}`;
-  if (/^SQLITE_(?:FULL|READONLY|IOERR|CANTOPEN)/.test(code)) return new KvError("STORAGE", message, { cause: error });
-  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return new KvError("CORRUPT", message, { cause: error });
-  return code === "" ? toKvError(error) : new KvError("IO", message, { cause: error });
 }

@@ -11,6 +11,7 @@ export function storingHost(gate: Gate): OrdinaryHost {
   // Our hooks are there to keep a stock receive-pack away from kv refs; those never come this way.
   const host = (): ReturnType<typeof repositoryHost> => repositoryHost(gate.repo, { hooksSatisfied: true });
   return {
+    refusal: "REF_FORBIDDEN",
     preflight: async (push) => {
       refuseMirrorBranches(gate, push);
       return host().preflight?.(push);

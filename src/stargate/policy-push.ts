@@ -11,7 +11,7 @@ import type { Push } from "../gitwire/protocol/receive-pack-host.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { POLICY_FILE, type Policy, policyText } from "../kv/policy.ts";
 import { requireSoundPolicy } from "../kv/policy-check.ts";
-import { linkProblem, parsePolicyCommit } from "../kv/policy-link.ts";
+import { linkProblem, linkSigner, parsePolicyCommit } from "../kv/policy-link.ts";
 import { accept } from "./accept.ts";
 import type { Gate } from "./gate.ts";
 import { logDrift } from "./policy-drift.ts";
@@ -22,21 +22,23 @@ const MOST_LINKS = 100;
 
 /** Checks and accepts the push. Throws what {@link judgePolicy} throws and what accepting throws. */
 export async function acceptPolicy(gate: Gate, command: PushCommand, push: Push, who: Identity): Promise<void> {
-  if ((await judgePolicy(gate, command, push)) === "in force") return;
+  const judged = await judgePolicy(gate, command, push);
+  if (judged === "in force") return;
   const { newOid: oid } = command;
-  const nothing = { ns: "", seq: 0, keysSet: 0, keysDel: 0, signer: undefined };
+  const nothing = { ns: "", seq: 0, keysSet: 0, keysDel: 0 };
+  const { signer } = judged;
   const by = { who: who.name, door: who.door };
-  await accept(gate, { kind: "policy", txn: oid, oid, updates: [command], ...by, ...nothing }, push);
-  gate.log("info", "policy", { result: "accepted", oid, who: who.name });
+  await accept(gate, { kind: "policy", txn: oid, oid, updates: [command], ...by, ...nothing, signer }, push);
+  gate.log("info", "policy", { result: "accepted", oid, who: who.name, signer });
   logDrift(gate);
 }
 
-/** Checks the push and moves nothing. Throws CAS_CONFLICT, NOT_FAST_FORWARD, NOT_LINEAR, POLICY_UNTRUSTED. */
+/** Checks the push and moves nothing; returns who signed the newest of its policies. Throws CAS_CONFLICT, NOT_FAST_FORWARD, NOT_LINEAR, POLICY_UNTRUSTED. */
 export async function judgePolicy(
   gate: Gate,
   command: PushCommand,
   push: Pick<Push, "objects">,
-): Promise<"in force" | "good"> {
+): Promise<"in force" | { readonly signer: string | undefined }> {
   const { format } = gate.repo;
   const tip = gate.repo.refs.resolve(POLICY_REF);
   if (command.oldOid !== (tip ?? format.zeroOid)) {
@@ -47,13 +49,15 @@ export async function judgePolicy(
   const { objects } = push;
   const now = gate.clock.now();
   let before = gate.policy()?.policy;
+  let signer: string | undefined;
   for (const oid of links) {
     // Judged by the policy before it, and received now: what a link says of admins counts from the next one on.
     const problem = await linkProblem(objects, oid, before, now);
     if (problem !== undefined) throw problem;
+    signer = await linkSigner(objects, oid, before, now);
     before = await soundPolicy(objects, oid);
   }
-  return "good";
+  return { signer };
 }
 
 /** The new links, the oldest first. */

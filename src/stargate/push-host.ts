@@ -3,7 +3,7 @@
  * pushes of a namespace take turns; reading is never held up.
  */
 
-import { KvError } from "../errors.ts";
+import { type Code, KvError } from "../errors.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
@@ -22,6 +22,7 @@ import { admit } from "./admission.ts";
 import { checkExpectations, parseExpectations } from "./expectation.ts";
 import type { Gate } from "./gate.ts";
 import { isRepeated } from "./ledger-history.ts";
+import { noteOrdinary } from "./ordinary-note.ts";
 import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind, transactionCommands } from "./push-kind.ts";
@@ -31,6 +32,8 @@ import type { Turn } from "./turns.ts";
 
 /** Takes the pushes of ordinary refs. */
 export interface OrdinaryHost {
+  /** The code of what it refuses. */
+  readonly refusal: Code;
   preflight(push: PushIntent): Promise<readonly RefResult[] | undefined>;
   apply(push: Push): Promise<readonly RefResult[]>;
 }
@@ -87,7 +90,11 @@ class PushHost implements ReceivePackHost {
       this.#gate.requireSound();
       const kind = classifyPush(push.commands, this.#gate.repo.format);
       this.#authorize(kind);
-      if (kind.kind === "ordinary") return this.#ordinary.preflight(push);
+      if (kind.kind === "ordinary") {
+        const early = await this.#ordinary.preflight(push);
+        if (early !== undefined) this.#noteOrdinary(push, early);
+        return early;
+      }
       if (kind.kind !== "transaction") return undefined;
       await this.#takeTurn(kind, push);
       try {
@@ -111,6 +118,7 @@ class PushHost implements ReceivePackHost {
       this.#authorize(kind);
       if (kind.kind === "ordinary") {
         const answer = await this.#ordinary.apply(push);
+        this.#noteOrdinary(push, answer);
         logDrift(this.#gate);
         return answer;
       }
@@ -139,6 +147,11 @@ class PushHost implements ReceivePackHost {
       return undefined;
     });
     return results ?? acceptAll(push.commands);
+  }
+
+  #noteOrdinary({ commands }: PushIntent, results: readonly RefResult[]): void {
+    const { refusal } = this.#ordinary;
+    noteOrdinary(this.#gate, this.#who, commands, results, { started: this.#started, refusal });
   }
 
   /** Notes a refusal: of ours, or of the session, which looks at the pack before we do. */
@@ -238,7 +251,12 @@ class PushHost implements ReceivePackHost {
     await accept(
       gate,
       { kind: "txn", ns, txn, seq, oid: ledger.newOid, updates, who, door, signer, keysSet, keysDel },
-      { quarantine: push.quarantine, objects, recheck: () => this.#requirePolicy(policy) },
+      {
+        quarantine: push.quarantine,
+        objects,
+        recheck: () => this.#requirePolicy(policy),
+        startedAt: this.#started,
+      },
     );
     const at = gate.clock.now();
     const done = { ns, txn, seq, oid: ledger.newOid, who, signer, ms: at - this.#started };

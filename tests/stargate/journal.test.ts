@@ -74,6 +74,30 @@ describe("journal", () => {
     journal.close();
   });
 
+  test("what an accept took is known afterwards, and what has happened already needs no finishing", () => {
+    const dir = tempDir("journal");
+    const journal = new Journal(dir);
+    journal.finish(journal.append(entry("A", { acceptedAt: 10 })), 7);
+    journal.finish(journal.append(entry("B", { seq: 2, acceptedAt: 20 })));
+    journal.record(entry("C", { kind: "branch", ns: "", acceptedAt: 30 }));
+    journal.close();
+    const again = new Journal(dir);
+    expect(again.unfinished()).toEqual([]);
+    expect(again.newest(3).map(({ txn, ms }) => [txn, ms])).toEqual([
+      ["C", undefined],
+      ["B", undefined],
+      ["A", 7],
+    ]);
+    expect(again.durations(10, 100)).toEqual([
+      { acceptedAt: 20, mirroredAt: null, ms: null },
+      { acceptedAt: 10, mirroredAt: null, ms: 7 },
+    ]);
+    expect(again.durations(11, 100)).toHaveLength(1);
+    expect(again.durations(0, 2)).toHaveLength(1);
+    expect(again.pendingRefs()).toEqual([]);
+    again.close();
+  });
+
   test("a transaction is named once in a namespace", () => {
     const journal = new Journal(tempDir("journal"));
     journal.append(entry("A"));

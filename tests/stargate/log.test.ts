@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setConfig } from "../../src/gitwire/config/config-edit.ts";
 import { git } from "../support/git.ts";
+import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { run } from "../support/signing.ts";
 import { policyPush, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
@@ -109,7 +110,47 @@ test("the key that signed stands in the line, and a policy has a line of its own
   const [signed, changed] = done.stdout.toString().trim().split("\n");
   const fingerprint = await fingerprintOf(key.line);
   expect(JSON.parse(signed!)).toMatchObject({ kind: "txn", who: "root", signer: fingerprint });
-  expect(JSON.parse(changed!)).toMatchObject({ kind: "policy", ns: "", who: "root", door: "http" });
+  // There was nobody before who could have had to sign it.
+  expect(JSON.parse(changed!)).toMatchObject({ kind: "policy", ns: "", who: "root", door: "http", signer: null });
+});
+
+test("who signed a policy stands in its line", async () => {
+  const other = await TestStargate.start();
+  const admin = new TestClient(other.dir, other.loginUrl(other.token("admin", "root")));
+  const key = new TestKey("alice");
+  const policy = `version: 1\nstargate: { admins: ${JSON.stringify([key.line])} }\n`;
+  expect(verdict(await admin.push(policyPush(admin, policy)))).toBe("ok");
+  const next = policyPush(admin, `${policy}namespaces: { main: {} }\n`, undefined, (text) => key.signCommit(text));
+  expect(verdict(await admin.push(next))).toBe("ok");
+  await other.stop();
+  const done = Bun.spawnSync([...STARGATE_PROGRAM, "log", "--json", "--repo", other.dir], { stdout: "pipe" });
+  const [signed] = done.stdout.toString().trim().split("\n");
+  expect(JSON.parse(signed!)).toMatchObject({ kind: "policy", signer: await fingerprintOf(key.line) });
+});
+
+test("branches and tags have lines too, with every ref, and so have their refusals", async () => {
+  const work = path.join(tempDir("work"), "w");
+  const url = stargate.loginUrl(stargate.token("write", "dev"));
+  await gitAsync("/", "clone", "-q", url, work);
+  await gitAsync(work, "commit", "-q", "--allow-empty", "-m", "one");
+  await gitAsync(work, "push", "-q", "origin", "HEAD:refs/heads/topic", "HEAD:refs/tags/v1");
+  const oid = git(work, "rev-parse", "HEAD");
+  await gitAsync(work, "push", "-q", "origin", ":refs/tags/v1");
+  await gitAsync(work, "commit", "-q", "--amend", "--allow-empty", "-m", "another");
+  git(dir, "config", "receive.denyNonFastForwards", "true");
+  await stargate.daemon.reload();
+  expect((await tryGitAsync(work, ["push", "-q", "-f", "origin", "HEAD:refs/heads/topic"])).status).not.toBe(0);
+  const zero = "0".repeat(oid.length);
+  const [refused, deleted, pushed] = records();
+  expect(pushed).toMatchObject({ result: "accepted", kind: "branch", ns: "", who: "dev", door: "http", oid });
+  expect(pushed!.refs).toEqual([
+    { ref: "refs/heads/topic", oldOid: zero, newOid: oid },
+    { ref: "refs/tags/v1", oldOid: zero, newOid: oid },
+  ]);
+  expect(deleted!.refs).toEqual([{ ref: "refs/tags/v1", oldOid: oid, newOid: zero }]);
+  expect(refused).toMatchObject({ result: "rejected", code: "REF_FORBIDDEN", who: "dev", door: "http" });
+  expect(refused!.message).toBe("refs/heads/topic: non-fast-forward");
+  expect(log().out).toContain(`\taccepted\t-\tdev (http)\trefs/tags/v1 deleted (was ${oid})\n`);
 });
 
 test("namespace, time and number narrow it; values are never in it", () => {

@@ -26,6 +26,7 @@ type Passage =
   | { readonly kind: "refuse"; readonly command: PushCommand; readonly reason: string };
 
 export class Relay implements OrdinaryHost {
+  readonly refusal = "REMOTE_REJECTED";
   readonly #gate: Gate;
   readonly #remote: MirrorRemote;
   readonly #timers: WorkerTimers;

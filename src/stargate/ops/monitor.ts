@@ -18,8 +18,8 @@ const DAY_STEPS = 144;
 const DAY_STEP = 600_000;
 /** Newest events that are kept. */
 const RECENT = 100;
-/** Journal rows that are read at the start. */
-const SEEDS = 2_000;
+/** Transactions of the past hour that are read at the start: more than 50 in each second. */
+const SEEDS = 200_000;
 /** Longest text of a refusal that is kept. */
 const MESSAGE = 500;
 
@@ -59,7 +59,7 @@ export class Monitor {
   #recent: (AcceptedEvent | RejectedEvent)[] = [];
 
   /** Watches `gate` from now on. */
-  constructor(gate: Gate) {
+  constructor(gate: Pick<Gate, "journal" | "clock" | "events">) {
     this.#seed(gate);
     gate.events.listen((event) => this.note(event));
   }
@@ -129,12 +129,17 @@ export class Monitor {
     if (this.#recent.length > RECENT) this.#recent.shift();
   }
 
-  #seed({ journal }: Gate): void {
-    const entries = journal.newest(SEEDS).reverse();
-    for (const { acceptedAt, mirroredAt } of entries) {
-      if (mirroredAt !== undefined) this.#lag.add(mirroredAt, Math.max(0, mirroredAt - acceptedAt));
+  #seed({ journal, clock }: Pick<Gate, "journal" | "clock">): void {
+    // The oldest first: a step that is passed takes no more.
+    for (const { acceptedAt, mirroredAt, ms } of journal.durations(clock.now() - STEPS * STEP, SEEDS).reverse()) {
+      if (mirroredAt !== null) this.#lag.add(mirroredAt, Math.max(0, mirroredAt - acceptedAt));
+      if (ms !== null) this.#accept.add(acceptedAt, ms);
     }
-    const accepted = entries.filter(({ kind }) => kind === "txn").map(asEvent);
+    const accepted = journal
+      .newest(RECENT)
+      .reverse()
+      .filter(({ kind }) => kind === "txn")
+      .map(asEvent);
     const rejected = journal
       .rejections({ limit: RECENT })
       .map((row): RejectedEvent => ({ kind: "rejected", ...row, ms: 0 }));
@@ -143,7 +148,18 @@ export class Monitor {
   }
 }
 
-/** The transaction of a row as it was told when it was new; how long it took is not known any more. */
-function asEvent({ ns, txn, seq, oid, who, signer, keysSet, keysDel, acceptedAt }: JournalEntry): AcceptedEvent {
-  return { kind: "accepted", at: acceptedAt, ns, txn, seq, oid, who, signer, keysSet, keysDel, ms: 0 };
+/** The transaction of a row as it was told when it was new. */
+function asEvent({
+  ns,
+  txn,
+  seq,
+  oid,
+  who,
+  signer,
+  keysSet,
+  keysDel,
+  acceptedAt,
+  ms = 0,
+}: JournalEntry): AcceptedEvent {
+  return { kind: "accepted", at: acceptedAt, ns, txn, seq, oid, who, signer, keysSet, keysDel, ms };
 }

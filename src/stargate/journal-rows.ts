@@ -1,0 +1,58 @@
+/** Rows of the journal as SQLite has them, and what goes wrong with it. */
+
+import { KvError, toKvError } from "../errors.ts";
+import type { EntryKind, JournalEntry, JournalUpdate } from "./journal.ts";
+import type { Door } from "./tokens.ts";
+
+/** A row of the table `entry` (journal-schema.ts). */
+export interface JournalRow {
+  readonly id: number;
+  readonly kind: EntryKind;
+  readonly ns: string;
+  readonly txn: string;
+  readonly seq: number;
+  readonly oid: string;
+  readonly updates: string;
+  readonly who: string;
+  readonly accepted_at: number;
+  readonly quarantine: string | null;
+  readonly done: number;
+  readonly mirrored_at: number | null;
+  readonly door: Door | null;
+  readonly signer: string | null;
+  readonly keys_set: number;
+  readonly keys_del: number;
+  readonly ms: number | null;
+}
+
+/** The entry of a row; `isFinished`: it is done, though not marked yet. */
+export function entryOf(row: JournalRow, isFinished: boolean): JournalEntry {
+  return {
+    id: row.id,
+    kind: row.kind,
+    ns: row.ns,
+    txn: row.txn,
+    seq: row.seq,
+    oid: row.oid,
+    updates: JSON.parse(row.updates) as JournalUpdate[],
+    who: row.who,
+    acceptedAt: row.accepted_at,
+    quarantine: row.quarantine ?? undefined,
+    door: row.door ?? undefined,
+    signer: row.signer ?? undefined,
+    keysSet: row.keys_set,
+    keysDel: row.keys_del,
+    done: row.done === 1 || isFinished,
+    mirroredAt: row.mirrored_at ?? undefined,
+    ms: row.ms ?? undefined,
+  };
+}
+
+/** What SQLite or the file system threw, as ours. */
+export function journalError(error: unknown): KvError {
+  const code = error instanceof Error && error.name === "SQLiteError" ? String((error as { code?: string }).code) : "";
+  const message = `the journal: ${error instanceof Error ? error.message : String(error)}`;
+  if (/^SQLITE_(?:FULL|READONLY|IOERR|CANTOPEN)/.test(code)) return new KvError("STORAGE", message, { cause: error });
+  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return new KvError("CORRUPT", message, { cause: error });
+  return code === "" ? toKvError(error) : new KvError("IO", message, { cause: error });
+}

@@ -1,0 +1,54 @@
+/** What the status page knows after a restart: the journal has the hour before, latencies included. */
+
+import { expect, test } from "bun:test";
+import { GateEvents } from "../../../src/stargate/events.ts";
+import { Journal, type NewEntry } from "../../../src/stargate/journal.ts";
+import { Monitor } from "../../../src/stargate/ops/monitor.ts";
+import { tempDir } from "../../support/temp.ts";
+import { countingClock } from "../../support/workspace.ts";
+
+const OID = "1".repeat(40);
+
+test("latency and lag of the past hour are there again after a restart", () => {
+  const dir = tempDir("journal");
+  const clock = countingClock();
+  const journal = new Journal(dir);
+  const row = (seq: number, more: Partial<NewEntry>): number =>
+    journal.append({
+      kind: "txn",
+      ns: "main",
+      txn: `T${seq}`,
+      seq,
+      oid: OID,
+      updates: [{ ref: "refs/kv/main", oldOid: OID, newOid: OID }],
+      who: "ci",
+      door: "http",
+      signer: undefined,
+      keysSet: 1,
+      keysDel: 0,
+      acceptedAt: clock.at,
+      quarantine: undefined,
+      ...more,
+    });
+  const minutes = 60_000;
+  journal.finish(row(1, { acceptedAt: clock.at - 61 * minutes }), 9_999);
+  for (let i = 2; i <= 11; i++) journal.finish(row(i, { acceptedAt: clock.at - 30 * minutes }), 20);
+  // Of a process that was killed before it wrote the mark nobody knows.
+  journal.finish(row(12, { acceptedAt: clock.at - 10 * minutes }));
+  journal.record({ ...journal.newest(1)[0]!, kind: "branch", txn: "B", acceptedAt: clock.at });
+  journal.markMirrored("txn", "main", 11, clock.at - 30 * minutes + 500);
+  journal.close();
+  const again = new Journal(dir);
+  const report = new Monitor({ journal: again, clock, events: new GateEvents() }).report(clock.at);
+  again.close();
+  const [accept, lag] = report.objectives;
+  expect(accept).toMatchObject({ name: "accept p95", samples: 10, ok: true });
+  expect(Math.abs(accept!.value! - 20)).toBeLessThan(1);
+  expect(lag).toMatchObject({ name: "mirror lag p95", samples: 10, ok: true });
+  expect(Math.abs(lag!.value! - 500)).toBeLessThan(25);
+  expect(report.accept.filter(({ count }) => count > 0).map(({ count }) => count)).toEqual([10]);
+  expect(report.recent.map(({ kind, ms }) => [kind, ms]).slice(0, 2)).toEqual([
+    ["accepted", 0],
+    ["accepted", 20],
+  ]);
+});
