@@ -106,6 +106,9 @@ export const LIMITS = {
   loginMemory: 10 * 60_000,
   /** Addresses of which that is remembered. */
   loginAddresses: 10_000,
+  /** Bytes of packs that are kept of a remote that is read without a clone, and how long they are when nobody reads it. */
+  cacheBytes: 512 * MiB,
+  cacheAge: 30 * 24 * 60 * 60_000,
   /** Time another process may hold a ref lock before we give up. */
   lockWait: 5_000,
 } as const;

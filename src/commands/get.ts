@@ -10,7 +10,7 @@ import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { formatTime } from "../time.ts";
 import { facts, jsonValue } from "./get-record.ts";
-import { openWorkspace } from "./open.ts";
+import { withReader } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args, out } = context;
@@ -22,9 +22,14 @@ export async function run(context: Context): Promise<void> {
       single ? "--output and --range go with one key" : "several keys need --json or --output-dir",
     );
   }
-  const workspace = openWorkspace(context);
+  await withReader(context, (workspace) => showAll(context, workspace, keys));
+}
+
+async function showAll(context: Context, workspace: Workspace, keys: readonly Key[]): Promise<void> {
+  const { flags, out } = context;
   const from = parseReadFrom(flags.value("read-from") ?? workspace.repo.config.get("kv.readFrom") ?? "local");
   const state = await stateFrom(workspace, from);
+  if (workspace.copy !== undefined) await (await import("../kv/copy-keys.ts")).bringKeys(workspace.copy, state, keys);
   for (const key of keys) await show(context, workspace, await find(context, workspace, state, key));
   // For eyes only: a prompt right behind a value is hard to read.
   const isPrinted = !out.json && !toFile(context);
@@ -41,7 +46,7 @@ async function find({ flags }: Context, workspace: Workspace, state: NamespaceSt
   const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
   warnOfLedgerTime(workspace, state);
   if (!isExpired(expires, workspace.now()) || allowExpired) return found;
-  if (hidesExpired(workspace)) throw hasExpired(key, expires);
+  if (await hidesExpired(workspace, state)) throw hasExpired(key, expires);
   workspace.around.warn(
     `${JSON.stringify(keyText(key))} expired at ${formatTime(expires)}; the policy lets it be read`,
   );

@@ -2,21 +2,26 @@
 
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
 import { isExpired } from "../kv/expiry.ts";
-import { type IndexEntry, listIndex } from "../kv/index-list.ts";
+import { type IndexEntry, type ListRange, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { parseCount } from "./count.ts";
-import { openWorkspace } from "./open.ts";
+import { withReader } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
-  const { flags, out } = context;
+  const { flags } = context;
   const limit = parseCount("--limit", flags.value("limit"));
+  await withReader(context, (workspace) => showAll(context, workspace, limit));
+}
+
+async function showAll(context: Context, workspace: Workspace, limit: number): Promise<void> {
+  const { flags, out } = context;
   const prefix = utf8ToByteString(flags.value("prefix") ?? "");
   const after = flags.value("after");
-  const workspace = openWorkspace(context);
   const { objects, config } = workspace.repo;
   const state = await stateFrom(
     workspace,
@@ -25,20 +30,32 @@ export async function run(context: Context): Promise<void> {
   const shows = filter(context, workspace, state);
   const range = { prefix, ...(after !== undefined && { after: parseKey(after) }) };
   // Loaded here: names alone are read from the kv-index, without a look at any value.
-  const long = flags.on("long") ? (await import("./list-long.ts")).showLong : undefined;
+  const long = flags.on("long") ? await import("./list-long.ts") : undefined;
   let count = 0;
-  for (const entry of listIndex(objects, state.ledger.indexTree, range)) {
-    const shown = shows(entry);
-    if (!(shown instanceof Promise ? await shown : shown)) continue;
+  for await (const page of await pagesOf(workspace, state.ledger.indexTree, range, limit)) {
+    const listed = [];
+    for (const entry of page) {
+      const shown = shows(entry);
+      if (!(shown instanceof Promise ? await shown : shown)) continue;
+      if (count === limit) break;
+      count++;
+      if (flags.on("count")) continue;
+      if (long === undefined) show(context, entry);
+      else if (workspace.copy === undefined) long.showLong(context, objects, state, entry);
+      else listed.push(entry);
+    }
+    if (listed.length > 0) await long?.showRemote(context, workspace.copy!, state, listed);
     if (count === limit) break;
-    count++;
-    if (flags.on("count")) continue;
-    if (long === undefined) show(context, entry);
-    else long(context, objects, state, entry);
   }
   if (!flags.on("count")) return;
   if (out.json) out.record({ count });
   else out.line(String(count));
+}
+
+/** All entries at once, or page by page as they are brought from a remote. */
+function pagesOf({ repo, copy }: Workspace, root: Oid, range: ListRange, limit: number) {
+  if (copy === undefined) return [listIndex(repo.objects, root, range)];
+  return import("../kv/copy-listing.ts").then(({ listPages }) => listPages(copy, root, range, limit));
 }
 
 /** Which keys are shown. The first one that expires may take time: only then it matters what the policy says of expired ones. */
@@ -53,7 +70,7 @@ function filter({ flags }: Context, workspace: Workspace, state: NamespaceState)
   const learn = async (entry: IndexEntry): Promise<boolean> => {
     const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
     warnOfLedgerTime(workspace, state);
-    hides = hidesExpired(workspace);
+    hides = await hidesExpired(workspace, state);
     return shows(entry);
   };
   const shows: Filter = (entry) => {

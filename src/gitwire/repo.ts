@@ -21,7 +21,10 @@ import {
   searchUpwards,
 } from "./repo/discover.ts";
 import { checkBareAllowed, checkOwner } from "./repo/safe-directory.ts";
-import { ObjectStore } from "./store/object-store.ts";
+import { ObjectStore, type ObjectStoreOptions } from "./store/object-store.ts";
+
+const makeStore = (dir: string, format: ObjectFormat, options: ObjectStoreOptions): ObjectStore =>
+  new ObjectStore(dir, format, options);
 
 export class Repository {
   /** HEAD and whatever else is this worktree's own; absolute. */
@@ -35,6 +38,8 @@ export class Repository {
   readonly format: ObjectFormat;
   /** Bytes of objects kept in memory; a server that reads the same trees again and again sets more than the default first. */
   objectCacheBytes: number | undefined;
+  /** Makes the store of its objects, for one that is more than a store; set before the first look at the objects. */
+  storeMaker: typeof makeStore = makeStore;
   readonly #alternates: readonly string[];
   /** The environment it was opened in. */
   readonly env: Env;
@@ -73,7 +78,7 @@ export class Repository {
   }
 
   get objects(): ObjectStore {
-    this.#objects ??= new ObjectStore(this.objectsDir, this.format, {
+    this.#objects ??= this.storeMaker(this.objectsDir, this.format, {
       alternates: this.#alternates,
       ...(this.objectCacheBytes !== undefined && { cacheBytes: this.objectCacheBytes }),
     });

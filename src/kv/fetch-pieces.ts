@@ -9,6 +9,7 @@ import type { Workspace } from "./workspace.ts";
 
 /** Fetches blobs from the mirror, or from the Stargate where the mirror does not have them (yet). Throws NETWORK and so on. */
 export async function fetchPieces(workspace: Workspace, oids: readonly Oid[]): Promise<void> {
+  if (workspace.copy !== undefined) return workspace.copy.bring(oids.map((oid) => ({ oid, expected: "blob" })));
   const urls = [...new Set([fetchUrl(workspace), ...(workspace.hasStargate ? [pushUrl(workspace)] : [])])];
   const failures: KvError[] = [];
   for (const url of urls) {

@@ -3,14 +3,24 @@
 import { KvError } from "../errors.ts";
 import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
 import { ledgerSkew } from "./clock-skew.ts";
 import { namespacePolicy, policyAt } from "./policy.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** Whether expired keys are hidden. They are, unless the policy this clone knows says they are not. */
-export function hidesExpired(workspace: Workspace): boolean {
-  const oid = workspace.policy();
+/**
+ * Whether expired keys are hidden. They are, unless the policy this clone knows says they are not; without a clone, the policy that the
+ * state was made under.
+ */
+export async function hidesExpired(workspace: Workspace, state: NamespaceState): Promise<boolean> {
+  const { copy } = workspace;
+  return copy === undefined
+    ? hides(workspace, workspace.policy())
+    : copy.through(() => hides(workspace, state.ledger.policy));
+}
+
+function hides(workspace: Workspace, oid: Oid | undefined): boolean {
   if (oid === undefined) return true;
   try {
     return namespacePolicy(policyAt(workspace.repo.objects, oid), workspace.ns).enforceReadside;

@@ -16,6 +16,7 @@ export function parseReadFrom(text: string): ReadFrom {
 
 /** The state to read: the newest known here, or fetched first. Throws NS_NOT_FOUND, NETWORK and so on. */
 export async function stateFrom(workspace: Workspace, from: ReadFrom): Promise<NamespaceState> {
+  if (workspace.copy !== undefined) return (await import("./copy-state.ts")).remoteState(workspace, workspace.copy);
   if (from === "local") return workspace.requireState();
   const { fetchAccepted, fetchMirror } = await import("./fetch.ts");
   const { repo, ns, remote } = workspace;

@@ -22,17 +22,17 @@ export type RemoteRefMap = ReadonlyMap<string, Oid>;
 
 /** The address reads go to. Throws CONFIG where the remote is not configured. */
 export function fetchUrl(workspace: Workspace): string {
-  return configured(workspace).urls[0]!;
+  return workspace.copy?.url ?? configured(workspace).urls[0]!;
 }
 
 /** The address writes go to: the Stargate. Throws CONFIG where the remote is not configured. */
 export function pushUrl(workspace: Workspace): string {
-  return configured(workspace).pushUrls[0]!;
+  return workspace.copy?.url ?? configured(workspace).pushUrls[0]!;
 }
 
 /** Whether there is a remote to read from. */
 export function hasRemote(workspace: Workspace): boolean {
-  return findRemote(workspace.repo.config, workspace.remote).configured;
+  return workspace.copy !== undefined || findRemote(workspace.repo.config, workspace.remote).configured;
 }
 
 function configured(workspace: Workspace): ReturnType<typeof findRemote> {
@@ -76,13 +76,14 @@ export function openConnection(
   url: string,
   service: Service,
   aside: ServerWords,
+  more: Pick<ConnectOptions, "anonymous"> = {},
 ): Promise<Transport> {
   const { config } = repo;
   const { env, signal } = around;
   const onMessage = aside.hear;
   const onDate = (date: string): void => noticeServerDate(around, redactUrl(url), date);
   const own = ownOptions(config, url, service);
-  return connect(url, service, { config, env, agent: AGENT, onMessage, onDate, signal, ...own });
+  return connect(url, service, { config, env, agent: AGENT, onMessage, onDate, signal, ...own, ...more });
 }
 
 /** What `remote.<name>.*` says of connections to an address of that remote. */

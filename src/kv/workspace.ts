@@ -9,6 +9,7 @@ import type { Ident } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
+import type { RemoteCopy } from "./remote-copy.ts";
 import { type NamespaceState, newestState, readState, requireState } from "./state.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -36,9 +37,12 @@ export class Workspace {
   readonly repo: Repository;
   readonly ns: string;
   readonly around: Surroundings;
+  /** The remote that is read without a clone; `repo` is then a cache of it. */
+  readonly copy: RemoteCopy | undefined;
 
-  constructor(repo: Repository, ns: string | undefined, around: Surroundings) {
+  constructor(repo: Repository, ns: string | undefined, around: Surroundings, copy?: RemoteCopy) {
     this.repo = repo;
+    this.copy = copy;
     this.ns = parseNamespace(ns ?? repo.config.get("kv.namespace") ?? "main");
     this.around = around;
   }

@@ -12,8 +12,11 @@ export interface GitObject {
 /** A place objects are read from. */
 export interface ObjectSource {
   readonly format: ObjectFormat;
-  /** The object, or undefined where it is not here. The empty tree is always here. Throws CORRUPT on a damaged one. */
-  read(oid: Oid): GitObject | undefined;
+  /**
+   * The object, or undefined where it is not here. The empty tree is always here. Throws CORRUPT on a damaged one. `expected` is the
+   * kind the reader takes it for: it helps a source that fetches what is not here.
+   */
+  read(oid: Oid, expected?: ObjectKind): GitObject | undefined;
   /**
    * As {@link read}, for large objects that are looked at once: the data may be in `into`, where that has room, and is good until it
    * is used again. Nothing is kept for another reader.
@@ -45,7 +48,7 @@ export interface ObjectSink {
 
 /** Content of the object `oid`, which must be of `kind`. Throws BAD_OBJECT where it is missing or of another kind. */
 export function readAs(source: ObjectSource, oid: Oid, kind: ObjectKind): Buffer {
-  const object = source.read(oid);
+  const object = source.read(oid, kind);
   if (object === undefined) throw new KvError("BAD_OBJECT", `${kind} ${oid} is missing`);
   if (object.kind !== kind) throw new KvError("BAD_OBJECT", `${oid} is a ${object.kind}, not a ${kind}`);
   return object.data;

@@ -229,7 +229,7 @@ async function checkConnected(
 }
 
 /** What every v2 command says about us. */
-function commandCapabilities(greeting: Greeting, agent: string): Capabilities {
+export function commandCapabilities(greeting: Greeting, agent: string): Capabilities {
   const offered = greeting.capabilities;
   return capabilities(
     ...(offered.has("agent") ? [["agent", agentToken(agent)] as const] : []),

@@ -17,6 +17,14 @@ export function greetingOf(transport: Transport): Promise<Greeting> {
   return greeting;
 }
 
+/**
+ * Takes the server's greeting for `greeting` without asking for it, which spares a round trip where requests stand alone (v2 over HTTP).
+ * A server that is another than was thought refuses the first request.
+ */
+export function presumeGreeting(transport: Transport, greeting: Greeting): void {
+  greetings.set(transport, Promise.resolve(greeting));
+}
+
 /** Throws UNSUPPORTED where the server's objects are of another format than ours. */
 export function checkFormat(transport: Transport, greeting: Greeting, format: { readonly name: string }): void {
   if (greeting.format.name === format.name) return;

@@ -185,7 +185,7 @@ export class HttpTransport implements Transport {
   async #answerChallenge(response: Response, refused: string | undefined): Promise<boolean> {
     await this.#credential?.reject();
     this.#credential = undefined;
-    if (this.#asked || hasAuthorization(this.#settings)) return false;
+    if (this.#asked || this.#options.anonymous === true || hasAuthorization(this.#settings)) return false;
     const { config, env } = this.#options;
     const challenges = [response.headers.get("www-authenticate") ?? ""].filter((text) => text !== "");
     const cheap = refused === undefined ? await cheapCredential(this.#url, config, env) : undefined;

@@ -1,0 +1,43 @@
+/**
+ * The objects that reading from a remote without a clone has brought here: a store in the user's cache. What is missing in it is to
+ * be had from the remote, so a read of it says so instead of finding nothing; and since a cache is nobody's only copy and was not
+ * synced to disk, every object is hashed when it is read.
+ */
+
+import { KvError } from "../errors.ts";
+import type { GitObject } from "../gitwire/object/object.ts";
+import { hashObject, type ObjectKind, type Oid } from "../gitwire/object/oid.ts";
+import { ObjectStore } from "../gitwire/store/object-store.ts";
+
+/** A read needs an object that is not here yet: whoever began the read brings it, and reads again. No fault of anyone. */
+export class Absent extends Error {
+  readonly oid: Oid;
+  /** What the reader takes it for, where it said so. */
+  readonly expected: ObjectKind | undefined;
+
+  constructor(oid: Oid, expected: ObjectKind | undefined) {
+    super(`${oid} is not here yet`);
+    this.oid = oid;
+    this.expected = expected;
+  }
+}
+
+export class CopyStore extends ObjectStore {
+  /** Throws Absent where the object is not here, CORRUPT where it is not the one its id names. */
+  override read(oid: Oid, expected?: ObjectKind): GitObject {
+    const object = super.read(oid);
+    if (object === undefined) throw new Absent(oid, expected);
+    return this.#checked(oid, object);
+  }
+
+  override readInto(oid: Oid, into: Buffer): GitObject {
+    const object = super.readInto(oid, into);
+    if (object === undefined) throw new Absent(oid, "blob");
+    return this.#checked(oid, object);
+  }
+
+  #checked(oid: Oid, object: GitObject): GitObject {
+    if (hashObject(this.format, object.kind, object.data) === oid) return object;
+    throw new KvError("CORRUPT", `${oid} in ${this.objectsDir} is damaged: its bytes are not those its id names`);
+  }
+}

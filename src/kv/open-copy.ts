@@ -1,0 +1,48 @@
+/** Opens a remote to read from it without a clone. */
+
+import { GitConfig } from "../gitwire/config.ts";
+import { objectFormat } from "../gitwire/object/oid.ts";
+import { rewriteUrl } from "../gitwire/transport/remote.ts";
+import { cacheFolder, openCache, type RemoteFacts, readFacts } from "./cache-folder.ts";
+import { RemoteCopy } from "./remote-copy.ts";
+import type { Surroundings } from "./workspace.ts";
+
+/**
+ * Runs `use` on the copy of the remote at `address`, which `url.<base>.insteadOf` may rewrite. Where the remote's objects turn out to
+ * be of another format than was thought, `use` is run again: nothing can have been read before. Throws INPUT_INVALID, NETWORK, IO and so on.
+ */
+export async function withCopy<T>(
+  address: string,
+  around: Surroundings,
+  use: (copy: RemoteCopy) => Promise<T>,
+): Promise<T> {
+  const { env } = around;
+  const url = rewriteUrl(GitConfig.load({ env }), address);
+  const shown = withoutPassword(url);
+  let learned: RemoteFacts | undefined;
+  for (;;) {
+    const folder = cacheFolder(shown, env);
+    const known = learned ?? readFacts(folder);
+    const guess: RemoteFacts = { url: shown, isGuess: true, format: "sha1", features: MOST, filters: "deep", seen: {} };
+    const facts = known?.url === shown ? known : guess;
+    const copy = new RemoteCopy(url, openCache(folder, objectFormat(facts.format), env), folder, facts, around);
+    try {
+      return await use(copy);
+    } catch (error) {
+      if (learned !== undefined || !copy.isOfOtherFormat) throw error;
+      learned = copy.facts;
+    } finally {
+      await copy.close();
+    }
+  }
+}
+
+/** What most hosts' upload-pack can do. */
+const MOST = ["shallow", "filter"];
+
+/** The address as the cache knows it: whoever reads it is told by the remote what he may see. */
+function withoutPassword(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)([^/?#@]*)@/i, (_, scheme: string, user: string) => {
+    return /^https?:/i.test(scheme) ? scheme : `${scheme}${user.split(":", 1)[0]}@`;
+  });
+}

@@ -1,0 +1,273 @@
+/**
+ * A remote that is read without a clone: the connection to it, and the cache that holds what was brought from it so far. A read says
+ * which objects it needs (copy-store.ts), they are asked for by their ids, all that are known to be needed in one request, and the
+ * read goes on.
+ *
+ * What is trusted: every object is the one its id names. Which commit is the newest, the remote says, and nobody checks its
+ * signature here; `git kv verify` in a clone does.
+ */
+
+import { AGENT } from "../agent.ts";
+import { KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { type ByIdOrder, fetchById } from "../gitwire/protocol/fetch-by-id.ts";
+import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import type { Transport } from "../gitwire/protocol/transport.ts";
+import type { Repository } from "../gitwire/repo.ts";
+import { rollUp } from "../gitwire/store/maintenance.ts";
+import { type CacheFolder, clearPacks, pruneCaches, type RemoteFacts } from "./cache-folder.ts";
+import { CopyLink } from "./copy-link.ts";
+import { Absent } from "./copy-store.ts";
+import { fetchTip } from "./copy-whole.ts";
+import type { RemoteRefMap } from "./remote-session.ts";
+import type { Surroundings } from "./workspace.ts";
+
+/** An object to be brought. */
+export type Want = Pick<Absent, "oid" | "expected">;
+
+/** Trees that come with a commit: its root, the two tries' roots and the level below them. At 1,000,000 keys these are 35 trees, 12 KiB. */
+const DEEP = "combine:tree:3+blob:none";
+/** An object without what is in it. */
+const FLAT = "tree:0";
+/** All trees below one. */
+const NO_BLOBS = "blob:none";
+/** Most ids in one request; git takes any number, some hosts' front ends do not. */
+const MOST_WANTS = 20_000;
+
+export class RemoteCopy {
+  readonly repo: Repository;
+  readonly #link: CopyLink;
+  readonly #folder: CacheFolder;
+  readonly #around: Surroundings;
+  #isHealed = false;
+  /** Everything of the newest state was fetched, as the host gives no single objects. */
+  #isWhole = false;
+
+  constructor(url: string, repo: Repository, folder: CacheFolder, facts: RemoteFacts, around: Surroundings) {
+    this.repo = repo;
+    this.#folder = folder;
+    this.#around = around;
+    this.#link = new CopyLink(url, repo, folder, facts, around);
+  }
+
+  get url(): string {
+    return this.#link.url;
+  }
+
+  /** The address as messages may show it. */
+  get shown(): string {
+    return this.#link.shown;
+  }
+
+  /** Requests made so far. */
+  get requests(): number {
+    return this.#link.requests;
+  }
+
+  /** Whether the host can leave objects out of what it sends, as far as is known. */
+  get isSelective(): boolean {
+    return this.facts.filters !== "none";
+  }
+
+  /** What is known of the remote. */
+  get facts(): RemoteFacts {
+    return this.#link.facts;
+  }
+
+  /** The remote's objects are of another format than the cache's: nothing can be read. */
+  get isOfOtherFormat(): boolean {
+    return this.facts.format !== this.repo.format.name;
+  }
+
+  /** Values of those of the refs that are there. Throws NETWORK and so on. */
+  tips(names: readonly string[]): Promise<RemoteRefMap> {
+    return this.#link.talk(async (transport) => {
+      const { refs } = await lsRefs(transport, names, { agent: AGENT });
+      return new Map(refs.filter(({ name }) => names.includes(name)).map(({ name, oid }) => [name, oid]));
+    });
+  }
+
+  /**
+   * The value of `ref`, and what {@link bring} brings of a commit, in one request where the host takes refs by their names. Where that is not known
+   * yet, both ways are tried at once. Throws NETWORK and so on.
+   */
+  async tip(ref: string): Promise<Oid | undefined> {
+    if (this.#link.givesRefs) {
+      const found = await this.#wantRef(ref, (use) => this.#link.talk(use));
+      if (found !== undefined) return found;
+    } else if (this.#link.isGuess && this.#link.isStateless) {
+      const [found, tips] = await Promise.all([
+        this.#wantRef(ref, (use) => this.#link.aside(use)),
+        this.tips([ref]).then(
+          (refs) => ({ refs, error: undefined }),
+          (error: unknown) => ({ refs: undefined, error }),
+        ),
+      ]);
+      if (found !== undefined) {
+        this.#link.keep({ features: [...this.facts.features, "ref-in-want"] });
+        return found;
+      }
+      if (tips.refs === undefined) throw tips.error;
+      return tips.refs.get(ref);
+    }
+    return (await this.tips([ref])).get(ref);
+  }
+
+  /** Undefined where that is refused, for whatever reason. */
+  async #wantRef(
+    ref: string,
+    talk: (use: (transport: Transport) => Promise<Oid | undefined>) => Promise<Oid | undefined>,
+  ): Promise<Oid | undefined> {
+    try {
+      return await talk(async (transport) => {
+        const { wantedRefs } = await fetchById(transport, {
+          ...this.#order(this.#commitFilter),
+          wants: [],
+          wantRefs: [ref],
+          depth: 1,
+        });
+        return wantedRefs.get(ref);
+      });
+    } catch (error) {
+      this.#around.signal.throwIfAborted();
+      if (error instanceof KvError) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * What `work` returns, which reads objects of {@link repo} and changes nothing: it is begun again whenever something that it needs had
+   * to be brought, and once where the cache turned out to be damaged.
+   */
+  async through<T>(work: () => T): Promise<T> {
+    for (;;) {
+      try {
+        return work();
+      } catch (error) {
+        if (error instanceof Absent) await this.bring([error]);
+        else this.#heal(error);
+      }
+    }
+  }
+
+  /** Brings all that `works` need, one level at a time: what each of them misses goes into one request. Other errors of theirs wait. */
+  async gather(works: readonly (() => unknown)[]): Promise<void> {
+    for (let left = works; left.length > 0; ) {
+      const wants: Want[] = [];
+      const again: (() => unknown)[] = [];
+      for (const work of left) {
+        try {
+          work();
+        } catch (error) {
+          if (error instanceof Absent) wants.push(error);
+          else if (isDamage(error)) this.#heal(error);
+          else continue;
+          again.push(work);
+        }
+      }
+      if (wants.length > 0) await this.bring(wants);
+      left = again;
+    }
+  }
+
+  /** Brings objects, and of trees nothing that is in them. Throws NETWORK, BAD_PACK, UNSUPPORTED and so on. */
+  async bring(wants: readonly Want[]): Promise<void> {
+    const commits = new Set<Oid>();
+    const others = new Set<Oid>();
+    let unknown = false;
+    for (const { oid, expected } of wants) {
+      (expected === "commit" ? commits : others).add(oid);
+      unknown ||= expected === undefined;
+    }
+    if (commits.size > 0) await this.#fetch({ wants: [...commits], depth: 1, filter: this.#commitFilter });
+    const ids = [...others];
+    for (let from = 0; from < ids.length; from += MOST_WANTS) {
+      const part = ids.slice(from, from + MOST_WANTS);
+      await this.#fetch({ wants: part, filter: FLAT, ...(unknown && { depth: 1 }) });
+    }
+  }
+
+  /** Brings trees with all trees below them. */
+  bringBelow(trees: readonly Oid[]): Promise<void> {
+    return this.#fetch({ wants: trees, filter: NO_BLOBS });
+  }
+
+  /** Brings the last `count` commits of the ledger that ends with `tip`, without what is in them. */
+  bringHistory(tip: Oid, count: number): Promise<void> {
+    return this.#fetch({ wants: [tip], depth: count, filter: FLAT });
+  }
+
+  /** The tip of a ledger was read. The host alone says which it is; that it goes back to an older one is noticed and told. */
+  noteTip(ns: string, seq: number): void {
+    const { seen } = this.facts;
+    const before = seen[ns] ?? 0;
+    if (seq < before) {
+      this.#around.warn(`the ledger of '${ns}' at ${this.shown} is at #${seq} and was at #${before} before`);
+    }
+    if (seq !== before) this.#link.keep({ seen: { ...seen, [ns]: seq } });
+  }
+
+  /** Brings everything of the states that end with `tips`: for a host that is not selective. */
+  async bringWhole(tips: RemoteRefMap): Promise<void> {
+    const isKnown = [...tips].every(([name, oid]) => this.repo.refs.resolve(name) === oid);
+    if (!isKnown) {
+      this.#around.warn(
+        `${this.shown} cannot leave objects out of what it sends, so all of the newest state is fetched`,
+      );
+      // One of v0 tells its refs once in a connection, and has.
+      await this.#link.hangUp();
+      await this.#link.talk((transport) => fetchTip(transport, this.repo, tips, this.#link.hear));
+    }
+    this.#isWhole = true;
+  }
+
+  /** Ends the connection and keeps the cache in bounds. Never throws. */
+  async close(): Promise<void> {
+    await this.#link.hangUp();
+    const { repo } = this;
+    await rollUp(repo.objects, { commonDir: repo.commonDir, signal: this.#around.signal }).catch(() => {});
+    repo.close();
+    pruneCaches(this.#folder, this.#around.clock.now());
+  }
+
+  get #commitFilter(): string {
+    return this.facts.filters === "deep" ? DEEP : FLAT;
+  }
+
+  #order(filter: string): Omit<ByIdOrder, "wants"> {
+    return { filter, store: this.repo.objects, agent: AGENT, progress: this.#link.hear };
+  }
+
+  async #fetch(order: Pick<ByIdOrder, "wants" | "depth"> & { readonly filter: string }): Promise<void> {
+    if (this.#isWhole) {
+      throw new KvError(
+        "UNSUPPORTED",
+        `${this.shown} gives no single objects, and its newest state does not hold all that is asked for`,
+        {
+          hint: "git kv clone URL, then read there",
+        },
+      );
+    }
+    try {
+      await this.#link.talk((transport) => fetchById(transport, { ...this.#order(order.filter), ...order }));
+    } catch (error) {
+      // Hosts that serve partial clones may refuse the less usual filters.
+      const isRefused = error instanceof KvError && error.code === "REMOTE_REJECTED" && /filter/.test(error.message);
+      if (!isRefused || order.filter !== DEEP || !this.isSelective) throw error;
+      this.#link.keep({ filters: "flat" });
+      await this.#fetch({ ...order, filter: FLAT });
+    }
+  }
+
+  /** Empties the cache where `error` says that it is damaged, for another try; throws it where that was done before, or it is another. */
+  #heal(error: unknown): void {
+    if (this.#isHealed || !isDamage(error)) throw error;
+    this.#isHealed = true;
+    this.#around.warn(`the cache of ${this.shown} was damaged and is filled again`);
+    clearPacks(this.repo);
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof KvError && error.code === "CORRUPT";
+}

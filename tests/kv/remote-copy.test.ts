@@ -1,0 +1,255 @@
+/** Reading without a clone, from the real git's servers: what is right, how often it asks, and what it does when things break. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { readAs } from "../../src/gitwire/object/object.ts";
+import { pruneCaches } from "../../src/kv/cache-folder.ts";
+import { commit } from "../../src/kv/commit.ts";
+import { parseKey } from "../../src/kv/key.ts";
+import { failureOf } from "../support/failure.ts";
+import { git } from "../support/git.ts";
+import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
+import { Visitor } from "../support/no-clone.ts";
+import { tempDir } from "../support/temp.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../support/test-format.ts";
+import { newRepository, workspaceAt } from "../support/workspace.ts";
+
+const root = tempDir("hosts");
+const KEYS = Array.from({ length: 5_000 }, (_, i) => `user:${String(i).padStart(4, "0")}`);
+const LONG = `long:${"x".repeat(300)}`;
+let backend: HttpBackend;
+
+/** Makes a store with these keys, each with its own name as its value. */
+async function store(name: string, keys: readonly string[], format = TEST_FORMAT): Promise<string> {
+  const dir = newRepository(format);
+  await write(dir, keys, true);
+  fs.renameSync(dir, path.join(root, name));
+  git(path.join(root, name), "config", "uploadpack.allowFilter", "true");
+  return path.join(root, name);
+}
+
+async function write(dir: string, keys: readonly string[], create = false): Promise<void> {
+  const workspace = workspaceAt(dir);
+  if (create) await commit(workspace, { create: { epoch: "e1" } }, () => {});
+  await commit(workspace, { message: undefined, bytes: 1000 }, async (use) => {
+    for (const key of keys) {
+      const options = { ctype: undefined, expires: undefined, labels: undefined };
+      const value = { kind: "bytes", data: Buffer.from(`value of ${key}`) } as const;
+      await use({ op: "set", key: parseKey(key), value, options, condition: undefined });
+    }
+  });
+  workspace.repo.close();
+}
+
+beforeAll(async () => {
+  backend = startHttpBackend(root, {
+    intercept: (request, url) => {
+      if (url.pathname.startsWith("/private.git") && request.headers.get("authorization") !== `Basic ${btoa("u:p")}`)
+        return new Response("no", { status: 401, headers: { "WWW-Authenticate": 'Basic realm="x"' } });
+      if (url.pathname.startsWith("/old.git")) request.headers.delete("git-protocol");
+      return undefined;
+    },
+  });
+  await store("big.git", [...KEYS, LONG]);
+});
+afterAll(() => backend.stop());
+
+const urlOf = (name: string): string => `${backend.url}/${name}`;
+
+describe("from a host that serves partial clones", () => {
+  test("keys are found with one request a level, however many", async () => {
+    const one = new Visitor(urlOf("big.git"));
+    expect(await one.get(KEYS[7]!)).toEqual([`value of ${KEYS[7]}`]);
+    // The tip in two ways at once, the commit with its upper trees, the leaves, the two blobs.
+    expect(one.requests).toBe(5);
+    // What is here is not asked for again: the tip, two leaves, two blobs.
+    expect(await one.get(KEYS[8]!)).toEqual([`value of ${KEYS[8]}`]);
+    expect(one.requests).toBe(3);
+    expect(await one.get(KEYS[8]!)).toEqual([`value of ${KEYS[8]}`]);
+    expect(one.requests).toBe(1);
+    const many = new Visitor(urlOf("big.git"));
+    expect(await many.get(...KEYS.slice(0, 400))).toEqual(KEYS.slice(0, 400).map((key) => `value of ${key}`));
+    expect(many.requests).toBe(5);
+    expect((await failureOf(many.get("nope"))).code).toBe("KEY_NOT_FOUND");
+    expect(await many.get(LONG)).toEqual([`value of ${LONG}`]);
+    expect(many.warnings).toEqual([]);
+  });
+
+  test("a listing is the same as in a clone, whole, in parts and after changes", async () => {
+    const dir = await store("listed.git", [...KEYS, LONG]);
+    const visitor = new Visitor(urlOf("listed.git"));
+    const all = [LONG, ...KEYS].sort();
+    expect(await visitor.list({ prefix: "user:12" })).toEqual(KEYS.slice(1200, 1300));
+    const before = visitor.requests;
+    expect(before).toBeLessThanOrEqual(7);
+    expect(await visitor.list()).toEqual(all);
+    expect(visitor.requests).toBeLessThanOrEqual(5);
+    expect(await visitor.list()).toEqual(all);
+    expect(visitor.requests).toBe(1);
+    expect(await visitor.list({ after: "user:4989" })).toEqual(KEYS.slice(4990));
+    expect(await visitor.list({ prefix: "user:3", after: "user:3997" })).toEqual(KEYS.slice(3998, 4000));
+    await write(dir, ["user:0007a", "zz"]);
+    expect(await visitor.list()).toEqual([...all, "user:0007a", "zz"].sort());
+    const fresh = new Visitor(urlOf("listed.git"));
+    expect(await fresh.list({}, 3)).toEqual([LONG, "user:0000", "user:0001"]);
+    expect(await fresh.list({ prefix: "user:" }, 1_500)).toEqual([...KEYS, "user:0007a"].sort().slice(0, 1_500));
+    expect(await fresh.list({ prefix: "none" })).toEqual([]);
+  });
+
+  test("one that takes only the usual filters is read too", async () => {
+    const dir = await store("strict.git", KEYS);
+    git(dir, "config", "uploadpackfilter.tree.maxDepth", "0");
+    git(dir, "config", "uploadpackfilter.combine.allow", "false");
+    const visitor = new Visitor(urlOf("strict.git"));
+    expect(await visitor.get("user:0042", "user:4242")).toEqual(["value of user:0042", "value of user:4242"]);
+    expect(await visitor.get("user:0043")).toEqual(["value of user:0043"]);
+    expect(await visitor.list({ prefix: "user:000" })).toEqual(KEYS.slice(0, 10));
+    expect(visitor.warnings).toEqual([]);
+  });
+
+  test("one that wants a password gets it as with git, and the cache does not keep it", async () => {
+    await store("private.git", ["k"]);
+    const refused = await failureOf(new Visitor(urlOf("private.git")).get("k"));
+    expect(refused.code).toBe("UNAUTHENTICATED");
+    const named = new Visitor(urlOf("private.git").replace("http://", "http://u:p@"));
+    expect(await named.get("k")).toEqual(["value of k"]);
+    const files = fs.readdirSync(named.cache, { recursive: true, withFileTypes: true }).filter((file) => file.isFile());
+    for (const file of files) {
+      expect(fs.readFileSync(path.join(file.parentPath, file.name), "latin1")).not.toContain("u:p@");
+    }
+    const home = tempDir("home");
+    fs.writeFileSync(path.join(home, ".netrc"), "machine 127.0.0.1 login u password p\n");
+    expect(await new Visitor(urlOf("private.git"), { HOME: home }).get("k")).toEqual(["value of k"]);
+    const ask = path.join(home, "ask");
+    fs.writeFileSync(ask, '#!/bin/sh\necho >> "$0.log"\ncase "$1" in User*) echo u;; *) echo p;; esac\n', {
+      mode: 0o755,
+    });
+    expect(await new Visitor(urlOf("private.git"), { GIT_ASKPASS: ask }).get("k")).toEqual(["value of k"]);
+    // Asked once for each, though two requests were refused.
+    expect(fs.readFileSync(`${ask}.log`, "utf8").length).toBe(2);
+  });
+
+  test(`a ${OTHER_FORMAT.name} repository is recognised`, async () => {
+    await store("other.git", ["k"], OTHER_FORMAT);
+    const visitor = new Visitor(urlOf("other.git"));
+    expect(await visitor.get("k")).toEqual(["value of k"]);
+    expect(await visitor.get("k")).toEqual(["value of k"]);
+    expect(visitor.requests).toBe(1);
+  });
+});
+
+describe("from a host that gives no single objects", () => {
+  test("all of the newest state is fetched, and said; the next time what has changed", async () => {
+    const dir = await store("plain.git", KEYS.slice(0, 700));
+    git(dir, "config", "uploadpack.allowFilter", "false");
+    const visitor = new Visitor(urlOf("plain.git"));
+    expect(await visitor.get("user:0001")).toEqual(["value of user:0001"]);
+    expect(visitor.warnings).toEqual([
+      `${urlOf("plain.git")} cannot leave objects out of what it sends, so all of the newest state is fetched`,
+    ]);
+    expect(await visitor.list()).toEqual(KEYS.slice(0, 700));
+    expect(visitor.requests).toBe(1);
+    await write(dir, ["more"]);
+    expect(await visitor.get("more", "user:0002")).toEqual(["value of more", "value of user:0002"]);
+    expect(visitor.warnings).toHaveLength(2);
+  });
+
+  test("so it is with one that knows protocol v0 only", async () => {
+    await store("old.git", ["a", "b"]);
+    const visitor = new Visitor(urlOf("old.git"));
+    expect(await visitor.get("a", "b")).toEqual(["value of a", "value of b"]);
+    expect(await visitor.list()).toEqual(["a", "b"]);
+    expect(visitor.warnings).toHaveLength(1);
+  });
+});
+
+describe("the cache", () => {
+  const packDir = (cache: string): string => {
+    const [id] = fs.readdirSync(path.join(cache, "git-kv"));
+    return path.join(cache, "git-kv", id!, "objects", "pack");
+  };
+
+  test("is filled again where it is damaged, whatever is damaged", async () => {
+    for (const suffix of [".pack", ".idx", ".json"]) {
+      const visitor = new Visitor(urlOf("big.git"));
+      await visitor.get(...KEYS.slice(0, 20));
+      const dir = suffix === ".json" ? path.join(packDir(visitor.cache), "..", "..") : packDir(visitor.cache);
+      for (const name of fs.readdirSync(dir).filter((each) => each.endsWith(suffix))) {
+        const file = path.join(dir, name);
+        const bytes = fs.readFileSync(file);
+        for (let at = 20; at < bytes.length; at += 7) bytes[at]! ^= 0x41;
+        fs.chmodSync(file, 0o644);
+        fs.writeFileSync(file, bytes);
+      }
+      expect(await visitor.get(KEYS[3]!, KEYS[4_000]!)).toEqual([`value of ${KEYS[3]}`, `value of ${KEYS[4_000]}`]);
+      if (suffix !== ".json") expect(visitor.warnings.join()).toContain("was damaged and is filled again");
+    }
+  });
+
+  test("may be used by many at a time, and be removed meanwhile", async () => {
+    const visitor = new Visitor(urlOf("big.git"));
+    const readers = Array.from({ length: 6 }, (_, i) => {
+      const other = new Visitor(visitor.url, { XDG_CACHE_HOME: visitor.cache });
+      return other.get(...KEYS.slice(i * 40, i * 40 + 60));
+    });
+    for (const [i, values] of (await Promise.all(readers)).entries()) {
+      expect(values).toEqual(KEYS.slice(i * 40, i * 40 + 60).map((key) => `value of ${key}`));
+    }
+    const seen = await visitor.read(async ({ copy, state }) => {
+      fs.rmSync(packDir(visitor.cache), { recursive: true });
+      fs.mkdirSync(packDir(visitor.cache));
+      copy.repo.close();
+      return copy.through(() => readAs(copy.repo.objects, state.meta!, "tree").length > 0);
+    });
+    expect(seen).toBe(true);
+  });
+
+  test("is kept in bounds: the oldest packs go, and folders that nobody used", async () => {
+    const visitor = new Visitor(urlOf("big.git"));
+    await visitor.get(KEYS[1]!);
+    const dir = packDir(visitor.cache);
+    const folder = path.join(dir, "..", "..");
+    const other = path.join(visitor.cache, "git-kv", "0123456789abcdef0123456789abcdef");
+    fs.mkdirSync(other);
+    const packs = fs.readdirSync(dir).filter((name) => name.endsWith(".pack"));
+    expect(packs.length).toBeGreaterThan(2);
+    for (const [i, name] of packs.entries()) fs.utimesSync(path.join(dir, name), 1_000 + i, 1_000 + i);
+    const newest = packs.at(-1)!;
+    pruneCaches({ dir: folder, isTemporary: false }, Date.now(), fs.statSync(path.join(dir, newest)).size);
+    expect(fs.readdirSync(dir).sort()).toEqual([newest.replace(".pack", ".idx"), newest]);
+    expect(fs.existsSync(other)).toBe(true);
+    pruneCaches({ dir: folder, isTemporary: false }, Date.now() + 40 * 86_400_000);
+    expect(fs.existsSync(other)).toBe(false);
+    expect(await visitor.get(KEYS[1]!)).toEqual([`value of ${KEYS[1]}`]);
+  });
+
+  test("is a folder for one command where none can be written", async () => {
+    const temporary = tempDir("tmp");
+    const file = path.join(temporary, "file");
+    fs.writeFileSync(file, "");
+    const visitor = new Visitor(urlOf("big.git"), { XDG_CACHE_HOME: file, TMPDIR: path.join(temporary, "t") });
+    expect(await visitor.get(KEYS[1]!)).toEqual([`value of ${KEYS[1]}`]);
+    expect(fs.readdirSync(path.join(temporary, "t"))).toEqual([]);
+  });
+});
+
+test("a ledger that goes back is noticed", async () => {
+  const dir = await store("back.git", ["a"]);
+  const visitor = new Visitor(urlOf("back.git"));
+  const old = git(dir, "rev-parse", "refs/kv/main");
+  await write(dir, ["b"]);
+  expect(await visitor.get("b")).toEqual(["value of b"]);
+  git(dir, "update-ref", "refs/kv/main", old);
+  expect(await visitor.get("a")).toEqual(["value of a"]);
+  expect(visitor.warnings).toEqual([`the ledger of 'main' at ${visitor.url} is at #2 and was at #3 before`]);
+});
+
+test("a namespace that is not there, and a host that is none", async () => {
+  git(root, "init", "-q", "--bare", `--object-format=${TEST_FORMAT.name}`, "empty.git");
+  git(path.join(root, "empty.git"), "config", "uploadpack.allowFilter", "true");
+  expect((await failureOf(new Visitor(urlOf("empty.git")).get("k"))).code).toBe("NS_NOT_FOUND");
+  expect((await failureOf(new Visitor(urlOf("none.git")).get("k"))).code).toBe("NOT_A_REPOSITORY");
+  expect((await failureOf(new Visitor("http://127.0.0.1:1/x.git").get("k"))).code).toBe("NETWORK");
+  expect((await failureOf(new Visitor("ftp://127.0.0.1/x.git").get("k"))).code).toBe("UNSUPPORTED");
+});
