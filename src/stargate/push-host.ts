@@ -6,11 +6,12 @@
 import { type Code, KvError } from "../errors.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { isHidden } from "../gitwire/protocol/hidden-refs.ts";
+import { hiddenRefs } from "../gitwire/protocol/hidden-refs.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import type { Push, PushIntent, ReceivePackHost } from "../gitwire/protocol/receive-pack-host.ts";
 import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
+import { VisibleRefs } from "../gitwire/protocol/visible-refs.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
 import { chunkRef, POLICY_REF } from "../kv/namespace.ts";
@@ -77,11 +78,9 @@ class PushHost implements ReceivePackHost {
     this.#started = gate.clock.now();
   }
 
-  refs(): Iterable<{ name: string; oid: Oid }> {
-    const { repo } = this.#gate;
-    const hidden = [...repo.config.getAll("transfer.hideRefs"), ...repo.config.getAll("receive.hideRefs")];
-    const refs = repo.refs.snapshot();
-    return hidden.length === 0 ? refs : refs.filter(({ name }) => !isHidden(name, hidden));
+  refs(): VisibleRefs {
+    const { refs, config } = this.#gate.repo;
+    return new VisibleRefs(refs.view(), undefined, hiddenRefs(config, "receive"));
   }
 
   async preflight(push: PushIntent): Promise<readonly RefResult[] | undefined> {

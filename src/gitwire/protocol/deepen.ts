@@ -18,6 +18,11 @@ import type { ShallowInfo } from "./fetch-response.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
 import { revisionRange } from "./revision-range.ts";
 
+/** The refs that `deepen-not` may name. */
+export interface RefsByName {
+  find(name: string): RemoteRef | undefined;
+}
+
 /** What a fetch comes to once it is known where the history ends. */
 export interface Boundary {
   /** What the client is told. */
@@ -42,7 +47,7 @@ export async function findBoundary(
   graph: CommitGraph,
   request: DepthRequest,
   wants: readonly Oid[],
-  refs: readonly RemoteRef[],
+  refs: RefsByName,
 ): Promise<Boundary> {
   const { deepen, deepenSince, deepenNot } = request;
   const byRevision = deepenSince !== undefined || deepenNot.length > 0;
@@ -240,9 +245,8 @@ const RULES: readonly ((name: string) => string)[] = [
 ];
 
 /** Value of the ref that `name` stands for. Throws PROTOCOL unless it is exactly one. */
-function resolve(name: string, refs: readonly RemoteRef[]): Oid {
-  const full = new Set(RULES.map((rule) => rule(name)));
-  const found = refs.filter((ref) => full.has(ref.name));
+function resolve(name: string, refs: RefsByName): Oid {
+  const found = RULES.flatMap((rule) => refs.find(rule(name)) ?? []);
   if (found.length === 1) return found[0]!.oid;
   throw new KvError("PROTOCOL", `git upload-pack: ambiguous deepen-not: deepen-not ${name.slice(0, 200)}`);
 }

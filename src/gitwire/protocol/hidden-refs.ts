@@ -7,23 +7,25 @@
 
 import type { GitConfig } from "../config.ts";
 
-/** The patterns for one service, in the order of the config files, which is what counts. */
-export function hiddenRefPatterns(config: GitConfig, section: "receive" | "uploadpack"): string[] {
+/** Tells which refs are hidden from one service; undefined where none is. */
+export function hiddenRefs(
+  config: GitConfig,
+  section: "receive" | "uploadpack",
+): ((ref: string) => boolean) | undefined {
   const names = new Set(["transfer.hiderefs", `${section}.hiderefs`]);
-  return config.entries().flatMap(({ name, value }) => (names.has(name) && value !== undefined ? [value] : []));
+  const values = config.entries().flatMap(({ name, value }) => (names.has(name) && value !== undefined ? [value] : []));
+  if (values.length === 0) return undefined;
+  // The order of the config files is what counts.
+  const patterns = values.map(parsePattern).reverse();
+  return (ref) => patterns.find(({ prefix }) => ref === prefix || ref.startsWith(`${prefix}/`))?.hides === true;
 }
 
-/** True where `ref` is hidden by `patterns`, which come in the order of the config. */
-export function isHidden(ref: string, patterns: readonly string[]): boolean {
-  for (let i = patterns.length - 1; i >= 0; i--) {
-    const pattern = patterns[i]!;
-    const shows = pattern.startsWith("!");
-    // "^" makes a difference only with ref namespaces, which we do not have.
-    const prefix = pattern
-      .slice(shows ? 1 : 0)
-      .replace(/^\^/, "")
-      .replace(/\/+$/, "");
-    if (ref === prefix || ref.startsWith(`${prefix}/`)) return !shows;
-  }
-  return false;
+function parsePattern(pattern: string): { hides: boolean; prefix: string } {
+  const shows = pattern.startsWith("!");
+  // "^" makes a difference only with ref namespaces, which we do not have.
+  const prefix = pattern
+    .slice(shows ? 1 : 0)
+    .replace(/^\^/, "")
+    .replace(/\/+$/, "");
+  return { hides: !shows, prefix };
 }

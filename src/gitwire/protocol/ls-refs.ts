@@ -10,7 +10,9 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { isOid, type ObjectFormat } from "../object/oid.ts";
-import { FLUSH, type PktReader, pktLine, quoted, tryLineText } from "./pkt-line.ts";
+import type { RefCursor } from "../refs/ref-snapshot.ts";
+import { PktBlock } from "./pkt-block.ts";
+import { FLUSH, type PktReader, quoted, tryLineText } from "./pkt-line.ts";
 import { type RemoteRef, throwIfErr } from "./ref-advertisement.ts";
 
 export interface LsRefsRequest {
@@ -51,22 +53,33 @@ export function parseLsRefsRequest(args: readonly string[]): LsRefsRequest {
   return { ...flags, prefixes: prefixes.length > MAX_PREFIXES ? [] : prefixes };
 }
 
-/** Yields the answer in pieces of about 64 KiB, flush included. */
-export function* encodeLsRefs(lines: Iterable<LsRefsLine>): Generator<Buffer> {
-  let batch: Buffer[] = [];
-  let size = 0;
+const LF = Buffer.from("\n");
+const PEELED = Buffer.from(" peeled:");
+
+/** Yields the answer in pieces of about 64 KiB, flush included: `lines`, then what `listed` goes over, with `symrefs` if asked. */
+export function* encodeLsRefs(lines: Iterable<LsRefsLine>, listed?: RefCursor, symrefs = false): Generator<Buffer> {
+  const block = new PktBlock();
   for (const line of lines) {
-    const packet = pktLine(formatLine(line));
-    batch.push(packet);
-    size += packet.length;
-    if (size > 65_536) {
-      yield Buffer.concat(batch);
-      batch = [];
-      size = 0;
-    }
+    block.begin();
+    block.text(formatLine(line));
+    block.end();
+    if (block.isFull) yield block.take();
   }
-  batch.push(FLUSH);
-  yield Buffer.concat(batch);
+  while (listed?.next() === true) {
+    const { bytes, start, nameStart, end, peeledStart, symref } = listed;
+    block.begin();
+    block.copy(bytes, start, end);
+    if (symrefs && symref !== undefined) block.text(` symref-target:${symref}`);
+    if (peeledStart >= 0) {
+      block.append(PEELED);
+      block.copy(bytes, peeledStart, peeledStart + (nameStart - 1 - start));
+    }
+    block.append(LF);
+    block.end();
+    if (block.isFull) yield block.take();
+  }
+  block.add(FLUSH);
+  yield block.take();
 }
 
 function formatLine(line: LsRefsLine): string {

@@ -34,7 +34,7 @@ export interface ObjectListRequest {
   /** What the other side has, as far as we have it too. */
   readonly haves: readonly Oid[];
   /** Annotated tags to be added where what they point at is sent (include-tag). */
-  readonly tags: readonly { readonly oid: Oid; readonly peeled: Oid }[];
+  readonly tags: Iterable<{ readonly oid: Oid; readonly peeled: Oid }>;
   /** What is left out, but for what is wanted by its id. */
   readonly filter?: ObjectFilter | undefined;
 }

@@ -5,18 +5,17 @@ import type { Oid } from "../object/oid.ts";
 import type { ByteSink } from "./byte-stream.ts";
 import type { CommitGraph } from "./commit-graph.ts";
 import type { ObjectFilter } from "./object-filter.ts";
-import { listObjects } from "./object-list.ts";
+import { listObjects, type ObjectListRequest } from "./object-list.ts";
 import { newStatistics, packObjects } from "./pack-objects.ts";
 import { pktLine } from "./pkt-line.ts";
-import type { RemoteRef } from "./ref-advertisement.ts";
 import type { SidebandWriter } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
 
 export interface PackRequest {
   readonly wants: readonly Oid[];
   readonly haves: readonly Oid[];
-  /** Refs whose tags are added where what they point at is sent; none without include-tag. */
-  readonly tags: readonly RemoteRef[];
+  /** Tags that refs lead to, which are added where what they point at is sent; none without include-tag. */
+  readonly tags: ObjectListRequest["tags"];
   readonly thin: boolean;
   readonly ofsDelta: boolean;
   readonly progress: boolean;
@@ -33,8 +32,7 @@ export async function respondWithPack(host: UploadPackHost, writer: SidebandWrit
     const say = (text: string): void => {
       if (request.progress) writer.progress(text);
     };
-    const tags = request.tags.flatMap(({ oid, peeled }) => (peeled === undefined ? [] : [{ oid, peeled }]));
-    const { graph, wants, haves, filter } = request;
+    const { graph, wants, haves, filter, tags } = request;
     const list = await listObjects(host.objects, graph, { wants, haves, tags, filter });
     say(`Enumerating objects: ${list.objects.size}, done.\n`);
     const statistics = newStatistics(list.objects.size);

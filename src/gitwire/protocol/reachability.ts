@@ -14,20 +14,18 @@ import { CommitQueue } from "./commit-queue.ts";
 import type { RemoteRef } from "./ref-advertisement.ts";
 
 /**
- * The first of `wants` that cannot be reached from `refs`, or undefined where all can. Tips cost nothing; other commits a
- * walk over the history, newest first, until they are met; trees and blobs a walk over its trees.
+ * The first of `wants` that cannot be reached from `refs`, or undefined where all can. None is the value of a ref. Commits take
+ * a walk over the history, newest first, until they are met; trees and blobs a walk over its trees.
  */
 export async function findUnreachable(
   source: ObjectSource & { has(oid: Oid): boolean },
   graph: CommitGraph,
-  refs: readonly RemoteRef[],
+  refs: Iterable<RemoteRef>,
   wants: readonly Oid[],
 ): Promise<Oid | undefined> {
-  const tips = new Set(refs.map(({ oid }) => oid));
-  const others = wants.filter((oid) => !tips.has(oid));
-  const absent = others.find((oid) => !source.has(oid));
-  if (absent !== undefined || others.length === 0) return absent;
-  const search = new Search(source, graph, others);
+  const absent = wants.find((oid) => !source.has(oid));
+  if (absent !== undefined || wants.length === 0) return absent;
+  const search = new Search(source, graph, wants);
   for (const { oid, peeled } of refs) search.start(peeled ?? oid, oid);
   return search.run();
 }

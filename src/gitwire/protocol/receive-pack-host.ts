@@ -11,6 +11,7 @@ import type { Capabilities } from "./capabilities.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { ReceiveSettings } from "./receive-settings.ts";
 import type { RefResult } from "./report-status.ts";
+import type { VisibleRefs } from "./visible-refs.ts";
 
 /** What is known of a push before its pack is read. */
 export interface PushIntent {
@@ -37,17 +38,11 @@ export interface Push extends PushIntent {
   readonly shallow?: ReadonlyMap<string, readonly Oid[]>;
 }
 
-/** A ref as it is advertised. */
-export interface AdvertisedRef {
-  readonly name: string;
-  readonly oid: Oid;
-}
-
 export interface ReceivePackHost {
   /** What is particular to this repository. */
   readonly settings: ReceiveSettings;
   /** What is advertised, one consistent snapshot in byte order; hidden refs left out. */
-  refs(): Iterable<AdvertisedRef> | Promise<Iterable<AdvertisedRef>>;
+  refs(): VisibleRefs;
   /**
    * Rejections that need no objects, before the pack is read: a result for every command, or undefined to go on. Where it
    * rejects, the pack is read over and thrown away.

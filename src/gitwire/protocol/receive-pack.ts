@@ -22,7 +22,7 @@ import { writeChunks } from "./chunk-writer.ts";
 import { type ConnectivityView, unconnectedTips } from "./connectivity.ts";
 import { PktReader, pktLine } from "./pkt-line.ts";
 import { type PushCommand, type PushLimits, type PushRequest, readPushRequest, sendsPack } from "./receive-commands.ts";
-import type { AdvertisedRef, Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
+import type { Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
 import type { ReceiveSettings } from "./receive-settings.ts";
 import { encodeRefAdvertisement, encodeServiceLine } from "./ref-advertisement.ts";
 import { encodeReport, type RefResult } from "./report-status.ts";
@@ -73,26 +73,18 @@ export async function receivePack(duplex: Duplex, options: ReceivePackOptions): 
 async function advertise(duplex: Duplex, options: ReceivePackOptions): Promise<void> {
   const { format } = options.repo;
   if (options.stateless) await duplex.output.write(encodeServiceLine("git-receive-pack"));
-  const refs = await options.host.refs();
+  const refs = options.host.refs();
   const chunks = encodeRefAdvertisement({
     version: options.version,
     format,
     capabilities: ourCapabilities(format, options.agent, options.host.settings),
-    refs: onlyRefs(refs, options.host.haves?.() ?? []),
+    // A push never moves HEAD, so git does not advertise it here.
+    refs: [],
+    listed: refs.cursor(false),
+    haves: refs.withoutTips([...(options.host.haves?.() ?? [])]),
     shallow: options.host.shallow?.() ?? [],
   });
   await writeChunks(duplex.output, chunks);
-}
-
-/** The refs, then what alternates lend. A push never moves HEAD, so git does not advertise it here. */
-function* onlyRefs(refs: Iterable<AdvertisedRef>, haves: Iterable<Oid>): Generator<AdvertisedRef> {
-  const seen = new Set<Oid>();
-  for (const { name, oid } of refs) {
-    if (!name.startsWith("refs/")) continue;
-    seen.add(oid);
-    yield { name, oid };
-  }
-  for (const oid of haves) if (!seen.has(oid)) yield { name: ".have", oid };
 }
 
 function ourCapabilities(format: ObjectFormat, agent: string, settings: ReceiveSettings): Capabilities {

@@ -6,7 +6,7 @@
 import type { Repository } from "../repo.ts";
 import { checkedOutBranches } from "./checked-out.ts";
 import { CommitGraph } from "./commit-graph.ts";
-import { hiddenRefPatterns, isHidden } from "./hidden-refs.ts";
+import { hiddenRefs } from "./hidden-refs.ts";
 import type { PushHooks } from "./push-hooks.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { Push } from "./receive-pack-host.ts";
@@ -19,7 +19,8 @@ export type Say = (text: string) => void;
 
 export class ReceiveRules {
   readonly #repo: Repository;
-  readonly #hidden: readonly string[];
+  /** True for refs that are hidden; undefined where none is. */
+  readonly hides: ((ref: string) => boolean) | undefined;
   /** undefined where the repository's hooks are not run. */
   readonly #hooks: PushHooks | undefined;
   #checkedOut: ReadonlyMap<string, string> | undefined;
@@ -27,18 +28,14 @@ export class ReceiveRules {
   constructor(repo: Repository, hooks: PushHooks | undefined) {
     this.#repo = repo;
     this.#hooks = hooks;
-    this.#hidden = hiddenRefPatterns(repo.config, "receive");
-  }
-
-  isHidden(ref: string): boolean {
-    return isHidden(ref, this.#hidden);
+    this.hides = hiddenRefs(repo.config, "receive");
   }
 
   /** Why the command is refused without a look at its objects, or undefined. */
   refusal(command: PushCommand, say: Say): string | undefined {
     const { ref } = command;
     const isDelete = command.newOid === this.#repo.format.zeroOid;
-    if (this.isHidden(ref)) return isDelete ? "deny deleting a hidden ref" : "deny updating a hidden ref";
+    if (this.hides?.(ref) === true) return isDelete ? "deny deleting a hidden ref" : "deny updating a hidden ref";
     if (!ref.includes("/", "refs/".length)) {
       say(`error: refusing to create funny ref '${ref}' remotely\n`);
       return "funny refname";

@@ -14,6 +14,7 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { isOid, type ObjectFormat, type Oid, SHA1 } from "../object/oid.ts";
+import type { RefCursor } from "../refs/ref-snapshot.ts";
 import {
   type Capabilities,
   capabilityFormat,
@@ -21,6 +22,7 @@ import {
   parseCapabilities,
   readCapabilityAdvertisement,
 } from "./capabilities.ts";
+import { PktBlock } from "./pkt-block.ts";
 import { FLUSH, lineText, type Packet, type PktReader, pktLine, quoted, startsWith, tryLineText } from "./pkt-line.ts";
 
 export type Service = "git-receive-pack" | "git-upload-pack";
@@ -51,36 +53,71 @@ export type Greeting =
   | ({ readonly kind: "refs" } & RefAdvertisement)
   | { readonly kind: "capabilities"; readonly capabilities: Capabilities; readonly format: ObjectFormat };
 
-/** Yields the advertisement in pieces of about 64 KiB, flush included. Symbolic refs go into `symref` capabilities by the caller. */
+/**
+ * Yields the advertisement in pieces of about 64 KiB, flush included: `refs`, then what `listed` goes over, then the values
+ * `haves` as `.have`. Symbolic refs go into `symref` capabilities by the caller.
+ */
 export function* encodeRefAdvertisement(advertisement: {
   readonly version: 0 | 1;
   readonly format: ObjectFormat;
   readonly capabilities: Capabilities;
   readonly refs: Iterable<RemoteRef>;
+  readonly listed?: RefCursor;
+  readonly haves?: Iterable<Oid>;
   readonly shallow?: Iterable<Oid>;
 }): Generator<Buffer> {
-  let batch: Buffer[] = [];
-  let size = 0;
+  const { listed } = advertisement;
+  const block = new PktBlock();
   let capabilities = `\0${formatCapabilities(advertisement.capabilities)}`;
-  const add = (line: Buffer): void => {
-    batch.push(line);
-    size += line.length;
-  };
-  if (advertisement.version === 1) add(pktLine("version 1\n"));
-  for (const ref of advertisement.refs) {
-    add(pktLine(`${ref.oid} ${ref.name}${capabilities}\n`));
+  const add = (line: string): void => {
+    block.begin();
+    block.text(`${line}${capabilities}\n`);
+    block.end();
     capabilities = "";
-    if (ref.peeled !== undefined) add(pktLine(`${ref.peeled} ${ref.name}^{}\n`));
-    if (size > 65_536) {
-      yield Buffer.concat(batch);
-      batch = [];
-      size = 0;
-    }
+  };
+  if (advertisement.version === 1) block.add(pktLine("version 1\n"));
+  for (const ref of advertisement.refs) {
+    add(`${ref.oid} ${ref.name}`);
+    if (ref.peeled !== undefined) add(`${ref.peeled} ${ref.name}^{}`);
+    if (block.isFull) yield block.take();
   }
-  if (capabilities !== "") add(pktLine(`${advertisement.format.zeroOid} capabilities^{}${capabilities}\n`));
-  for (const oid of advertisement.shallow ?? []) add(pktLine(`shallow ${oid}\n`));
-  add(FLUSH);
-  yield Buffer.concat(batch);
+  while (listed?.next() === true) {
+    addListed(block, listed, capabilities, advertisement.format);
+    capabilities = "";
+    if (block.isFull) yield block.take();
+  }
+  for (const oid of advertisement.haves ?? []) {
+    add(`${oid} .have`);
+    if (block.isFull) yield block.take();
+  }
+  if (capabilities !== "") add(`${advertisement.format.zeroOid} capabilities^{}`);
+  for (const oid of advertisement.shallow ?? []) {
+    add(`shallow ${oid}`);
+    if (block.isFull) yield block.take();
+  }
+  block.add(FLUSH);
+  yield block.take();
+}
+
+const LF = Buffer.from("\n");
+const SPACE = Buffer.from(" ");
+const PEELED_END = Buffer.from("^{}\n");
+
+/** Adds the lines of the ref that the cursor stands at. */
+function addListed(block: PktBlock, cursor: RefCursor, capabilities: string, format: ObjectFormat): void {
+  const { bytes, start, nameStart, end, peeledStart } = cursor;
+  block.begin();
+  block.copy(bytes, start, end);
+  if (capabilities !== "") block.text(capabilities);
+  block.append(LF);
+  block.end();
+  if (peeledStart < 0) return;
+  block.begin();
+  block.copy(bytes, peeledStart, peeledStart + format.hexSize);
+  block.append(SPACE);
+  block.copy(bytes, nameStart, end);
+  block.append(PEELED_END);
+  block.end();
 }
 
 /** The line that comes before the advertisement over HTTP, with its flush. */

@@ -11,10 +11,11 @@ import { alternateTips } from "../store/alternate-tips.ts";
 import { readShallow, updateShallow } from "../store/shallow-file.ts";
 import { PushHooks } from "./push-hooks.ts";
 import type { PushCommand } from "./receive-commands.ts";
-import type { AdvertisedRef, Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
+import type { Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
 import { ReceiveRules } from "./receive-rules.ts";
 import { type ReceiveSettings, receiveSettings, STRICT_SETTINGS } from "./receive-settings.ts";
 import type { RefResult } from "./report-status.ts";
+import { VisibleRefs } from "./visible-refs.ts";
 
 export interface RepositoryHostOptions {
   /** The caller has seen to what the repository's hooks are there for: they are not run. Objects are held to every rule. */
@@ -41,8 +42,8 @@ class RepositoryHost implements ReceivePackHost {
     this.#rules = new ReceiveRules(repo, this.#hooks);
   }
 
-  refs(): AdvertisedRef[] {
-    return this.#repo.refs.snapshot().filter(({ name }) => !this.#rules.isHidden(name));
+  refs(): VisibleRefs {
+    return new VisibleRefs(this.#repo.refs.view(), undefined, this.#rules.hides);
   }
 
   haves(): Oid[] {

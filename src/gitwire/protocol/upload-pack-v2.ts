@@ -26,10 +26,10 @@ import { encodeLsRefs, type LsRefsLine, parseLsRefsRequest } from "./ls-refs.ts"
 import { type ObjectFilter, parseFilter } from "./object-filter.ts";
 import { type PackOrder, respondWithPack, sayError } from "./pack-response.ts";
 import { PktReader, quoted } from "./pkt-line.ts";
-import type { RemoteRef } from "./ref-advertisement.ts";
 import { SidebandWriter } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
 import type { UploadPolicy } from "./upload-policy.ts";
+import type { VisibleRefs } from "./visible-refs.ts";
 import { checkWants } from "./want-check.ts";
 
 export interface UploadPackV2Options {
@@ -111,16 +111,15 @@ async function lsRefs(args: readonly string[], host: UploadPackHost, output: Byt
   const request = parseLsRefsRequest(args);
   const { symrefs, peel, prefixes } = request;
   const unborn = request.unborn && host.policy.unborn !== "ignore";
-  const lines: LsRefsLine[] = host.refs(prefixes).map(({ name, oid, symref, peeled }) => ({
-    kind: "ref",
-    name,
-    oid,
-    ...(symrefs && symref !== undefined ? { symref } : {}),
-    ...(peel && peeled !== undefined ? { peeled } : {}),
-  }));
-  const head = unborn && isAsked("HEAD", prefixes) ? host.unbornHead() : undefined;
-  if (head !== undefined) lines.unshift({ kind: "unborn", name: "HEAD", symref: head.symref });
-  await writeChunks(output, encodeLsRefs(lines));
+  const refs = host.refs(prefixes);
+  const lines: LsRefsLine[] = [];
+  const unbornHead = unborn && isAsked("HEAD", prefixes) ? host.unbornHead() : undefined;
+  if (unbornHead !== undefined) lines.push({ kind: "unborn", name: "HEAD", symref: unbornHead.symref });
+  if (refs.head !== undefined) {
+    const { name, oid, symref } = refs.head;
+    lines.push({ kind: "ref", name, oid, ...(symrefs && symref !== undefined ? { symref } : {}) });
+  }
+  await writeChunks(output, encodeLsRefs(lines, refs.cursor(peel), symrefs));
 }
 
 function isAsked(name: string, prefixes: readonly string[]): boolean {
@@ -156,7 +155,7 @@ async function fetch(
     wants: [...wants, ...boundary.wants],
     haves: [...common.oids, ...boundary.haves],
     filter,
-    tags: request.includeTag ? refs : [],
+    tags: request.includeTag ? refs.tags() : [],
     thin: request.thinPack,
     ofsDelta: request.ofsDelta,
     progress: !request.noProgress,
@@ -180,13 +179,12 @@ function filterOf({ filter: spec }: FetchRequest, policy: UploadPolicy): ObjectF
 }
 
 /** Values of the refs that are wanted by name. */
-function refsWanted({ wantRefs }: FetchRequest, policy: UploadPolicy, refs: readonly RemoteRef[]): Map<string, Oid> {
+function refsWanted({ wantRefs }: FetchRequest, policy: UploadPolicy, refs: VisibleRefs): Map<string, Oid> {
   const wanted = new Map<string, Oid>();
   if (wantRefs.length === 0) return wanted;
   if (!policy.refInWant) throw new KvError("PROTOCOL", `unexpected line: ${quoted(`want-ref ${wantRefs[0]}`)}`);
-  const byName = new Map(refs.map(({ name, oid }) => [name, oid]));
   for (const name of wantRefs) {
-    const oid = byName.get(name);
+    const oid = refs.find(name)?.oid;
     if (oid === undefined) throw new KvError("PROTOCOL", `unknown ref ${name.slice(0, 200)}`);
     if (wanted.has(name)) throw new KvError("PROTOCOL", `duplicate want-ref ${name.slice(0, 200)}`);
     wanted.set(name, oid);

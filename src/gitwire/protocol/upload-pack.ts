@@ -20,10 +20,11 @@ import { type AckStatus, encodeAck, encodeShallowLines, NAK } from "./fetch-resp
 import { type ObjectFilter, parseFilter } from "./object-filter.ts";
 import { respondWithPack, sayError } from "./pack-response.ts";
 import { FLUSH, PktReader, quoted } from "./pkt-line.ts";
-import { encodeRefAdvertisement, encodeServiceLine, type RemoteRef } from "./ref-advertisement.ts";
+import { encodeRefAdvertisement, encodeServiceLine } from "./ref-advertisement.ts";
 import { SidebandWriter, sidebandLimit } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
 import { uploadPackV2 } from "./upload-pack-v2.ts";
+import type { VisibleRefs } from "./visible-refs.ts";
 import { checkWants } from "./want-check.ts";
 
 export interface UploadPackOptions {
@@ -52,10 +53,10 @@ export async function uploadPack(duplex: Duplex, options: UploadPackOptions): Pr
   await new UploadSession(duplex, options, refs).run();
 }
 
-async function advertise(output: ByteSink, options: UploadPackOptions, refs: readonly RemoteRef[]): Promise<void> {
+async function advertise(output: ByteSink, options: UploadPackOptions, refs: VisibleRefs): Promise<void> {
   const { policy, objects } = options.host;
   const { format } = objects;
-  const head = refs.find(({ name, symref }) => name === "HEAD" && symref !== undefined);
+  const { head } = refs;
   const list: CapabilityEntry[] = [
     ["multi_ack"],
     ["thin-pack"],
@@ -81,7 +82,8 @@ async function advertise(output: ByteSink, options: UploadPackOptions, refs: rea
     version: options.version === 1 ? 1 : 0,
     format,
     capabilities: capabilities(...list),
-    refs,
+    refs: head === undefined ? [] : [head],
+    listed: refs.cursor(true),
     shallow: options.host.shallow(),
   });
   await writeChunks(output, chunks);
@@ -98,12 +100,12 @@ interface Agreement {
 
 class UploadSession {
   readonly #options: UploadPackOptions;
-  readonly #refs: readonly RemoteRef[];
+  readonly #refs: VisibleRefs;
   readonly #output: ByteSink;
   readonly #reader: PktReader;
   readonly #graph: CommitGraph;
 
-  constructor(duplex: Duplex, options: UploadPackOptions, refs: readonly RemoteRef[]) {
+  constructor(duplex: Duplex, options: UploadPackOptions, refs: VisibleRefs) {
     this.#options = options;
     this.#refs = refs;
     this.#output = duplex.output;
@@ -128,7 +130,7 @@ class UploadSession {
       wants: [...wants, ...boundary.wants],
       haves: [...haves, ...boundary.haves],
       filter,
-      tags: list.has("include-tag") ? this.#refs : [],
+      tags: list.has("include-tag") ? this.#refs.tags() : [],
       thin: list.has("thin-pack"),
       ofsDelta: list.has("ofs-delta"),
       progress: !list.has("no-progress"),

@@ -4,8 +4,8 @@ import type { Oid } from "../object/oid.ts";
 import type { CommitGraph } from "./commit-graph.ts";
 import { notOurRef } from "./fetch-request.ts";
 import { findUnreachable } from "./reachability.ts";
-import type { RemoteRef } from "./ref-advertisement.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
+import type { VisibleRefs } from "./visible-refs.ts";
 
 /**
  * Throws PROTOCOL ("not our ref") unless everything wanted may be had. `onlyTips`: nothing but the values of refs, as on a
@@ -14,17 +14,13 @@ import type { UploadPackHost } from "./upload-pack-host.ts";
 export async function checkWants(
   host: UploadPackHost,
   graph: CommitGraph,
-  refs: readonly RemoteRef[],
+  refs: VisibleRefs,
   wants: readonly Oid[],
   onlyTips: boolean,
 ): Promise<void> {
   const { policy, objects } = host;
-  const tips = new Set(refs.map(({ oid }) => oid));
-  let others = wants.filter((oid) => !tips.has(oid));
-  if (others.length > 0 && policy.hiddenTips) {
-    const hidden = new Set(host.hiddenTips());
-    others = others.filter((oid) => !hidden.has(oid));
-  }
+  let others = refs.withoutTips(wants);
+  if (others.length > 0 && policy.hiddenTips) others = host.hiddenRefs().withoutTips(others);
   let bad: Oid | undefined;
   if (policy.wants === "any") bad = others.find((oid) => !objects.has(oid));
   else if (onlyTips && policy.wants === "tips") [bad] = others;

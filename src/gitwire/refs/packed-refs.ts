@@ -10,6 +10,7 @@
 import { asBuffer, byteStringToUtf8, utf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { isOid, type ObjectFormat, type Oid, wrongFormat } from "../object/oid.ts";
+import { PackedCursor } from "./packed-cursor.ts";
 
 /** One entry. `peeled` is what an annotated tag leads to; it means nothing unless `peelKnown`. */
 export interface PackedRef {
@@ -110,6 +111,22 @@ export class PackedRefs {
     return out;
   }
 
+  /** A walk over the refs whose names begin with `prefix`, in byte order, that makes no objects of them. */
+  cursor(prefix: string): PackedCursor {
+    const first = utf8(prefix);
+    // No name in UTF-8 holds the byte 0xff.
+    const after = Buffer.concat([first, Buffer.of(0xff)]);
+    return new PackedCursor(this.#format, this.#body, this.#lowerBound(first), this.#lowerBound(after), {
+      lineEnd: (at) => this.#lineEnd(at),
+      checkOid: (at) => void this.#oidAt(at),
+    });
+  }
+
+  /** Whether the file says of every ref if it is a tag, and of what. */
+  get isFullyPeeled(): boolean {
+    return this.#peeling === "all";
+  }
+
   /** Number of bytes held; a measure of what a rewrite costs. */
   get byteLength(): number {
     return this.#body.length;
@@ -160,6 +177,14 @@ export class PackedRefs {
     return end;
   }
 
+  /** Offset of the line feed that ends the entry's line, or its peeled line, at `at`. */
+  #lineEnd(at: number): number {
+    if (this.#body[at] !== CARET) return this.#nameEnd(at);
+    const end = at + 1 + this.#format.hexSize;
+    if (this.#body[end] !== LF) throw corrupt("a peeled line is malformed");
+    return end;
+  }
+
   #compareAt(at: number, name: Buffer): number {
     return this.#body.compare(name, 0, name.length, at + this.#format.hexSize + 1, this.#nameEnd(at));
   }
@@ -179,9 +204,8 @@ export class PackedRefs {
     let next = end + 1;
     let peeled: Oid | undefined;
     if (this.#body[next] === CARET) {
-      if (this.#body[next + 1 + hexSize] !== LF) throw corrupt("a peeled line is malformed");
       peeled = this.#oidAt(next + 1);
-      next += hexSize + 2;
+      next = this.#lineEnd(next) + 1;
     }
     const inTags = this.#peeling === "tags" && bytes.startsWith("refs/tags/");
     const known = peeled !== undefined || this.#peeling === "all" || inTags;

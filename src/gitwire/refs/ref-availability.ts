@@ -44,7 +44,10 @@ export function checkAvailable(store: RefReader, name: string, names: NameSpace)
   }
   const below = names.below(name);
   if (below !== undefined) throw inTheWay(below, name);
-  const child = store.snapshot([`${name}/`])[0];
+  const child = store
+    .view([`${name}/`])
+    .refs()
+    .next().value;
   if (child !== undefined) throw inTheWay(child.name, name);
   if (!isPerWorktree(name) && store.packed.read().hasPrefix(`${name}/`)) throw inTheWay(`${name}/...`, name);
   if (holdsFiles(store.path(name))) throw beingMade(`${name}/...`, name);

@@ -15,15 +15,9 @@ import { PackedCache } from "./packed-cache.ts";
 import type { PackedRefs } from "./packed-refs.ts";
 import { peelTag } from "./peel.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
-import { checkRefName, compareRefNames, isPerWorktree, isValidRefName, refPath } from "./ref-name.ts";
+import { checkRefName, compareRefNames, isPerWorktree, refPath } from "./ref-name.ts";
+import { type LooseRef, type Ref, RefSnapshot } from "./ref-snapshot.ts";
 import type { ReflogPolicy } from "./reflog.ts";
-
-/** A ref that resolves to an object. `symref` is the direct target of a symbolic one. */
-export interface Ref {
-  readonly name: string;
-  readonly oid: Oid;
-  readonly symref?: string;
-}
 
 /** What HEAD says: a branch (which may not exist yet: `oid` undefined), or a commit alone. */
 export type Head =
@@ -113,15 +107,23 @@ export class RefReader {
     return this.snapshot([prefix]);
   }
 
+  /** As {@link view}, all of them in a list. */
+  snapshot(prefixes: readonly string[] = ["refs/"]): Ref[] {
+    return [...this.view(prefixes).refs()];
+  }
+
   /**
    * Refs under refs/ whose names begin with one of `prefixes` (default: all), in byte order, as they were at one moment:
    * of a transaction all refs are seen or none. Broken refs and symbolic refs that lead nowhere are left out.
    */
-  snapshot(prefixes: readonly string[] = ["refs/"]): Ref[] {
+  view(prefixes: readonly string[] = ["refs/"]): RefSnapshot {
+    const outer = withoutNested(prefixes);
     for (let tries = 0; tries < 1000; tries++) {
       const packed = this.packed.read();
-      const refs = this.#collect(packed, prefixes);
-      if (this.packed.isCurrent(packed)) return refs;
+      const loose = this.#loose(packed, outer);
+      if (!this.packed.isCurrent(packed)) continue;
+      const peel = (oid: Oid): Oid | undefined => peelTag(this.options.objects(), oid);
+      return new RefSnapshot({ format: this.format, packed, loose, prefixes: outer, peelTag: peel });
     }
     throw new KvError("BUSY", `packed-refs of '${this.commonDir}' changes too fast to be read`);
   }
@@ -138,21 +140,39 @@ export class RefReader {
     this.packed.close();
   }
 
-  #collect(packed: PackedRefs, prefixes: readonly string[]): Ref[] {
-    const found = new Map<string, RawRef>();
+  /** The refs that have a file of their own. */
+  #loose(packed: PackedRefs, prefixes: readonly string[]): Map<string, LooseRef> {
+    const raws = new Map<string, RawRef | undefined>();
     for (const prefix of prefixes) {
-      for (const entry of packed.entries(prefix.startsWith("refs/") ? prefix : "refs/")) {
-        if (entry.name.startsWith(prefix) && isValidRefName(entry.name) && !isPerWorktree(entry.name)) {
-          found.set(entry.name, { kind: "direct", oid: entry.oid });
-        }
-      }
       for (const name of this.#looseNames(prefix)) {
         const raw = this.#readSound(name);
-        if (raw === "broken") found.delete(name);
-        else if (raw !== undefined) found.set(name, raw);
+        if (raw !== undefined) raws.set(name, raw === "broken" ? undefined : raw);
       }
     }
-    return this.#resolveAll(found);
+    const loose = new Map<string, LooseRef>();
+    for (const [name, raw] of raws) {
+      if (raw?.kind !== "symbolic") {
+        loose.set(name, { oid: raw?.oid === this.format.zeroOid ? undefined : raw?.oid, symref: undefined });
+        continue;
+      }
+      loose.set(name, { oid: this.#target(raw.target, raws, packed, prefixes), symref: raw.target });
+    }
+    return loose;
+  }
+
+  /** What the target of a symbolic ref leads to: from what was read where it lies in that, so that both agree. */
+  #target(
+    name: string,
+    raws: ReadonlyMap<string, RawRef | undefined>,
+    packed: PackedRefs,
+    prefixes: readonly string[],
+  ): Oid | undefined {
+    const raw = raws.get(name);
+    if (raw?.kind === "direct") return raw.oid;
+    if (raw === undefined && !raws.has(name) && prefixes.some((prefix) => name.startsWith(prefix))) {
+      return packed.find(name)?.oid;
+    }
+    return this.#resolveSound(name);
   }
 
   #readSound(name: string): RawRef | "broken" | undefined {
@@ -174,20 +194,6 @@ export class RefReader {
     return [...shared, ...own].filter((name) => name.startsWith(prefix));
   }
 
-  #resolveAll(found: ReadonlyMap<string, RawRef>): Ref[] {
-    const refs: Ref[] = [];
-    for (const [name, raw] of found) {
-      if (raw.kind === "direct") {
-        if (raw.oid !== this.format.zeroOid) refs.push({ name, oid: raw.oid });
-      } else {
-        const target = found.get(raw.target);
-        const oid = target?.kind === "direct" ? target.oid : this.#resolveSound(raw.target);
-        if (oid !== undefined) refs.push({ name, oid, symref: raw.target });
-      }
-    }
-    return refs.sort((a, b) => compareRefNames(a.name, b.name));
-  }
-
   #resolveSound(name: string): Oid | undefined {
     try {
       return this.resolve(name);
@@ -195,4 +201,15 @@ export class RefReader {
       return undefined;
     }
   }
+}
+
+/** The prefixes under refs/ in byte order, without those that lie inside another one. A prefix may end inside "refs/". */
+function withoutNested(prefixes: readonly string[]): string[] {
+  const outer: string[] = [];
+  const full = prefixes.map((prefix) => ("refs/".startsWith(prefix) ? "refs/" : prefix));
+  for (const prefix of full.sort(compareRefNames)) {
+    const last = outer.at(-1);
+    if (prefix.startsWith("refs/") && (last === undefined || !prefix.startsWith(last))) outer.push(prefix);
+  }
+  return outer;
 }

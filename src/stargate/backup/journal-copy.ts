@@ -3,7 +3,7 @@
 import { Database } from "bun:sqlite";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
-import type { Ref } from "../../gitwire/refs/ref-reader.ts";
+import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { Journal, type JournalUpdate } from "../journal.ts";
 import { stargateDir } from "../settings.ts";

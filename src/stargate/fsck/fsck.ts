@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from "../../clock.ts";
-import type { Ref } from "../../gitwire/refs/ref-reader.ts";
+import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { audit } from "../../kv/audit.ts";
 import { classifyRef } from "../../kv/namespace.ts";

@@ -9,7 +9,7 @@ import { readFileIfThere } from "../../gitwire/disk.ts";
 import { commitLinks } from "../../gitwire/object/commit.ts";
 import { readAs } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
-import type { Ref } from "../../gitwire/refs/ref-reader.ts";
+import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { parseLedgerCommit } from "../../kv/attestation.ts";
 import { classifyRef } from "../../kv/namespace.ts";

@@ -6,7 +6,7 @@ import { isMissing } from "../../gitwire/disk.ts";
 import { hashObject } from "../../gitwire/object/oid.ts";
 import { verifyPack } from "../../gitwire/pack/verify-pack.ts";
 import { findDisconnection } from "../../gitwire/protocol/connectivity.ts";
-import type { Ref } from "../../gitwire/refs/ref-reader.ts";
+import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { readDirIfThere, readLoose } from "../../gitwire/store/loose.ts";
 import { TimeSlice } from "../../time-slice.ts";

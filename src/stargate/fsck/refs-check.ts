@@ -4,7 +4,7 @@ import { KvError } from "../../errors.ts";
 import { readAs } from "../../gitwire/object/object.ts";
 import { listLooseRefs } from "../../gitwire/refs/loose-refs.ts";
 import { isValidRefName } from "../../gitwire/refs/ref-name.ts";
-import type { Ref } from "../../gitwire/refs/ref-reader.ts";
+import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { parseIndexCommit, parseLedgerCommit } from "../../kv/attestation.ts";
 import { classifyRef, namespaceRefs } from "../../kv/namespace.ts";

@@ -11,10 +11,10 @@ import { complaints, gitValues, leftovers, makeFixture, newRepository, openRefs,
 const fixture = makeFixture();
 const MILLISECONDS = 1500;
 
-/** Runs a git command over and over until the deadline; counts how often it worked. */
-async function repeatGit(dir: string, args: readonly string[], deadline: number): Promise<number> {
+/** Runs a git command over and over until the deadline, and until it worked `least` times; counts how often it worked. */
+async function repeatGit(dir: string, args: readonly string[], deadline: number, least: number): Promise<number> {
   let worked = 0;
-  while (Date.now() < deadline) {
+  while (Date.now() < deadline || worked < least) {
     const child = spawn("git", args as string[], { cwd: dir, stdio: "ignore" });
     if ((await ended(child)) === 0) worked++;
   }
@@ -34,10 +34,10 @@ test("readers in another process see both refs of a transaction or none, while g
   let output = "";
   reader.stdout.on("data", (chunk) => (output += chunk));
   reader.stderr.on("data", (chunk) => (output += chunk));
-  const packing = repeatGit(dir, ["pack-refs", "--all"], deadline);
+  const packing = repeatGit(dir, ["pack-refs", "--all"], deadline, 3);
   const store = openRefs(dir, fixture);
   let moves = 0;
-  for (let value = first; Date.now() < deadline; moves++) {
+  for (let value = first; Date.now() < deadline || moves < 9; moves++) {
     const next = value === first ? second : first;
     await store.update(["refs/kv/a", "refs/kv/b"].map((name) => ({ name, oldOid: value, newOid: next })));
     // A loose file, so that the next move has to take it out of the way.
@@ -77,12 +77,12 @@ test("no update is lost between us and git update-ref, pack-refs and gc", async 
   });
   const store = openRefs(dir, fixture);
   const deadline = Date.now() + MILLISECONDS;
-  const packing = repeatGit(dir, ["pack-refs", "--all"], deadline);
-  const collecting = repeatGit(dir, ["-c", "gc.auto=1", "gc", "--quiet"], deadline);
+  const packing = repeatGit(dir, ["pack-refs", "--all"], deadline, 6);
+  const collecting = repeatGit(dir, ["-c", "gc.auto=1", "gc", "--quiet"], deadline, 1);
   const gitsRef = (async () => {
     let at = 0;
     let worked = 0;
-    while (Date.now() < deadline) {
+    while (Date.now() < deadline || worked < 6) {
       const to = at + 1;
       const child = spawn("git", ["update-ref", "refs/heads/main", commits[to]!, commits[at]!], {
         cwd: dir,
@@ -97,7 +97,7 @@ test("no update is lost between us and git update-ref, pack-refs and gc", async 
   })();
   let ours = 0;
   let refused = 0;
-  for (let at = 0; Date.now() < deadline; ) {
+  for (let at = 0; Date.now() < deadline || ours < 6 || ours <= refused; ) {
     const to = at + 1;
     try {
       const names = ours % 3 === 0 ? ["refs/kv/a"] : ["refs/kv/a", "refs/kv/b", "refs/heads/main"];
