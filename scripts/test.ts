@@ -1,9 +1,19 @@
-/** Runs the tests and ends with the line `N passed, N failed` and Bun's exit status. Arguments go to `bun test`. */
+/**
+ * Runs the tests and ends with the line `N passed, N failed` and Bun's exit status. Arguments go to `bun test`; without any,
+ * every test is run, in several processes: a test that waits for a disk or for another program leaves a processor idle.
+ */
+
+import * as os from "node:os";
 
 /** Milliseconds one test or hook may take: a busy machine is no failure. */
 const TIMEOUT = "60000";
 
-const run = Bun.spawn([process.execPath, "test", "--timeout", TIMEOUT, ...process.argv.slice(2)], {
+/** Processes that share the test files; more would take the memory and the patience of tests that count on both. */
+const processes = Math.min(os.availableParallelism(), 4);
+const chosen = process.argv.slice(2);
+const args = chosen.length > 0 ? chosen : [`--parallel=${processes}`, "--no-isolate"];
+
+const run = Bun.spawn([process.execPath, "test", "--timeout", TIMEOUT, ...args], {
   stdin: "ignore",
   stdout: "inherit",
   stderr: "pipe",
@@ -34,5 +44,3 @@ const failed = count("fail");
 const unnamed = status !== 0 && failed === 0 ? Math.max(1, count("error")) : 0;
 console.log(`${count("pass")} passed, ${failed + unnamed} failed`);
 process.exit(status);
-
-export {};
