@@ -6,7 +6,7 @@ DEPS := node_modules/.installed
 SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-sha256 test-programs fuzz crash soak demo bench clean
+.PHONY: help setup build install uninstall lint test test-sha256 test-programs fuzz crash soak demo bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,22 @@ build: dist/git-kv dist/git-kv-stargate ## compile dist/git-kv and dist/git-kv-s
 
 dist/%: $(SOURCES) $(DEPS)
 	@$(BUN) build.ts $*
+
+# Where `make install` puts things; DESTDIR goes before, for whoever makes a package.
+PREFIX ?= /usr/local
+BIN := $(DESTDIR)$(PREFIX)/bin
+SHARE := $(DESTDIR)$(PREFIX)/share
+COMPLETIONS := bash-completion/completions/git-kv zsh/site-functions/_git-kv fish/vendor_completions.d/git-kv.fish
+
+install: build ## install the executables, manual pages and completions (PREFIX=/usr/local, DESTDIR=)
+	@install -d $(BIN) $(SHARE)/man/man1 $(addprefix $(SHARE)/,$(dir $(COMPLETIONS)))
+	@install -m 755 dist/git-kv dist/git-kv-stargate $(BIN)
+	@$(BUN) scripts/man-pages.ts $(SHARE)/man/man1
+	@for file in $(COMPLETIONS); do $(BIN)/git-kv completion $${file%%[-/]*} >$(SHARE)/$$file; done
+
+uninstall: ## remove what `make install` put there (the same PREFIX and DESTDIR)
+	@rm -f $(BIN)/git-kv $(BIN)/git-kv-stargate $(addprefix $(SHARE)/,$(COMPLETIONS))
+	@rm -f $(SHARE)/man/man1/git-kv.1 $(SHARE)/man/man1/git-kv-*.1
 
 lint: $(DEPS) ## types, formatting and lint rules, import law
 	@$(BUN) node_modules/.bin/tsc -p .

@@ -1,6 +1,5 @@
 /** The commands every program has. They read the program's own table, so they are made for it. */
 
-import { EXIT } from "../errors.ts";
 import type { Command, Program } from "./command.ts";
 
 /** `help`, `version` and `completion` of the program that `program` returns. */
@@ -11,17 +10,10 @@ export function builtins(topic: string, program: () => Program): readonly Comman
       topic,
       summary: "Show the commands, or the help of one",
       args: [{ name: "command", count: "any", summary: "The command" }],
+      flags: [{ name: "man", type: "boolean", summary: "Print it as a manual page, for man -l -" }],
       load: async () => {
-        const [usage, { unknownCommand }] = await Promise.all([import("./usage.ts"), import("./dispatch.ts")]);
-        return {
-          run({ args, out }) {
-            const words = args.list("command");
-            const command = program().commands.find(({ name }) => name === words.join(" "));
-            if (words.length > 0 && command === undefined) throw unknownCommand(program(), words);
-            out.line(command === undefined ? usage.overview(program()) : usage.commandHelp(program(), command));
-            return EXIT.ok;
-          },
-        };
+        const { showHelp } = await import("./help.ts");
+        return { run: (context) => showHelp(program(), context) };
       },
     },
     {

@@ -45,4 +45,12 @@ export interface Program {
   readonly commands: readonly Command[];
   /** Flags that every command takes, before or after its name. */
   readonly globals: readonly FlagSpec[];
+  /** What its manual page says besides the commands. */
+  readonly manual?: () => Promise<Manual>;
+}
+
+/** Lists of a manual page: a term, and a sentence without its full stop. */
+export interface Manual {
+  readonly configuration?: readonly (readonly [setting: string, text: string])[];
+  readonly environment?: readonly (readonly [variable: string, text: string])[];
 }

@@ -50,7 +50,8 @@ export function usageLines(program: Program, command: Command): string {
     .join("\n");
 }
 
-function argUsage(arg: ArgSpec): string {
+/** How usage lines show an argument. */
+export function argUsage(arg: ArgSpec): string {
   const name = arg.choices?.join("|") ?? arg.name.toUpperCase();
   return { one: name, optional: `[${name}]`, some: `${name}...`, any: `[${name}...]` }[arg.count];
 }

@@ -396,5 +396,6 @@ export const PROGRAM: Program = {
   summary: "An auditable, versioned key-value store with Git as its database.",
   topics: TOPICS,
   globals: GLOBALS,
+  manual: async () => (await import("./manual.ts")).MANUAL,
   commands: [...COMMANDS, ...builtins("Other", () => PROGRAM)],
 };

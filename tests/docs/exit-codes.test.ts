@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { EXIT_TEXTS } from "../../src/cli/exit-texts.ts";
 import { type Code, EXIT, isCode, KvError } from "../../src/errors.ts";
 
 const root = path.join(import.meta.dir, "../..");
@@ -25,4 +26,6 @@ test("every code is there with its exit status, and no other", () => {
 test("every exit status is explained", () => {
   const statuses = [...page.matchAll(/^\| (\d+) \|/gm)].map(([, exit]) => Number(exit));
   expect(statuses).toEqual([...Object.values(EXIT), 141].sort((a, b) => a - b));
+  const rows = [...page.matchAll(/^\| (\d+) \| (.+) \|$/gm)].map(([, exit, text]) => [Number(exit), text!] as const);
+  expect(rows).toEqual([...EXIT_TEXTS]);
 });

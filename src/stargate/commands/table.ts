@@ -342,5 +342,6 @@ export const PROGRAM: Program = {
   summary: "The gateway that admits pushes to git-kv namespaces and keeps their mirrors.",
   topics: TOPICS,
   globals: COMMON_FLAGS,
+  manual: async () => (await import("./manual.ts")).MANUAL,
   commands: [...COMMANDS, ...builtins("Other", () => PROGRAM)],
 };
