@@ -19,7 +19,7 @@ describe("help", () => {
   test("usage lines come from the arguments, or from the table where it says more", () => {
     expect(usageLines(PROGRAM, named("get"))).toBe("usage: git demo get KEY... [flags]");
     expect(usageLines(PROGRAM, named("completion"))).toBe("usage: git demo completion bash|zsh|fish");
-    expect(usageLines(PROGRAM, named("help"))).toBe("usage: git demo help [COMMAND...]");
+    expect(usageLines(PROGRAM, named("help"))).toBe("usage: git demo help [COMMAND...] [flags]");
     expect(usageLines(PROGRAM, named("remote setup"))).toBe("usage: git demo remote setup");
     expect(usageLines(PROGRAM, named("set"))).toBe(
       "usage: git demo set KEY VALUE [flags]\n   or: git demo set KEY --file PATH [flags]",

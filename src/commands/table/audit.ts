@@ -1,0 +1,39 @@
+/** Commands that show and check what happened. */
+
+import type { Command } from "../../cli/command.ts";
+
+export const AUDIT: readonly Command[] = [
+  {
+    name: "history",
+    topic: "Audit",
+    summary: "Show the revisions of a key, newest first",
+    args: [{ name: "key", count: "one", summary: "The key" }],
+    flags: [
+      { name: "limit", alias: "n", type: "string", value: "N", summary: "At most N revisions" },
+      { name: "patch", alias: "p", type: "boolean", summary: "Show with each how the value changed" },
+    ],
+    details:
+      "Commit, time (UTC), signer, set or del, revision, state of the signature and subject, with tabs between them. The signer is " +
+      "what the policy of the day calls the key, else its fingerprint; the author is named where that is somebody else, and for what " +
+      "is not signed.\n\n" +
+      "States: good; unsigned; no writer (a good signature by a key that the policy did not let write); unknown key (an OpenPGP key that " +
+      "is not in the policy); BAD. 'git kv verify' looks closer. Exit 6 where the key was never set.",
+    examples: ["history cfg:theme", "history cfg:theme --limit 1 --patch", "history cfg:theme --json"],
+    brief: true,
+    load: () => import("../history.ts"),
+  },
+  {
+    name: "verify",
+    topic: "Audit",
+    summary: "Check signatures, attestations and replay of the ledger, from this clone",
+    flags: [
+      { name: "since", type: "string", value: "OID", summary: "Trust this ledger commit and all before it" },
+      { name: "all", type: "boolean", summary: "All namespaces" },
+    ],
+    details:
+      "Prints each finding as CODE, place, commit and sentence with tabs between them, then a summary. Exit 8 where there is a " +
+      "finding. The first policy is the root of trust: kept as kv.policyRoot at the first use, and a finding where it changes.",
+    examples: ["verify", "verify --all --json", "verify --since $(cat last-audited)"],
+    load: () => import("../verify.ts"),
+  },
+];

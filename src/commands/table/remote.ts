@@ -1,0 +1,73 @@
+/** Commands that talk to the mirror and the Stargate. */
+
+import type { Command } from "../../cli/command.ts";
+import { READ_FROM } from "./flags.ts";
+
+export const REMOTE: readonly Command[] = [
+  {
+    name: "fetch",
+    topic: "Remote",
+    summary: "Bring the newest state here",
+    flags: [{ ...READ_FROM, choices: ["mirror", "github", "stargate"], summary: "Where from (default: mirror)" }],
+    load: () => import("../fetch.ts"),
+  },
+  {
+    name: "wait",
+    topic: "Remote",
+    summary: "Wait until the mirror shows a commit",
+    flags: [
+      { name: "oid", type: "string", value: "HASH", summary: "The ledger commit" },
+      {
+        name: "visible-on",
+        type: "string",
+        value: "COPY",
+        choices: ["mirror", "github"],
+        summary: "Where (default: mirror)",
+      },
+      { name: "timeout", type: "string", value: "DURATION", summary: "How long to wait (default: 60s); then exit 10" },
+    ],
+    load: () => import("../wait.ts"),
+  },
+  {
+    name: "watch",
+    topic: "Remote",
+    summary: "Print every key that changes",
+    flags: [
+      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      {
+        name: "since",
+        type: "string",
+        value: "SEQ|OID",
+        summary: "Begin after this transaction; 0 is the beginning (default: what this clone knows)",
+      },
+      { name: "follow", alias: "f", type: "boolean", summary: "Go on until interrupted" },
+    ],
+    details:
+      "One line a key: sequence number, set or del, key, with tabs between them. Told by the Stargate where it can be reached, else by " +
+      "looking at the mirror. A consumer that was interrupted goes on with --since and the last number it has all of " +
+      '("last":true with --json).',
+    examples: ["watch --follow --prefix cfg:", "watch --since 1041 --json"],
+    load: () => import("../watch.ts"),
+  },
+  {
+    name: "stargate status",
+    topic: "Remote",
+    summary: "Show how the Stargate and its mirror stand",
+    load: () => import("../stargate-status.ts"),
+  },
+  {
+    name: "stargate sync",
+    topic: "Remote",
+    summary: "Show how the mirror stands ref by ref, and bring it in order",
+    flags: [
+      { name: "dry-run", type: "boolean", summary: "Only show how every ref stands (default)" },
+      { name: "repair", type: "boolean", summary: "Push what is behind or missing; never overwrite" },
+      { name: "force", type: "boolean", summary: "Overwrite besides what is ahead or has diverged (admin)" },
+    ],
+    details:
+      "Without --ns all namespaces and the policy. Exit 11 where something is left that only --force would overwrite, 5 where the " +
+      "mirror did not take something.",
+    examples: ["stargate sync", "stargate sync --repair --ns main"],
+    load: () => import("../stargate-sync.ts"),
+  },
+];
