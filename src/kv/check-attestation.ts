@@ -49,32 +49,46 @@ export function checkAttestation(objects: ObjectSource, claim: Claim): Attested 
   const index = parseIndexCommit(objects.format, claim.index, readAs(objects, claim.index, "commit"));
   demand("NOT_FAST_FORWARD", ledger.parent === base?.ledger.oid, "the ledger commit does not follow the current tip");
   demand("NOT_FAST_FORWARD", index.parent === base?.index, "the kv-index commit does not follow the current tip");
-  agree("KV-NS", ledger.ns, ns);
-  agree("KV-NS of the kv-index", index.ns, ns);
-  agree("KV-Txn of the kv-index", index.txn, ledger.txn);
-  agree("KV-Seq", ledger.seq, (base?.ledger.seq ?? 0) + 1);
-  agree("KV-Seq of the kv-index", index.seq, ledger.seq);
-  agree("Base-Tree", ledger.baseTree, base?.ledger.tree);
-  agree("KV-Index-Tree", ledger.indexTree, index.tree);
-  agree("KV-Ledger-Tree", index.ledgerTree, ledger.tree);
+  agreeOnCommits({ ns, base }, ledger, index);
   const chunks = checkChunkCommit(objects, claim, ledger);
-  if (base === undefined) checkFirstEpoch(ledger.epoch);
+  if (base === undefined) checkEpochLabel(ledger.epoch);
   else agree("Epoch", ledger.epoch, base.ledger.epoch);
   demand(
     "ATTESTATION_MISMATCH",
     ledger.parentEpoch === undefined,
     "Parent-Epoch belongs to the first commit of a later epoch only",
   );
-  if (ledger.policy !== claim.policy) {
-    throw new KvError(
-      "POLICY_STALE",
-      `the transaction was made under policy ${ledger.policy ?? "-"}, in force is ${claim.policy ?? "-"}`,
-      {
-        hint: "fetch, then write again",
-      },
-    );
-  }
+  agreeOnPolicy(ledger, claim.policy);
   return { ledger, index, chunks };
+}
+
+/** What ledger and kv-index commit say of each other and of the state before; undefined: the kv-index commit is not kept. */
+export function agreeOnCommits(
+  { ns, base }: Pick<Claim, "ns" | "base">,
+  ledger: LedgerCommit,
+  index: IndexCommit | undefined,
+): void {
+  agree("KV-NS", ledger.ns, ns);
+  agree("KV-Seq", ledger.seq, (base?.ledger.seq ?? 0) + 1);
+  agree("Base-Tree", ledger.baseTree, base?.ledger.tree);
+  if (index === undefined) return;
+  agree("KV-NS of the kv-index", index.ns, ns);
+  agree("KV-Txn of the kv-index", index.txn, ledger.txn);
+  agree("KV-Seq of the kv-index", index.seq, ledger.seq);
+  agree("KV-Index-Tree", ledger.indexTree, index.tree);
+  agree("KV-Ledger-Tree", index.ledgerTree, ledger.tree);
+}
+
+/** Throws POLICY_STALE where the transaction was made under another policy than the one in force. */
+export function agreeOnPolicy({ policy }: LedgerCommit, inForce: Oid | undefined): void {
+  if (policy === inForce) return;
+  throw new KvError(
+    "POLICY_STALE",
+    `the transaction was made under policy ${policy ?? "-"}, in force is ${inForce ?? "-"}`,
+    {
+      hint: "fetch, then write again",
+    },
+  );
 }
 
 function checkChunkCommit(objects: ObjectSource, { ns, chunks }: Claim, ledger: LedgerCommit): ChunkCommit | undefined {
@@ -93,7 +107,8 @@ function checkChunkCommit(objects: ObjectSource, { ns, chunks }: Claim, ledger: 
   return commit;
 }
 
-function checkFirstEpoch(label: string): void {
+/** Throws ATTESTATION_MISMATCH where no epoch can be called that. */
+export function checkEpochLabel(label: string): void {
   try {
     parseEpoch(label);
   } catch (cause) {
@@ -101,10 +116,12 @@ function checkFirstEpoch(label: string): void {
   }
 }
 
-function demand(code: Code, holds: boolean, message: string): void {
+/** Throws where something does not hold. */
+export function demand(code: Code, holds: boolean, message: string): void {
   if (!holds) throw new KvError(code, message);
 }
 
-function agree(what: string, says: string | number | undefined, is: string | number | undefined): void {
+/** Throws ATTESTATION_MISMATCH where what a commit says is not so. */
+export function agree(what: string, says: string | number | undefined, is: string | number | undefined): void {
   if (says !== is) throw new KvError("ATTESTATION_MISMATCH", `${what} says ${says ?? "-"}, not ${is ?? "-"}`);
 }

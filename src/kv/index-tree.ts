@@ -52,10 +52,6 @@ export interface IndexOp {
 /** Decides a key's new file from what is there; undefined leaves it as it is. */
 export type Resolve<T extends IndexOp> = (op: T, existing: IndexState | undefined) => IndexFile | undefined;
 
-interface KeyFile extends IndexFile {
-  readonly key: Key;
-}
-
 /** Applies `ops`, sorted by key and distinct, to the tree `root`; returns the new root (the empty tree where there is no key). */
 export function updateIndex<T extends IndexOp>(
   writer: NodeWriter,
@@ -67,6 +63,16 @@ export function updateIndex<T extends IndexOp>(
   return new IndexUpdate(writer, resolve).node("", root, ops);
 }
 
+/** A key and its file in the kv-index. */
+export interface KeyFile extends IndexFile {
+  readonly key: Key;
+}
+
+/** The kv-index of `files`, which are sorted by key and distinct, made from nothing. */
+export function buildIndex(writer: NodeWriter, files: readonly KeyFile[]): Oid {
+  return new IndexUpdate(writer, () => undefined).build(files);
+}
+
 class IndexUpdate<T extends IndexOp> {
   readonly #writer: NodeWriter;
   readonly #resolve: Resolve<T>;
@@ -76,6 +82,10 @@ class IndexUpdate<T extends IndexOp> {
   constructor(writer: NodeWriter, resolve: Resolve<T>) {
     this.#writer = writer;
     this.#resolve = resolve;
+  }
+
+  build(files: readonly KeyFile[]): Oid {
+    return this.#buildRange(0, files, 0, files.length);
   }
 
   /** The node of `prefix`, now the tree `oid`, after `ops`. */
