@@ -98,6 +98,9 @@ async function admitted(dir: string, ledger: Oid, index: Oid, verify: string, ru
       expectations: [],
       chunks: undefined,
       chunkTip: undefined,
+      beginsEpoch: false,
+      now: Date.now(),
+      isUsedLabel: () => false,
       seen: () => undefined,
     });
     if (run >= 0) samples.push(performance.now() - started);

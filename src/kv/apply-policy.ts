@@ -15,10 +15,10 @@ import { type PackKeeps, whileKept } from "../gitwire/store/pack-keep.ts";
 import { POLICY_REF } from "./namespace.ts";
 import { POLICY_FILE, type Policy, policyAt, policyText } from "./policy.ts";
 import { requireSoundPolicy } from "./policy-check.ts";
-import { adminsOf, hasAdmins, isValidAt } from "./policy-keys.ts";
+import { hasAdmins } from "./policy-keys.ts";
 import { linkProblem } from "./policy-link.ts";
 import { fetchObjects, pushUrl, withConnection } from "./remote-session.ts";
-import { commitSigner } from "./signer.ts";
+import { adminSigner } from "./signer.ts";
 import { throwRefusal } from "./stargate-acceptor.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -87,11 +87,7 @@ async function makeCommit(
     message: `${(message ?? "Apply a new policy").trim()}\n`,
   });
   if (!hasAdmins(judge)) return commit;
-  const sign = await commitSigner(workspace, async () => {
-    const now = workspace.around.clock.now();
-    const admins = (await adminsOf(judge)).filter((admin) => admin.ssh !== undefined && isValidAt(admin, now));
-    return { role: "an admin of the policy", sshBlobs: new Set(admins.map(({ id }) => id)) };
-  });
+  const sign = await adminSigner(workspace, judge);
   return sign(commit);
 }
 

@@ -122,7 +122,10 @@ export async function replayEpoch(
   objects: ObjectSource,
   base: NamespaceState,
   next: NamespaceState,
-  { writer = new NodeWriter(objects, hashingSink(objects)), signal }: { writer?: NodeWriter; signal?: AbortSignal } = {},
+  {
+    writer = new NodeWriter(objects, hashingSink(objects)),
+    signal,
+  }: { writer?: NodeWriter; signal?: AbortSignal } = {},
 ): Promise<void> {
   checkLeftOut(objects, base, next);
   const made = await epochTrees(objects, writer, base, epochTime(next), signal);
@@ -134,6 +137,8 @@ export async function replayEpoch(
   same("meta/", next.meta, made.meta);
   same("the kv-index tree", ledger.indexTree, made.index);
   if (ledger.chunksTree !== made.chunks) {
-    throw chunkMismatch(`the chunk tree is ${ledger.chunksTree ?? "absent"}, made anew it is ${made.chunks ?? "absent"}`);
+    throw chunkMismatch(
+      `the chunk tree is ${ledger.chunksTree ?? "absent"}, made anew it is ${made.chunks ?? "absent"}`,
+    );
   }
 }

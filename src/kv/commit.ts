@@ -103,7 +103,7 @@ async function openPieces(
 }
 
 /** Who decides: the Stargate where one is set up, else this repository. */
-async function acceptorOf(workspace: Workspace): Promise<Acceptor> {
+export async function acceptorOf(workspace: Workspace): Promise<Acceptor> {
   if (!workspace.hasStargate) {
     workspace.requireLocalMode();
     return localAcceptor(workspace.repo);

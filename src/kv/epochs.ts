@@ -111,7 +111,25 @@ export async function fetchArchive(workspace: Workspace, closed: ClosedEpoch): P
   });
 }
 
-async function fetchFrom({ repo, around, ns, remote }: Workspace, url: string, closed: ClosedEpoch): Promise<boolean> {
+/**
+ * Brings the archive of a closed epoch here to compare histories; false where the other side does not have it. From the mirror it is
+ * kept, since reads go on comparing; what comes from the Stargate is needed once.
+ */
+export async function bringArchive(
+  workspace: Workspace,
+  closed: ClosedEpoch,
+  from: "mirror" | "stargate",
+): Promise<boolean> {
+  if (workspace.repo.objects.has(closed.ledger)) return false;
+  return fetchFrom(workspace, from === "mirror" ? fetchUrl(workspace) : pushUrl(workspace), closed, from === "mirror");
+}
+
+async function fetchFrom(
+  { repo, around, ns, remote }: Workspace,
+  url: string,
+  closed: ClosedEpoch,
+  isKept = true,
+): Promise<boolean> {
   const { label, ledger } = closed;
   return whileKept(async (keeps) => {
     const ref = archiveRef(ns, label);
@@ -119,7 +137,7 @@ async function fetchFrom({ repo, around, ns, remote }: Workspace, url: string, c
     const choose = (refs: ReadonlyMap<string, Oid>): Oid[] => (refs.get(ref) === ledger ? [ledger] : []);
     const refs = await fetchObjects(repo, around, url, [ref], choose, keeps);
     if (refs.get(ref) !== ledger) return false;
-    await repo.refs.update([{ name: archiveRef(ns, label, trackingRoot(remote)), newOid: ledger }]);
+    if (isKept) await repo.refs.update([{ name: archiveRef(ns, label, trackingRoot(remote)), newOid: ledger }]);
     return true;
   });
 }

@@ -4,13 +4,13 @@
  */
 
 import { KvError } from "../errors.ts";
-import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
 import { type PackKeeps, whileKept } from "../gitwire/store/pack-keep.ts";
 import { LIMITS } from "../limits.ts";
-import { namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
+import { type LedgerPosition, ledgerLine } from "./ledger-line.ts";
+import { epochRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
 import { ledgerContains, type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
@@ -39,19 +39,23 @@ export async function fetchMirror(workspace: Workspace): Promise<readonly MovedR
     await moveRefs(workspace, moving, true);
     return moving;
   });
-  warnOfForeignLedger(workspace);
+  await warnOfForeignLedger(workspace);
   return moved;
 }
 
 /** Says it loudly where the mirror's ledger is not one that follows the accepted one: reads leave it alone then. */
-function warnOfForeignLedger({ repo, ns, remote, around }: Workspace): void {
+async function warnOfForeignLedger(workspace: Workspace): Promise<void> {
+  const { repo, ns, remote, around } = workspace;
   const own = readState(repo.objects, repo.refs, ns);
   if (own === undefined || repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) === undefined) return;
   const tracked = readTracked(repo.objects, repo.refs, ns, remote);
   const ledgers = tracked && [tracked.ledger, own.ledger].sort((a, b) => b.seq - a.seq);
-  if (ledgers !== undefined && ledgerContains(repo.objects, ledgers[0]!, ledgers[1]!)) return;
+  const isPart = ledgers !== undefined && (await contains(workspace, ledgers[0]!, ledgers[1]!, "mirror"));
+  if (isPart === true) return;
   around.warn(
-    `the ledger of '${ns}' on the mirror is not part of the accepted one, nor does it follow it: it is not read`,
+    isPart === "unknown"
+      ? `the mirror does not have the archive that shows how its ledger of '${ns}' follows the accepted one: it is not read`
+      : `the ledger of '${ns}' on the mirror is not part of the accepted one, nor does it follow it: it is not read`,
   );
 }
 
@@ -83,14 +87,14 @@ export function fetchAccepted(workspace: Workspace): Promise<NamespaceState | un
 async function fetchKept(workspace: Workspace, keeps: PackKeeps): Promise<NamespaceState | undefined> {
   const { repo, around, ns } = workspace;
   const names = namespaceRefs(ns);
-  const wanted = [names.ledger, names.index, POLICY_REF];
+  const wanted = [names.ledger, names.index, epochRef(ns), POLICY_REF];
   const before = readState(repo.objects, repo.refs, ns);
   const choose = (all: RemoteRefMap): Oid[] => wanted.flatMap((ref) => all.get(ref) ?? []);
   const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, choose, keeps);
   const ledger = refs.get(names.ledger);
   const state = ledger === undefined ? undefined : stateAt(repo.objects, ledger, refs.get(names.index));
   // What was accepted before we asked, the Stargate has; only what came meanwhile can be ahead of its answer.
-  if (before !== undefined) demandContains(repo.objects, state, before);
+  if (before !== undefined) await demandContains(workspace, state, before);
   const updates = wanted.flatMap((ref): [string, Oid][] => (refs.has(ref) ? [[ref, refs.get(ref)!]] : []));
   for (let attempt = 1; ; attempt++) {
     const own = readState(repo.objects, repo.refs, ns);
@@ -98,7 +102,7 @@ async function fetchKept(workspace: Workspace, keeps: PackKeeps): Promise<Namesp
     if (own !== undefined && state !== undefined && own.ledger.seq > state.ledger.seq) {
       if (ledgerContains(repo.objects, own.ledger, state.ledger)) return state;
     }
-    if (own !== undefined) demandContains(repo.objects, state, own);
+    if (own !== undefined) await demandContains(workspace, state, own);
     try {
       await moveRefs(workspace, movedRefs(workspace, updates, own));
       return state;
@@ -130,8 +134,12 @@ function movedRefs(
   return moved;
 }
 
-function demandContains(objects: ObjectSource, state: NamespaceState | undefined, own: NamespaceState): void {
-  if (state !== undefined && ledgerContains(objects, state.ledger, own.ledger)) return;
+async function demandContains(
+  workspace: Workspace,
+  state: NamespaceState | undefined,
+  own: NamespaceState,
+): Promise<void> {
+  if (state !== undefined && (await contains(workspace, state.ledger, own.ledger, "stargate")) === true) return;
   const theirs = state === undefined ? "has no such namespace" : `is at seq ${state.ledger.seq}`;
   throw new KvError(
     "NOT_FAST_FORWARD",
@@ -140,4 +148,23 @@ function demandContains(objects: ObjectSource, state: NamespaceState | undefined
       hint: `move it out of the way: git update-ref -d ${namespaceRefs(own.ns).ledger}, and the same for kv-index`,
     },
   );
+}
+
+/**
+ * Whether `earlier` is in the history of the ledger commit `tip`. Where that history ends at the start of an epoch, the archive of
+ * the one before is fetched `from` there: a clone that was away while an epoch began is not behind a foreign ledger. "unknown"
+ * where that archive cannot be had.
+ */
+async function contains(
+  workspace: Workspace,
+  tip: LedgerPosition,
+  earlier: LedgerPosition,
+  from: "mirror" | "stargate",
+): Promise<boolean | "unknown"> {
+  for (;;) {
+    const line = ledgerLine(workspace.repo.objects, tip, earlier);
+    if (line.kind !== "cut") return line.kind === "contains";
+    const { bringArchive } = await import("./epochs.ts");
+    if (!(await bringArchive(workspace, line.closed, from))) return "unknown";
+  }
 }

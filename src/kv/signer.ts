@@ -14,6 +14,7 @@ import {
   type SigningSettings,
 } from "../gitwire/sign.ts";
 import type { Signer } from "../gitwire/sign-ssh.ts";
+import type { Policy } from "./policy.ts";
 import type { CommitSigner } from "./signing.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -42,6 +43,16 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
     const ids = (isOpenPgp: boolean): string[] =>
       valid.flatMap(({ openpgp, id }) => ((openpgp !== undefined) === isOpenPgp ? id : []));
     return { role, sshBlobs: new Set(ids(false)), openpgp: ids(true) };
+  });
+}
+
+/** Whoever signs in this workspace as an admin of `judge`. Throws CONFIG where no key is found. */
+export async function adminSigner(workspace: Workspace, judge: Policy): Promise<CommitSigner> {
+  return commitSigner(workspace, async () => {
+    const { adminsOf, isValidAt } = await import("./policy-keys.ts");
+    const now = workspace.around.clock.now();
+    const admins = (await adminsOf(judge)).filter((admin) => admin.ssh !== undefined && isValidAt(admin, now));
+    return { role: "an admin of the policy", sshBlobs: new Set(admins.map(({ id }) => id)) };
   });
 }
 

@@ -2,20 +2,21 @@
 
 import { AGENT } from "../agent.ts";
 import { type Code, KvError } from "../errors.ts";
+import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { FinishedPack } from "../gitwire/pack/pack-builder.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
 import type { RequestBody } from "../gitwire/protocol/transport.ts";
 import { LIMITS } from "../limits.ts";
-import type { LedgerCommit } from "./attestation.ts";
+import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import type { KnownChunks } from "./chunk-tree.ts";
 import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
-import { namespaceRefs } from "./namespace.ts";
+import { epochRef, namespaceRefs } from "./namespace.ts";
 import { pushUrl, withConnection } from "./remote-session.ts";
 import { codedRefusal, type ServerWords } from "./server-words.ts";
-import { type NamespaceState, readState, stateAt } from "./state.ts";
+import { type NamespaceState, readState } from "./state.ts";
 import type { RefMove } from "./transaction.ts";
 import { takeOffer, turnFeature } from "./turn-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
@@ -207,9 +208,11 @@ async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promis
   try {
     for (let attempt = 1; ; attempt++) {
       const own = readState(repo.objects, repo.refs, ns);
+      const epochRoot = repo.refs.resolve(epochRef(ns));
       if (own !== undefined && own.ledger.seq >= proposal.plan.seq) return;
+      const moves = movesFrom(own, epochRoot, proposal, ns);
       try {
-        await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves: movesFrom(own, proposal, ns) } });
+        await storeTransaction(repo, { ...proposal, plan: { ...proposal.plan, moves } });
         return;
       } catch (error) {
         if (!isConflict(error) || attempt === LIMITS.conflictRetries) throw error;
@@ -222,29 +225,41 @@ async function keep({ repo, ns, around }: Workspace, proposal: Proposal): Promis
 
 /**
  * The moves of an accepted transaction from `own`: where the refs are read anew, they may be ahead by then. The chunk ref is not
- * kept here: its tree names pieces that this clone does not have.
+ * kept here: its tree names pieces that this clone does not have; nor is the archive of an epoch that this one closed.
  */
-function movesFrom(own: NamespaceState | undefined, { plan }: Proposal, ns: string): readonly RefMove[] {
+function movesFrom(
+  own: NamespaceState | undefined,
+  epochRoot: Oid | undefined,
+  { plan }: Proposal,
+  ns: string,
+): readonly RefMove[] {
   const { ledger, index } = namespaceRefs(ns);
   return plan.moves.flatMap((move) => {
     if (move.ref === ledger) return { ...move, oldOid: own?.ledger.oid };
+    if (move.ref === epochRef(ns)) return { ...move, oldOid: epochRoot };
     return move.ref === index ? { ...move, oldOid: own?.index } : [];
   });
 }
 
 const isConflict = (error: unknown): boolean => error instanceof KvError && error.code === "CAS_CONFLICT";
 
-/** The ledger commit of `txn` among those after `seq`. */
-function findTransaction(
+/** The ledger commit of `txn` among those after `seq`, in epochs closed meanwhile too. */
+async function findTransaction(
   workspace: Workspace,
   state: NamespaceState,
   txn: string,
   seq: number,
-): LedgerCommit | undefined {
+): Promise<LedgerCommit | undefined> {
+  const { objects, format } = workspace.repo;
   let { ledger } = state;
-  for (;;) {
-    if (ledger.txn === txn) return ledger;
-    if (ledger.seq <= seq || ledger.parent === undefined) return undefined;
-    ledger = stateAt(workspace.repo.objects, ledger.parent).ledger;
+  while (ledger.txn !== txn) {
+    if (ledger.seq - 1 <= seq) return undefined;
+    const before = ledger.parent ?? ledger.parentEpoch?.ledger;
+    if (before === undefined) return undefined;
+    if (ledger.parent === undefined && !objects.has(before)) {
+      await (await import("./epochs.ts")).fetchArchive(workspace, ledger.parentEpoch!);
+    }
+    ledger = parseLedgerCommit(format, before, readAs(objects, before, "commit"));
   }
+  return ledger;
 }

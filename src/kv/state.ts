@@ -6,7 +6,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, findEntry, MODE, type TreeEntry } from "../gitwire/object/tree.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
-import { type LedgerPosition, ledgerLine } from "./ledger-line.ts";
+import { type ClosedEpoch, type LedgerPosition, ledgerLine } from "./ledger-line.ts";
 import { namespaceRefs, trackingRoot } from "./namespace.ts";
 
 /** Where refs are read from. */
@@ -71,20 +71,24 @@ export function readState(
 
 /**
  * The newest state this clone knows: its own, or the one the last fetch from `remote` brought where that one follows it. Own
- * writes are thereby visible at once, and neither a lagging nor a foreign or damaged mirror ever takes a clone back.
+ * writes are thereby visible at once, and neither a lagging nor a foreign or damaged mirror ever takes a clone back. `onCut` is told
+ * where only the archive of a closed epoch, which is not here, would show whether it follows.
  */
 export function newestState(
   objects: ObjectSource,
   refs: RefSource,
   ns: string,
   remote: string,
+  onCut?: (closed: ClosedEpoch) => void,
 ): NamespaceState | undefined {
   const own = readState(objects, refs, ns);
   if (own === undefined) return readState(objects, refs, ns, trackingRoot(remote));
   if (refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) === own.ledger.oid) return own;
   const tracked = readTracked(objects, refs, ns, remote);
-  const isNewer = tracked !== undefined && tracked.ledger.seq > own.ledger.seq;
-  return isNewer && ledgerContains(objects, tracked.ledger, own.ledger) ? tracked : own;
+  if (tracked === undefined || tracked.ledger.seq <= own.ledger.seq) return own;
+  const line = ledgerLine(objects, tracked.ledger, own.ledger);
+  if (line.kind === "cut") onCut?.(line.closed);
+  return line.kind === "contains" ? tracked : own;
 }
 
 /** What the last fetch from `remote` brought, or undefined where that is nothing, or nothing that can be read. */

@@ -225,6 +225,11 @@ function commitText(
     if (changes.length === 1) return `${changes[0]!.kind} ${keyText(changes[0]!.key)}`;
     return `mset: ${sets} set, ${dels} del`;
   }
+  return checkedMessage(message);
+}
+
+/** A user's message as a commit has it. Throws INPUT_INVALID for one that is empty or has a line like a trailer. */
+export function checkedMessage(message: string): string {
   const text = message.replace(/\r\n/g, "\n").trim();
   if (text === "" || text.includes("\0"))
     throw new KvError("INPUT_INVALID", "the message is empty or holds a NUL byte");

@@ -10,7 +10,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
-import { type NamespaceState, newestState, readState, requireState } from "./state.ts";
+import { type NamespaceState, newestState, readState } from "./state.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -96,7 +96,12 @@ export class Workspace {
 
   /** The newest state known here, or undefined. */
   state(): NamespaceState | undefined {
-    return newestState(this.repo.objects, this.repo.refs, this.ns, this.remote);
+    const { repo, ns, remote, around } = this;
+    return newestState(repo.objects, repo.refs, ns, remote, ({ label }) => {
+      around.warn(
+        `'${remote}' has begun a new epoch of '${ns}' after '${label}', of which the end is not here: run 'git kv fetch'`,
+      );
+    });
   }
 
   /** The state known here to be accepted, whatever a mirror shows; undefined where there is none. */
@@ -106,7 +111,9 @@ export class Workspace {
 
   /** The newest state known here. Throws NS_NOT_FOUND. */
   requireState(): NamespaceState {
-    return requireState(this.repo.objects, this.repo.refs, this.ns, this.remote);
+    const state = this.state();
+    if (state === undefined) throw new KvError("NS_NOT_FOUND", `namespace '${this.ns}' is not in this repository`);
+    return state;
   }
 
   /** The commit of the policy in force, as far as this clone knows. */

@@ -16,7 +16,13 @@ import type { KeyChange, Operation } from "./operation.ts";
 import type { PieceStore } from "./piece-store.ts";
 import { type CommitSigner, needsSignature } from "./signing.ts";
 import type { NamespaceState } from "./state.ts";
-import { draftTransaction, type Plan, type PlannedTransaction } from "./transaction.ts";
+import {
+  type DraftTransaction,
+  draftTransaction,
+  type Plan,
+  type PlannedTransaction,
+  type TransactionInput,
+} from "./transaction.ts";
 import { newUlid } from "./ulid.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -33,7 +39,15 @@ export interface WriteRequest {
   readonly namespace: "required" | "create" | "either";
   /** Label of the first epoch, where the namespace is made. */
   readonly epoch?: string;
+  /** Plans another kind of transaction than one of `operations`, and says who signs it: the start of an epoch. */
+  readonly special?: {
+    readonly draft: (input: SpecialInput) => Promise<DraftTransaction>;
+    readonly signer: (policy: Oid | undefined) => Promise<CommitSigner | undefined>;
+  };
 }
+
+/** What a special transaction is made from. */
+export type SpecialInput = Omit<TransactionInput, "operations" | "chunks" | "epoch">;
 
 /** What came of it. */
 export type WriteOutcome =
@@ -164,21 +178,15 @@ class TransactionWriter {
   }
 
   async #plan(base: NamespaceState | undefined, tip: KnownChunks | undefined): Promise<Plan> {
-    const { operations, message, builder, pieces, epoch = FIRST_EPOCH } = this.#request;
+    const { operations, message, builder, pieces, special, epoch = FIRST_EPOCH } = this.#request;
     const { ns, repo } = this.#workspace;
     const policy = this.#workspace.policy();
-    const draft = draftTransaction(tip?.objects ?? repo.objects, builder, {
-      base,
-      ns,
-      epoch,
-      policy,
-      txn: this.#txn,
-      operations,
-      message,
-      author: this.#workspace.ident("author"),
-      committer: this.#workspace.ident("committer"),
-      chunks: pieces && { tip, pieces: pieces.pieces },
-    });
+    const [author, committer] = [this.#workspace.ident("author"), this.#workspace.ident("committer")];
+    const input = { base, ns, policy, txn: this.#txn, message, author, committer };
+    const chunks = pieces && { tip, pieces: pieces.pieces };
+    const draft = special
+      ? await special.draft(input)
+      : draftTransaction(tip?.objects ?? repo.objects, builder, { ...input, epoch, operations, chunks });
     if (draft.kind === "unchanged") return draft;
     const sign = await this.#signerFor(policy);
     return draft.finish(sign === undefined ? undefined : await sign(draft.ledgerCommit));
@@ -187,13 +195,15 @@ class TransactionWriter {
   /** Whoever signs under `policy`; asked anew where another one has come into force meanwhile. */
   async #signerFor(policy: Oid | undefined): Promise<CommitSigner | undefined> {
     if (this.#signer === undefined || this.#signer.policy !== policy) {
-      const isNeeded = await needsSignature(this.#workspace, policy);
-      this.#signer = {
-        policy,
-        sign: isNeeded ? await (await import("./signer.ts")).writerSigner(this.#workspace, policy) : undefined,
-      };
+      const { special } = this.#request;
+      this.#signer = { policy, sign: special ? await special.signer(policy) : await this.#writerSigner(policy) };
     }
     return this.#signer.sign;
+  }
+
+  async #writerSigner(policy: Oid | undefined): Promise<CommitSigner | undefined> {
+    if (!(await needsSignature(this.#workspace, policy))) return undefined;
+    return (await import("./signer.ts")).writerSigner(this.#workspace, policy);
   }
 
   #demand(base: NamespaceState | undefined): void {

@@ -1,10 +1,10 @@
 /** Whether a commit is already part of a namespace's ledger: a client whose connection broke asks by pushing again. */
 
 import { KvError } from "../errors.ts";
-import { commitLinks } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { parseChunkCommit, parseIndexCommit, parseLedgerCommit } from "../kv/attestation.ts";
+import { commitBefore } from "../kv/ledger-line.ts";
 import { namespaceRefs } from "../kv/namespace.ts";
 import type { Gate } from "./gate.ts";
 
@@ -64,6 +64,6 @@ function isInLedger(gate: Gate, ns: string, oid: Oid): boolean {
   }
   if (steps > MOST_COMMITS) return false;
   let at: Oid | undefined = tip;
-  for (; steps > 0 && at !== undefined; steps--) at = commitLinks(format, readAs(objects, at, "commit")).parents[0];
+  for (; steps > 0 && at !== undefined; steps--) at = commitBefore(format, at, readAs(objects, at, "commit")).oid;
   return at === oid;
 }

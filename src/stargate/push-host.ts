@@ -13,9 +13,11 @@ import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { VisibleRefs } from "../gitwire/protocol/visible-refs.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
+import { judgeAdmin } from "../kv/judge-admin.ts";
 import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
-import { chunkRef, POLICY_REF } from "../kv/namespace.ts";
+import { archiveRef, chunkRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
+import { hasAdmins } from "../kv/policy-keys.ts";
 import { readState } from "../kv/state.ts";
 import { offerPlace, readTurnFeature } from "../kv/turn-words.ts";
 import { accept } from "./accept.ts";
@@ -161,7 +163,7 @@ class PushHost implements ReceivePackHost {
 
   #authorize(kind: PushKind): void {
     const { name, scope, namespaces } = this.#who;
-    const needed = kind.kind === "policy" ? "admin" : "write";
+    const needed = kind.kind === "policy" || this.#isAdminsWork(kind) ? "admin" : "write";
     if (!allows(scope, needed)) throw new KvError("FORBIDDEN", `'${name}' may ${scope}, this push needs ${needed}`);
     if (namespaces === undefined || (kind.kind === "transaction" && namespaces.includes(kind.ns))) return;
     throw new KvError("FORBIDDEN", `'${name}' may write to the namespaces ${namespaces.join(", ")} and nothing else`);
@@ -196,6 +198,13 @@ class PushHost implements ReceivePackHost {
     this.#turn = undefined;
   }
 
+  /** An epoch is begun by an admin: where the policy names none who could sign it, whoever pushes it must be one. */
+  #isAdminsWork(kind: PushKind): boolean {
+    if (kind.kind !== "transaction" || kind.begins === undefined) return false;
+    const policy = this.#gate.policy()?.policy;
+    return policy === undefined || !hasAdmins(policy);
+  }
+
   /** What can be said without objects: is it built on the tip, or known already? */
   #preflightTransaction(kind: Transaction, push: PushIntent): readonly RefResult[] | undefined {
     const { repo } = this.#gate;
@@ -203,7 +212,7 @@ class PushHost implements ReceivePackHost {
     if (this.#movedRef(kind) !== undefined) return this.#repeated(kind, push);
     // Whoever gives up a turn says so like this.
     if (transactionCommands(kind).every(({ oldOid, newOid }) => oldOid === newOid)) return acceptAll(push.commands);
-    if (expectations.length > 0 || kind.chunks !== undefined) {
+    if (expectations.length > 0 || kind.chunks !== undefined || kind.begins !== undefined) {
       const state = readState(repo.objects, repo.refs, kind.ns);
       checkExpectations(repo.objects, state, expectations);
       requireEpoch(kind, state?.ledger.epoch);
@@ -214,7 +223,12 @@ class PushHost implements ReceivePackHost {
   /** The answer to a push that is not built on the tips: yes where it is the one that moved them. Throws CAS_CONFLICT. */
   #repeated(kind: Transaction, { commands }: PushIntent): readonly RefResult[] {
     if (this.#isRepeated(kind)) return acceptAll(commands);
-    throw this.#conflict(this.#movedRef(kind)!);
+    const { begins, chunks, ns, epoch } = kind;
+    const moved = this.#movedRef(kind)!;
+    // No newer state would make that ref a new one.
+    if (begins !== undefined && moved === chunks)
+      throw new KvError("REF_FORBIDDEN", `'${ns}' had an epoch '${epoch}' before`, { hint: "take another label" });
+    throw this.#conflict(moved);
   }
 
   #isRepeated({ ns, ledger, index, chunks }: Transaction): boolean {
@@ -273,15 +287,16 @@ class PushHost implements ReceivePackHost {
     const commit = parseLedgerCommit(objects.format, ledger.newOid, data);
     let judged: Promise<SignatureJudgement> | undefined;
     const signature = (): Promise<SignatureJudgement> => {
-      judged ??= this.#judgeAuthor(data, inForce?.policy, ns);
+      judged ??= this.#judgeAuthor(data, inForce?.policy, kind);
       return judged;
     };
     const base = readState(gate.repo.objects, gate.repo.refs, ns);
-    requireEpoch(kind, base?.ledger.epoch ?? commit.epoch);
+    requireEpoch(kind, base?.ledger.epoch ?? commit.epoch, commit.epoch);
     await admit({
       objects,
       ns,
       base,
+      beginsEpoch: kind.begins !== undefined,
       chunkTip: gate.repo.refs.resolve(chunkRef(ns, commit.epoch)),
       chunks: chunks?.newOid,
       ledger: ledger.newOid,
@@ -291,14 +306,20 @@ class PushHost implements ReceivePackHost {
       rules: namespacePolicy(inForce?.policy, ns),
       signature,
       expectations: parseExpectations(pushOptions, objects.format),
+      now: gate.clock.now(),
+      isUsedLabel: (label) =>
+        [archiveRef(ns, label), chunkRef(ns, label)].some((ref) => gate.repo.refs.resolve(ref) !== undefined),
       seen: (txn) => gate.journal.find("txn", ns, txn)?.oid,
     });
     return { commit, policy: inForce?.oid, signer: (await signature()).signer?.fingerprint };
   }
 
-  /** Who made the transaction: whoever signed it, else the holder of the SSH key that pushes it. */
-  async #judgeAuthor(data: Buffer, policy: Policy | undefined, ns: string): Promise<SignatureJudgement> {
+  /** Who made the transaction: whoever signed it, else the holder of the SSH key that pushes it. An epoch is begun by an admin. */
+  async #judgeAuthor(data: Buffer, policy: Policy | undefined, kind: Transaction): Promise<SignatureJudgement> {
     const { repo, clock } = this.#gate;
+    const { ns, begins } = kind;
+    if (begins !== undefined && policy !== undefined && hasAdmins(policy))
+      return judgeAdmin(repo.format, data, policy, clock.now());
     const judged = await judgeSignature(repo.format, data, policy, ns, clock.now());
     const { key } = this.#who;
     if (key === undefined || policy === undefined) return judged;
@@ -335,8 +356,21 @@ class PushHost implements ReceivePackHost {
   }
 }
 
-/** Pieces are added in the epoch that the ledger is in, of all that a client may know of. Throws REF_FORBIDDEN. */
-function requireEpoch({ ns, chunks, epoch }: Transaction, current: string | undefined): void {
-  if (chunks === undefined || current === undefined || epoch === current) return;
-  throw new KvError("REF_FORBIDDEN", `${chunks.ref} cannot be pushed: '${ns}' is in the epoch ${current}`);
+/**
+ * Pieces are added in the epoch that the ledger is in, of all that a client may know of; the start of another closes this one. `named`
+ * is what the ledger commit calls its epoch, once that is read. Throws REF_FORBIDDEN.
+ */
+function requireEpoch({ ns, chunks, epoch, begins }: Transaction, current: string | undefined, named?: string): void {
+  if (current === undefined) return;
+  const refuse = (ref: string): KvError =>
+    new KvError("REF_FORBIDDEN", `${ref} cannot be pushed: '${ns}' is in the epoch ${current}`);
+  if (begins === undefined) {
+    if (chunks !== undefined && epoch !== current) throw refuse(chunks.ref);
+    return;
+  }
+  if (begins.closes !== current) throw refuse(begins.archive.ref);
+  if (chunks === undefined) return;
+  if (epoch === current) throw refuse(chunks.ref);
+  if (named !== undefined && epoch !== named)
+    throw new KvError("REF_FORBIDDEN", `${chunks.ref} cannot be pushed: the epoch that begins is ${named}`);
 }

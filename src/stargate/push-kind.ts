@@ -18,9 +18,18 @@ export type PushKind =
       /** The chunk ref, where the transaction adds pieces, and the epoch it is of. */
       readonly chunks: PushCommand | undefined;
       readonly epoch: string | undefined;
+      /** The refs that move besides where the transaction begins an epoch, and the label of the one that it closes. */
+      readonly begins: EpochCommands | undefined;
     }
   | { readonly kind: "policy"; readonly command: PushCommand }
   | { readonly kind: "ordinary"; readonly commands: readonly PushCommand[] };
+
+/** The commands by which an epoch begins. */
+export interface EpochCommands {
+  readonly root: PushCommand;
+  readonly archive: PushCommand;
+  readonly closes: string;
+}
 
 interface KvCommand {
   readonly command: PushCommand;
@@ -60,7 +69,7 @@ function checkAllowed({ ref, newOid }: PushCommand, is: KvRef, format: ObjectFor
       throw forbidden(`${ref} is a watermark, which only a Stargate writes`);
     case "epoch":
     case "archive":
-      throw forbidden(`${ref} moves only when a new epoch begins`);
+      return;
     case "reserved":
       throw forbidden(`${ref} has no meaning in git-kv's format`, "names under refs/kv are git-kv's own");
   }
@@ -75,15 +84,35 @@ function transaction(kv: readonly KvCommand[]): PushKind {
   if (kv.some(({ is: other }) => !("ns" in other) || other.ns !== ns)) {
     throw forbidden("a transaction moves the refs of one namespace", "push each namespace apart");
   }
+  const begins = epochCommands(kv);
   const ledger = kv.find(({ is: other }) => other.kind === "ledger")?.command;
   const index = kv.find(({ is: other }) => other.kind === "index")?.command;
+  if (begins !== undefined) checkEpoch(begins, ledger);
   if (ledger === undefined || index === undefined) {
     throw forbidden(`a transaction moves refs/kv/${ns} and refs/kv-index/${ns} together`);
   }
   const [chunks, ...more] = kv.filter(({ is: other }) => other.kind === "chunks");
   if (more.length > 0) throw forbidden(`a transaction adds pieces in one epoch, not to ${more[0]!.command.ref} too`);
   const epoch = chunks?.is.kind === "chunks" ? chunks.is.epoch : undefined;
-  return { kind: "transaction", ns, ledger, index, chunks: chunks?.command, epoch };
+  return { kind: "transaction", ns, ledger, index, chunks: chunks?.command, epoch, begins };
+}
+
+/** The commands of an epoch's start among `kv`. Throws REF_FORBIDDEN where they are not all there. */
+function epochCommands(kv: readonly KvCommand[]): EpochCommands | undefined {
+  const root = kv.find(({ is }) => is.kind === "epoch")?.command;
+  const archives = kv.flatMap(({ command, is }) => (is.kind === "archive" ? [{ command, closes: is.epoch }] : []));
+  const [archive] = archives;
+  if (root === undefined && archive === undefined) return undefined;
+  const isWhole = root !== undefined && archives.length === 1;
+  if (isWhole) return { root, archive: archive!.command, closes: archive!.closes };
+  throw forbidden(`${(archives[1] ?? archive)?.command.ref ?? root!.ref} moves only when a new epoch begins`);
+}
+
+/** The epoch begins with the new ledger commit, and what is archived is the one before it. */
+function checkEpoch({ root, archive }: EpochCommands, ledger: PushCommand | undefined): void {
+  if (ledger === undefined) throw forbidden(`${root.ref} moves only when a new epoch begins`);
+  if (root.newOid !== ledger.newOid) throw forbidden(`${root.ref} must move to the new ${ledger.ref}`);
+  if (archive.newOid !== ledger.oldOid) throw forbidden(`${archive.ref} must be the ${ledger.ref} that is closed`);
 }
 
 /** The commands of a transaction. */
@@ -91,8 +120,10 @@ export function transactionCommands({
   ledger,
   index,
   chunks,
+  begins,
 }: Extract<PushKind, { kind: "transaction" }>): PushCommand[] {
-  return chunks === undefined ? [ledger, index] : [ledger, index, chunks];
+  const commands = chunks === undefined ? [ledger, index] : [ledger, index, chunks];
+  return begins === undefined ? commands : [...commands, begins.root, begins.archive];
 }
 
 function forbidden(message: string, hint?: string): KvError {

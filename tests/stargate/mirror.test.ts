@@ -119,7 +119,7 @@ describe("plan", () => {
       remote: new Map(Object.entries(remote)),
       publishBranch,
       zeroOid,
-      isAncestor: async (a, b) => Number(a) < Number(b),
+      ancestry: { isAncestor: async (a, b) => Number(a) < Number(b), isIndexOf: () => false },
     });
 
   test("everything in one push, with the watermark", async () => {

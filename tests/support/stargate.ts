@@ -17,9 +17,10 @@ import { type PushResult, sendPack } from "../../src/gitwire/protocol/send-pack.
 import { openRepository, type Repository } from "../../src/gitwire/repo.ts";
 import { connect } from "../../src/gitwire/transport/connect.ts";
 import { type ChunkFile, type ChunkTip, chunkTipAt } from "../../src/kv/chunk-tree.ts";
+import { draftEpoch } from "../../src/kv/epoch-plan.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { keyName } from "../../src/kv/key.ts";
-import { chunkRef, POLICY_REF } from "../../src/kv/namespace.ts";
+import { chunkRef, epochRef, POLICY_REF } from "../../src/kv/namespace.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { readState } from "../../src/kv/state.ts";
 import { planTransaction } from "../../src/kv/transaction.ts";
@@ -224,8 +225,33 @@ export class TestClient {
     return { commands, pack, txn, ledger: plan.ledger, objects: made };
   }
 
+  /** Plans the start of an epoch at `seconds` (Unix). */
+  async planEpoch(label: string, { ns = "main", seconds = WHO.seconds } = {}): Promise<Planned> {
+    const { objects, refs, format } = this.repo;
+    const pack = new PackBuilder(format);
+    const made = new Map<Oid, GitObject>();
+    const write = (kind: ObjectKind, data: Uint8Array): Oid => {
+      const oid = pack.write(kind, data);
+      made.set(oid, { kind, data: Buffer.from(data) });
+      return oid;
+    };
+    const sink: ObjectSink = { format, write, writeDelta: (kind, data) => write(kind, data) };
+    const who = { ...WHO, seconds };
+    const txn = newUlid(systemClock);
+    const { draft } = await draftEpoch(objects, sink, {
+      base: readState(objects, refs, ns)!,
+      ...{ ns, label, txn, message: undefined, author: who, committer: who },
+      epochRoot: refs.resolve(epochRef(ns)),
+      policy: refs.resolve(POLICY_REF),
+    });
+    const { moves, ledger } = draft.finish();
+    const commands = moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? format.zeroOid, newOid }));
+    return { commands, pack, txn, ledger, objects: made };
+  }
+
   chunkTip(ns = "main"): ChunkTip | undefined {
-    const oid = this.repo.refs.resolve(chunkRef(ns, "e1"));
+    const epoch = readState(this.repo.objects, this.repo.refs, ns)?.ledger.epoch ?? "e1";
+    const oid = this.repo.refs.resolve(chunkRef(ns, epoch));
     return oid === undefined ? undefined : chunkTipAt(this.repo.objects, oid);
   }
 

@@ -16,6 +16,8 @@ export interface Admission {
   readonly ns: string;
   /** The state now; undefined where the namespace does not exist yet. */
   readonly base: NamespaceState | undefined;
+  /** Whether the transaction begins an epoch. */
+  readonly beginsEpoch: boolean;
   /** The new ledger and kv-index commits. */
   readonly ledger: Oid;
   readonly index: Oid;
@@ -32,6 +34,10 @@ export interface Admission {
   /** Who signed the ledger commit, and what the policy says to that, at the time of receipt. Judged once. */
   signature(): Promise<SignatureJudgement>;
   readonly expectations: readonly Expectation[];
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** Whether an epoch of this namespace, closed or not, is called that. */
+  isUsedLabel(label: string): boolean;
   /** The ledger commit that a KV-Txn of this namespace already stands for, or undefined. */
   seen(txn: string): Oid | undefined;
 }

@@ -6,12 +6,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readFileIfThere } from "../../gitwire/disk.ts";
-import { commitLinks } from "../../gitwire/object/commit.ts";
 import { readAs } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { parseLedgerCommit } from "../../kv/attestation.ts";
+import { commitBefore } from "../../kv/ledger-line.ts";
 import { classifyRef } from "../../kv/namespace.ts";
 import type { Journal, JournalEntry } from "../journal.ts";
 import { attempt, type Report } from "./fault.ts";
@@ -80,7 +80,7 @@ function checkLedger(
       const message = `the journal has ${at} as transaction ${row.txn} (#${row.seq}), it is ${txn} (#${seq})`;
       report({ part: "journal", subject: ref, code: "CORRUPT", message });
     }
-    [at] = commitLinks(format, data).parents;
+    at = commitBefore(format, at, data).oid;
   }
   for (const row of unseen.values()) {
     // A row that is taken back, or that a daemon is just working on.

@@ -7,8 +7,9 @@ import { commitLinks, parseCommit } from "../../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { PushCommand } from "../../gitwire/protocol/receive-commands.ts";
-import { classifyRef } from "../../kv/namespace.ts";
+import { chunkRef, classifyRef } from "../../kv/namespace.ts";
 import { OidList } from "../../kv/oid-list.ts";
+import { stateAt } from "../../kv/state.ts";
 import type { LanePlan } from "./mirror-plan.ts";
 
 export class PendingLedger {
@@ -17,12 +18,15 @@ export class PendingLedger {
   /** Ledger commits the mirror lacks, and as many kv-index commits, the newest first. */
   readonly #ledger: OidList;
   readonly #index: OidList;
+  /** Of the current epoch. */
+  readonly #chunkRef: string;
 
   constructor(objects: ObjectSource, lane: LanePlan) {
     this.#objects = objects;
     this.#lane = lane;
     this.#ledger = this.#chain(`refs/kv/${lane.ns}`);
     this.#index = this.#chain(`refs/kv-index/${lane.ns}`);
+    this.#chunkRef = lane.ns === "" ? "" : chunkRef(lane.ns, stateAt(objects, lane.tip).ledger.epoch);
   }
 
   /** Transactions the mirror lacks. One that cannot be split counts as none: a policy, or a kv-index that is out of step. */
@@ -52,6 +56,8 @@ export class PendingLedger {
       case "index":
         return index;
       case "chunks":
+        // Those of a closed epoch go with the first part, as its archive does.
+        if (ref !== this.#chunkRef) return newOid;
         for (let at: Oid | undefined = newOid; at !== undefined && at !== oldOid; at = this.#parent(at)) {
           if (txns.has(this.#txn(at))) return at;
         }
@@ -61,8 +67,8 @@ export class PendingLedger {
       case undefined:
         return ledger;
       default:
-        // What belongs to an epoch goes with the last part.
-        return undefined;
+        // Where an epoch has begun, the mirror must never be without what was before it: its archive comes with the first part.
+        return newOid;
     }
   }
 
