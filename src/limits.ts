@@ -84,6 +84,8 @@ export const LIMITS = {
   alternatesDepth: 5,
   /** Links of the policy's chain that are followed from its tip. */
   policyLinks: 100_000,
+  /** Most keys of one import. */
+  importKeys: 10_000_000,
   /** Longest line of a batch file. */
   batchLine: 8 * MiB,
   /** Longest blob of an SSH public key: an RSA key of 16,384 bits has a little over 2 KiB. */

@@ -67,7 +67,12 @@ export async function showOutcome(context: Context, workspace: Workspace, outcom
   else out.line(ledger);
   out.flush();
   if (bytes !== undefined && out.notesTerminal) out.note((await import("../kv/piece-store.ts")).describeBytes(bytes));
-  await waitWhereAsked(context, workspace, ledger);
+  await finishWrite(context, workspace, ledger);
+}
+
+/** What follows a write that was shown: waiting for the mirror where that is asked for, and tidying up. */
+export async function finishWrite(context: Context, workspace: Workspace, oid: Oid): Promise<void> {
+  await waitWhereAsked(context, workspace, oid);
   await tidyUp(workspace);
 }
 

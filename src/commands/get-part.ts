@@ -4,8 +4,9 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
+import { bringPieces } from "../kv/bring-pieces.ts";
 import { type ByteRange, parseRange } from "../kv/byte-range.ts";
-import { missingPieces, readManifest, streamValue } from "../kv/chunked-value.ts";
+import { readManifest, streamValue } from "../kv/chunked-value.ts";
 import { keyName, keyText } from "../kv/key.ts";
 import type { Manifest } from "../kv/manifest.ts";
 import { type FoundKey, inlineValue } from "../kv/read.ts";
@@ -64,16 +65,6 @@ function open(workspace: Workspace, found: FoundKey): Opened {
       await streamValue(objects, manifest, range, use);
     },
   };
-}
-
-/** Fetches the pieces that are not here, where there is somewhere to fetch from. */
-async function bringPieces(workspace: Workspace, manifest: Manifest, range: ByteRange): Promise<void> {
-  const missing = missingPieces(workspace.repo.objects, manifest, range);
-  if (missing.length === 0) return;
-  const { hasRemote } = await import("../kv/remote-session.ts");
-  if (!hasRemote(workspace)) return;
-  const { fetchPieces } = await import("../kv/fetch-pieces.ts");
-  await fetchPieces(workspace, missing);
 }
 
 async function gather({ key }: FoundKey, range: ByteRange, value: Opened): Promise<Buffer> {

@@ -12,6 +12,7 @@ import { KEYS } from "./table/keys.ts";
 import { POLICY } from "./table/policy.ts";
 import { REMOTE } from "./table/remote.ts";
 import { START } from "./table/start.ts";
+import { TRANSFER } from "./table/transfer.ts";
 
 const GLOBALS: readonly FlagSpec[] = [
   { name: "ns", type: "string", value: "NAME", summary: "The namespace (default: kv.namespace, else main)" },
@@ -25,9 +26,9 @@ const GLOBALS: readonly FlagSpec[] = [
   ...COMMON_FLAGS,
 ];
 
-const TOPICS = ["Start", "Read and write", "Audit", "Policy", "Remote", "Other"] as const;
+const TOPICS = ["Start", "Read and write", "Import and export", "Audit", "Policy", "Remote", "Other"] as const;
 
-const COMMANDS: readonly Command[] = [...START, ...KEYS, ...AUDIT, ...POLICY, ...REMOTE];
+const COMMANDS: readonly Command[] = [...START, ...KEYS, ...TRANSFER, ...AUDIT, ...POLICY, ...REMOTE];
 
 export const PROGRAM: Program = {
   name: "git-kv",

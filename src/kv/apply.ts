@@ -203,7 +203,10 @@ class Resolver {
     existing: IndexState | undefined,
     record: Pointer | Tombstone | undefined,
   ): IndexFile | undefined {
-    if (record?.kind === "live" && this.#isSame(op, name, existing!, record)) return undefined;
+    if (record?.kind === "live") {
+      if (op.keep === true && !this.#hasExpired(existing!)) return undefined;
+      if (this.#isSame(op, name, existing!, record)) return undefined;
+    }
     const { value, expires, labels } = op;
     const { type, size, etag, ctype } = value;
     const rev = (record?.rev ?? 0) + 1;

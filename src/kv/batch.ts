@@ -45,6 +45,8 @@ export type WriteLine<Value = ValueInput> =
       readonly value: Value;
       readonly options: SetOptions;
       readonly condition: Condition | undefined;
+      /** A key that is there is left as it is. */
+      readonly keep?: boolean;
     }
   | { readonly op: "del"; readonly key: Key; readonly condition: Condition | undefined }
   | { readonly op: "check"; readonly key: Key; readonly condition: Condition };
@@ -176,7 +178,8 @@ function parseValue(fields: Fields, context: BatchContext): BatchValue {
     : { kind: "bytes", data: decodeBase64(value) };
 }
 
-function decodeBase64(text: string): Buffer {
+/** The bytes of base64 of RFC 4648, section 4, padding optional. Throws INPUT_INVALID. */
+export function decodeBase64(text: string): Buffer {
   const data = Buffer.from(text, "base64");
   // Buffer skips what it does not know; only the canonical spelling (padding optional) is taken.
   if (data.toString("base64").replace(/=+$/, "") !== text.replace(/=+$/, "")) throw bad('"value_b64" is not base64');

@@ -34,6 +34,8 @@ export interface SetOperation extends Target {
   readonly expires: number | undefined;
   readonly labels: Labels | undefined;
   readonly condition?: Condition | undefined;
+  /** A key that is there is left as it is. */
+  readonly keep?: boolean | undefined;
 }
 
 /** Deletes a key. */

@@ -53,7 +53,15 @@ export class ValueStore {
     const { expires: expiry, labels } = line.options;
     if (expiry === undefined && this.#options.book.mayExpire && this.#ttl === undefined) return this.#learnTtl(line);
     const expires = expiryAt(expiry, this.#ttl?.seconds, this.#options.now);
-    const set = (value: StoredValue): Operation => ({ kind: "set", key, value, expires, labels, condition });
+    const set = (value: StoredValue): Operation => ({
+      kind: "set",
+      key,
+      value,
+      expires,
+      labels,
+      condition,
+      keep: line.keep,
+    });
     const value = this.#store(key, line.value, line.options);
     return value instanceof Promise ? value.then(set) : set(value);
   }

@@ -1,0 +1,90 @@
+/** `git kv snapshot --export FILE|-`: the keys of a state and their values, in one of the formats. */
+
+import * as path from "node:path";
+import { gzipSync } from "node:zlib";
+import { utf8ToByteString } from "../bytes.ts";
+import type { Context } from "../cli/context.ts";
+import { KvError } from "../errors.ts";
+import { ProgressMeter } from "../kv/progress-meter.ts";
+import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
+import { exportedKeys } from "../kv/snapshot/exported.ts";
+import type { SnapshotWriter, WriteText } from "../kv/snapshot/writer.ts";
+import type { NamespaceState } from "../kv/state.ts";
+import { LIMITS } from "../limits.ts";
+import { openWorkspace } from "./open.ts";
+import { OutputFile } from "./output-file.ts";
+
+export async function run(context: Context): Promise<void> {
+  const { flags, out, clock } = context;
+  const name = flags.value("export");
+  if (name === undefined)
+    throw new KvError("USAGE", "snapshot needs --export FILE", { hint: "--export - writes to standard output" });
+  if (name === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
+  const workspace = openWorkspace(context);
+  const state = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
+  // The trees that a million keys lie in are looked at again and again.
+  workspace.repo.objectCacheBytes = LIMITS.serverObjectCache / 2;
+  const meter = new ProgressMeter(
+    "exporting",
+    (text) => out.progress(text),
+    () => clock.now(),
+  );
+  const counts = { keys: 0, bytes: 0 };
+  const range = {
+    prefix: utf8ToByteString(flags.value("prefix") ?? ""),
+    now: flags.on("allow-expired") ? undefined : workspace.now(),
+  };
+  await writeTo(context, name, async (write) => {
+    const writer = await writerFor(state, write);
+    writer.begin();
+    for await (const some of exportedKeys(workspace, state, range)) {
+      context.signal.throwIfAborted();
+      for (const exported of some) {
+        const work = writer.add(exported);
+        if (work instanceof Promise) await work;
+        counts.keys++;
+        counts.bytes += exported.meta.size;
+      }
+      meter.tell(counts.bytes, undefined, () => `${counts.keys} keys`);
+    }
+    writer.end();
+  });
+  meter.end();
+  const { seq, oid } = state.ledger;
+  if (out.json) out.record({ file: name, ...counts, seq, oid });
+  else out.note(`exported ${counts.keys} key${counts.keys === 1 ? "" : "s"} of transaction ${seq}`);
+}
+
+async function writerFor(state: NamespaceState, write: WriteText): Promise<SnapshotWriter> {
+  return (await import("../kv/snapshot/json-lines-writer.ts")).jsonLinesWriter(state, write);
+}
+
+/** Text is handed on in portions of about so many characters; each is a member of its own of a gzip file. */
+const PORTION = 1024 * 1024;
+
+/** Gives `produce` a place to write to: standard output, or a file that is there whole or not at all. */
+async function writeTo(
+  { out, cwd }: Context,
+  name: string,
+  produce: (write: WriteText) => Promise<void>,
+): Promise<void> {
+  const file = name === "-" ? undefined : OutputFile.create(path.resolve(cwd, name));
+  const pack = name.endsWith(".gz") ? (bytes: Buffer): Buffer => gzipSync(bytes) : (bytes: Buffer): Buffer => bytes;
+  let gathered = "";
+  const flush = (): void => {
+    const bytes = pack(Buffer.from(gathered));
+    gathered = "";
+    if (file === undefined) out.answer(bytes);
+    else file.write(bytes);
+  };
+  try {
+    await produce((text) => {
+      gathered += text;
+      if (gathered.length >= PORTION) flush();
+    });
+    flush();
+    file?.commit();
+  } finally {
+    file?.discard();
+  }
+}

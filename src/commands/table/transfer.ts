@@ -1,0 +1,62 @@
+/** The commands that take keys out of a store and into one. */
+
+import type { Command } from "../../cli/command.ts";
+import { MESSAGE, READ_FROM, WAIT } from "./flags.ts";
+
+export const TRANSFER: readonly Command[] = [
+  {
+    name: "snapshot",
+    topic: "Import and export",
+    summary: "Write all keys with their values to a file",
+    flags: [
+      {
+        name: "export",
+        type: "string",
+        value: "FILE",
+        complete: "file",
+        summary: "Where to; - is standard output, a name that ends in .gz is compressed",
+      },
+      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      { name: "allow-expired", type: "boolean", summary: "Expired keys besides live ones" },
+      READ_FROM,
+    ],
+    details:
+      "JSON lines in byte order of the keys, with media type, expiry, labels, revision, size and etag; values that are not UTF-8 in base64, " +
+      "long ones in parts. The file appears whole or not at all.",
+    examples: ["snapshot --export backup.jsonl.gz", "snapshot --export - --prefix cfg:"],
+    load: () => import("../snapshot.ts"),
+  },
+  {
+    name: "import",
+    topic: "Import and export",
+    summary: "Set the keys of a snapshot",
+    args: [
+      {
+        name: "file",
+        count: "one",
+        complete: "file",
+        summary: "The snapshot, also compressed by gzip; - is standard input",
+      },
+    ],
+    flags: [
+      { name: "prefix", type: "string", value: "P", summary: "Put P before every key" },
+      { name: "if-absent", type: "boolean", summary: "Leave keys alone that are there" },
+      { name: "overwrite", type: "boolean", summary: "Set keys that are there, too (default)" },
+      { name: "dry-run", type: "boolean", summary: "Only check the input, and say what it would set" },
+      {
+        name: "batch",
+        type: "string",
+        value: "N",
+        summary: "Most keys of one transaction (default: 100000, or what the policy allows)",
+      },
+      MESSAGE,
+      WAIT,
+    ],
+    details:
+      "The whole input is checked before anything is written: each bad entry is named with its line. Then keys are set in transactions of " +
+      "bounded size; each is atomic, the import as a whole only where it is one transaction. Importing the same again goes on where it was " +
+      "interrupted: what is there is not written twice. Keys that the input does not name stay as they are.",
+    examples: ["import backup.jsonl.gz", "import - --prefix copy: < backup.jsonl", "import backup.jsonl --dry-run"],
+    load: () => import("../import.ts"),
+  },
+];

@@ -1,0 +1,114 @@
+/**
+ * The first reading of an import: everything that is wrong with the input is found before anything is written. Values are hashed
+ * where the input says what their hash is, and keys are remembered by a hash of 20 bytes: a million take 33 MB.
+ */
+
+import { KvError } from "../../errors.ts";
+import { SHA1 } from "../../gitwire/object/oid.ts";
+import { OidTable } from "../../gitwire/object/oid-table.ts";
+import { LIMITS } from "../../limits.ts";
+import { type EtagHasher, etagHasher, openEtag } from "../etag.ts";
+import { type Key, keyText } from "../key.ts";
+import { sizeOfFile } from "../value-source.ts";
+import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
+
+/** What an import would bring. */
+export interface ImportSummary {
+  readonly keys: number;
+  /** Bytes of values. */
+  readonly bytes: number;
+}
+
+/** Most bad items an error names. */
+const NAMED = 20;
+
+/** Reads all of `items`. Throws INPUT_INVALID naming what is bad, LIMIT_EXCEEDED for too many keys. */
+export async function checkImport(
+  items: ImportItems,
+  signal: AbortSignal,
+  onItems: (keys: number) => void = () => {},
+): Promise<ImportSummary> {
+  const checker = new Checker(await etagHasher(Number.POSITIVE_INFINITY));
+  for await (const some of items) {
+    signal.throwIfAborted();
+    for (const item of some) {
+      if (item.kind === "bad") checker.bad(item.place, item.message);
+      else await checker.add(item);
+    }
+    onItems(checker.keys);
+  }
+  return checker.finish();
+}
+
+class Checker {
+  keys = 0;
+  #bytes = 0;
+  readonly #etagOf: EtagHasher;
+  readonly #seen = new OidTable(SHA1);
+  /** Places of the keys seen, while they are numbers of lines; others are not kept. */
+  readonly #named: string[] = [];
+  #count = 0;
+
+  constructor(etagOf: EtagHasher) {
+    this.#etagOf = etagOf;
+  }
+
+  bad(place: string, message: string): void {
+    this.#count++;
+    if (this.#named.length < NAMED) this.#named.push(`${place}: ${message}`);
+  }
+
+  async add(entry: ImportEntry): Promise<void> {
+    this.keys++;
+    if (this.keys > LIMITS.importKeys)
+      throw new KvError("LIMIT_EXCEEDED", `the input has more than ${LIMITS.importKeys} keys`, {
+        hint: "import it in parts",
+      });
+    if (this.#isTwice(entry.key))
+      this.bad(entry.place, `the key ${JSON.stringify(keyText(entry.key))} is there already`);
+    const { value } = entry;
+    if (value.kind === "bytes") this.#compare(entry, value.data.length, () => this.#etagOf(value.data));
+    else if (value.kind === "file") this.#bytes += sizeOfFile(value.path) ?? 0;
+    else await this.#readThrough(entry, value.read);
+  }
+
+  finish(): ImportSummary {
+    if (this.#count === 0) return { keys: this.keys, bytes: this.#bytes };
+    const more = this.#count - this.#named.length;
+    const lines = more > 0 ? [...this.#named, `and ${more} more`] : this.#named;
+    throw new KvError(
+      "INPUT_INVALID",
+      `the input has ${this.#count} bad ${this.#count === 1 ? "entry" : "entries"}\n${lines.join("\n")}`,
+      { hint: "nothing was written", data: { entries: this.#named } },
+    );
+  }
+
+  #isTwice(key: Key): boolean {
+    const before = this.#seen.size;
+    Bun.SHA256.hash(Buffer.from(key, "latin1"), DIGEST);
+    return this.#seen.addRaw(DIGEST, 0) < before;
+  }
+
+  #compare(entry: ImportEntry, size: number, etagOf: () => string): void {
+    this.#bytes += size;
+    if (entry.size !== undefined && entry.size !== size)
+      this.bad(entry.place, `the value has ${size} bytes, and "size" says ${entry.size}`);
+    else if (entry.etag !== undefined && etagOf() !== entry.etag)
+      this.bad(entry.place, 'the value is not the one its "etag" names');
+  }
+
+  async #readThrough(entry: ImportEntry, read: () => Promise<Buffer | undefined> | Buffer | undefined): Promise<void> {
+    const etag = await openEtag();
+    let size = 0;
+    for (let part = await read(); part !== undefined; part = await read()) {
+      etag.update(part);
+      size += part.length;
+      if (entry.size !== undefined && size > entry.size)
+        throw badInput(`${entry.place}: the value has more bytes than "size" says`);
+    }
+    const actual = etag.finish();
+    this.#compare(entry, size, () => actual);
+  }
+}
+
+const DIGEST = Buffer.alloc(32);

@@ -1,0 +1,125 @@
+/**
+ * The second reading of an import: its keys are set in transactions of bounded size, each of them atomic. Where it ends
+ * before its end, the transactions before stay; importing the same again writes what is missing and nothing twice.
+ */
+
+import { KvError, toKvError } from "../../errors.ts";
+import { collectGarbage } from "../../memory.ts";
+import type { WriteLine } from "../batch.ts";
+import { type CommitOutcome, commit } from "../commit.ts";
+import type { Workspace } from "../workspace.ts";
+import type { ImportSummary } from "./check-import.ts";
+import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
+
+export interface WriteImportOptions {
+  /** Keys that are there are left as they are. */
+  readonly keep: boolean;
+  /** Subject of each commit; its part goes behind it, where there are several. */
+  readonly message: string;
+  /** Most keys of one transaction. */
+  readonly most: number;
+  readonly onKeys?: (keys: number) => void;
+}
+
+/** What came of it. */
+export interface ImportOutcome {
+  /** The last transaction's. */
+  readonly last: CommitOutcome | undefined;
+  readonly transactions: number;
+  /** Keys that were set. */
+  readonly set: number;
+  /** Keys that were as they are already, or are left as they are. */
+  readonly unchanged: number;
+}
+
+/** Most bytes of values in one transaction, but for the last value of it. */
+const MOST_BYTES = 256 * 1024 * 1024;
+
+/** Sets what `items` bring. Throws what {@link commit} throws, with a word on what is done by then. */
+export async function writeImport(
+  workspace: Workspace,
+  items: ImportItems,
+  { keys, bytes }: ImportSummary,
+  options: WriteImportOptions,
+): Promise<ImportOutcome> {
+  const entries = new EntryQueue(items);
+  const isOne = keys <= options.most && bytes <= MOST_BYTES;
+  const done = { transactions: 0, set: 0, unchanged: 0 };
+  let last: CommitOutcome | undefined;
+  try {
+    for (let part = 1; await entries.more(); part++) {
+      const message = isOne ? options.message : `${options.message}, part ${part}`;
+      const before = entries.taken;
+      const outcome = await commit(workspace, { message, bytes }, (use) => feed(entries, options, use));
+      const set = outcome.kind === "committed" ? outcome.changes.length : 0;
+      if (outcome.kind === "committed") done.transactions++;
+      done.set += set;
+      done.unchanged += entries.taken - before - set;
+      last = outcome;
+      collectGarbage(entries.taken - before >= 10_000 ? Number.POSITIVE_INFINITY : 0);
+    }
+  } catch (error) {
+    throw done.transactions === 0 ? error : broken(toKvError(error), done.set, keys);
+  }
+  return { last, ...done };
+}
+
+function broken({ code, message, data, cause }: KvError, set: number, keys: number): KvError {
+  return new KvError(code, `${message} (after ${set} of ${keys} keys were imported)`, {
+    hint: "import it again: what is there already is not written twice",
+    ...(data !== undefined && { data }),
+    cause,
+  });
+}
+
+async function feed(
+  entries: EntryQueue,
+  { keep, most, onKeys }: WriteImportOptions,
+  use: (line: WriteLine) => void | Promise<void>,
+): Promise<void> {
+  let count = 0;
+  for (let bytes = 0; count < most && bytes < MOST_BYTES; count++) {
+    const entry = entries.take() ?? ((await entries.more()) ? entries.take() : undefined);
+    if (entry === undefined) break;
+    const { key, value, options } = entry;
+    bytes += value.kind === "bytes" ? value.data.length : (entry.size ?? 0);
+    const work = use({ op: "set", key, value, options, condition: undefined, keep });
+    if (work instanceof Promise) await work;
+    if (count % 1_000 === 0) onKeys?.(entries.taken);
+  }
+}
+
+/** The entries one by one. */
+class EntryQueue {
+  readonly #items: ImportItems;
+  #some: ImportEntry[] = [];
+  #at = 0;
+  taken = 0;
+
+  constructor(items: ImportItems) {
+    this.#items = items;
+  }
+
+  /** Whether there is another one. The entry before must have been used up. */
+  async more(): Promise<boolean> {
+    while (this.#at === this.#some.length) {
+      const { value, done } = await this.#items.next();
+      if (done === true) return false;
+      this.#some = value.map((item) => {
+        if (item.kind === "bad") throw badInput(`${item.place}: ${item.message}`);
+        return item;
+      });
+      this.#at = 0;
+    }
+    return true;
+  }
+
+  /** The next one that is read already. */
+  take(): ImportEntry | undefined {
+    const entry = this.#some[this.#at];
+    if (entry === undefined) return undefined;
+    this.#at++;
+    this.taken++;
+    return entry;
+  }
+}

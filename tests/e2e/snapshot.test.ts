@@ -1,0 +1,130 @@
+/** `snapshot` and `import` with the compiled executable: files, pipes, gzip, exit codes; through a Stargate as well. */
+
+import { expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { gunzipSync } from "node:zlib";
+import { executable, type Run, runProgram } from "../support/executable.ts";
+import { fsck, git } from "../support/git.ts";
+import { ENV, kv, kvOk, Scene } from "../support/scene.ts";
+import { tempDir } from "../support/temp.ts";
+
+const SLOW = 120_000;
+
+function store(): string {
+  const dir = tempDir("snapshot");
+  kvOk(dir, "init");
+  return dir;
+}
+
+function kvInput(dir: string, input: string | Buffer, ...args: string[]): Run {
+  return runProgram(executable("git-kv"), args, { cwd: dir, env: ENV, input });
+}
+
+test(
+  "out and in again: files, pipes, gzip, prefixes, a dry run, and input that is bad",
+  () => {
+    const one = store();
+    kvOk(one, "set", "cfg:theme", "dark", "--label", "team=core");
+    kvOk(one, "set", "cfg:old", "x", "--expires", "2020-01-01");
+    kvInput(one, Buffer.from([0xff, 0x00]), "set", "bin", "-");
+    expect(kv(one, "snapshot", "--export", "all.jsonl.gz")).toMatchObject({ status: 0, stdout: "" });
+    const text = gunzipSync(fs.readFileSync(path.join(one, "all.jsonl.gz"))).toString();
+    expect(kvOk(one, "snapshot", "--export", "-")).toBe(text.trimEnd());
+    const keysOf = (snapshot: string): string[] =>
+      snapshot.split("\n").flatMap((line) => JSON.parse(line || "{}").key ?? []);
+    expect(keysOf(text)).toEqual(["bin", "cfg:theme"]);
+    expect(keysOf(kvOk(one, "snapshot", "--export", "-", "--allow-expired", "--prefix", "cfg:"))).toEqual([
+      "cfg:old",
+      "cfg:theme",
+    ]);
+    expect(JSON.parse(kvOk(one, "snapshot", "--export", "some.jsonl", "--prefix", "b", "--json"))).toMatchObject({
+      file: "some.jsonl",
+      keys: 1,
+      bytes: 2,
+    });
+    const two = store();
+    const tip = git(two, "rev-parse", "refs/kv/main");
+    const from = path.join(one, "all.jsonl.gz");
+    expect(JSON.parse(kvOk(two, "import", from, "--dry-run", "--json"))).toEqual({
+      dryRun: true,
+      keys: 2,
+      bytes: 6,
+      transactions: 1,
+    });
+    expect(git(two, "rev-parse", "refs/kv/main")).toBe(tip);
+    expect(kvInput(two, "{}", "import", "-").stderr).toStartWith(
+      'error: the input has 1 bad entry\nline 1: "key" is missing\n',
+    );
+    expect(kvInput(two, text.slice(0, -30), "import", "-").status).toBe(4);
+    expect(git(two, "rev-parse", "refs/kv/main")).toBe(tip);
+    expect(JSON.parse(kvOk(two, "import", from, "--json"))).toMatchObject({
+      keys: 2,
+      set: 2,
+      unchanged: 0,
+      transactions: 1,
+      seq: 2,
+    });
+    expect(git(two, "log", "-1", "--format=%s", "refs/kv/main")).toBe("import all.jsonl.gz");
+    const read = JSON.parse(kvOk(two, "get", "cfg:theme", "--json"));
+    expect(read).toMatchObject({ value: "dark", labels: { team: "core" } });
+    const packed = fs.readFileSync(from);
+    expect(
+      JSON.parse(kvInput(two, packed, "import", "-", "--json", "--prefix", "copy:", "--batch", "1").stdout),
+    ).toMatchObject({ set: 2, transactions: 2, seq: 4 });
+    expect(kvOk(two, "list")).toBe("bin\ncfg:theme\ncopy:bin\ncopy:cfg:theme");
+    expect(JSON.parse(kvOk(two, "import", from, "--json"))).toMatchObject({
+      set: 0,
+      unchanged: 2,
+      transactions: 0,
+      seq: 4,
+    });
+    const wrong: [string[], number][] = [
+      [["snapshot"], 64],
+      [["snapshot", "--export", "-", "--json"], 64],
+      [["snapshot", "--export", "no/such/folder/x"], 5],
+      [["import", "nothing.jsonl"], 4],
+      [["import", "."], 4],
+      [["import", from, "--if-absent", "--overwrite"], 64],
+      [["import", from, "--batch", "0"], 64],
+    ];
+    for (const [args, status] of wrong) expect([args, kv(two, ...args).status]).toEqual([args, status]);
+    expect(fsck(two)).toBe("notice: HEAD points to an unborn branch (main)");
+  },
+  SLOW,
+);
+
+test(
+  "an import through a Stargate, in transactions as large as the policy lets them be, and a snapshot of another clone",
+  async () => {
+    const policy = (url: string): string =>
+      `version: 1\nstargate: { push_url: "${url}" }\nnamespaces: { "*": { max_keys_per_txn: 40, max_value_inline: 64KiB } }\n`;
+    const scene = await Scene.start(undefined, { policy });
+    try {
+      const [one, two] = [scene.clone("one"), scene.clone("two")];
+      const long = Buffer.alloc(200_000, "0123456789abcdef-").toString();
+      const lines = Array.from({ length: 100 }, (_, i) =>
+        JSON.stringify({ key: `k:${i}`, value: i === 50 ? long : `${i}` }),
+      );
+      const done = kvInput(one, lines.join("\n"), "import", "-", "--json");
+      expect(done.stderr).toBe("imported 100 of 100 keys in 3 transactions; 0 are as they were\n");
+      expect(JSON.parse(done.stdout)).toMatchObject({ keys: 100, set: 100, transactions: 3 });
+      // The other clone has heard of nothing: what it would write is there already.
+      expect(JSON.parse(kvInput(two, lines.join("\n"), "import", "-", "--json").stdout)).toMatchObject({
+        set: 0,
+        unchanged: 100,
+      });
+      // Its pieces are fetched as they are needed.
+      const [header, ...rest] = kvOk(two, "snapshot", "--export", "-").split("\n");
+      expect(JSON.parse(header!)).toMatchObject({ snapshot: 1, ns: "main" });
+      const entries = rest.map((line) => JSON.parse(line));
+      expect(entries.filter(({ key }) => key !== undefined)).toHaveLength(100);
+      expect(entries.find(({ key }) => key === "k:50")).toMatchObject({ type: "chunked", parts: 1, size: 200_000 });
+      expect(Buffer.from(entries.find(({ part }) => part === 1).value_b64, "base64").toString()).toBe(long);
+      expect(fsck(scene.repo)).toBe("");
+    } finally {
+      await scene.serving.stop();
+    }
+  },
+  SLOW,
+);
