@@ -28,24 +28,34 @@ export async function run(context: Context): Promise<void> {
 async function showAll(context: Context, workspace: Workspace, keys: readonly Key[]): Promise<void> {
   const { flags, out } = context;
   const from = parseReadFrom(flags.value("read-from") ?? workspace.repo.config.get("kv.readFrom") ?? "local");
-  const state = await stateFrom(workspace, from);
+  const newest = await stateFrom(workspace, from);
+  const at = flags.value("at");
+  // Loaded here: most read the newest state.
+  const then = at === undefined ? undefined : await (await import("./read-at.ts")).readAt(workspace, newest, at);
+  const state = then?.state ?? newest;
   if (workspace.copy !== undefined) await (await import("../kv/copy-keys.ts")).bringKeys(workspace.copy, state, keys);
-  for (const key of keys) await show(context, workspace, await find(context, workspace, state, key));
+  for (const key of keys) await show(context, workspace, await find(context, workspace, state, key, then?.now));
   // For eyes only: a prompt right behind a value is hard to read.
   const isPrinted = !out.json && !toFile(context);
   if (out.answersTerminal && isPrinted && !flags.on("raw")) out.line("");
 }
 
-/** What the state has of `key`; an expired key is there where the caller or the policy lets it be. */
-async function find({ flags }: Context, workspace: Workspace, state: NamespaceState, key: Key): Promise<FoundKey> {
+/** What the state has of `key` now, or `then`; an expired key is there where the caller or the policy lets it be. */
+async function find(
+  { flags }: Context,
+  workspace: Workspace,
+  state: NamespaceState,
+  key: Key,
+  then: number | undefined,
+): Promise<FoundKey> {
   const allowExpired = flags.on("allow-expired");
   const found = findKey(workspace.repo.objects, state, key, { now: 0, allowExpired: true });
   const { expires } = found.meta;
   if (expires === undefined) return found;
   // Loaded here: most keys never expire.
   const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
-  warnOfLedgerTime(workspace, state);
-  if (!isExpired(expires, workspace.now()) || allowExpired) return found;
+  if (then === undefined) warnOfLedgerTime(workspace, state);
+  if (!isExpired(expires, then ?? workspace.now()) || allowExpired) return found;
   if (await hidesExpired(workspace, state)) throw hasExpired(key, expires);
   workspace.around.warn(
     `${JSON.stringify(keyText(key))} expired at ${formatTime(expires)}; the policy lets it be read`,

@@ -2,9 +2,8 @@
 
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { type Revision, revisionsOf } from "../kv/history.ts";
+import { historyOf, type Revision } from "../kv/history.ts";
 import { type Key, keyText, parseKey } from "../kv/key.ts";
-import { lookupIn } from "../kv/ledger-lookup.ts";
 import { SignatureReporter } from "../kv/signature-report.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { parseCount } from "./count.ts";
@@ -12,31 +11,27 @@ import { openWorkspace } from "./open.ts";
 import { inColumn, txnFields, txnLine } from "./txn-facts.ts";
 
 export async function run(context: Context): Promise<void> {
-  const { flags, args } = context;
+  const { flags, args, out } = context;
   const key = parseKey(args.one("key"));
   const limit = parseCount("--limit", flags.value("limit"));
+  const epochs = flags.on("epochs");
   const workspace = openWorkspace(context);
-  const { objects } = workspace.repo;
   const tip = workspace.requireState();
-  const lookup = await lookupIn(workspace, tip);
   const show = await shower(context, workspace, key);
-  let shown = 0;
+  let count = 0;
   let last: Revision | undefined;
-  try {
-    if (limit > 0) {
-      for await (const revision of revisionsOf(objects, tip, key, lookup)) {
-        // A revision is shown when the one before it is known: the patch needs both.
-        if (last !== undefined) await show(last, revision);
-        last = revision;
-        if (++shown === limit + 1) break;
-      }
-    }
-  } finally {
-    lookup.close();
+  for await (const revision of historyOf(workspace, tip, key, { epochs })) {
+    // A revision is shown when the one before it is known: the patch needs both.
+    if (last !== undefined && count <= limit) await show(last, revision);
+    last = revision;
+    if (++count > limit) break;
   }
-  if (last === undefined && limit > 0)
-    throw new KvError("KEY_NOT_FOUND", `${JSON.stringify(keyText(key))} was never set`);
-  if (last !== undefined && shown <= limit) await show(last, undefined);
+  if (last === undefined) {
+    const where = epochs ? "" : ` in the epoch '${tip.ledger.epoch}'`;
+    throw new KvError("KEY_NOT_FOUND", `${JSON.stringify(keyText(key))} was never set${where}`);
+  }
+  if (count <= limit) await show(last, undefined);
+  if (!epochs && last.made === undefined && count <= limit) out.hint("--epochs brings what is in earlier epochs");
 }
 
 /** Shows a revision, given the one before. */

@@ -8,8 +8,8 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { readManifest } from "../kv/chunked-value.ts";
 import type { IndexEntry } from "../kv/index-list.ts";
 import { keyText } from "../kv/key.ts";
-import { findKey } from "../kv/read.ts";
-import { type Metadata, parseIndexRecord } from "../kv/record.ts";
+import { type FoundKey, findKey } from "../kv/read.ts";
+import { parseIndexRecord } from "../kv/record.ts";
 import type { RemoteCopy } from "../kv/remote-copy.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import { formatTime } from "../time.ts";
@@ -31,32 +31,32 @@ export function showLong(context: Context, objects: ObjectSource, state: Namespa
   showRow(context, entry, readRow(objects, state, entry));
 }
 
-interface Row {
-  readonly record: ReturnType<typeof parseIndexRecord>;
-  /** Of a live key. */
-  readonly meta?: Metadata;
-  readonly pieces?: number | undefined;
+/** What is known of a key: of a deleted one its last revision, of a live one the rest. */
+type Row =
+  | { readonly kind: "deleted"; readonly rev: number }
+  | { readonly kind: "live"; readonly found: FoundKey; readonly pieces: number | undefined };
+
+function readRow(objects: ObjectSource, state: NamespaceState, { key, state: { kind }, oid }: IndexEntry): Row {
+  if (kind === "deleted") return { kind, rev: parseIndexRecord(readAs(objects, oid, "blob")).rev };
+  const found = findKey(objects, state, key, { now: 0, allowExpired: true });
+  return {
+    kind,
+    found,
+    pieces: found.meta.type === "chunked" ? readManifest(objects, found).chunks.length : undefined,
+  };
 }
 
-function readRow(objects: ObjectSource, state: NamespaceState, entry: IndexEntry): Row {
-  const record = parseIndexRecord(readAs(objects, entry.oid, "blob"));
-  if (record.kind === "deleted") return { record };
-  const found = findKey(objects, state, entry.key, { now: 0, allowExpired: true });
-  const pieces = record.type === "chunked" ? readManifest(objects, found).chunks.length : undefined;
-  return { record, meta: found.meta, pieces };
-}
-
-function showRow({ flags, out }: Context, entry: IndexEntry, { record, meta, pieces }: Row): void {
+function showRow({ flags, out }: Context, entry: IndexEntry, row: Row): void {
   const key = keyText(entry.key);
   const line = (...columns: (string | number)[]): void =>
     out.answer(columns.join("\t") + (flags.on("nul") ? "\0" : "\n"));
-  if (record.kind === "deleted" || meta === undefined) {
-    if (out.json) out.record({ key, deleted: true, rev: record.rev });
-    else line("-", "deleted", record.rev, "-", "-", "-", key);
+  if (row.kind === "deleted") {
+    if (out.json) out.record({ key, deleted: true, rev: row.rev });
+    else line("-", "deleted", row.rev, "-", "-", "-", key);
     return;
   }
-  const { size, type, rev, oid, ctype } = record;
-  const { etag, expires } = meta;
-  if (out.json) out.record({ key, size, type, rev, ctype, oid, etag, pieces, expires });
+  const { found, pieces } = row;
+  const { size, type, rev, ctype, etag, expires } = found.meta;
+  if (out.json) out.record({ key, size, type, rev, ctype, oid: found.oid, etag, pieces, expires });
   else line(size, type, rev, expires === undefined ? "-" : formatTime(expires), etag, pieces ?? "-", key);
 }

@@ -2,7 +2,6 @@
 
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
-import type { Oid } from "../gitwire/object/oid.ts";
 import { isExpired } from "../kv/expiry.ts";
 import { type IndexEntry, type ListRange, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
@@ -23,16 +22,20 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   const prefix = utf8ToByteString(flags.value("prefix") ?? "");
   const after = flags.value("after");
   const { objects, config } = workspace.repo;
-  const state = await stateFrom(
+  const newest = await stateFrom(
     workspace,
     parseReadFrom(flags.value("read-from") ?? config.get("kv.readFrom") ?? "local"),
   );
-  const shows = filter(context, workspace, state);
+  const at = flags.value("at");
+  // Loaded here: most read the newest state.
+  const then = at === undefined ? undefined : await (await import("./read-at.ts")).readAt(workspace, newest, at);
+  const state = then?.state ?? newest;
+  const shows = filter(context, workspace, state, then?.now);
   const range = { prefix, ...(after !== undefined && { after: parseKey(after) }) };
   // Loaded here: names alone are read from the kv-index, without a look at any value.
   const long = flags.on("long") ? await import("./list-long.ts") : undefined;
   let count = 0;
-  for await (const page of await pagesOf(workspace, state.ledger.indexTree, range, limit)) {
+  for await (const page of await pagesOf(workspace, state, range, limit)) {
     const listed = [];
     for (const entry of page) {
       const shown = shows(entry);
@@ -52,24 +55,26 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   else out.line(String(count));
 }
 
-/** All entries at once, or page by page as they are brought from a remote. */
-function pagesOf({ repo, copy }: Workspace, root: Oid, range: ListRange, limit: number) {
-  if (copy === undefined) return [listIndex(repo.objects, root, range)];
-  return import("../kv/copy-listing.ts").then(({ listPages }) => listPages(copy, root, range, limit));
+/** All entries at once, or page by page as they are brought from a remote. Where an archive came without its kv-index, the ledger tells. */
+async function pagesOf({ repo, copy }: Workspace, { ledger, meta }: NamespaceState, range: ListRange, limit: number) {
+  const root = ledger.indexTree;
+  if (copy !== undefined) return (await import("../kv/copy-listing.ts")).listPages(copy, root, range, limit);
+  if (repo.objects.has(root)) return [listIndex(repo.objects, root, range)];
+  return [(await import("../kv/ledger-list.ts")).listLedger(repo.objects, meta, range)];
 }
 
 /** Which keys are shown. The first one that expires may take time: only then it matters what the policy says of expired ones. */
 type Filter = (entry: IndexEntry) => boolean | Promise<boolean>;
 
 /** Live keys; with --deleted and --expired those instead or as well, with --allow-expired both live and expired ones. */
-function filter({ flags }: Context, workspace: Workspace, state: NamespaceState): Filter {
+function filter({ flags }: Context, workspace: Workspace, state: NamespaceState, then: number | undefined): Filter {
   const [deleted, expired, allowExpired] = [flags.on("deleted"), flags.on("expired"), flags.on("allow-expired")];
   const live = !deleted && !expired;
-  const now = workspace.now();
+  const now = then ?? workspace.now();
   let hides: boolean | undefined;
   const learn = async (entry: IndexEntry): Promise<boolean> => {
     const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
-    warnOfLedgerTime(workspace, state);
+    if (then === undefined) warnOfLedgerTime(workspace, state);
     hides = await hidesExpired(workspace, state);
     return shows(entry);
   };

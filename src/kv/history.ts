@@ -8,9 +8,11 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { findInIndex } from "./index-list.ts";
 import { type Key, keyDigits, keyName } from "./key.ts";
+import { lookupIn } from "./ledger-lookup.ts";
 import { findInTrie, trieFileName } from "./ledger-trie.ts";
 import { type Metadata, parseIndexRecord, parseMetadata } from "./record.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** What a state says of a key that was ever set: its last revision. */
 export interface KeyRecord {
@@ -75,4 +77,43 @@ export async function* revisionsOf(
     // What an epoch took over from the one before is that one's to tell.
     state = before?.ledger.epoch === tip.ledger.epoch ? before : undefined;
   }
+}
+
+/**
+ * The revisions of `key` up to `tip`, newest first: in its epoch, or with `epochs` in those before as well, whose archives are fetched
+ * where they are not here.
+ */
+export async function* historyOf(
+  workspace: Workspace,
+  tip: NamespaceState,
+  key: Key,
+  { epochs }: { readonly epochs: boolean },
+): AsyncGenerator<Revision> {
+  const { objects } = workspace.repo;
+  const ends = epochs ? await epochEnds(workspace, tip) : [tip];
+  const lookup = await lookupIn(workspace, tip);
+  try {
+    let last: Revision | undefined;
+    for (const end of ends) {
+      for await (const revision of revisionsOf(objects, end, key, lookup)) {
+        // An epoch begins with what was live at the end of the one before: the same revision, told already.
+        const isTold = last?.meta !== undefined && last.rev === revision.rev && last.meta.base === revision.meta?.base;
+        if (!isTold) yield revision;
+        last = revision;
+      }
+    }
+  } finally {
+    lookup.close();
+  }
+}
+
+/** The last state of each epoch, `tip` first. */
+async function epochEnds(workspace: Workspace, tip: NamespaceState): Promise<NamespaceState[]> {
+  // Loaded here: most ask for the epoch they are in.
+  const { epochsBack } = await import("./epochs.ts");
+  const ends: NamespaceState[] = [];
+  for await (const { last } of epochsBack(workspace, tip)) {
+    ends.push(last.oid === tip.ledger.oid ? tip : stateAt(workspace.repo.objects, last.oid));
+  }
+  return ends;
 }

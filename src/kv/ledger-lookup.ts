@@ -5,13 +5,14 @@
 
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
-import { commitLinks, parseIdent } from "../gitwire/object/commit.ts";
+import { parseIdent } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
-import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { inSlices } from "../time-slice.ts";
 import { trace, tracing } from "../trace.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
+import { commitBefore } from "./ledger-line.ts";
 import type { NamespaceState } from "./state.ts";
 import { RowStack, type TxnRow, TxnTable } from "./txn-table.ts";
 import type { Workspace } from "./workspace.ts";
@@ -135,10 +136,22 @@ export class LedgerLookup {
     await this.#bringUp();
   }
 
+  /** The table, or an empty one where history has come here (an archive, say) that is before its first row. */
+  #reachable(): TxnTable {
+    const first = this.#table.first === 1 ? undefined : this.#table.row(this.#table.first);
+    const object = first === undefined ? undefined : this.#objects.read(first.oid);
+    if (object?.kind !== "commit") return this.#table;
+    const before = commitBefore(this.#objects.format, first!.oid, object.data).oid;
+    if (before === undefined || !(this.#objects.hasAtHand?.(before) ?? this.#objects.has(before))) return this.#table;
+    this.#table.close();
+    this.#table = TxnTable.empty(this.#place.file, this.#objects.format);
+    return this.#table;
+  }
+
   /** Walks from the tip back to a row of the table, and puts what is between behind it. */
   async #bringUp(): Promise<void> {
     const { signal, progress } = this.#place;
-    const known = this.#table;
+    const known = this.#reachable();
     if (known.row(this.#tip.seq)?.oid === this.#tip.oid) return;
     const rows = new RowStack(this.#objects.format);
     const walk = walkBack(this.#objects, this.#tip, known, rows);
@@ -187,14 +200,10 @@ function* walkBack(
     if (object === undefined && rows.length > 0) return undefined;
     const data: Buffer = object === undefined ? readAs(objects, oid, "commit") : object.data;
     rows.push(rowOf(oid, data));
-    oid = commitLinks(format, data).parents[0] ?? parentEpoch(format, oid, data);
+    oid = commitBefore(format, oid, data).oid;
     if (rows.length % STRIDE === 0) yield;
   }
   return undefined;
-}
-
-function parentEpoch(format: ObjectFormat, oid: Oid, data: Buffer): Oid | undefined {
-  return parseLedgerCommit(format, oid, data).parentEpoch?.ledger;
 }
 
 /** What the table says of a commit. Read in haste: a hundred thousand of them are, and each one that is used is read again. */

@@ -66,7 +66,10 @@ describe("history", () => {
   });
 
   test("of a key that was never set, and of what is no key", () => {
-    expect(kv(dir, "history", "nobody")).toMatchObject({ status: 6, stderr: 'error: "nobody" was never set\n' });
+    expect(kv(dir, "history", "nobody")).toMatchObject({
+      status: 6,
+      stderr: "error: \"nobody\" was never set in the epoch 'e1'\n",
+    });
     expect(kv(dir, "history", "").status).toBe(4);
     expect(kv(dir, "history", "k", "--limit", "some").status).toBe(64);
   });
@@ -80,5 +83,65 @@ describe("history", () => {
     expect(fs.existsSync(path.join(dir, ".git", "kv", "transactions-main"))).toBe(true);
     git(dir, "gc", "-q");
     expect(rows(kvOk(dir, "history", "cfg:theme")).length).toBe(3);
+  });
+});
+
+describe("as it was", () => {
+  test("get and list --at, by commit, number, name, steps back and time", () => {
+    const [{ txn, time }] = jsonLines(kvOk(dir, "history", "cfg:theme", "--json", "--limit", "2")).slice(1) as [
+      { txn: string; time: string },
+    ];
+    for (const at of [oids.light!, short("light"), txn, "4"])
+      expect(kv(dir, "get", "cfg:theme", "--at", at).stdout).toBe("light");
+    expect(kv(dir, "get", "cfg:theme", "--at", oids.dark!).stdout).toBe("dark");
+    expect(kv(dir, "get", "cfg:theme").status).toBe(6);
+    // All was made in the same second or the ones after it: the newest then is one of them.
+    expect(kv(dir, "get", "cfg:lang", "--at", time).status).toBe(0);
+    expect(kv(dir, "get", "cfg:theme", "--at", "2001-01-01")).toMatchObject({
+      status: 6,
+      stderr: expect.stringContaining(
+        "error: 'main' has no transaction as old as 2001-01-01T00:00:00Z: transaction 1 is of 20",
+      ),
+    });
+    expect(kvOk(dir, "list", "--at", "3")).toBe("cfg:lang\ncfg:theme");
+    expect(kvOk(dir, "list", "--at", "5", "--deleted")).toBe("cfg:theme");
+    expect(kv(dir, "get", "cfg:lang", "--at", "99")).toMatchObject({ status: 4 });
+  });
+
+  test("a key that has expired since is there as it was then", () => {
+    const oid = kvOk(dir, "set", "brief", "here", "--expires", "@1");
+    expect(kv(dir, "get", "brief", "--at", oid).status).toBe(7);
+    const expires = `@${Math.floor(Date.now() / 1000) + 1_000}`;
+    const soon = kvOk(dir, "set", "brief", "again", "--expires", expires);
+    expect(kv(dir, "get", "brief", "--at", soon).stdout).toBe("again");
+    expect(kvOk(dir, "list", "--prefix", "brief", "--at", soon)).toBe("brief");
+  });
+});
+
+describe("log", () => {
+  test("shows the transactions, all or those of a prefix, with their keys", () => {
+    const all = rows(kvOk(dir, "log"));
+    expect(all.map(([oid]) => oid)).toEqual(
+      git(dir, "log", "--format=%H", "refs/kv/main")
+        .split("\n")
+        .map((oid) => oid.slice(0, 12)),
+    );
+    expect(all.at(-3)!.slice(3)).toEqual(["3", "+1", "-0", "unsigned", "set cfg:lang"]);
+    expect(all.at(-1)!.slice(3)).toEqual(["1", "+0", "-0", "unsigned", "init main"]);
+    expect(rows(kvOk(dir, "log", "--limit", "2", "--at", "5")).map(([oid]) => oid)).toEqual([
+      short("gone"),
+      short("light"),
+    ]);
+    expect(
+      kvOk(dir, "log", "--prefix", "cfg:th", "--keys")
+        .split("\n")
+        .map((line) => line.split("\t")[0]),
+    ).toEqual([...[short("gone"), "  - cfg:theme", short("light"), "  + cfg:theme", short("dark"), "  + cfg:theme"]]);
+    const [record] = jsonLines(kvOk(dir, "log", "--json", "--keys", "--at", oids.gone!));
+    expect(record).toMatchObject({
+      ...{ oid: oids.gone, seq: 5, set: 0, del: 1, subject: "del cfg:theme", signature: { state: "unsigned" } },
+      keys: [{ op: "del", key: "cfg:theme", rev: 3 }],
+    });
+    expect(kvOk(dir, "log", "--prefix", "nothing:")).toBe("");
   });
 });

@@ -1,6 +1,7 @@
 /** Commands that show and check what happened. */
 
 import type { Command } from "../../cli/command.ts";
+import { AT } from "./flags.ts";
 
 export const AUDIT: readonly Command[] = [
   {
@@ -10,6 +11,11 @@ export const AUDIT: readonly Command[] = [
     args: [{ name: "key", count: "one", summary: "The key" }],
     flags: [
       { name: "limit", alias: "n", type: "string", value: "N", summary: "At most N revisions" },
+      {
+        name: "epochs",
+        type: "boolean",
+        summary: "In earlier epochs too; their archives are fetched where they are not here",
+      },
       { name: "patch", alias: "p", type: "boolean", summary: "Show with each how the value changed" },
     ],
     details:
@@ -21,6 +27,22 @@ export const AUDIT: readonly Command[] = [
     examples: ["history cfg:theme", "history cfg:theme --limit 1 --patch", "history cfg:theme --json"],
     brief: true,
     load: () => import("../history.ts"),
+  },
+  {
+    name: "log",
+    topic: "Audit",
+    summary: "Show the transactions, newest first",
+    flags: [
+      { name: "limit", alias: "n", type: "string", value: "N", summary: "At most N transactions" },
+      { name: "prefix", type: "string", value: "P", summary: "Only transactions that change keys which begin with P" },
+      { name: "keys", type: "boolean", summary: "Name with each the keys it changed; with --prefix those alone" },
+      { ...AT, summary: "From there on back: a commit, a transaction, its number, a time, a time ago (2h) or -N" },
+    ],
+    details:
+      "Commit, time (UTC), signer, sequence number, keys set and deleted, state of the signature and subject, with tabs between " +
+      "them; signer and states as in 'git kv help history'. Of the current epoch, and of earlier ones whose archives are here.",
+    examples: ["log --limit 10", "log --prefix cfg: --keys", "log --at 2026-05-02 --limit 1"],
+    load: () => import("../log.ts"),
   },
   {
     name: "verify",

@@ -59,3 +59,10 @@ export const SET_FLAGS: readonly FlagSpec[] = [
   EXPECT_TREE,
   EXPECT_BLOB,
 ];
+
+export const AT: FlagSpec = {
+  name: "at",
+  type: "string",
+  value: "WHEN",
+  summary: "As it was: a commit, a transaction, its number, a time, a time ago (2h) or -N for N transactions back",
+};

@@ -1,7 +1,7 @@
 /** Commands that read and write keys. */
 
 import type { Command } from "../../cli/command.ts";
-import { EXPECT_BLOB, EXPECT_TREE, IGNORE_MISSING, MESSAGE, READ_FROM, SET_FLAGS, WAIT } from "./flags.ts";
+import { AT, EXPECT_BLOB, EXPECT_TREE, IGNORE_MISSING, MESSAGE, READ_FROM, SET_FLAGS, WAIT } from "./flags.ts";
 
 export const KEYS: readonly Command[] = [
   {
@@ -27,11 +27,20 @@ export const KEYS: readonly Command[] = [
         summary: "Write each value to a file of its key's name",
       },
       { name: "range", type: "string", value: "A-B", summary: "Only these bytes: 0-99, 100-, -100" },
+      AT,
       READ_FROM,
       { name: "allow-expired", type: "boolean", summary: "Read a key that has expired" },
     ],
-    details: "Exit 6 where the key is not there, 7 where it has expired.",
-    examples: ["get cfg:theme", "get model:weights -o weights.bin", "get model:weights --range 0-1023"],
+    details:
+      "Exit 6 where the key is not there, 7 where it has expired. With --at the key is read as it was then, and as expired what had " +
+      "expired then; of a time the newest transaction counts that says it was made then or before.",
+    examples: [
+      "get cfg:theme",
+      "get cfg:theme --at -1",
+      "get cfg:theme --at 2026-05-02",
+      "get model:weights -o weights.bin",
+      "get model:weights --range 0-1023",
+    ],
     brief: true,
     load: () => import("../get.ts"),
   },
@@ -108,6 +117,7 @@ export const KEYS: readonly Command[] = [
       { name: "allow-expired", type: "boolean", summary: "Expired keys besides live ones" },
       { name: "count", type: "boolean", summary: "Only their number" },
       { name: "nul", alias: "0", type: "boolean", summary: "End each key with NUL instead of a newline" },
+      AT,
       READ_FROM,
     ],
     examples: ["list --prefix cfg:", "list --after user:0999 --limit 100"],

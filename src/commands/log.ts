@@ -1,0 +1,42 @@
+/** `git kv log`: the transactions of the ledger, newest first. */
+
+import { utf8ToByteString } from "../bytes.ts";
+import type { Context } from "../cli/context.ts";
+import { keyText } from "../kv/key.ts";
+import { logOf } from "../kv/log.ts";
+import { SignatureReporter } from "../kv/signature-report.ts";
+import { parseCount } from "./count.ts";
+import { openWorkspace } from "./open.ts";
+import { inColumn, txnFields, txnLine } from "./txn-facts.ts";
+
+export async function run(context: Context): Promise<void> {
+  const { flags, out, signal } = context;
+  const limit = parseCount("--limit", flags.value("limit"));
+  const workspace = openWorkspace(context);
+  const { objects } = workspace.repo;
+  const newest = workspace.requireState();
+  const at = flags.value("at");
+  const tip = at === undefined ? newest : (await (await import("./read-at.ts")).readAt(workspace, newest, at)).state;
+  const given = flags.value("prefix");
+  const prefix = given === undefined ? undefined : utf8ToByteString(given);
+  const withKeys = flags.on("keys");
+  const reporter = new SignatureReporter(objects);
+  let count = 0;
+  if (limit === 0) return;
+  for (const { ledger, changes } of logOf(objects, tip, { prefix, changes: withKeys })) {
+    signal.throwIfAborted();
+    const signature = await reporter.of(ledger);
+    const { keysSet, keysDel } = ledger;
+    const keys = withKeys
+      ? changes?.map(({ key, rev, meta }) => ({ op: opOf(meta), key: keyText(key), rev }))
+      : undefined;
+    if (out.json) out.record({ ...txnFields(ledger, signature), set: keysSet, del: keysDel, keys });
+    else {
+      out.line(txnLine(ledger, signature, [ledger.seq, `+${keysSet}`, `-${keysDel}`]));
+      for (const { op, key } of keys ?? []) out.line(`  ${op === "del" ? "-" : "+"} ${inColumn(key)}`);
+    }
+    if (++count === limit) return;
+  }
+}
+
+const opOf = (meta: object | undefined): "set" | "del" => (meta === undefined ? "del" : "set");
