@@ -2,7 +2,8 @@
  * The etag of a value: BLAKE3-256 of its bytes (docs/formats/data-format.md, section 4).
  *
  * hash-wasm's BLAKE3 takes 1.6 us for a small value where @noble/hashes takes 6.3 us, and hashes long ones 2.6 times as fast,
- * but compiling its WebAssembly takes about a millisecond: it is worth it for many values or long ones, not for one small.
+ * but compiling its WebAssembly takes about a millisecond: it is worth it for many values or long ones, not for one small. Values
+ * in pieces are hashed by vectors, 2.8 times as fast again (blake3/), where the processor has them.
  */
 
 import { blake3 } from "@noble/hashes/blake3.js";
@@ -42,6 +43,11 @@ export async function etagHasher(bytes: number): Promise<EtagHasher> {
 
 /** Begins the etag of a long value. */
 export async function openEtag(): Promise<EtagStream> {
+  const { openBlake3 } = await import("./blake3/stream.ts");
+  const stream = openBlake3();
+  if (stream !== undefined) {
+    return { update: (portion) => stream.update(portion), finish: () => format(stream.finish()) };
+  }
   const { createBLAKE3 } = await import("hash-wasm");
   const hasher = (await createBLAKE3()).init();
   return {
