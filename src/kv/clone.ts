@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { AGENT } from "../agent.ts";
 import { KvError } from "../errors.ts";
-import { checkoutTree } from "../gitwire/checkout.ts";
+import { checkoutTree } from "../gitwire/worktree/checkout.ts";
 import { addConfig, setConfig } from "../gitwire/config/config-edit.ts";
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";

@@ -5,9 +5,10 @@ import * as path from "node:path";
 import { isMissing, readFileIfThere } from "../disk.ts";
 import { readLooseRef } from "../refs/loose-refs.ts";
 import type { Repository } from "../repo.ts";
+import type { Worktree } from "../worktree/update-worktree.ts";
 
-/** The branches checked out in the repository's own worktree and in linked ones, and the folder of each worktree. */
-export function checkedOutBranches(repo: Repository): Map<string, string> {
+/** The branches checked out in the repository's own worktree and in linked ones, and the worktree of each. */
+export function checkedOutBranches(repo: Repository): Map<string, Worktree> {
   const linked = path.join(repo.commonDir, "worktrees");
   const worktrees = listDir(linked).map((name) => {
     const admin = path.join(linked, name);
@@ -16,10 +17,10 @@ export function checkedOutBranches(repo: Repository): Map<string, string> {
   if (repo.config.getBool("core.bare") !== true) {
     worktrees.push({ admin: repo.commonDir, files: repo.worktree ?? path.dirname(repo.commonDir) });
   }
-  const branches = new Map<string, string>();
+  const branches = new Map<string, Worktree>();
   for (const { admin, files } of worktrees) {
     const head = readLooseRef(path.join(admin, "HEAD"), "HEAD", repo.format);
-    if (head?.kind === "symbolic") branches.set(head.target, files);
+    if (head?.kind === "symbolic") branches.set(head.target, { admin, files });
   }
   return branches;
 }

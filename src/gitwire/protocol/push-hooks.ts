@@ -10,6 +10,7 @@
 import { findHook, type HookName, runHook } from "../hook.ts";
 import type { Repository } from "../repo.ts";
 import type { Quarantine } from "../store/quarantine.ts";
+import type { Worktree } from "../worktree/update-worktree.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { PushIntent } from "./receive-pack-host.ts";
 
@@ -46,8 +47,8 @@ export class PushHooks {
   }
 
   /** Brings the checked-out files to `commit`, where the owner has a hook for it. */
-  pushToCheckout(push: PushIntent, commit: string, worktree: string): Promise<boolean> {
-    const env = { GIT_DIR: this.#repo.gitDir, GIT_WORK_TREE: worktree };
+  pushToCheckout(push: PushIntent, commit: string, worktree: Worktree): Promise<boolean> {
+    const env = { GIT_DIR: worktree.admin, GIT_WORK_TREE: worktree.files };
     return this.#run("push-to-checkout", push, { args: [commit], env });
   }
 

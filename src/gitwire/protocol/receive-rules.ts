@@ -4,6 +4,7 @@
  */
 
 import type { Repository } from "../repo.ts";
+import type { Worktree } from "../worktree/update-worktree.ts";
 import { checkedOutBranches } from "./checked-out.ts";
 import { CommitGraph } from "./commit-graph.ts";
 import { hiddenRefs } from "./hidden-refs.ts";
@@ -23,7 +24,7 @@ export class ReceiveRules {
   readonly hides: ((ref: string) => boolean) | undefined;
   /** undefined where the repository's hooks are not run. */
   readonly #hooks: PushHooks | undefined;
-  #checkedOut: ReadonlyMap<string, string> | undefined;
+  #checkedOut: ReadonlyMap<string, Worktree> | undefined;
 
   constructor(repo: Repository, hooks: PushHooks | undefined) {
     this.#repo = repo;
@@ -49,7 +50,7 @@ export class ReceiveRules {
   }
 
   /** The worktree whose files have to follow an update of `ref` (receive.denyCurrentBranch = updateInstead). */
-  worktreeToUpdate({ ref, newOid }: PushCommand): string | undefined {
+  worktreeToUpdate({ ref, newOid }: PushCommand): Worktree | undefined {
     if (newOid === this.#repo.format.zeroOid || this.#action("receive.denyCurrentBranch") !== "update")
       return undefined;
     return this.#checkedOutBranches().get(ref);
@@ -77,7 +78,7 @@ export class ReceiveRules {
       return undefined;
     }
     if (action === "update") {
-      if (isDelete || this.#hooks?.has("push-to-checkout") === true) return undefined;
+      if (isDelete || this.#hooks !== undefined) return undefined;
       say(NO_UPDATE_INSTEAD);
     }
     say(`error: refusing to update checked out branch: ${ref}\n`);
@@ -120,15 +121,14 @@ export class ReceiveRules {
     });
   }
 
-  #checkedOutBranches(): ReadonlyMap<string, string> {
+  #checkedOutBranches(): ReadonlyMap<string, Worktree> {
     this.#checkedOut ??= checkedOutBranches(this.#repo);
     return this.#checkedOut;
   }
 }
 
-const NO_UPDATE_INSTEAD = `error: receive.denyCurrentBranch is 'updateInstead', and this server changes checked-out
-files only through the repository's own hook 'push-to-checkout'
-`;
+const NO_UPDATE_INSTEAD =
+  "error: receive.denyCurrentBranch is 'updateInstead', and a Stargate changes no checked-out files\n";
 
 const DENY_CURRENT_BRANCH = `error: By default, updating the current branch in a non-bare repository
 is denied, because it will make the index and work tree inconsistent

@@ -117,15 +117,20 @@ class RepositoryHost implements ReceivePackHost {
     const { ref, newOid } = command;
     const refusal =
       this.#rules.refusal(command, (text) => push.progress(text)) ?? (await this.#rules.nonFastForward(command, push));
-    if (refusal !== undefined || this.#hooks === undefined) return refusal;
-    if (!(await this.#hooks.update(push, command))) {
+    if (refusal !== undefined) return refusal;
+    if (this.#hooks !== undefined && !(await this.#hooks.update(push, command))) {
       push.progress(`error: hook declined to update ${ref}\n`);
       return "hook declined";
     }
     const worktree = this.#rules.worktreeToUpdate(command);
     if (worktree === undefined) return undefined;
     bringIn();
-    return (await this.#hooks.pushToCheckout(push, newOid, worktree)) ? undefined : "push-to-checkout hook declined";
+    if (this.#hooks?.has("push-to-checkout") === true) {
+      return (await this.#hooks.pushToCheckout(push, newOid, worktree)) ? undefined : "push-to-checkout hook declined";
+    }
+    const { updateWorktree } = await import("../worktree/update-worktree.ts");
+    const from = this.#repo.refs.resolve(ref);
+    return updateWorktree(this.#repo, { worktree, from, to: newOid, say: (line) => push.progress(`${line}\n`) });
   }
 
   /** Moves refs together: locks first, so that objects only come in where the refs can move. */

@@ -125,12 +125,9 @@ test("reference-transaction stops a push when it is asked, and is told of the en
   expect(leftovers(given.ours)).toEqual([]);
 });
 
-test("a worktree is brought up to date by its own hook, or the push refused", () => {
+test("a worktree is brought up to date by its own hook, or the push declined by it", () => {
   const given = pair({ bare: false });
   for (const server of [given.ours, given.theirs]) git(server, "config", "receive.denyCurrentBranch", "updateInstead");
-  const refused = pushTo(given.ours, given.client, [`--receive-pack=${RECEIVE_PACK}`], ["main"]);
-  expect(refused.said).toContain("changes checked-out");
-  expect(refused.said).toContain("(branch is currently checked out)");
   for (const server of [given.ours, given.theirs]) {
     const text = '#!/bin/sh\necho "to $1" && git read-tree -u -m HEAD "$1" && [ ! -e refuse ]\n';
     fs.writeFileSync(`${server}/.git/hooks/push-to-checkout`, text, { mode: 0o755 });
