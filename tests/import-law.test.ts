@@ -70,7 +70,7 @@ const LAYERS: readonly (readonly [layer: string, pattern: RegExp, below: readonl
 const FLOORS: readonly RegExp[] = [
   /^src\/gitwire\/(object\/|disk\.ts|ident\.ts)/,
   /^src\/gitwire\/pack\//,
-  /^src\/gitwire\/((store|refs|config|repo)\/|[a-z-]+\.ts$)/,
+  /^src\/gitwire\/((store|refs|config|repo|worktree)\/|[a-z-]+\.ts$)/,
   /^src\/gitwire\/protocol\//,
   /^src\/gitwire\/transport\//,
 ];
