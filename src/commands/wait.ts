@@ -5,7 +5,7 @@ import { KvError } from "../errors.ts";
 import { waitForMirror } from "../kv/wait.ts";
 import { parseDuration } from "../quantity.ts";
 import { oidFlag } from "./conditions.ts";
-import { openWorkspace } from "./open.ts";
+import { withReader } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, out } = context;
@@ -13,9 +13,11 @@ export async function run(context: Context): Promise<void> {
   if (text === undefined)
     throw new KvError("USAGE", "wait needs --oid HASH", { hint: "the commit that 'git kv set' printed" });
   const timeout = parseDuration(flags.value("timeout") ?? "60s") * 1000;
-  const workspace = openWorkspace(context);
-  const oid = oidFlag(workspace.repo.format, "oid", text);
-  await waitForMirror(workspace, oid, timeout);
+  const oid = await withReader(context, async (workspace) => {
+    const wanted = oidFlag(workspace.repo.format, "oid", text);
+    await waitForMirror(workspace, wanted, timeout);
+    return wanted;
+  });
   if (out.json) out.record({ oid, visible: true });
   else out.note(`${oid} is on the mirror`);
 }

@@ -6,11 +6,15 @@ import type { ChangedKey } from "../kv/changes.ts";
 import { keyText } from "../kv/key.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import { parseSince, watch } from "../kv/watch.ts";
-import { openWorkspace } from "./open.ts";
+import type { Workspace } from "../kv/workspace.ts";
+import { withReader } from "./open.ts";
 
-export async function run(context: Context): Promise<void> {
+export function run(context: Context): Promise<void> {
+  return withReader(context, (workspace) => follow(context, workspace));
+}
+
+async function follow(context: Context, workspace: Workspace): Promise<void> {
   const { flags, out } = context;
-  const workspace = openWorkspace(context);
   const text = flags.value("since");
   const options = {
     prefix: utf8ToByteString(flags.value("prefix") ?? ""),

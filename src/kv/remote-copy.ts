@@ -31,6 +31,8 @@ const DEEP = "combine:tree:3+blob:none";
 const FLAT = "tree:0";
 /** All trees below one. */
 const NO_BLOBS = "blob:none";
+/** Everything but what no record is as large as. */
+const NO_LARGE = "blob:limit=128k";
 /** Most ids in one request; git takes any number, some hosts' front ends do not. */
 const MOST_WANTS = 20_000;
 
@@ -57,6 +59,11 @@ export class RemoteCopy {
   /** The address as messages may show it. */
   get shown(): string {
     return this.#link.shown;
+  }
+
+  /** Whether requests stand alone (HTTP). */
+  get isStateless(): boolean {
+    return this.#link.isStateless;
   }
 
   /** Requests made so far. */
@@ -197,6 +204,11 @@ export class RemoteCopy {
     return this.#fetch({ wants: [tip], depth: count, filter: FLAT });
   }
 
+  /** Brings what the ledger that ends with `tip` has that the one that ends with `base` has not, without large values. */
+  async bringChanges(tip: Oid, base: Oid): Promise<void> {
+    await this.#fetch({ wants: [tip], haves: [base], filter: NO_LARGE });
+  }
+
   /** The tip of a ledger was read. The host alone says which it is; that it goes back to an older one is noticed and told. */
   noteTip(ns: string, seq: number): void {
     const { seen } = this.facts;
@@ -238,7 +250,7 @@ export class RemoteCopy {
     return { filter, store: this.repo.objects, agent: AGENT, progress: this.#link.hear };
   }
 
-  async #fetch(order: Pick<ByIdOrder, "wants" | "depth"> & { readonly filter: string }): Promise<void> {
+  async #fetch(order: Pick<ByIdOrder, "wants" | "haves" | "depth"> & { readonly filter: string }): Promise<void> {
     if (this.#isWhole) {
       throw new KvError(
         "UNSUPPORTED",

@@ -13,6 +13,7 @@ import { parseUrl, redactUrl } from "../gitwire/transport/url.ts";
 import { fetchAccepted, fetchMirror } from "./fetch.ts";
 import { namespaceRefs } from "./namespace.ts";
 import { Pauses, RefPoller } from "./ref-poller.ts";
+import type { RemoteCopy } from "./remote-copy.ts";
 import { fetchUrl, pushUrl } from "./remote-session.ts";
 import { eventData } from "./server-events.ts";
 import type { NamespaceState } from "./state.ts";
@@ -62,6 +63,41 @@ export async function* followTips(workspace: Workspace, pace: WatchPace = WATCH_
       isTold = true;
     }
     yield* mirrorTips(workspace, pace);
+  }
+}
+
+/** The newest state of a remote that is read without a clone, and with `follow` each one that comes after it, for ever. */
+export async function* copyTips(
+  workspace: Workspace,
+  copy: RemoteCopy,
+  follow: boolean,
+  pace: WatchPace = WATCH_PACE,
+): AsyncGenerator<NamespaceState> {
+  const { remoteState } = await import("./copy-state.ts");
+  yield await remoteState(workspace, copy);
+  while (follow) {
+    try {
+      if (copy.isStateless) for await (const _ of eventsOf(workspace, pace)) yield await remoteState(workspace, copy);
+      else
+        for await (const _ of movements(workspace, copy.url, pace, pace.retry))
+          yield await remoteState(workspace, copy);
+    } catch (error) {
+      workspace.around.signal.throwIfAborted();
+      if (!isAway(error)) throw error;
+      workspace.around.warn(`${copy.shown} cannot be reached, and is tried again: ${toKvError(error).message}`);
+    }
+    await pause(pace.first, workspace.around.signal);
+  }
+}
+
+/** Yields when the host tells that something has happened, or its ledger ref has moved where it tells nothing. */
+async function* eventsOf(workspace: Workspace, pace: WatchPace): AsyncGenerator<void> {
+  const stream = await openStream(workspace);
+  if (stream === undefined) return yield* movements(workspace, fetchUrl(workspace), pace, pace.retry);
+  try {
+    for await (const _ of eventData(stream.body, pace.silence, workspace.around.signal)) yield;
+  } finally {
+    await stream.close();
   }
 }
 

@@ -36,7 +36,7 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
         if (mark === oid) return true;
         // Only where it has moved is there anything to find out, and only then is the ledger fetched.
         if (mark === undefined || mark === seen) return false;
-        const isThere = await isOnMirror(workspace, oid);
+        const isThere = await isOnMirror(workspace, oid, mark);
         seen = mark;
         return isThere;
       });
@@ -64,8 +64,9 @@ async function lookOnce(workspace: Workspace, limit: AbortSignal, look: () => Pr
   return result;
 }
 
-async function isOnMirror(workspace: Workspace, oid: Oid): Promise<boolean> {
-  const { repo, ns, remote } = workspace;
+async function isOnMirror(workspace: Workspace, oid: Oid, mark: Oid): Promise<boolean> {
+  const { repo, ns, remote, copy } = workspace;
+  if (copy !== undefined) return (await import("./copy-watch.ts")).ledgerHolds(copy, mark, oid);
   await fetchMirror(workspace);
   const state = readState(repo.objects, repo.refs, ns, trackingRoot(remote));
   if (state === undefined || !repo.objects.has(oid)) return false;

@@ -1,11 +1,14 @@
 /** Watching a namespace: every key that changes, transaction by transaction, none missed and none told twice. */
 
 import { KvError } from "../errors.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
 import { isOid, type Oid } from "../gitwire/object/oid.ts";
+import type { LedgerCommit } from "./attestation.ts";
 import { type ChangedKey, changesBetween } from "./changes.ts";
 import { LedgerCursor } from "./ledger-cursor.ts";
+import type { RemoteCopy } from "./remote-copy.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
-import { followTips, newestTip, type WatchPace } from "./tip-source.ts";
+import { copyTips, followTips, newestTip, type WatchPace } from "./tip-source.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface WatchOptions {
@@ -35,6 +38,7 @@ export function parseSince(text: string, format: Parameters<typeof isOid>[0]): n
 export async function* watch(workspace: Workspace, options: WatchOptions): AsyncGenerator<WatchedTransaction> {
   const { repo, ns, around } = workspace;
   const { since, prefix, follow, pace } = options;
+  if (workspace.copy !== undefined) return yield* watchCopy(workspace, workspace.copy, options);
   const known = workspace.state();
   let cursor: LedgerCursor | undefined;
   if (since === undefined) cursor = new LedgerCursor(repo.objects, known?.ledger.seq ?? 0, known?.ledger.oid);
@@ -50,11 +54,34 @@ export async function* watch(workspace: Workspace, options: WatchOptions): Async
   }
 }
 
+/** Watches a remote that is read without a clone; what is known before is what it has when the watch begins. */
+async function* watchCopy(
+  workspace: Workspace,
+  copy: RemoteCopy,
+  { since, prefix, follow, pace }: WatchOptions,
+): AsyncGenerator<WatchedTransaction> {
+  const { repo, ns } = workspace;
+  const { changesTo, stateOf } = await import("./copy-watch.ts");
+  let cursor: LedgerCursor | undefined;
+  if (typeof since === "number") cursor = new LedgerCursor(repo.objects, since);
+  else if (since !== undefined) cursor = cursorBehind(repo.objects, ns, (await stateOf(copy, since, "--since")).ledger);
+  for await (const tip of copyTips(workspace, copy, follow, pace)) {
+    cursor ??= new LedgerCursor(repo.objects, tip.ledger.seq, tip.ledger.oid);
+    for await (const { after, changes } of changesTo(copy, cursor, tip, prefix)) {
+      workspace.around.signal.throwIfAborted();
+      if (changes.length > 0) yield { state: after, changes };
+    }
+  }
+}
+
+function cursorBehind(objects: ObjectSource, ns: string, ledger: LedgerCommit): LedgerCursor {
+  if (ledger.ns === ns) return new LedgerCursor(objects, ledger.seq, ledger.oid);
+  throw new KvError("INPUT_INVALID", `--since: ${ledger.oid} is a commit of the namespace '${ledger.ns}'`);
+}
+
 function cursorAt({ repo, ns }: Workspace, since: Oid): LedgerCursor {
   if (!repo.objects.has(since)) throw new KvError("INPUT_INVALID", `--since: there is no commit ${since} here`);
-  const { ledger } = stateAt(repo.objects, since);
-  if (ledger.ns === ns) return new LedgerCursor(repo.objects, ledger.seq, since);
-  throw new KvError("INPUT_INVALID", `--since: ${since} is a commit of the namespace '${ledger.ns}'`);
+  return cursorBehind(repo.objects, ns, stateAt(repo.objects, since).ledger);
 }
 
 function* transactions(

@@ -6,7 +6,9 @@ import * as path from "node:path";
 import { readAs } from "../../src/gitwire/object/object.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { commit } from "../../src/kv/commit.ts";
-import { parseKey } from "../../src/kv/key.ts";
+import { keyText, parseKey } from "../../src/kv/key.ts";
+import { waitForMirror } from "../../src/kv/wait.ts";
+import { type WatchOptions, watch } from "../../src/kv/watch.ts";
 import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
@@ -18,6 +20,7 @@ import { newRepository, workspaceAt } from "../support/workspace.ts";
 const root = tempDir("hosts");
 const KEYS = Array.from({ length: 5_000 }, (_, i) => `user:${String(i).padStart(4, "0")}`);
 const LONG = `long:${"x".repeat(300)}`;
+const PACE = { first: 20, most: 100, retry: 300, silence: 45_000 };
 let backend: HttpBackend;
 
 /** Makes a store with these keys, each with its own name as its value. */
@@ -231,6 +234,52 @@ describe("the cache", () => {
     const visitor = new Visitor(urlOf("big.git"), { XDG_CACHE_HOME: file, TMPDIR: path.join(temporary, "t") });
     expect(await visitor.get(KEYS[1]!)).toEqual([`value of ${KEYS[1]}`]);
     expect(fs.readdirSync(path.join(temporary, "t"))).toEqual([]);
+  });
+});
+
+describe("what happens there", () => {
+  const tell = (visitor: Visitor, options: Partial<WatchOptions>): Promise<string[]> =>
+    visitor.read(async ({ workspace }) => {
+      const told: string[] = [];
+      const all = { prefix: "", since: undefined, follow: false, pace: PACE, ...options };
+      for await (const { state, changes } of watch(workspace, all)) {
+        for (const { key, rev } of changes) told.push(`${state.ledger.seq} ${keyText(key)} ${rev}`);
+        if (options.follow === true && told.length >= 3) break;
+      }
+      return told;
+    });
+
+  test("is told from the beginning, from a transaction on, and as it comes", async () => {
+    const dir = await store("watched.git", KEYS.slice(0, 600));
+    const visitor = new Visitor(urlOf("watched.git"));
+    expect(await tell(visitor, {})).toEqual([]);
+    await write(dir, ["a"]);
+    const [, , second] = git(dir, "log", "--format=%H", "--reverse", "refs/kv/main").split("\n");
+    expect(await tell(visitor, { since: 2 })).toEqual(["3 a 1"]);
+    expect(await tell(visitor, { since: second! })).toEqual([]);
+    expect((await tell(visitor, { since: 0 })).length).toBe(601);
+    const { requests } = visitor;
+    expect(requests).toBeLessThan(8);
+    expect((await failureOf(tell(visitor, { since: "0".repeat(TEST_FORMAT.hexSize) }))).code).toBe("INPUT_INVALID");
+    const following = tell(visitor, { follow: true, since: 3 });
+    for (const key of ["b", "c", "d"]) await write(dir, [key]);
+    expect(await following).toEqual(["4 b 1", "5 c 1", "6 d 1"]);
+  });
+
+  test("is waited for by the watermark", async () => {
+    const dir = await store("mirror.git", KEYS.slice(0, 300));
+    const first = git(dir, "rev-parse", "refs/kv/main");
+    await write(dir, ["a"]);
+    const second = git(dir, "rev-parse", "refs/kv/main");
+    const wait = (oid: string, ms: number): Promise<void> =>
+      new Visitor(urlOf("mirror.git")).read(({ workspace }) => waitForMirror(workspace, oid, ms));
+    git(dir, "update-ref", "refs/kv-mirror/main", first);
+    await wait(first, 60_000);
+    expect((await failureOf(wait(second, 0))).code).toBe("MIRROR_TIMEOUT");
+    const waiting = wait(second, 60_000);
+    await write(dir, ["b"]);
+    git(dir, "update-ref", "refs/kv-mirror/main", "refs/kv/main");
+    await waiting;
   });
 });
 
