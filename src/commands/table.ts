@@ -8,6 +8,7 @@ import type { Command, Program } from "../cli/command.ts";
 import { COMMON_FLAGS } from "../cli/globals.ts";
 import type { FlagSpec } from "../cli/spec.ts";
 import { AUDIT } from "./table/audit.ts";
+import { EPOCHS } from "./table/epochs.ts";
 import { KEYS } from "./table/keys.ts";
 import { POLICY } from "./table/policy.ts";
 import { REMOTE } from "./table/remote.ts";
@@ -26,9 +27,9 @@ const GLOBALS: readonly FlagSpec[] = [
   ...COMMON_FLAGS,
 ];
 
-const TOPICS = ["Start", "Read and write", "Import and export", "Audit", "Policy", "Remote", "Other"] as const;
+const TOPICS = ["Start", "Read and write", "Import and export", "Audit", "Epochs", "Policy", "Remote", "Other"] as const;
 
-const COMMANDS: readonly Command[] = [...START, ...KEYS, ...TRANSFER, ...AUDIT, ...POLICY, ...REMOTE];
+const COMMANDS: readonly Command[] = [...START, ...KEYS, ...TRANSFER, ...AUDIT, ...EPOCHS, ...POLICY, ...REMOTE];
 
 export const PROGRAM: Program = {
   name: "git-kv",

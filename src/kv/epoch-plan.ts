@@ -15,7 +15,7 @@ import {
   INDEX_SUBJECT,
 } from "./attestation.ts";
 import { type EpochTrees, epochTrees } from "./epoch-trees.ts";
-import { archiveRef, chunkRef, epochRef, namespaceRefs } from "./namespace.ts";
+import { archiveRef, chunkRef, epochRef, indexArchiveRef, namespaceRefs } from "./namespace.ts";
 import { NodeWriter } from "./node-writer.ts";
 import { indexParent, kvJson, ledgerTree, type NamespaceState } from "./state.ts";
 import { checkedMessage, type DraftTransaction, type RefMove, type TransactionInput } from "./transaction.ts";
@@ -68,9 +68,11 @@ export async function draftEpoch(source: ObjectSource, sink: ObjectSink, input: 
     const ledger = sink.write("commit", signed);
     const index = sink.write("commit", root(trees.index, `${INDEX_SUBJECT}${subject}\n\n${indexTrailers}`));
     const refs = namespaceRefs(ns);
+    const closes = base.ledger.epoch;
+    const oldIndex = indexParent(source, base);
     const moves: RefMove[] = [
       { ref: refs.ledger, oldOid: base.ledger.oid, newOid: ledger },
-      { ref: refs.index, oldOid: indexParent(source, base), newOid: index },
+      { ref: refs.index, oldOid: oldIndex, newOid: index },
     ];
     if (trees.chunks !== undefined) {
       const message = `${CHUNK_SUBJECT}${subject}\n\n${formatChunkTrailers({ ns, txn, epoch: label })}`;
@@ -78,7 +80,8 @@ export async function draftEpoch(source: ObjectSource, sink: ObjectSink, input: 
       moves.push({ ref: chunkRef(ns, label), oldOid: undefined, newOid });
     }
     moves.push({ ref: epochRef(ns), oldOid: input.epochRoot, newOid: ledger });
-    moves.push({ ref: archiveRef(ns, base.ledger.epoch), oldOid: undefined, newOid: base.ledger.oid });
+    moves.push({ ref: archiveRef(ns, closes), oldOid: undefined, newOid: base.ledger.oid });
+    moves.push({ ref: indexArchiveRef(ns, closes), oldOid: undefined, newOid: oldIndex });
     return { kind: "planned", ledger, tree, seq, txn, changes: [], moves } as const;
   };
   return { draft: { kind: "draft", ledgerCommit, finish }, trees };

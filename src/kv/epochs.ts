@@ -1,9 +1,9 @@
 /**
  * The epochs of a namespace, back from the current one (docs/formats/data-format.md, section 8). A clone holds the current epoch;
- * the ones before it are archives, each the last ledger commit of its epoch, which are brought here when somebody asks.
+ * the ones before it are archives, each the last ledger and kv-index commit of its epoch, which are brought here when somebody asks.
  *
- * They are kept at `refs/kv-remotes/<remote>/kv-archive/<ns>@<label>`; a repository that is its own authority, and a Stargate's, has
- * them at `refs/kv-archive/<ns>@<label>`.
+ * They are kept at `refs/kv-remotes/<remote>/kv-archive/<ns>@<label>` and `.../kv-index-archive/...`; a repository that is its own
+ * authority, and a Stargate's, has them at `refs/kv-archive/...` and `refs/kv-index-archive/...`.
  */
 
 import { KvError, toKvError } from "../errors.ts";
@@ -13,7 +13,7 @@ import { whileKept } from "../gitwire/store/pack-keep.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import { type ClosedEpoch, commitBefore } from "./ledger-line.ts";
-import { archiveRef, epochRef, trackingRoot } from "./namespace.ts";
+import { archiveRef, epochRef, indexArchiveRef, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, hasRemote, pushUrl } from "./remote-session.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
@@ -23,6 +23,8 @@ export interface Epoch {
   readonly label: string;
   /** Its last ledger commit; of the current epoch, the one it was asked from. */
   readonly last: LedgerCommit;
+  /** The kv-index commit of that one; undefined where it is not here. */
+  readonly index: Oid | undefined;
   /** Its first ledger commit. */
   readonly first: LedgerCommit;
   /** The epoch before it, whether or not that is here; undefined for the namespace's first. */
@@ -31,7 +33,7 @@ export interface Epoch {
 
 /** The epoch that `state` is in. Costs the epoch's length where no ref names its first commit. */
 export async function epochOf(workspace: Workspace, state: NamespaceState): Promise<Epoch> {
-  return epochEndingAt(workspace, state.ledger);
+  return epochEndingAt(workspace, state.ledger, state.index);
 }
 
 /**
@@ -47,7 +49,7 @@ export async function* epochsBack(
   yield epoch;
   while (epoch.before !== undefined) {
     const { label, ledger } = epoch.before;
-    if (!workspace.repo.objects.has(ledger)) {
+    if (!isHere(workspace, epoch.before)) {
       if (!fetch) return;
       await fetchArchive(workspace, epoch.before);
     }
@@ -55,7 +57,7 @@ export async function* epochsBack(
     if (last.epoch !== label || last.seq !== epoch.first.seq - 1) {
       throw new KvError("ATTESTATION_MISMATCH", `${ledger} is not the end of the epoch '${label}'`);
     }
-    epoch = await epochEndingAt(workspace, last);
+    epoch = await epochEndingAt(workspace, last, closedIndex(workspace, label));
     yield epoch;
   }
 }
@@ -89,8 +91,8 @@ export async function epochWithSeq(
  * keeps both from giving it.
  */
 export async function fetchArchive(workspace: Workspace, closed: ClosedEpoch): Promise<void> {
-  const { repo, ns, remote } = workspace;
-  if (repo.objects.has(closed.ledger)) return;
+  const { ns, remote } = workspace;
+  if (isHere(workspace, closed)) return;
   const failures: KvError[] = [];
   const urls = hasRemote(workspace)
     ? [fetchUrl(workspace), ...(workspace.hasStargate ? [pushUrl(workspace)] : [])]
@@ -132,18 +134,37 @@ async function fetchFrom(
 ): Promise<boolean> {
   const { label, ledger } = closed;
   return whileKept(async (keeps) => {
-    const ref = archiveRef(ns, label);
+    const [ref, indexRef] = [archiveRef(ns, label), indexArchiveRef(ns, label)];
     // Whatever the other side calls by that name, only the commit that the ledger names is wanted.
-    const choose = (refs: ReadonlyMap<string, Oid>): Oid[] => (refs.get(ref) === ledger ? [ledger] : []);
-    const refs = await fetchObjects(repo, around, url, [ref], choose, keeps);
+    const choose = (refs: ReadonlyMap<string, Oid>): Oid[] =>
+      refs.get(ref) === ledger ? [ledger, ...(isKept ? (refs.get(indexRef) ?? []) : [])].flat() : [];
+    const refs = await fetchObjects(repo, around, url, [ref, indexRef], choose, keeps);
     if (refs.get(ref) !== ledger) return false;
-    if (isKept) await repo.refs.update([{ name: archiveRef(ns, label, trackingRoot(remote)), newOid: ledger }]);
+    if (!isKept) return true;
+    const index = refs.get(indexRef);
+    const root = trackingRoot(remote);
+    await repo.refs.update([
+      { name: archiveRef(ns, label, root), newOid: ledger },
+      ...(index === undefined ? [] : [{ name: indexArchiveRef(ns, label, root), newOid: index }]),
+    ]);
     return true;
   });
 }
 
+/** Whether a closed epoch is here, with what was deleted in it. */
+function isHere(workspace: Workspace, { label, ledger }: ClosedEpoch): boolean {
+  return workspace.repo.objects.has(ledger) && closedIndex(workspace, label) !== undefined;
+}
+
+/** The last kv-index commit of a closed epoch, where it is here. */
+export function closedIndex({ repo, ns, remote }: Workspace, label: string): Oid | undefined {
+  return (
+    repo.refs.resolve(indexArchiveRef(ns, label)) ?? repo.refs.resolve(indexArchiveRef(ns, label, trackingRoot(remote)))
+  );
+}
+
 /** Where the epoch that ends at `last` begins. */
-async function epochEndingAt(workspace: Workspace, last: LedgerCommit): Promise<Epoch> {
+async function epochEndingAt(workspace: Workspace, last: LedgerCommit, index: Oid | undefined): Promise<Epoch> {
   const { repo, ns, remote, around } = workspace;
   const { objects, format } = repo;
   const label = last.epoch;
@@ -152,7 +173,8 @@ async function epochEndingAt(workspace: Workspace, last: LedgerCommit): Promise<
     const object = oid === undefined ? undefined : objects.read(oid);
     if (object?.kind !== "commit") continue;
     const first = parseLedgerCommit(format, oid!, object.data);
-    if (first.epoch === label && first.parent === undefined) return { label, last, first, before: first.parentEpoch };
+    if (first.epoch === label && first.parent === undefined)
+      return { label, last, index, first, before: first.parentEpoch };
   }
   const slice = new TimeSlice();
   for (let at = last.oid; ; ) {
@@ -160,7 +182,7 @@ async function epochEndingAt(workspace: Workspace, last: LedgerCommit): Promise<
     const data = readAs(objects, at, "commit");
     const { oid, closed } = commitBefore(format, at, data);
     if (oid === undefined || closed !== undefined) {
-      return { label, last, first: parseLedgerCommit(format, at, data), before: closed };
+      return { label, last, index, first: parseLedgerCommit(format, at, data), before: closed };
     }
     at = oid;
     if (slice.isOver()) await slice.pause();

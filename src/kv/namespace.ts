@@ -57,6 +57,11 @@ export function archiveRef(ns: string, epoch: string, root = "refs/"): string {
   return `${root}kv-archive/${ns}@${epoch}`;
 }
 
+/** The ref of the last kv-index commit of a closed epoch: what was deleted, and when, the ledger's trees do not tell. */
+export function indexArchiveRef(ns: string, epoch: string, root = "refs/"): string {
+  return `${root}kv-index-archive/${ns}@${epoch}`;
+}
+
 /** The tracking side of {@link namespaceRefs}: what the last fetch from `remote` saw. */
 export function trackingRoot(remote: string): string {
   return `refs/kv-remotes/${remote}/`;
@@ -65,12 +70,16 @@ export function trackingRoot(remote: string): string {
 /** What a ref name is to git-kv; undefined where it is an ordinary ref. */
 export type KvRef =
   | { readonly kind: "ledger" | "index" | "epoch" | "mirror"; readonly ns: string }
-  | { readonly kind: "chunks" | "archive"; readonly ns: string; readonly epoch: string }
+  | { readonly kind: "chunks" | "archive" | "index-archive"; readonly ns: string; readonly epoch: string }
   | { readonly kind: "policy" }
   | { readonly kind: "reserved" };
 
 const KINDS = { kv: "ledger", "kv-index": "index", "kv-epoch": "epoch", "kv-mirror": "mirror" } as const;
-const EPOCH_KINDS = { "kv-chunks": "chunks", "kv-archive": "archive" } as const;
+const EPOCH_KINDS = {
+  "kv-chunks": "chunks",
+  "kv-archive": "archive",
+  "kv-index-archive": "index-archive",
+} as const;
 
 /** Classifies a ref. Names under `refs/kv*` that no rule of the format gives a meaning to are reserved. */
 export function classifyRef(ref: string): KvRef | undefined {

@@ -105,7 +105,7 @@ function strangers(gate: Gate, { commands }: HookRequest): string {
   const { journal, log } = gate;
   const moved = commands.filter(({ ref, newOid }) => {
     const is = classifyRef(ref);
-    if (is === undefined || is.kind === "index") return false;
+    if (is === undefined || is.kind === "index" || is.kind === "index-archive") return false;
     if (is.kind === "ledger" || is.kind === "epoch" || is.kind === "archive") return !journal.isAccepted(is.ns, newOid);
     if (is.kind === "chunks") return !isAcceptedChunk(gate, is.ns, newOid);
     return is.kind !== "policy" || journal.find("policy", "", newOid) === undefined;

@@ -28,6 +28,7 @@ export type PushKind =
 export interface EpochCommands {
   readonly root: PushCommand;
   readonly archive: PushCommand;
+  readonly indexArchive: PushCommand;
   readonly closes: string;
 }
 
@@ -69,6 +70,7 @@ function checkAllowed({ ref, newOid }: PushCommand, is: KvRef, format: ObjectFor
       throw forbidden(`${ref} is a watermark, which only a Stargate writes`);
     case "epoch":
     case "archive":
+    case "index-archive":
       return;
     case "reserved":
       throw forbidden(`${ref} has no meaning in git-kv's format`, "names under refs/kv are git-kv's own");
@@ -87,7 +89,7 @@ function transaction(kv: readonly KvCommand[]): PushKind {
   const begins = epochCommands(kv);
   const ledger = kv.find(({ is: other }) => other.kind === "ledger")?.command;
   const index = kv.find(({ is: other }) => other.kind === "index")?.command;
-  if (begins !== undefined) checkEpoch(begins, ledger);
+  if (begins !== undefined) checkEpoch(begins, ledger, index);
   if (ledger === undefined || index === undefined) {
     throw forbidden(`a transaction moves refs/kv/${ns} and refs/kv-index/${ns} together`);
   }
@@ -97,22 +99,39 @@ function transaction(kv: readonly KvCommand[]): PushKind {
   return { kind: "transaction", ns, ledger, index, chunks: chunks?.command, epoch, begins };
 }
 
-/** The commands of an epoch's start among `kv`. Throws REF_FORBIDDEN where they are not all there. */
+/** The commands of an epoch's start among `kv`. Throws REF_FORBIDDEN where they are not all there, each once. */
 function epochCommands(kv: readonly KvCommand[]): EpochCommands | undefined {
-  const root = kv.find(({ is }) => is.kind === "epoch")?.command;
-  const archives = kv.flatMap(({ command, is }) => (is.kind === "archive" ? [{ command, closes: is.epoch }] : []));
-  const [archive] = archives;
-  if (root === undefined && archive === undefined) return undefined;
-  const isWhole = root !== undefined && archives.length === 1;
-  if (isWhole) return { root, archive: archive!.command, closes: archive!.closes };
-  throw forbidden(`${(archives[1] ?? archive)?.command.ref ?? root!.ref} moves only when a new epoch begins`);
+  const pick = (kind: KvRef["kind"]): readonly KvCommand[] => kv.filter(({ is }) => is.kind === kind);
+  const [roots, archives, indexes] = [pick("epoch"), pick("archive"), pick("index-archive")];
+  const all = [...roots, ...archives, ...indexes];
+  if (all.length === 0) return undefined;
+  const [root, archive, index] = [roots[0], archives[0], indexes[0]];
+  const isWhole = all.length === 3 && root !== undefined && archive !== undefined && index !== undefined;
+  if (!isWhole || archive.is.kind !== "archive" || index.is.kind !== "index-archive") throw onlyByEpochs(all.at(-1)!);
+  if (archive.is.epoch !== index.is.epoch) throw onlyByEpochs(index);
+  return {
+    root: root.command,
+    archive: archive.command,
+    indexArchive: index.command,
+    closes: archive.is.epoch,
+  };
 }
 
-/** The epoch begins with the new ledger commit, and what is archived is the one before it. */
-function checkEpoch({ root, archive }: EpochCommands, ledger: PushCommand | undefined): void {
-  if (ledger === undefined) throw forbidden(`${root.ref} moves only when a new epoch begins`);
+function onlyByEpochs({ command }: KvCommand): KvError {
+  return forbidden(`${command.ref} moves only when a new epoch begins`, "push all refs of its start together");
+}
+
+/** The epoch begins with the new ledger commit, and what is archived is what was there before. */
+function checkEpoch(
+  { root, archive, indexArchive }: EpochCommands,
+  ledger: PushCommand | undefined,
+  index: PushCommand | undefined,
+): void {
+  if (ledger === undefined || index === undefined) throw forbidden(`${root.ref} moves only when a new epoch begins`);
   if (root.newOid !== ledger.newOid) throw forbidden(`${root.ref} must move to the new ${ledger.ref}`);
   if (archive.newOid !== ledger.oldOid) throw forbidden(`${archive.ref} must be the ${ledger.ref} that is closed`);
+  if (indexArchive.newOid !== index.oldOid)
+    throw forbidden(`${indexArchive.ref} must be the ${index.ref} that is closed`);
 }
 
 /** The commands of a transaction. */
@@ -123,7 +142,7 @@ export function transactionCommands({
   begins,
 }: Extract<PushKind, { kind: "transaction" }>): PushCommand[] {
   const commands = chunks === undefined ? [ledger, index] : [ledger, index, chunks];
-  return begins === undefined ? commands : [...commands, begins.root, begins.archive];
+  return begins === undefined ? commands : [...commands, begins.root, begins.archive, begins.indexArchive];
 }
 
 function forbidden(message: string, hint?: string): KvError {

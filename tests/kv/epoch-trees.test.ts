@@ -114,6 +114,7 @@ describe.each([SHA1, SHA256])("the start of an epoch, $name", (format) => {
           "refs/kv-index/main",
           "refs/kv-epoch/main",
           `refs/kv-archive/main@${base.ledger.epoch}`,
+          `refs/kv-index-archive/main@${base.ledger.epoch}`,
         ]);
         for (const [key, what] of keys) {
           if (what === "deleted" || (what.expires !== undefined && what.expires <= NOW)) keys.delete(key);

@@ -7,11 +7,11 @@
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { PushCommand } from "../../gitwire/protocol/receive-commands.ts";
 import { isOverwrite } from "../../kv/sync-report.ts";
-import { type Ancestry, type MirrorSides, refStandings, wantedByNamespace } from "./ref-standing.ts";
+import { type IsAncestor, type MirrorSides, refStandings, wantedByNamespace } from "./ref-standing.ts";
 
 export interface MirrorPlanInput extends MirrorSides {
   readonly zeroOid: Oid;
-  readonly ancestry: Ancestry;
+  readonly isAncestor: IsAncestor;
   /** Whether what has diverged of a namespace is to be overwritten. */
   readonly isForced?: (ns: string) => boolean;
 }
@@ -36,7 +36,7 @@ export interface MirrorPlan {
 export async function planMirror(input: MirrorPlanInput): Promise<MirrorPlan> {
   const commands = new Map<string, PushCommand[]>();
   const diverged = new Set<string>();
-  for (const { ns, ref, here, there, standing } of await refStandings(input, input.ancestry)) {
+  for (const { ns, ref, here, there, standing } of await refStandings(input, input.isAncestor)) {
     const isForced = isOverwrite(standing) && input.isForced?.(ns) === true;
     if (isOverwrite(standing) && !isForced) diverged.add(ns);
     if (here === undefined || !(standing === "behind" || standing === "missing" || isForced)) continue;

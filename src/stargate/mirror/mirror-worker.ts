@@ -251,7 +251,7 @@ export class MirrorWorker {
       remote: this.#known,
       publishBranch: this.#gate.policy()?.policy.publishBranch ?? false,
       zeroOid: repo.format.zeroOid,
-      ancestry: ancestryIn(repo.objects),
+      isAncestor: ancestryIn(repo.objects),
       isForced: (ns) => force && (only === undefined || ns === only),
     });
     for (const ns of plan.diverged) {

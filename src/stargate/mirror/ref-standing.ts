@@ -3,13 +3,11 @@
  * diverged, what `sync` shows) is decided from this.
  */
 
-import { KvError } from "../../errors.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
 import { isReachable } from "../../gitwire/protocol/revision-range.ts";
 import type { ObjectStore } from "../../gitwire/store/object-store.ts";
-import { parseIndexCommit, parseLedgerCommit } from "../../kv/attestation.ts";
-import { classifyRef, type KvRef } from "../../kv/namespace.ts";
+import { classifyRef } from "../../kv/namespace.ts";
 import type { RefStanding } from "../../kv/sync-report.ts";
 
 /** Whether `ancestor` can be reached from `tip`; false where either is not here. */
@@ -35,33 +33,12 @@ export function publishedBranch(ns: string): string {
 /** Prefixes of all refs of a mirror that {@link refStandings} is about. */
 export const MIRRORED_PREFIXES: readonly string[] = ["refs/kv", BRANCHES];
 
-/** What is known of commits that refs of both sides lead to. */
-export interface Ancestry {
-  readonly isAncestor: IsAncestor;
-  /** Whether `index` is the kv-index commit of the transaction whose ledger commit is `ledger`; false where either is not here. */
-  readonly isIndexOf: (index: Oid, ledger: Oid) => boolean;
-}
-
 /** Ancestry in the history that `objects` holds. */
-export function ancestryIn(objects: ObjectStore): Ancestry {
+export function ancestryIn(objects: ObjectStore): IsAncestor {
   const graph = new CommitGraph(objects);
-  return {
-    isAncestor: async (ancestor, tip) => {
-      const [from, to] = [graph.find(ancestor), graph.find(tip)];
-      return from >= 0 && to >= 0 && isReachable(graph, from, to);
-    },
-    isIndexOf: (index, ledger) => {
-      const [one, other] = [objects.read(index), objects.read(ledger)];
-      if (one?.kind !== "commit" || other?.kind !== "commit") return false;
-      try {
-        const { txn, ledgerTree } = parseIndexCommit(objects.format, index, one.data);
-        const commit = parseLedgerCommit(objects.format, ledger, other.data);
-        return commit.txn === txn && commit.tree === ledgerTree;
-      } catch (error) {
-        if (error instanceof KvError) return false;
-        throw error;
-      }
-    },
+  return async (ancestor, tip) => {
+    const [from, to] = [graph.find(ancestor), graph.find(tip)];
+    return from >= 0 && to >= 0 && isReachable(graph, from, to);
   };
 }
 
@@ -92,40 +69,52 @@ export function wantedByNamespace({
 }
 
 /**
- * The line of a namespace's ledger on one side: what its refs lead to, and the closed epochs before that, which are its archives. A new
- * epoch has no parent, and yet follows the one before it.
+ * What was closed before the current epoch of a namespace, on one side. The first commits of an epoch have no parent, and yet follow
+ * what is in the archives.
  */
-interface LedgerLine {
-  readonly archives: readonly Oid[];
-  /** Where its ledger is. */
-  readonly ledger: Oid | undefined;
+interface Closed {
+  readonly ledgers: readonly Oid[];
+  readonly indexes: readonly Oid[];
 }
 
-function linesOf(refs: ReadonlyMap<string, Oid>): ReadonlyMap<string, LedgerLine> {
-  const lines = new Map<string, { archives: Oid[]; ledger: Oid | undefined }>();
+function closedOf(refs: ReadonlyMap<string, Oid>): ReadonlyMap<string, Closed> {
+  const closed = new Map<string, { ledgers: Oid[]; indexes: Oid[] }>();
   for (const [ref, oid] of refs) {
     const is = classifyRef(ref);
-    if (is?.kind !== "archive" && is?.kind !== "ledger") continue;
-    const line = lines.get(is.ns) ?? { archives: [], ledger: undefined };
-    if (is.kind === "archive") line.archives.push(oid);
-    else line.ledger = oid;
-    lines.set(is.ns, line);
+    if (is?.kind !== "archive" && is?.kind !== "index-archive") continue;
+    const { ledgers, indexes } = closed.get(is.ns) ?? { ledgers: [], indexes: [] };
+    (is.kind === "archive" ? ledgers : indexes).push(oid);
+    closed.set(is.ns, { ledgers, indexes });
   }
-  return lines;
+  return closed;
+}
+
+/** The archives that a ref may have been left in. An archive itself is written once, and pieces and policies are only added to. */
+function archivesFor(ref: string, closed: Closed | undefined): readonly Oid[] {
+  switch (classifyRef(ref)?.kind) {
+    case "index":
+      return closed?.indexes ?? [];
+    case "ledger":
+    case "epoch":
+    case "mirror":
+    case undefined:
+      return closed?.ledgers ?? [];
+    default:
+      return [];
+  }
 }
 
 /** Every kv ref of both sides, namespace by namespace; the policy comes where it has its place among ours. */
-export async function refStandings(sides: MirrorSides, ancestry: Ancestry): Promise<RefStanding[]> {
+export async function refStandings(sides: MirrorSides, isAncestor: IsAncestor): Promise<RefStanding[]> {
   const standings: RefStanding[] = [];
   const seen = new Set<string>();
-  const [ours, theirs] = [linesOf(sides.local), linesOf(sides.remote)];
+  const [ours, theirs] = [closedOf(sides.local), closedOf(sides.remote)];
   for (const [ns, wanted] of wantedByNamespace(sides)) {
     for (const [ref, here] of wanted) {
       seen.add(ref);
       const there = sides.remote.get(ref);
-      const kind = classifyRef(ref)?.kind;
-      const lines = { kind, ours: ours.get(ns) ?? NO_LINE, theirs: theirs.get(ns) ?? NO_LINE };
-      standings.push({ ns, ref, here, there, standing: await standingOf(here, there, lines, ancestry) });
+      const before = { here: archivesFor(ref, ours.get(ns)), there: archivesFor(ref, theirs.get(ns)) };
+      standings.push({ ns, ref, here, there, standing: await standingOf(here, there, before, isAncestor) });
     }
   }
   for (const [ref, there] of sides.remote) {
@@ -136,43 +125,20 @@ export async function refStandings(sides: MirrorSides, ancestry: Ancestry): Prom
   return standings;
 }
 
-const NO_LINE: LedgerLine = { archives: [], ledger: undefined };
-
-interface Lines {
-  readonly kind: KvRef["kind"] | undefined;
-  readonly ours: LedgerLine;
-  readonly theirs: LedgerLine;
-}
-
 async function standingOf(
   here: Oid,
   there: Oid | undefined,
-  lines: Lines,
-  ancestry: Ancestry,
+  before: { readonly here: readonly Oid[]; readonly there: readonly Oid[] },
+  isAncestor: IsAncestor,
 ): Promise<RefStanding["standing"]> {
   if (there === undefined) return "missing";
   if (there === here) return "equal";
-  if (await isBefore(there, here, lines.ours, lines.theirs, lines.kind, ancestry)) return "behind";
-  return (await isBefore(here, there, lines.theirs, lines.ours, lines.kind, ancestry)) ? "ahead" : "diverged";
-}
-
-/** Whether the value `one` of a ref was there before the value `other`: in its history, or in an epoch closed before it. */
-async function isBefore(
-  one: Oid,
-  other: Oid,
-  line: LedgerLine,
-  oneLine: LedgerLine,
-  kind: KvRef["kind"] | undefined,
-  { isAncestor, isIndexOf }: Ancestry,
-): Promise<boolean> {
-  if (await isAncestor(one, other)) return true;
-  // An archive is written once, and pieces are only added.
-  if (kind === "archive" || kind === "chunks" || kind === "policy") return false;
-  // The kv-index of a closed epoch is not kept; it is known by the transaction that it is the index of.
-  const ledger = kind === "index" ? oneLine.ledger : one;
-  if (ledger === undefined || (kind === "index" && !isIndexOf(one, ledger))) return false;
-  for (const archive of line.archives) if (archive === ledger || (await isAncestor(ledger, archive))) return true;
-  return false;
+  const isIn = async (ancestor: Oid, tips: readonly Oid[]): Promise<boolean> => {
+    for (const tip of tips) if (ancestor === tip || (await isAncestor(ancestor, tip))) return true;
+    return false;
+  };
+  if (await isIn(there, [here, ...before.here])) return "behind";
+  return (await isIn(here, [there, ...before.there])) ? "ahead" : "diverged";
 }
 
 /** The namespace a ref of the mirror belongs to; undefined where it is none of ours. */

@@ -7,7 +7,7 @@ import { classifyRef, type KvRef } from "../../kv/namespace.ts";
 import type { Gate } from "../gate.ts";
 import type { MirrorRemote } from "./mirror-remote.ts";
 
-const KEPT: readonly KvRef["kind"][] = ["ledger", "index", "chunks", "epoch", "archive", "policy"];
+const KEPT: readonly KvRef["kind"][] = ["ledger", "index", "chunks", "epoch", "archive", "index-archive", "policy"];
 
 /** Fetches the mirror's kv refs of namespaces that are not here. */
 export async function restoreKvRefs(gate: Gate, remote: MirrorRemote): Promise<void> {

@@ -81,14 +81,20 @@ describe("the start of an epoch is refused", () => {
 
   test("without one of its refs, with a strange one, or with refs that do not fit together", async () => {
     const planned = await epoch();
-    for (const group of ["kv-archive", "kv-epoch", "kv", "kv-index"]) {
+    for (const group of ["kv-archive", "kv-index-archive", "kv-epoch", "kv", "kv-index"]) {
       await arena.refused(without(planned, group), "REF_FORBIDDEN");
     }
     const archive = planned.commands.find(({ ref }) => ref.startsWith("refs/kv-archive/"))!;
     expect(archive.ref).toBe("refs/kv-archive/main@e1");
     const parent = git(arena.stargate.dir, "rev-parse", "refs/kv/main~1");
     await arena.refused(changed(planned, "kv-archive", { newOid: parent }), "REF_FORBIDDEN");
-    await arena.refused(changed(planned, "kv-archive", { ref: "refs/kv-archive/main@e0" }), "REF_FORBIDDEN");
+    await arena.refused(changed(planned, "kv-index-archive", { newOid: parent }), "REF_FORBIDDEN");
+    const wrongLabel = changed(planned, "kv-archive", { ref: "refs/kv-archive/main@e0" });
+    await arena.refused(wrongLabel, "REF_FORBIDDEN");
+    await arena.refused(
+      changed(wrongLabel, "kv-index-archive", { ref: "refs/kv-index-archive/main@e0" }),
+      "REF_FORBIDDEN",
+    );
     await arena.refused(changed(planned, "kv-archive", { ref: "refs/kv-archive/other@e1" }), "REF_FORBIDDEN");
     await arena.refused(changed(planned, "kv-epoch", { newOid: archive.newOid }), "REF_FORBIDDEN");
     await arena.refused(changed(planned, "kv-chunks", { ref: "refs/kv-chunks/main@e3" }), "REF_FORBIDDEN");
@@ -112,9 +118,10 @@ describe("the start of an epoch is refused", () => {
     for (const [code, edit] of edits) await arena.refused(await epoch("e2", { edit }), code);
     // A transaction without a parent that says it begins no epoch, and one that says it does and moves too few refs.
     const forged = await epoch("e2", { edit: (text) => text.replace(/Parent-Epoch: .*\n/, "") });
-    const plain = without(without(without(forged, "kv-archive"), "kv-epoch"), "kv-chunks");
+    const four = ["kv-archive", "kv-index-archive", "kv-epoch", "kv-chunks"];
+    const plain = four.reduce(without, forged);
     await arena.refused(plain, "NOT_FAST_FORWARD");
-    const honest = without(without(without(await epoch(), "kv-archive"), "kv-epoch"), "kv-chunks");
+    const honest = four.reduce(without, await epoch());
     await arena.refused(honest, "NOT_FAST_FORWARD");
   });
 
