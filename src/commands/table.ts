@@ -27,7 +27,16 @@ const GLOBALS: readonly FlagSpec[] = [
   ...COMMON_FLAGS,
 ];
 
-const TOPICS = ["Start", "Read and write", "Import and export", "Audit", "Epochs", "Policy", "Remote", "Other"] as const;
+const TOPICS = [
+  "Start",
+  "Read and write",
+  "Import and export",
+  "Audit",
+  "Epochs",
+  "Policy",
+  "Remote",
+  "Other",
+] as const;
 
 const COMMANDS: readonly Command[] = [...START, ...KEYS, ...TRANSFER, ...AUDIT, ...EPOCHS, ...POLICY, ...REMOTE];
 
