@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
 import * as v from "valibot";
 import { readYaml } from "../../src/yaml-file.ts";
@@ -118,6 +119,27 @@ describe("the dashboard", () => {
     expect(new Set(cells).size).toBe(cells.length);
     expect(Math.max(...panels.map(({ gridPos: { x, w } }) => x + w))).toBe(24);
   });
+});
+
+test("keepalived takes the example, and not a broken one", () => {
+  // Version 2.2.7 ends itself when root asks it to test a script_user; whoever asks must be able to read the file.
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), "keepalived-"));
+  try {
+    fs.chmodSync(dir, 0o755);
+    const text = fs.readFileSync(path.join(PACKAGING, "keepalived", "keepalived.conf"), "utf8");
+    const test = (config: string): number | null => {
+      const file = path.join(dir, "keepalived.conf");
+      fs.writeFileSync(file, config, { mode: 0o644 });
+      const command = ["keepalived", "--config-test", "--use-file", file];
+      const asNobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ...command];
+      const [program, ...args] = process.getuid?.() === 0 ? asNobody : command;
+      return runProgram(program!, args, { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } }).status;
+    };
+    expect(test(text)).toBe(0);
+    expect(test(text.replace("virtual_router_id 84", "virtual_router_id 840"))).not.toBe(0);
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
 });
 
 test("the check of the keepalived example asks what a Stargate answers", async () => {

@@ -218,7 +218,7 @@ describe("a damaged backup is refused, and nothing stays", () => {
 });
 
 test("a bucket: several backups, read back in pages, restored", async () => {
-  const server = new S3Server();
+  const server = new S3Server({ accessKeyId: "me", secret: "geheim", region: "eu-1" });
   ends.push(() => server.stop());
   const { stargate, client } = await scene();
   const env = { S3_ACCESS_KEY_ID: "me", S3_SECRET_ACCESS_KEY: "geheim", S3_ENDPOINT: server.url, S3_REGION: "eu-1" };
@@ -231,6 +231,12 @@ test("a bucket: several backups, read back in pages, restored", async () => {
   expect([...server.objects.keys()].every((key) => key.startsWith("backups/kv/"))).toBe(true);
   expect(server.logins.every((login) => login.startsWith("AWS4-HMAC-SHA256 Credential=me/"))).toBe(true);
   expect(server.logins.join()).not.toContain("geheim");
+  for (const other of [{ S3_SECRET_ACCESS_KEY: "other" }, { S3_ACCESS_KEY_ID: "you" }, { S3_REGION: "us-1" }]) {
+    const held = server.objects.size;
+    const stranger = openPlace("s3://bucket/backups/kv/", "/", { ...env, ...other });
+    expect(await codeOf(backUp(stargate.dir, stranger))).toBe("NETWORK");
+    expect(server.objects.size).toBe(held);
+  }
   const dir = path.join(tempDir("restored"), "kv.git");
   expect(await restore(place, dir)).toMatchObject({ id: ids.at(-1), transactions: 5 });
   expect(refsOf(dir)).toBe(refsOf(stargate.dir));

@@ -1,4 +1,9 @@
-/** A store with the part of Amazon's S3 protocol that a client of one bucket uses: objects, lists in pages, uploads in parts. */
+/**
+ * A store with the part of Amazon's S3 protocol that a client of one bucket uses: objects, lists in pages, uploads in parts. It lets in
+ * nobody whose signature is not good.
+ */
+
+import { type S3Login, signatureProblem } from "./s3-signature.ts";
 
 export class S3Server {
   readonly objects = new Map<string, Buffer>();
@@ -7,7 +12,10 @@ export class S3Server {
   readonly #uploads = new Map<string, Map<number, Buffer>>();
   readonly #server: Bun.Server<undefined>;
 
-  constructor() {
+  readonly #login: S3Login;
+
+  constructor(login: S3Login) {
+    this.#login = login;
     this.#server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: (request) => this.#handle(request) });
   }
 
@@ -25,6 +33,8 @@ export class S3Server {
     const [, , ...parts] = pathname.split("/");
     const key = decodeURIComponent(parts.join("/"));
     const body = Buffer.from(await request.arrayBuffer());
+    const problem = signatureProblem(request, body, this.#login);
+    if (problem !== undefined) return xml(`<Error><Code>${problem}</Code></Error>`, 403);
     if (key === "") return this.#list(query);
     if (request.method === "PUT" && query.has("partNumber")) {
       this.#uploads.get(query.get("uploadId")!)!.set(Number(query.get("partNumber")), body);

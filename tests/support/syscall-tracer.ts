@@ -61,7 +61,7 @@ export async function attachTracer(pid: number, calls: readonly string[], fault?
   return {
     detach: async () => {
       child.kill("SIGINT");
-      await child.exited;
+      await ended(child, pid);
       const lines = fs.readFileSync(file, "utf8").split("\n");
       const own = `${pid} `;
       return lines
@@ -69,6 +69,27 @@ export async function attachTracer(pid: number, calls: readonly string[], fault?
         .map((line) => line.slice(own.length).trimStart());
     },
   };
+}
+
+/**
+ * Waits until strace has let go. One that is told to while the process ends can wait for ever for a thread that is dead already; what it
+ * wrote is complete then.
+ */
+async function ended(child: Bun.Subprocess, pid: number): Promise<void> {
+  while (!(await Promise.race([child.exited.then(() => true), Bun.sleep(50).then(() => false)]))) {
+    if (isDead(pid)) child.kill("SIGKILL");
+  }
+}
+
+/** Whether every thread of the process has ended. */
+function isDead(pid: number): boolean {
+  try {
+    return fs
+      .readdirSync(`/proc/${pid}/task`)
+      .every((thread) => /^State:\s+[ZX]/m.test(fs.readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8")));
+  } catch {
+    return true;
+  }
 }
 
 /** strace counts each system call by itself. */
