@@ -12,6 +12,7 @@ import { stargateDir } from "../../src/stargate/settings.ts";
 import { stargateRepository, startDaemon } from "../support/daemon-process.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
+import { attachTracer, GROWING } from "../support/syscall-tracer.ts";
 import { tempDir } from "../support/temp.ts";
 
 const BACKLOG = Number(process.env.GIT_KV_BACKLOG ?? 60);
@@ -62,6 +63,37 @@ test(`${BACKLOG} transactions that the mirror has not got outlive a kill`, async
   const after = new Journal(stargateDir(dir));
   expect(after.backlog("main").count + after.backlog("other").count).toBe(0);
   after.close();
+  expect([fsck(dir), fsck(mirror)]).toEqual(["", ""]);
+});
+
+test("a disk that is full while the mirror is brought up to date loses nothing, and the mirror follows when there is room", async () => {
+  const mirror = host();
+  const { dir, token } = stargateRepository(["--mirror-remote", mirror]);
+  fs.appendFileSync(path.join(dir, "stargate.yaml"), "mirror: { burst: 100, interval: 100ms, refresh: 200ms }\n");
+  fs.renameSync(mirror, `${mirror}.away`);
+  let daemon = await startDaemon(dir, token);
+  const client = new TestClient(dir, daemon.address);
+  for (let i = 0; i < 20; i++) await client.set({ [`k${i}`]: String(i) });
+  // Every call from the first one on: the daemon's own files, the mirror's, which is on the same disk, and the log.
+  const full = { kind: "fail", error: "ENOSPC", on: true, at: { name: "write", before: new Map() } } as const;
+  const tracer = await attachTracer(daemon.pid, GROWING, full);
+  fs.renameSync(`${mirror}.away`, mirror);
+  const failed = (): boolean => tracer.seen().some((line) => /mirror\.git.*\(INJECTED\)/.test(line));
+  for (const end = Date.now() + 60_000; daemon.isRunning() && !failed(); await Bun.sleep(20)) {
+    if (Date.now() > end) throw new Error(`nothing failed: ${tracer.seen().join("\n")}`);
+  }
+  // The watermark is where the mirror's ledger is, wherever that is.
+  expect(tipOf(mirror, "refs/kv-mirror/main")).toBe(tipOf(mirror, "refs/kv/main"));
+  await tracer.detach();
+  if (!daemon.isRunning()) daemon = await startDaemon(dir, token);
+  await caughtUp(mirror, dir);
+  await new TestClient(dir, daemon.address).set({ after: "1" });
+  await caughtUp(mirror, dir);
+  await daemon.stop();
+  expect(git(mirror, "rev-list", "--count", "refs/kv/main")).toBe("21");
+  const journal = new Journal(stargateDir(dir));
+  expect(journal.backlog("main").count).toBe(0);
+  journal.close();
   expect([fsck(dir), fsck(mirror)]).toEqual(["", ""]);
 });
 

@@ -14,7 +14,9 @@ export interface S3Login {
 /** The code S3 would refuse the request with; undefined where the signature is good. */
 export function signatureProblem(request: Request, body: Buffer, login: S3Login): string | undefined {
   const header = request.headers.get("authorization") ?? "";
-  const fields = /^AWS4-HMAC-SHA256 Credential=([^,]+), ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/.exec(header);
+  const fields = /^AWS4-HMAC-SHA256 Credential=([^,]+), ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})$/.exec(
+    header,
+  );
   if (fields === null) return "AuthorizationHeaderMalformed";
   const [, credential, signed, signature] = fields as unknown as [string, string, string, string];
   const [id, day, region, service, end] = credential.split("/");

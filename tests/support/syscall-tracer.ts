@@ -37,6 +37,8 @@ export function callPoints(lines: readonly string[]): CallPoint[] {
 }
 
 export interface Tracer {
+  /** What strace has written so far, of all threads. */
+  seen(): string[];
   /** Lets go of the process; returns the calls that were seen, in their order, of the thread that does the work. */
   detach(): Promise<string[]>;
 }
@@ -59,6 +61,7 @@ export async function attachTracer(pid: number, calls: readonly string[], fault?
   })();
   await attached.promise;
   return {
+    seen: () => (fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n") : []),
     detach: async () => {
       child.kill("SIGINT");
       await ended(child, pid);

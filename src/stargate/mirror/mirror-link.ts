@@ -88,6 +88,7 @@ export class MirrorLink {
         logDrift(this.#gate);
       } catch (error) {
         const { code, message } = toKvError(error);
+        this.worker.lost();
         if (!signal.aborted) this.#gate.log("warn", "mirror", { code, message, doing: "look at branches" });
       }
       await Promise.race([this.#isStale.promise, this.#timers.sleep(settings.mirrorRefresh, signal)]);

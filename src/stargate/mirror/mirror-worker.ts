@@ -10,11 +10,11 @@
 import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { MirrorReport, MirrorState } from "../../kv/stargate-status.ts";
-import { stateAt } from "../../kv/state.ts";
 import type { Gate } from "../gate.ts";
 import type { MirrorPace } from "../settings.ts";
 import { HostWords } from "./host-words.ts";
 import { Lane, PARKED_WAIT } from "./lane.ts";
+import { markMirrored } from "./mark-mirrored.ts";
 import { type Batch, makeBatch } from "./mirror-batch.ts";
 import { type LanePlan, planMirror } from "./mirror-plan.ts";
 import type { MirrorPort } from "./mirror-remote.ts";
@@ -58,6 +58,8 @@ export class MirrorWorker {
   #nextTry: number | undefined;
   #lastSuccess: number | undefined;
   #failures = 0;
+  /** The last look at the mirror failed. */
+  #isLost = false;
 
   constructor(gate: Gate, remote: MirrorPort, pace: MirrorPace, timers: WorkerTimers) {
     this.#gate = gate;
@@ -73,8 +75,20 @@ export class MirrorWorker {
     this.#wake.resolve();
   }
 
-  /** Somebody saw the mirror's kv refs: where they are not what we take them for, they are read again. */
+  /** Somebody could not look at the mirror. */
+  lost(): void {
+    this.#isLost = true;
+  }
+
+  /**
+   * Somebody saw the mirror's kv refs: where they are not what we take them for, they are read again. Where the mirror could not be seen
+   * before, whatever kept us from it may be gone: nothing waits any longer.
+   */
   saw(refs: ReadonlyMap<string, Oid>): void {
+    if (this.#isLost) {
+      this.#isLost = false;
+      this.#pausing.abort();
+    }
     const known = this.#known;
     if (known === undefined || this.#isPushing) return;
     if (known.size === refs.size && [...refs].every(([ref, oid]) => known.get(ref) === oid)) return;
@@ -266,7 +280,7 @@ export class MirrorWorker {
       this.#lane(lane.ns).notDiverged();
       if (!isOpen(lane)) {
         this.#lane(lane.ns).succeeded();
-        this.#markMirrored(lane);
+        markMirrored(this.#gate, lane, this.#timers.now());
       }
     }
     const isAsked = ({ ns }: LanePlan): boolean => only === undefined || ns === only;
@@ -321,7 +335,7 @@ export class MirrorWorker {
     this.#lastSuccess = this.#timers.now();
     this.#tell("ok");
     for (const lane of batch.lanes) {
-      this.#markMirrored(lane);
+      markMirrored(this.#gate, lane, this.#timers.now());
       this.#lane(lane.ns).succeeded();
       // What went through once will again; the rest is tried in larger parts.
       this.#lane(lane.ns).most = batch.part === undefined ? undefined : 2 * batch.part;
@@ -375,18 +389,5 @@ export class MirrorWorker {
 
   #tell(result: "ok" | "failed" | "refused"): void {
     this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result });
-  }
-
-  #markMirrored({ ns, tip }: LanePlan): void {
-    const { journal, repo, events } = this.#gate;
-    const now = this.#timers.now();
-    if (ns !== "") {
-      const accepted = journal.markMirrored("txn", ns, stateAt(repo.objects, tip).ledger.seq, now);
-      const lags = accepted.map((at) => Math.max(0, now - at));
-      if (lags.length > 0) events.emit({ kind: "mirrored", at: now, ns, lags });
-      return;
-    }
-    const entry = journal.find("policy", "", tip);
-    if (entry !== undefined && entry.mirroredAt === undefined) journal.markOneMirrored(entry.id, now);
   }
 }
