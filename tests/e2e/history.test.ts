@@ -145,3 +145,35 @@ describe("log", () => {
     expect(kvOk(dir, "log", "--prefix", "nothing:")).toBe("");
   });
 });
+
+describe("diff and revert", () => {
+  test("what differs between two states", () => {
+    expect(kvOk(dir, "diff", "2", "5")).toBe("+ cfg:lang\n- cfg:theme");
+    expect(kvOk(dir, "diff", "5", "2")).toBe("- cfg:lang\n+ cfg:theme");
+    expect(kvOk(dir, "diff", "2", "4", "--patch", "--prefix", "cfg:theme")).toBe(
+      "~ cfg:theme\n@@ -1 +1 @@\n-dark\n+light\n",
+    );
+    expect(jsonLines(kvOk(dir, "diff", oids.dark!, oids.light!, "--json", "--prefix", "cfg:t"))).toMatchObject([
+      { op: "change", key: "cfg:theme", before: { rev: 1, size: 4 }, after: { rev: 2, size: 5 } },
+    ]);
+    expect(kvOk(dir, "diff", "2", "5", "--count")).toBe("2");
+    expect(kvOk(dir, "diff", "3", "3")).toBe("");
+  });
+
+  test("a deletion is taken back, and a change that others built on is not", () => {
+    const oid = kvOk(dir, "revert", oids.gone!);
+    expect(kv(dir, "get", "cfg:theme").stdout).toBe("light");
+    expect(git(dir, "log", "-1", "--format=%s", oid)).toBe("revert del cfg:theme");
+    expect(rows(kvOk(dir, "history", "cfg:theme", "-n", "1"))[0]!.slice(3, 5)).toEqual(["set", "4"]);
+    expect(kv(dir, "revert", oids.dark!)).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('error: "cfg:theme" has changed since transaction 2\n'),
+    });
+    expect(JSON.parse(kvOk(dir, "revert", oids.other!, "--json", "-m", "no language"))).toMatchObject({
+      set: 0,
+      del: 1,
+    });
+    expect(kv(dir, "get", "cfg:lang").status).toBe(6);
+    expect(kv(dir, "revert", "2h").status).toBe(64);
+  });
+});

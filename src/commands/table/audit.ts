@@ -45,6 +45,29 @@ export const AUDIT: readonly Command[] = [
     load: () => import("../log.ts"),
   },
   {
+    name: "diff",
+    topic: "Audit",
+    summary: "Show the keys in which two states differ",
+    args: [
+      {
+        name: "a",
+        count: "one",
+        summary: "The earlier state: a commit, a transaction, its number, a time, a time ago (2h) or -N",
+      },
+      { name: "b", count: "optional", summary: "The later one (default: the newest)" },
+    ],
+    flags: [
+      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      { name: "patch", alias: "p", type: "boolean", summary: "Show with each how the value changed" },
+      { name: "count", type: "boolean", summary: "Only their number" },
+    ],
+    details:
+      "One line a key, in byte order: + for added, - for deleted, ~ for changed in value, media type, expiry or labels. A key that was " +
+      "changed and changed back is left out. Costs the keys that differ, not those there are.",
+    examples: ["diff -1", "diff 1041 1042", "diff 2026-05-01 2026-05-02 --prefix cfg: --patch"],
+    load: () => import("../diff.ts"),
+  },
+  {
     name: "verify",
     topic: "Audit",
     summary: "Check signatures, attestations and replay of the ledger, from this clone",

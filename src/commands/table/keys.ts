@@ -99,6 +99,18 @@ export const KEYS: readonly Command[] = [
     load: () => import("../cas-set.ts"),
   },
   {
+    name: "revert",
+    topic: "Read and write",
+    summary: "Take a transaction back in a new one",
+    args: [{ name: "txn", count: "one", summary: "The transaction: its KV-Txn, its commit or its number" }],
+    flags: [MESSAGE, EXPECT_TREE, WAIT],
+    details:
+      "Every key that the transaction changed gets the value, media type, expiry and labels it had before, or is deleted where it was not " +
+      "there. Exit 2 where a key has changed since. What was there stays in the ledger: a revert can be reverted.",
+    examples: ["revert 1042", "revert 3f0c91ab -m 'Back to the old theme'"],
+    load: () => import("../revert.ts"),
+  },
+  {
     name: "list",
     topic: "Read and write",
     summary: "List keys in byte order",

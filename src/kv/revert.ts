@@ -1,0 +1,121 @@
+/**
+ * Takes a transaction back: a new one that gives every key it changed the value from before. Nothing is taken out of the ledger.
+ * Each key must still be as that transaction left it; the conditions of the new one hold that to the moment it is accepted.
+ */
+
+import * as path from "node:path";
+import { KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
+import { type At, stateAtPoint } from "./at.ts";
+import type { LedgerCommit } from "./attestation.ts";
+import { acceptorOf } from "./commit.ts";
+import { recordOf } from "./history.ts";
+import { type Key, keyDigits, keyName, keyText } from "./key.ts";
+import { findInTrie, trieFileName } from "./ledger-trie.ts";
+import type { Condition, Operation } from "./operation.ts";
+import { findKey } from "./read.ts";
+import { type NamespaceState, stateAt } from "./state.ts";
+import { diffStates, type KeyDifference } from "./state-diff.ts";
+import type { Workspace } from "./workspace.ts";
+import { type WriteOutcome, writeTransaction } from "./write.ts";
+
+export interface RevertOptions {
+  /** Subject and body; undefined takes the usual ones. */
+  readonly message: string | undefined;
+  readonly expectTree: Oid | undefined;
+}
+
+/** What came of it, and which transaction was taken back. */
+export type RevertOutcome = WriteOutcome & { readonly reverted: LedgerCommit };
+
+/** Most keys an error names. */
+const NAMED_KEYS = 10;
+
+/**
+ * Takes the transaction that `at` means back. Throws CAS_CONFLICT naming the keys that have changed since, INPUT_INVALID for one that
+ * changed no key, and what {@link stateAtPoint} and {@link writeTransaction} throw.
+ */
+export async function revert(workspace: Workspace, at: At, options: RevertOptions): Promise<RevertOutcome> {
+  const { repo } = workspace;
+  const tip = workspace.requireState();
+  const target = await stateAtPoint(workspace, tip, at);
+  const { ledger } = target;
+  const before = ledger.parent === undefined ? undefined : stateAt(repo.objects, ledger.parent);
+  const isEpoch = ledger.parent === undefined && ledger.parentEpoch !== undefined;
+  const differences = isEpoch ? [] : diffStates(repo.objects, before, target);
+  if (differences.length === 0) {
+    throw new KvError("INPUT_INVALID", `transaction ${ledger.seq} (${ledger.oid}) changed no key`);
+  }
+  demandUnchanged(workspace, tip, ledger, differences);
+  const operations = differences.map((difference) => undo(workspace, tip, before, difference));
+  const acceptor = await acceptorOf(workspace);
+  const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
+  try {
+    const outcome = await writeTransaction(workspace, acceptor, {
+      builder,
+      operations,
+      message: options.message ?? messageOf(ledger),
+      expectTree: options.expectTree,
+      namespace: "required",
+    });
+    return { ...outcome, reverted: ledger };
+  } finally {
+    builder.dispose();
+  }
+}
+
+function messageOf({ commit, txn, oid }: LedgerCommit): string {
+  return `revert ${commit.message.split("\n", 1)[0]}\n\nThis takes transaction ${txn} (${oid}) back.`;
+}
+
+/** Throws CAS_CONFLICT where a key is not as the transaction `ledger` left it. */
+function demandUnchanged(
+  { repo }: Workspace,
+  tip: NamespaceState,
+  { seq }: LedgerCommit,
+  differences: readonly KeyDifference[],
+): void {
+  const changed = differences.filter((difference) => {
+    const { key, before, after } = difference;
+    if (after !== undefined) return metadataBlob(repo.objects, tip, key) !== after.record;
+    const now = recordOf(repo.objects, tip, key);
+    // An epoch forgets its predecessor's deletions.
+    return now === undefined ? false : now.meta !== undefined || now.rev !== before!.meta.rev + 1;
+  });
+  if (changed.length === 0) return;
+  const keys = changed.map(({ key }) => keyText(key));
+  const named = keys.slice(0, NAMED_KEYS).map((key) => JSON.stringify(key));
+  const more = keys.length > named.length ? ` and ${keys.length - named.length} more` : "";
+  const verb = keys.length === 1 ? "has" : "have";
+  throw new KvError("CAS_CONFLICT", `${named.join(", ")}${more} ${verb} changed since transaction ${seq}`, {
+    hint: "'git kv history KEY' shows how; 'git kv get KEY --at' reads what was there before",
+    data: { keys },
+  });
+}
+
+function metadataBlob(objects: Workspace["repo"]["objects"], { meta }: NamespaceState, key: Key): Oid | undefined {
+  const digits = keyDigits(key);
+  const name = trieFileName("meta", keyName(key, digits));
+  return meta === undefined ? undefined : findInTrie(objects, meta, digits, [name])?.oid;
+}
+
+/** The operation that gives the key what it had before. */
+function undo(
+  { repo }: Workspace,
+  tip: NamespaceState,
+  before: NamespaceState | undefined,
+  { key, before: old, after }: KeyDifference,
+): Operation {
+  const rev = after?.meta.rev ?? recordOf(repo.objects, tip, key)?.rev ?? 0;
+  const condition: Condition = { kind: "rev", rev };
+  if (old === undefined || before === undefined) return { kind: "del", key, ignoreMissing: false, condition };
+  const { type, size, etag, ctype, expires, labels } = old.meta;
+  if (type === "chunked" && before.ledger.epoch !== tip.ledger.epoch) {
+    throw new KvError("UNSUPPORTED", `the pieces of ${JSON.stringify(keyText(key))} are in an earlier epoch`, {
+      hint: `git kv get KEY --at ${before.ledger.seq} -o FILE, then git kv set KEY --file FILE`,
+    });
+  }
+  const { oid } = findKey(repo.objects, before, key, { now: 0, allowExpired: true });
+  return { kind: "set", key, value: { type, oid, size, etag, ctype }, expires, labels, condition };
+}

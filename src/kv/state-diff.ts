@@ -1,0 +1,59 @@
+/** The keys in which two states differ, found by comparing the ledger's trees by the ids of their subtrees: O(differences). */
+
+import { compare, utf8ToByteString } from "../bytes.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
+import { LIMITS } from "../limits.ts";
+import { type Key, parseName } from "./key.ts";
+import { trieKeyName } from "./ledger-trie.ts";
+import { type Metadata, parseMetadata } from "./record.ts";
+import type { NamespaceState } from "./state.ts";
+import { diffTries } from "./trie-diff.ts";
+
+/** What one of two states has of a key. */
+export interface KeySide {
+  readonly meta: Metadata;
+  /** The blob of its metadata: two states have the same revision of a key where this is the same. */
+  readonly record: Oid;
+}
+
+/** A key whose last revision is not the same in both states; undefined: it is not there. */
+export interface KeyDifference {
+  readonly key: Key;
+  readonly before: KeySide | undefined;
+  readonly after: KeySide | undefined;
+}
+
+/**
+ * The keys that begin with `prefix` (bytes) and have another revision in `after` than in `before` (undefined: nothing was there),
+ * in byte order. Throws KEY_INVALID, CORRUPT and so on where a tree is not one of ours.
+ */
+export function diffStates(
+  objects: ObjectSource,
+  before: Pick<NamespaceState, "meta"> | undefined,
+  after: Pick<NamespaceState, "meta">,
+  prefix = "",
+): KeyDifference[] {
+  const found: KeyDifference[] = [];
+  const side = (record: Oid | undefined): KeySide | undefined =>
+    record === undefined ? undefined : { record, meta: parseMetadata(readAs(objects, record, "blob")) };
+  for (const change of diffTries(objects, "meta", before?.meta, after.meta, LIMITS.packObjects)) {
+    const name = trieKeyName("meta", change.fileName);
+    const parsed = name === undefined ? undefined : parseName(name);
+    // A key that its name tells need not be read to be left out.
+    if (parsed?.kind === "key" && !parsed.key.startsWith(prefix)) continue;
+    const [old, now] = [side(change.before), side(change.after)];
+    const key = parsed?.kind === "key" ? parsed.key : utf8ToByteString((now ?? old)!.meta.key);
+    if (key.startsWith(prefix)) found.push({ key, before: old, after: now });
+  }
+  return found.sort((a, b) => compare(a.key, b.key));
+}
+
+/** Whether a reader sees a difference: not where a key was set and set back. */
+export function isVisible({ before, after }: KeyDifference): boolean {
+  if (before === undefined || after === undefined) return before !== after;
+  const [a, b] = [before.meta, after.meta];
+  if (a.etag !== b.etag || a.ctype !== b.ctype || a.expires !== b.expires) return true;
+  const [own, other] = [Object.entries(a.labels ?? {}), b.labels ?? {}];
+  return own.length !== Object.keys(other).length || own.some(([name, text]) => other[name] !== text);
+}
