@@ -87,12 +87,16 @@ export function openConnection(
 }
 
 /** What `remote.<name>.*` says of connections to an address of that remote. */
-function ownOptions(config: GitConfig, url: string, service: Service): Pick<ConnectOptions, "program" | "proxy"> {
+function ownOptions(
+  config: GitConfig,
+  url: string,
+  service: Service,
+): Pick<ConnectOptions, "program" | "proxy" | "proxyAuthMethod"> {
   for (const name of config.subsections("remote")) {
-    const { urls, pushUrls, uploadPack, receivePack, proxy } = findRemote(config, name);
+    const { urls, pushUrls, uploadPack, receivePack, proxy, proxyAuthMethod } = findRemote(config, name);
     const isPush = service === "git-receive-pack";
     if ((isPush ? pushUrls : [...urls, ...pushUrls]).includes(url))
-      return { program: isPush ? receivePack : uploadPack, proxy };
+      return { program: isPush ? receivePack : uploadPack, proxy, proxyAuthMethod };
   }
   return {};
 }

@@ -14,6 +14,8 @@ export interface ConnectOptions {
   readonly program?: string | undefined;
   /** `remote.<name>.proxy`. */
   readonly proxy?: string | undefined;
+  /** `remote.<name>.proxyAuthMethod`. */
+  readonly proxyAuthMethod?: string | undefined;
   /** Over HTTP: nobody is asked for a password; a server that wants one refuses then. */
   readonly anonymous?: boolean;
   /** Takes what ssh and the remote's git write to stderr; without it that goes to our stderr. */

@@ -9,6 +9,7 @@ import { asBuffer } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ByteSource } from "../protocol/byte-stream.ts";
 import type { RequestBody } from "../protocol/transport.ts";
+import { proxyRefusal } from "./http-error.ts";
 import type { HttpSettings } from "./http-settings.ts";
 import { type LowSpeed, SpeedGuard } from "./low-speed.ts";
 import { systemCertificates, type TlsSettings } from "./tls-settings.ts";
@@ -167,15 +168,19 @@ function errorCode(error: unknown): string {
 
 /** Failures that come before a byte of the request is sent. */
 const NOT_SENT =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS_.*|.*CERT.*|UNABLE_TO_.*|UnsupportedProxyProtocol|ProxyTunnel.*)$/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS_.*|.*CERT.*|UNABLE_TO_.*|UnsupportedProxyProtocol|ProxyTunnel.*|ERR_PROXY_TUNNEL)$/;
 const UNKNOWN_ISSUER =
   /^(UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_GET_ISSUER_CERT_LOCALLY|UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/;
+/** The proxy answered a CONNECT with something else than yes. */
+const TUNNEL = "ERR_PROXY_TUNNEL";
 const CERTIFICATE = /CERT|UNABLE_TO_|ERR_TLS/;
 
 function networkError(error: unknown, shownUrl: string, settings: HttpSettings): KvError {
   if (error instanceof KvError) return error;
   const code = errorCode(error);
-  const [what, hint] = explain(code);
+  const { status } = error as { status?: unknown };
+  if (code === TUNNEL && status === 407) return proxyRefusal(shownUrl, { status });
+  const [what, hint] = code === TUNNEL ? [`it opens no tunnel (HTTP ${Number(status)})`] : explain(code);
   const through = settings.proxy === undefined ? "" : " through the proxy";
   const data = { code };
   return new KvError("NETWORK", `cannot reach ${shownUrl}${through}: ${what}`, {

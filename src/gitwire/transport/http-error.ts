@@ -18,10 +18,7 @@ export async function statusError(response: Response, shownUrl: string): Promise
         hint: "give a user and a token by a credential helper, ~/.netrc or http.extraHeader",
       });
     case 407:
-      return new KvError("UNAUTHENTICATED", `the proxy for ${shownUrl} wants a password`, {
-        data,
-        hint: "write it into the proxy's address: http.proxy = http://user:password@host:port",
-      });
+      return proxyRefusal(shownUrl, data);
     case 403:
       return new KvError("FORBIDDEN", `access to ${shownUrl} is forbidden${said}`, { data });
     case 404:
@@ -35,6 +32,14 @@ export async function statusError(response: Response, shownUrl: string): Promise
     default:
       return new KvError("NETWORK", `${shownUrl} answered with HTTP ${status}${said}`, { data });
   }
+}
+
+/** The error where the proxy wants a login, or another one (407). */
+export function proxyRefusal(shownUrl: string, data: Readonly<Record<string, unknown>>): KvError {
+  return new KvError("UNAUTHENTICATED", `the proxy for ${shownUrl} wants a password`, {
+    data,
+    hint: "write the user into the proxy's address, http.proxy = http://user@host:port, and the password there or into a credential helper",
+  });
 }
 
 /** The first line of a plain-text answer. */

@@ -1,13 +1,16 @@
 /** What the configuration says about requests to one URL (git: git-config `http.*` and `http.<url>.*`). */
 
+import { expandPath } from "../config/config-value.ts";
 import type { ConnectOptions } from "./connect-options.ts";
+import { cookieHeader, readCookieFile } from "./cookies.ts";
+import type { Environment } from "./environment.ts";
 import { type LowSpeed, lowSpeedRule } from "./low-speed.ts";
 import { checkProxyLogin, proxyFor } from "./proxy.ts";
 import { type TlsSettings, tlsSettings } from "./tls-settings.ts";
 import { type HttpUrl, httpBase, origin } from "./url.ts";
 
 export interface HttpSettings {
-  /** `http.extraHeader` and User-Agent. */
+  /** User-Agent, `http.extraHeader` and the cookies of `http.cookieFile`. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly proxy: string | undefined;
   /** Undefined for http:// through no or an http:// proxy. */
@@ -27,11 +30,12 @@ export function httpSettings(url: HttpUrl, first: HttpUrl, options: ConnectOptio
   const address = httpBase(url);
   const get = (key: string): string | undefined => config.urlMatch("http", key, address).at(-1);
   const proxy = proxyFor(url, options.proxy ?? get("proxy"), env);
-  if (proxy !== undefined) checkProxyLogin(proxy, env.GIT_HTTP_PROXY_AUTHMETHOD ?? get("proxyauthmethod"));
+  if (proxy !== undefined)
+    checkProxyLogin(proxy, env.GIT_HTTP_PROXY_AUTHMETHOD ?? options.proxyAuthMethod ?? get("proxyauthmethod"));
   const secure = url.kind === "https" || proxy?.startsWith("https:") === true;
   const agent = env.GIT_HTTP_USER_AGENT ?? get("useragent") ?? userAgent(options.agent);
   return {
-    headers: [["User-Agent", agent], ...extraHeaders(url, first, options)],
+    headers: [["User-Agent", agent], ...extraHeaders(url, first, options), ...cookies(url, get("cookiefile"), env)],
     proxy,
     tls: secure ? tlsSettings(get, env) : undefined,
     followRedirects: redirects(get("followredirects")),
@@ -61,6 +65,12 @@ function extraHeaders(url: HttpUrl, first: HttpUrl, { config }: ConnectOptions):
     headers.push([name, value.slice(colon + 1).trim()]);
   }
   return headers;
+}
+
+function cookies(url: HttpUrl, file: string | undefined, env: Environment): (readonly [string, string])[] {
+  if (file === undefined || file === "") return [];
+  const header = cookieHeader(readCookieFile(expandPath(file, env)), url, Date.now());
+  return header === undefined ? [] : [["Cookie", header]];
 }
 
 const CREDENTIAL_HEADERS = /^(authorization|proxy-authorization|cookie|.*token.*|.*key.*|.*secret.*)$/i;

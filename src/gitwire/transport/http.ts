@@ -20,6 +20,7 @@ import { cheapCredential, type FoundCredential, fillCredential } from "./credent
 import { type HttpRequest, responseSource, sendRequest } from "./http-client.ts";
 import { statusError } from "./http-error.ts";
 import { type HttpSettings, httpSettings } from "./http-settings.ts";
+import { ProxyLogin } from "./proxy-login.ts";
 import { type HttpUrl, httpBase, origin, parseUrl } from "./url.ts";
 
 type Source = ByteSource & { cancel(): Promise<void> };
@@ -39,6 +40,7 @@ export class HttpTransport implements Transport {
   /** A person or a helper is asked once. */
   #asked = false;
   #approval: Promise<void> = Promise.resolve();
+  #proxyLogin: ProxyLogin | undefined;
   #open: Source | undefined;
 
   constructor(url: HttpUrl, service: Service, options: ConnectOptions) {
@@ -159,8 +161,7 @@ export class HttpTransport implements Transport {
       const authorization = this.#credential && authorizationHeader(this.#credential.credential);
       const headers: HttpRequest["headers"] =
         authorization === undefined ? request.headers : [...request.headers, ["Authorization", authorization]];
-      const { signal } = this.#options;
-      const response = await sendRequest({ ...request, headers, signal }, this.#settings, httpBase(this.#url));
+      const response = await this.#sendThroughProxy({ ...request, headers, signal: this.#options.signal });
       const date = response.headers.has("age") ? null : response.headers.get("date");
       if (date !== null) this.#options.onDate?.(date);
       if (response.status !== 401) {
@@ -169,6 +170,22 @@ export class HttpTransport implements Transport {
       }
       request.onSent?.(false);
       if (!(await this.#answerChallenge(response, authorization))) return response;
+    }
+  }
+
+  async #sendThroughProxy(request: HttpRequest): Promise<Response> {
+    const { proxy } = this.#settings;
+    const shown = httpBase(this.#url);
+    if (proxy === undefined) return sendRequest(request, this.#settings, shown);
+    this.#proxyLogin ??= new ProxyLogin(this.#options);
+    const address = await this.#proxyLogin.addressOf(proxy);
+    try {
+      const response = await sendRequest(request, { ...this.#settings, proxy: address }, shown);
+      await (response.status === 407 ? this.#proxyLogin.reject() : this.#proxyLogin.approve());
+      return response;
+    } catch (error) {
+      if (error instanceof KvError && error.code === "UNAUTHENTICATED") await this.#proxyLogin.reject();
+      throw error;
     }
   }
 

@@ -22,6 +22,8 @@ export interface Remote {
   readonly receivePack: string | undefined;
   /** `remote.<name>.proxy`; "" means none whatever `http.proxy` says. */
   readonly proxy: string | undefined;
+  /** `remote.<name>.proxyAuthMethod`. */
+  readonly proxyAuthMethod: string | undefined;
 }
 
 /**
@@ -45,6 +47,7 @@ export function findRemote(config: GitConfig, nameOrUrl: string): Remote {
     uploadPack: last("uploadpack"),
     receivePack: last("receivepack"),
     proxy: last("proxy"),
+    proxyAuthMethod: last("proxyauthmethod"),
   };
 }
 

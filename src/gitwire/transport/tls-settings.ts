@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { expandPath } from "../config/config-value.ts";
 import type { Environment } from "./environment.ts";
 
 export interface TlsSettings {
@@ -14,6 +15,10 @@ export interface TlsSettings {
   /** Certificate and key of this client, in PEM. */
   readonly cert?: string;
   readonly key?: string;
+  /** The oldest version of the protocol that will do (`http.sslVersion`), as it is written in a record. */
+  readonly minVersion?: number;
+  /** What may be agreed on below TLS 1.3 (`http.sslCipherList`), in the words of OpenSSL. */
+  readonly ciphers?: string;
 }
 
 /** Settings from the configuration; `get` reads `http.<key>` for the URL at hand. */
@@ -25,16 +30,37 @@ export function tlsSettings(get: (key: string) => string | undefined, env: Envir
       hint: "use http.sslCAInfo with the one certificate you trust",
     });
   }
-  const bundle = env.GIT_SSL_CAINFO ?? get("sslcainfo") ?? env.SSL_CERT_FILE;
-  const folder = env.GIT_SSL_CAPATH ?? get("sslcapath");
-  const cert = env.GIT_SSL_CERT ?? get("sslcert");
-  const key = env.GIT_SSL_KEY ?? get("sslkey") ?? cert;
+  const file = (key: string): string | undefined => {
+    const value = get(key);
+    return value === undefined ? undefined : expandPath(value, env);
+  };
+  const bundle = env.GIT_SSL_CAINFO ?? file("sslcainfo") ?? env.SSL_CERT_FILE;
+  const folder = env.GIT_SSL_CAPATH ?? file("sslcapath");
+  const cert = env.GIT_SSL_CERT ?? file("sslcert");
+  const key = env.GIT_SSL_KEY ?? file("sslkey") ?? cert;
+  const minVersion = oldestVersion(env.GIT_SSL_VERSION ?? get("sslversion"));
+  const ciphers = env.GIT_SSL_CIPHER_LIST ?? get("sslcipherlist");
   const ca = (bundle === undefined ? "" : readPem(bundle)) + (folder === undefined ? "" : readFolder(folder));
   return {
     rejectUnauthorized: verify,
     ...(ca === "" || !verify ? {} : { ca }),
     ...(cert === undefined || key === undefined ? {} : { cert: readPem(cert), key: readPem(key) }),
+    ...(minVersion === undefined ? {} : { minVersion }),
+    ...(ciphers === undefined || ciphers === "" ? {} : { ciphers }),
   };
+}
+
+/**
+ * What `http.sslVersion` asks for: as with curl, that version or a newer one. Older ones than TLS 1.2 are not spoken here, so that
+ * asking for one asks for nothing. Throws UNSUPPORTED for SSL, which nothing speaks any more.
+ */
+function oldestVersion(name: string | undefined): number | undefined {
+  if (name === "tlsv1.2") return 0x0303;
+  if (name === "tlsv1.3") return 0x0304;
+  if (name !== "sslv2" && name !== "sslv3") return undefined;
+  throw new KvError("UNSUPPORTED", `http.sslVersion is ${name}, which is not spoken here`, {
+    hint: "unset it: the newest version that both sides know is taken",
+  });
 }
 
 /** Where systems keep the certificates they trust: consulted when the built-in ones do not know a server's. */

@@ -119,7 +119,7 @@ export class MirrorRemote {
     signal: AbortSignal | undefined,
     act: (transport: Transport) => Promise<T>,
   ): Promise<T> {
-    const { urls, uploadPack, receivePack, proxy, name } = this.#remote;
+    const { urls, uploadPack, receivePack, proxy, proxyAuthMethod, name } = this.#remote;
     const isPush = service === "git-receive-pack";
     const transport = await connect(isPush ? this.#pushUrl : (urls[0] ?? name), service, {
       config: this.#repo.config,
@@ -127,6 +127,7 @@ export class MirrorRemote {
       agent: AGENT,
       program: isPush ? receivePack : uploadPack,
       proxy,
+      proxyAuthMethod,
       cwd: this.#repo.gitDir,
       // What ssh says stands in the error; our stderr is the log.
       onMessage: () => {},

@@ -12,6 +12,7 @@ import { AGENT, connectOptions } from "../../support/connect.ts";
 import { failureOf } from "../../support/failure.ts";
 import { startHttpBackend } from "../../support/http-backend.ts";
 import { repositoryWith } from "../../support/push.ts";
+import { tempDir } from "../../support/temp.ts";
 
 const VECTORS = path.join(import.meta.dir, "../../vectors/tls");
 const { dir } = repositoryWith(1);
@@ -24,13 +25,16 @@ const secure = startHttpBackend(path.dirname(dir), {
   },
 });
 
+/** The login of me:wrong. */
+const WRONG = Buffer.from("me:wrong").toString("base64");
+
 /** A proxy that sends every request to `server` and every tunnel to `secure`, whatever host is asked for. */
 const heads: string[] = [];
 const proxy = net.createServer((client) => {
   client.once("data", (first) => {
     const head = first.toString("latin1").split("\r\n\r\n", 1)[0]!;
     heads.push(head);
-    if (head.includes("/refuse/")) {
+    if (head.includes("/refuse/") || head.includes("CONNECT refuse.") || head.includes(WRONG)) {
       client.end("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n");
       return;
     }
@@ -178,4 +182,63 @@ test("no_proxy", () => {
   expect(bypassesProxy(v6, "::1")).toBe(true);
   expect(bypassesProxy(v6, "[::1]")).toBe(true);
   expect(bypassesProxy(v6, "::2")).toBe(false);
+});
+
+/** A credential helper that gives `password`, and what it was told. */
+function helper(password: string): { command: string; told: () => string } {
+  const log = path.join(tempDir("helper"), "log");
+  const answer = `test "$1" = get && printf 'password=${password}\\n'`;
+  return {
+    command: `!f() { (printf '%s: ' "$1"; sort | tr '\\n' ' '; echo) >>'${log}'; ${answer}; }; f`,
+    told: () => fs.readFileSync(log, "utf8").replace(/capability\[\]=authtype /g, ""),
+  };
+}
+
+test("the password of a user in the proxy's address comes from a credential helper, who hears how it fared", async () => {
+  const named = PROXY.replace("://", "://me@");
+  const host = PROXY.slice("http://".length);
+  const right = helper("p@ss");
+  for (const base of ["http://git.invalid", "https://localhost:444"]) {
+    const options = connectOptions([
+      ["http.proxy", named],
+      ["http.sslCAInfo", path.join(VECTORS, "ca.pem")],
+      [`credential.${PROXY}.helper`, right.command],
+    ]);
+    expect(await list(base, options)).toBe(2);
+    expect(heads[0]).toContain(`Proxy-Authorization: Basic ${Buffer.from("me:p@ss").toString("base64")}`);
+  }
+  const asked = `host=${host} protocol=http username=me`;
+  // Once for a connection, however many requests it makes.
+  expect(right.told()).toBe(
+    `get:  ${asked} \nstore:  host=${host} password=p@ss protocol=http username=me \n`.repeat(2),
+  );
+  const wrong = helper("wrong");
+  for (const base of ["http://git.invalid", "https://refuse.invalid"]) {
+    const error = await failureOf(
+      list(
+        base,
+        connectOptions([
+          ["http.proxy", named],
+          ["credential.helper", wrong.command],
+        ]),
+      ),
+    );
+    expect([error.code, error.message]).toEqual(["UNAUTHENTICATED", expect.stringContaining("the proxy for")]);
+  }
+  expect(wrong.told()).toBe(
+    `get:  ${asked} \nerase:  host=${host} password=wrong protocol=http username=me \n`.repeat(2),
+  );
+  const none = await failureOf(list("http://git.invalid", connectOptions([["http.proxy", named]])));
+  expect([none.code, none.message]).toEqual(["UNAUTHENTICATED", `there is no password for the proxy ${named}`]);
+  expect(heads).toEqual([]);
+});
+
+test("remote.<name>.proxyAuthMethod goes before http.proxyAuthMethod", async () => {
+  const options = connectOptions([
+    ["http.proxy", PROXY.replace("://", "://me:secret@")],
+    ["http.proxyAuthMethod", "basic"],
+  ]);
+  const { code, message } = await failureOf(list("http://git.invalid", { ...options, proxyAuthMethod: "digest" }));
+  expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining("digest")]);
+  expect(heads).toEqual([]);
 });

@@ -86,6 +86,7 @@ test("refspecs, programs and the proxy are handed on; an empty url clears those 
       ["remote.origin.uploadpack", "/opt/up"],
       ["remote.origin.receivepack", "/opt/rp"],
       ["remote.origin.proxy", ""],
+      ["remote.origin.proxyAuthMethod", "basic"],
     ]),
     "origin",
   );
@@ -98,5 +99,6 @@ test("refspecs, programs and the proxy are handed on; an empty url clears those 
     uploadPack: "/opt/up",
     receivePack: "/opt/rp",
     proxy: "",
+    proxyAuthMethod: "basic",
   });
 });

@@ -121,6 +121,62 @@ test("http.sslCert and http.sslKey, GIT_SSL_CERT and GIT_SSL_KEY: the certificat
   }
 });
 
+test("http.sslVersion and GIT_SSL_VERSION: that version of TLS or a newer one; http.sslCipherList", async () => {
+  // Git's own server side has no say in this: OpenSSL speaks TLS 1.2 and nothing else here.
+  const child = Bun.spawn(
+    [
+      "openssl",
+      "s_server",
+      "-accept",
+      "127.0.0.1:0",
+      "-tls1_2",
+      "-www",
+      "-cert",
+      path.join(VECTORS, "server.pem"),
+    ].concat("-key", path.join(VECTORS, "server.key")),
+    { stdout: "pipe", stderr: "ignore", stdin: "pipe" },
+  );
+  try {
+    let said = "";
+    for await (const chunk of child.stdout) {
+      said += new TextDecoder().decode(chunk);
+      if (/ACCEPT \S+:\d+\n/.test(said)) break;
+    }
+    const old = `https://localhost:${/ACCEPT \S+:(\d+)/.exec(said)![1]}`;
+    const attempt = async (config: [string, string][], env = {}) =>
+      (await failureOf(list(old, connectOptions([["http.sslCAInfo", CA], ...config], env)))).code;
+    // It is no git server, but it is reached.
+    expect(await attempt([])).toBe("UNSUPPORTED");
+    expect(await attempt([["http.sslVersion", "tlsv1.2"]])).toBe("UNSUPPORTED");
+    expect(await attempt([["http.sslVersion", "tlsv1"]])).toBe("UNSUPPORTED");
+    expect(await attempt([["http.sslVersion", "tlsv1.3"]])).toBe("NETWORK");
+    expect(await attempt([["http.sslVersion", "tlsv1.2"]], { GIT_SSL_VERSION: "tlsv1.3" })).toBe("NETWORK");
+    // The certificate's key is an elliptic one.
+    expect(await attempt([["http.sslCipherList", "ECDHE-ECDSA-AES256-GCM-SHA384"]])).toBe("UNSUPPORTED");
+    expect(await attempt([["http.sslCipherList", "ECDHE-RSA-AES256-GCM-SHA384"]])).toBe("NETWORK");
+  } finally {
+    child.kill();
+    await child.exited;
+  }
+  const ssl = await failureOf(list(server.url, connectOptions([["http.sslVersion", "sslv3"]])));
+  expect([ssl.code, ssl.message]).toEqual(["UNSUPPORTED", "http.sslVersion is sslv3, which is not spoken here"]);
+  expect(
+    await list(
+      server.url,
+      connectOptions([
+        ["http.sslCAInfo", CA],
+        ["http.sslVersion", "tlsv1.3"],
+      ]),
+    ),
+  ).toBe(2);
+});
+
+test("paths of certificates may begin with ~/", async () => {
+  const home = tempDir("home");
+  fs.copyFileSync(CA, path.join(home, "ca.pem"));
+  expect(await list(server.url, connectOptions([["http.sslCAInfo", "~/ca.pem"]], { HOME: home }))).toBe(2);
+});
+
 test("a redirect may lead up to https, not down from it", async () => {
   const options = connectOptions([["http.sslCAInfo", CA]]);
   expect(await list(`${plain.url}/up`, options)).toBe(2);
