@@ -60,6 +60,11 @@ export const LIMITS = {
   pieceMost: 16 * MiB,
   /** Largest manifest of a chunked value (docs/formats, section 6). */
   manifestBytes: 4 * MiB,
+  /**
+   * Largest value where no policy says otherwise, and bytes of the large values of one transaction: a manifest of 4 MiB can name one
+   * piece over and over, and all of it is read.
+   */
+  valueBytes: 16 * GiB,
   /** Most new pieces of one transaction. */
   piecesPerTransaction: 1_000_000,
   /** Latest time a value may expire at, in Unix seconds: the last second RFC 3339 can write. */

@@ -12,8 +12,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import type { Claim } from "./check-attestation.ts";
 import { ChunkHistory, type ChunkLink } from "./chunk-history.ts";
-import type { ContentRules } from "./content-rules.ts";
-import { replayChunks } from "./replay-chunks.ts";
+import { type PieceRules, replayChunks } from "./replay-chunks.ts";
 import type { NewManifest } from "./stored-manifest.ts";
 
 /** Where an audit finds the pieces of a namespace. */
@@ -77,7 +76,7 @@ export class ChunkAudit {
   }
 
   /** Looks at the pieces of the transaction that {@link claim} was asked for last. Rejects as replayChunks. */
-  async replay(manifests: readonly NewManifest[], rules: Pick<ContentRules, "forbidLfs">): Promise<void> {
+  async replay(manifests: readonly NewManifest[], rules: PieceRules): Promise<void> {
     this.values += manifests.length;
     const { before, link, isBlind } = this.#step;
     if (isBlind) {

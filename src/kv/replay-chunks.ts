@@ -28,6 +28,9 @@ import { hashingSink } from "./replay.ts";
 import { chunkMismatch, type NewManifest, pieceName, readManifest } from "./stored-manifest.ts";
 import { diffTries } from "./trie-diff.ts";
 
+/** The rules that concern values in pieces; whoever compared their sizes with `maxTotal` did so before. */
+export type PieceRules = Pick<ContentRules, "forbidLfs" | "maxTotal">;
+
 /** A transaction's part in the chunk store. */
 export interface ChunkReplay {
   /** The chunk tree before; undefined where there was none. */
@@ -35,7 +38,7 @@ export interface ChunkReplay {
   /** The tree of its chunk commit; undefined where it made none. */
   readonly added: Oid | undefined;
   readonly manifests: readonly NewManifest[];
-  readonly rules: Pick<ContentRules, "forbidLfs">;
+  readonly rules: PieceRules;
   readonly signal?: AbortSignal;
 }
 
@@ -47,8 +50,11 @@ export async function replayChunks(objects: ObjectSource, replay: ChunkReplay): 
   if (replay.added === undefined && replay.manifests.length === 0) return;
   const tree = new AddedPieces(objects, replay);
   const slice = new TimeSlice(1);
+  let left = Math.max(LIMITS.valueBytes, replay.rules.maxTotal ?? 0);
   for (const { key, oid, isRead = true } of replay.manifests) {
     const manifest = readManifest(objects, key, oid);
+    left -= isRead ? manifest.size : 0;
+    if (left < 0) throw tooMuch();
     for (const [i, piece] of manifest.chunks.entries()) {
       tree.name(key, i, piece);
       if (slice.isOver()) await slice.pause();
@@ -57,6 +63,14 @@ export async function replayChunks(objects: ObjectSource, replay: ChunkReplay): 
       await new ValueReader(objects, tree, key, manifest).read(replay, slice);
   }
   tree.finish();
+}
+
+function tooMuch(): KvError {
+  return new KvError(
+    "TXN_TOO_LARGE",
+    `the large values of the transaction have over ${LIMITS.valueBytes} bytes in all, more than are read of one`,
+    { hint: "set them in several transactions; one value may be larger where the policy's max_value_total is" },
+  );
 }
 
 /** What a transaction added to the chunk tree. */

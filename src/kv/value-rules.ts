@@ -32,7 +32,7 @@ export interface ValueRuleBook {
 
 const NO_POLICY: ValueRules = {
   maxInline: LIMITS.inlineValue,
-  maxTotal: undefined,
+  maxTotal: LIMITS.valueBytes,
   chunking: DEFAULT_CHUNKING,
   ttlDefault: undefined,
 };
@@ -54,7 +54,8 @@ export function valueRules(workspace: Workspace): ValueRuleBook {
   const rules = async (): Promise<ValueRules> => {
     const { namespacePolicy, policyAt } = await import("./policy.ts");
     const { maxValueInline, maxValueTotal, chunking, ttlDefault } = namespacePolicy(policyAt(repo.objects, oid), ns);
-    return { maxInline: maxValueInline, maxTotal: maxValueTotal, chunking: completeChunking(chunking), ttlDefault };
+    const maxTotal = maxValueTotal ?? LIMITS.valueBytes;
+    return { maxInline: maxValueInline, maxTotal, chunking: completeChunking(chunking), ttlDefault };
   };
   const text = file.toString();
   return { surelyInline: smallestSize(text), rules: () => (read ??= rules()), mayExpire: TTL_RULE.test(text) };
