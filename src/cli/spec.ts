@@ -14,8 +14,11 @@ export interface FlagSpec {
   readonly choices?: readonly string[];
   readonly summary: string;
   /** What completion offers for the value. */
-  readonly complete?: "file" | "directory";
+  readonly complete?: Completed;
 }
+
+/** Names that completion looks up. */
+export type Completed = "file" | "directory" | "key";
 
 /** A positional argument. Only the last one may be repeated. */
 export interface ArgSpec {
@@ -26,5 +29,5 @@ export interface ArgSpec {
   readonly summary: string;
   /** The values that are taken. */
   readonly choices?: readonly string[];
-  readonly complete?: "file" | "directory";
+  readonly complete?: Completed;
 }

@@ -40,6 +40,17 @@ const TOPICS = [
 
 const COMMANDS: readonly Command[] = [...START, ...KEYS, ...TRANSFER, ...AUDIT, ...EPOCHS, ...POLICY, ...REMOTE];
 
+/** Called by the completion scripts. */
+const COMPLETE_KEYS: Command = {
+  name: "complete-keys",
+  topic: "Other",
+  summary: "Print the keys that the last word of a command line may become",
+  args: [{ name: "line", count: "one", summary: "The command line as far as the cursor" }],
+  hidden: true,
+  brief: true,
+  load: () => import("./complete-keys.ts"),
+};
+
 export const PROGRAM: Program = {
   name: "git-kv",
   title: "git kv",
@@ -47,5 +58,5 @@ export const PROGRAM: Program = {
   topics: TOPICS,
   globals: GLOBALS,
   manual: async () => (await import("./manual.ts")).MANUAL,
-  commands: [...COMMANDS, ...builtins("Other", () => PROGRAM)],
+  commands: [...COMMANDS, COMPLETE_KEYS, ...builtins("Other", () => PROGRAM)],
 };

@@ -6,6 +6,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable, gitKv, runProgram } from "../support/executable.ts";
 import { tempDir } from "../support/temp.ts";
+import { typeInto } from "../support/typed-shell.ts";
 
 const KV = executable("git-kv");
 const STARGATE = executable("git-kv-stargate");
@@ -258,33 +259,9 @@ describe("completion", () => {
       ["git-demo --ns x completion z", "completion zsh "],
       ["git-demo set k --me", "--message="],
     ] as const;
-    expect(inZsh(lines)).toEqual(lines.map(([, expected]) => expected));
-  }, 30_000);
-
-  /** For each line typed, followed by Tab, in a real zsh on a pseudo terminal: the text awaited, or all there was instead. */
-  function inZsh(lines: readonly (readonly [typed: string, awaited: string])[]): string[] {
     const dir = tempDir("zsh");
     fs.writeFileSync(path.join(dir, "completion"), runProgram(DEMO, ["completion", "zsh"]).stdout);
-    const setUp = `PS1=; autoload -U compinit; compinit -u -d ${dir}/dump; source ${dir}/completion; echo REA''DY`;
-    const driver = `
-      zmodload zsh/zpty
-      await() {
-        local out= chunk
-        repeat 300; do
-          while zpty -rt z chunk; do out+=$chunk; done
-          [[ $out == *"$1"* ]] && { print -r -- "$1"; return; }
-          sleep 0.01
-        done
-        print -r -- "\${(q)out}"
-      }
-      zpty z "env TERM=dumb zsh -f -i"
-      zpty -w z ${quote(setUp)}
-      await READY
-      ${lines.map(([typed, awaited]) => `zpty -w -n z ${quote(`\x15${typed}\t`)}; await ${quote(awaited)}`).join("\n")}`;
-    const run = runProgram("zsh", ["-f", "-c", driver], { timeout: 25_000 });
-    expect(run.stderr).toBe("");
-    return run.stdout.split("\n").slice(1, -1);
-  }
-
-  const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+    const setUp = `autoload -U compinit; compinit -u -d ${dir}/dump; source ${dir}/completion`;
+    expect(typeInto("zsh -f -i", setUp, lines)).toEqual(lines.map(([, awaited]) => awaited));
+  });
 });

@@ -2,7 +2,20 @@
 
 import type { Command, Program } from "../command.ts";
 import type { FlagSpec } from "../spec.ts";
-import { gitWord, groups, identifier, nextWords, offered, ownFlags, quote, spellings, takesValue } from "./shape.ts";
+import {
+  gitWord,
+  groups,
+  hasKeys,
+  identifier,
+  isKey,
+  keyCommand,
+  nextWords,
+  offered,
+  ownFlags,
+  quote,
+  spellings,
+  takesValue,
+} from "./shape.ts";
 
 export function bash(program: Program): string {
   const name = `_${identifier(program)}`;
@@ -13,8 +26,8 @@ export function bash(program: Program): string {
       : `  while [[ $start -eq 1 || \${COMP_WORDS[start - 1]} != ${gitWord(program)} ]] && [[ \${COMP_WORDS[0]##*/} == git ]] && ((start < COMP_CWORD)); do ((start++)); done\n`;
   return `# Completion of ${program.title} for bash. Load it with: source <(${program.name} completion bash)
 
-${name}() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} start=1 i word cmd= skip= words= flags=
+${hasKeys(program) ? keysFunction(program) : ""}${name}() {
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} start=1 i word cmd= skip= words= flags= keys=
   # --flag=value arrives as three words.
   [[ $cur == = ]] && cur=
   [[ $prev == = ]] && prev=\${COMP_WORDS[COMP_CWORD - 2]}
@@ -41,13 +54,46 @@ ${inGit}  for ((i = start; i < COMP_CWORD; i++)); do
 ${["", ...groups(program)].map((group) => `    ${quote(group)}) words=${quote(words(program, group))} ;;`).join("\n")}
 ${offered(program).map(commandCase).join("\n")}
   esac
-  case "$cmd $prev" in
+${
+  hasKeys(program)
+    ? `  [[ -n $keys ]] && __${identifier(program)}_keys && return
+`
+    : ""
+}  case "$cmd $prev" in
 ${valueCases(program).join("\n")}
   esac
   [[ $cur == -* ]] && words="$flags ${flagWords(program.globals)}"
-  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+${
+  hasKeys(program)
+    ? `  [[ -n $keys && $cur != -* ]] && { __${identifier(program)}_keys; return; }
+`
+    : ""
+}  COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
 complete -o bashdefault -o default -F ${name} ${program.name}
+`;
+}
+
+/**
+ * Keys that go on from the line. Readline breaks words at : and =, and wants only what comes after the last of them; outside
+ * quotes it wants what needs them quoted.
+ */
+function keysFunction(program: Program): string {
+  return `__${identifier(program)}_keys() {
+  local line=\${COMP_LINE:0:COMP_POINT} head= key
+  local typed=\${line##*[[:space:]]} quoted=
+  [[ $typed == [\\"\\']* || $typed == *=[\\"\\']* ]] && quoted=1
+  if [[ -z $quoted && $typed == *[:=]* && $COMP_WORDBREAKS == *:* ]]; then
+    head=\${typed%"\${typed##*[:=]}"}
+    [[ $head == --*=* ]] && head=\${head#*=}
+  fi
+  while IFS= read -r key; do
+    [[ -n $quoted ]] || printf -v key %q "$key"
+    COMPREPLY+=("\${key#"$head"}")
+  done < <(${keyCommand(program)} "$line" 2>/dev/null)
+  ((\${#COMPREPLY[@]} > 0))
+}
+
 `;
 }
 
@@ -59,7 +105,8 @@ function words(program: Program, group: string): string {
 
 function commandCase(command: Command): string {
   const choices = (command.args ?? []).flatMap((arg) => arg.choices ?? []).join(" ");
-  return `    ${quote(command.name)}) flags=${quote(flagWords(ownFlags(command)))} words=${quote(choices)} ;;`;
+  const keys = [...(command.args ?? []), ...ownFlags(command)].some(isKey) ? " keys=1" : "";
+  return `    ${quote(command.name)}) flags=${quote(flagWords(ownFlags(command)))} words=${quote(choices)}${keys} ;;`;
 }
 
 function flagWords(flags: readonly FlagSpec[]): string {
@@ -79,11 +126,8 @@ function valueCase(command: string, flag: FlagSpec): string {
   const patterns = spellings(flag)
     .map((spelling) => `${command}" ${spelling}"`)
     .join("|");
-  const reply =
-    flag.choices === undefined
-      ? flag.complete === "directory"
-        ? 'COMPREPLY=($(compgen -d -- "$cur")); '
-        : ""
-      : `COMPREPLY=($(compgen -W ${quote(flag.choices.join(" "))} -- "$cur")); `;
+  let reply = "";
+  if (flag.choices !== undefined) reply = `COMPREPLY=($(compgen -W ${quote(flag.choices.join(" "))} -- "$cur")); `;
+  else if (flag.complete === "directory") reply = 'COMPREPLY=($(compgen -d -- "$cur")); ';
   return `    ${patterns}) ${reply}return ;;`;
 }

@@ -2,7 +2,18 @@
 
 import type { Command, Program } from "../command.ts";
 import type { FlagSpec } from "../spec.ts";
-import { gitWord, groups, identifier, nextWords, offered, ownFlags, spellings, takesValue } from "./shape.ts";
+import {
+  gitWord,
+  groups,
+  identifier,
+  isKey,
+  keyCommand,
+  nextWords,
+  offered,
+  ownFlags,
+  spellings,
+  takesValue,
+} from "./shape.ts";
 
 export function fish(program: Program): string {
   const id = identifier(program);
@@ -61,24 +72,32 @@ function completions(program: Program, executable: string): string[] {
       lines.push(`${at(group)} -f -a ${quote(word)} -d ${quote(summary)}`);
   }
   const places = ["", ...offered(program).map(({ name }) => name)];
-  for (const place of places) for (const flag of program.globals) lines.push(`${at(place)} ${flagOptions(flag)}`);
-  for (const command of offered(program)) lines.push(...commandLines(command, at(command.name)));
+  for (const place of places)
+    for (const flag of program.globals) lines.push(`${at(place)} ${flagOptions(program, flag)}`);
+  for (const command of offered(program)) lines.push(...commandLines(program, command, at(command.name)));
   return lines;
 }
 
-function commandLines(command: Command, start: string): string[] {
-  const lines = ownFlags(command).map((flag) => `${start} ${flagOptions(flag)}`);
+function commandLines(program: Program, command: Command, start: string): string[] {
+  const lines = ownFlags(command).map((flag) => `${start} ${flagOptions(program, flag)}`);
   const choices = (command.args ?? []).flatMap((arg) => arg.choices ?? []);
   if (choices.length > 0) lines.push(`${start} -f -a ${quote(choices.join(" "))}`);
+  if ((command.args ?? []).some(isKey)) lines.push(`${start} -f -a ${quote(keys(program))}`);
   return lines;
 }
 
-function flagOptions(flag: FlagSpec): string {
+/** What fish runs to be offered the keys that go on from the line. */
+function keys(program: Program): string {
+  return `(${keyCommand(program)} (commandline -cp | string collect) 2>/dev/null)`;
+}
+
+function flagOptions(program: Program, flag: FlagSpec): string {
   const parts = [`-l ${flag.name}`];
   if (flag.alias !== undefined) parts.push(`-s ${flag.alias}`);
   if (takesValue(flag)) parts.push(flag.complete === undefined ? "-x" : "-r");
   if (flag.choices !== undefined) parts.push(`-a ${quote(flag.choices.join(" "))}`);
   if (flag.complete === "directory") parts.push("-f -a '(__fish_complete_directories)'");
+  if (isKey(flag)) parts.push(`-a ${quote(keys(program))}`);
   return [...parts, `-d ${quote(flag.summary)}`].join(" ");
 }
 

@@ -48,6 +48,20 @@ export function takesValue(flag: FlagSpec): boolean {
   return flag.type !== "boolean";
 }
 
+/** The command that prints the keys a command line may go on with; it is there where a table has keys to complete. */
+export function keyCommand(program: Program): string {
+  return `${program.name} complete-keys --`;
+}
+
+/** Whether any flag or argument of the program is a key. */
+export function hasKeys(program: Program): boolean {
+  return offered(program).some(({ args = [], flags = [] }) => [...args, ...flags].some(isKey));
+}
+
+export function isKey({ complete }: Pick<FlagSpec, "complete">): boolean {
+  return complete === "key";
+}
+
 /** A name for shell functions: `git_kv`. */
 export function identifier(program: Program): string {
   return program.name.replace(/[^A-Za-z0-9]/g, "_");

@@ -3,7 +3,18 @@
 import type { Command, Program } from "../command.ts";
 import { valueName } from "../flags.ts";
 import type { ArgSpec, FlagSpec } from "../spec.ts";
-import { gitWord, groups, identifier, nextWords, offered, ownFlags, quote, takesValue } from "./shape.ts";
+import {
+  gitWord,
+  groups,
+  hasKeys,
+  identifier,
+  keyCommand,
+  nextWords,
+  offered,
+  ownFlags,
+  quote,
+  takesValue,
+} from "./shape.ts";
 
 export function zsh(program: Program): string {
   const name = `_${program.name}`;
@@ -15,24 +26,24 @@ ${git === undefined ? "" : `\nzstyle ':completion:*:*:git:*' user-commands ${quo
 (( $+functions[__${id}_globals] )) || __${id}_globals() {
   reply=(
 ${program.globals
-  .flatMap(flagSpecs)
+  .flatMap((flag) => flagSpecs(program, flag))
   .map((spec) => `    ${spec}`)
   .join("\n")}
   )
 }
 
-${name}() {
+${hasKeys(program) ? keysFunction(program) : ""}${name}() {
   local curcontext=$curcontext context state state_descr line cmd=
   local -a reply
   local -A opt_args
   __${id}_globals
-  _arguments -C -S $reply '1: :->word' '*:: :->rest'
+  _arguments -C -S -A '-*' $reply '1: :->word' '*:: :->rest'
   if [[ $state == rest ]]; then
     cmd=$words[1]
     case $cmd in
       ${groups(program).join("|") || "''"})
         __${id}_globals
-        _arguments -C -S $reply '1: :->word' '*:: :->rest'
+        _arguments -C -S -A '-*' $reply '1: :->word' '*:: :->rest'
         [[ $state == rest ]] && cmd+=" $words[1]"
         ;;
     esac
@@ -47,7 +58,9 @@ ${["", ...groups(program)].map((group) => `      ${quote(group)}) choices=(${wor
   fi
   __${id}_globals
   case $cmd in
-${offered(program).map(commandCase).join("\n")}
+${offered(program)
+  .map((command) => commandCase(program, command))
+  .join("\n")}
   esac
 }
 
@@ -59,21 +72,38 @@ fi
 `;
 }
 
+/** Keys that go on from the line: a function that _arguments calls by its name. */
+function keysFunction(program: Program): string {
+  const name = keysName(program);
+  return `(( $+functions[${name}] )) || ${name}() {
+  local -a keys
+  keys=(\${(f)"$(${keyCommand(program)} "$LBUFFER" 2>/dev/null)"})
+  compadd "$@" -a keys
+}
+
+`;
+}
+
+function keysName(program: Program): string {
+  return `__${identifier(program)}_keys`;
+}
+
 function wordList(program: Program, group: string): string {
   return nextWords(program, group)
     .map(([word, summary]) => quote(`${word}:${summary}`))
     .join(" ");
 }
 
-function commandCase(command: Command): string {
-  const specs = [...ownFlags(command).flatMap(flagSpecs), ...(command.args ?? []).map(argSpec)];
+function commandCase(program: Program, command: Command): string {
+  const flags = ownFlags(command).flatMap((flag) => flagSpecs(program, flag));
+  const specs = [...flags, ...(command.args ?? []).map((arg) => argSpec(program, arg))];
   return `    ${quote(command.name)}) _arguments -S $reply ${specs.join(" ")} ;;`;
 }
 
 /** One optspec for each spelling, as in zshcompsys(1), `_arguments`. */
-function flagSpecs(flag: FlagSpec): string[] {
+function flagSpecs(program: Program, flag: FlagSpec): string[] {
   const repeat = flag.type === "repeatable" ? "*" : "";
-  const value = takesValue(flag) ? `:${escapeSpec(valueName(flag))}:${action(flag)}` : "";
+  const value = takesValue(flag) ? `:${escapeSpec(valueName(flag))}:${action(program, flag)}` : "";
   const text = `[${escapeSpec(flag.summary)}]${value}`;
   const long = quote(`${repeat}--${flag.name}${takesValue(flag) ? "=" : ""}${text}`);
   return flag.alias === undefined
@@ -81,13 +111,14 @@ function flagSpecs(flag: FlagSpec): string[] {
     : [long, quote(`${repeat}-${flag.alias}${takesValue(flag) ? "+" : ""}${text}`)];
 }
 
-function argSpec(arg: ArgSpec): string {
+function argSpec(program: Program, arg: ArgSpec): string {
   const many = arg.count === "some" || arg.count === "any" ? "*" : "";
-  return quote(`${many}:${escapeSpec(arg.name)}:${action(arg)}`);
+  return quote(`${many}:${escapeSpec(arg.name)}:${action(program, arg)}`);
 }
 
-function action({ choices, complete }: Pick<FlagSpec, "choices" | "complete">): string {
+function action(program: Program, { choices, complete }: Pick<FlagSpec, "choices" | "complete">): string {
   if (choices !== undefined) return `(${choices.join(" ")})`;
+  if (complete === "key") return keysName(program);
   // An action of one space would show a message, which keeps zsh from inserting a flag that is typed in this place.
   return complete === undefined ? "()" : complete === "directory" ? "_files -/" : "_files";
 }

@@ -8,7 +8,7 @@ export const AUDIT: readonly Command[] = [
     name: "history",
     topic: "Audit",
     summary: "Show the revisions of a key, newest first",
-    args: [{ name: "key", count: "one", summary: "The key" }],
+    args: [{ name: "key", count: "one", complete: "key", summary: "The key" }],
     flags: [
       { name: "limit", alias: "n", type: "string", value: "N", summary: "At most N revisions" },
       {

@@ -8,7 +8,7 @@ export const KEYS: readonly Command[] = [
     name: "get",
     topic: "Read and write",
     summary: "Print the value of a key",
-    args: [{ name: "key", count: "some", summary: "The key; several need --json or --output-dir" }],
+    args: [{ name: "key", count: "some", complete: "key", summary: "The key; several need --json or --output-dir" }],
     flags: [
       { name: "raw", type: "boolean", summary: "Never add a newline, not even on a terminal" },
       {
@@ -49,7 +49,7 @@ export const KEYS: readonly Command[] = [
     topic: "Read and write",
     summary: "Set a key",
     args: [
-      { name: "key", count: "one", summary: "The key" },
+      { name: "key", count: "one", complete: "key", summary: "The key" },
       { name: "value", count: "optional", summary: "The value; - takes it from standard input" },
     ],
     flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "Write only if the key is not there" }, WAIT],
@@ -62,7 +62,7 @@ export const KEYS: readonly Command[] = [
     name: "del",
     topic: "Read and write",
     summary: "Delete keys",
-    args: [{ name: "key", count: "some", summary: "The keys" }],
+    args: [{ name: "key", count: "some", complete: "key", summary: "The keys" }],
     flags: [IGNORE_MISSING, MESSAGE, EXPECT_TREE, EXPECT_BLOB, WAIT],
     brief: true,
     load: () => import("../del.ts"),
@@ -91,7 +91,7 @@ export const KEYS: readonly Command[] = [
     topic: "Read and write",
     summary: "Set a key if neither it nor the ledger has changed",
     args: [
-      { name: "key", count: "one", summary: "The key" },
+      { name: "key", count: "one", complete: "key", summary: "The key" },
       { name: "value", count: "optional", summary: "The value; - takes it from standard input" },
     ],
     flags: [...SET_FLAGS, { name: "if-absent", type: "boolean", summary: "The same as --expect-blob 0" }, WAIT],
@@ -115,8 +115,8 @@ export const KEYS: readonly Command[] = [
     topic: "Read and write",
     summary: "List keys in byte order",
     flags: [
-      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
-      { name: "after", type: "string", value: "KEY", summary: "Only keys that sort after KEY" },
+      { name: "prefix", type: "string", value: "P", complete: "key", summary: "Only keys that begin with P" },
+      { name: "after", type: "string", value: "KEY", complete: "key", summary: "Only keys that sort after KEY" },
       { name: "limit", type: "string", value: "N", summary: "At most N keys" },
       {
         name: "long",

@@ -33,7 +33,7 @@ export const REMOTE: readonly Command[] = [
     topic: "Remote",
     summary: "Print every key that changes",
     flags: [
-      { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      { name: "prefix", type: "string", value: "P", complete: "key", summary: "Only keys that begin with P" },
       {
         name: "since",
         type: "string",
