@@ -48,7 +48,10 @@ const COMPLETE_KEYS: Command = {
   args: [{ name: "line", count: "one", summary: "The command line as far as the cursor" }],
   hidden: true,
   brief: true,
-  load: () => import("./complete-keys.ts"),
+  load: async () => {
+    const { completeKeys } = await import("./complete-keys.ts");
+    return { run: (context) => completeKeys(PROGRAM, context) };
+  },
 };
 
 export const PROGRAM: Program = {
