@@ -116,6 +116,12 @@ export const LIMITS = {
   /** Bytes of packs that are kept of a remote that is read without a clone, and how long they are when nobody reads it. */
   cacheBytes: 512 * MiB,
   cacheAge: 30 * 24 * 60 * 60_000,
+  /** Requests that `git kv serve` answers at a time, and the longest that one may wait for a change. */
+  servedRequests: 1_024,
+  servedWait: 300_000,
+  /** Keys of a listing it gives at a time, where the request does not say, and at most. */
+  servedKeys: 1_000,
+  servedKeysMost: 1_000_000,
   /** Time another process may hold a ref lock before we give up. */
   lockWait: 5_000,
 } as const;

@@ -10,8 +10,8 @@ import { readManifest, streamValue } from "../kv/chunked-value.ts";
 import { keyName, keyText } from "../kv/key.ts";
 import type { Manifest } from "../kv/manifest.ts";
 import { type FoundKey, inlineValue } from "../kv/read.ts";
+import { facts, jsonValue } from "../kv/value-record.ts";
 import type { Workspace } from "../kv/workspace.ts";
-import { facts, jsonValue } from "./get-record.ts";
 import { OutputFile } from "./output-file.ts";
 
 /** Largest value that is put into one line of JSON. */

@@ -7,9 +7,9 @@ import { type Key, keyText, parseKey } from "../kv/key.ts";
 import { type FoundKey, findKey, hasExpired, inlineValue } from "../kv/read.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
 import type { NamespaceState } from "../kv/state.ts";
+import { facts, jsonValue } from "../kv/value-record.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { formatTime } from "../time.ts";
-import { facts, jsonValue } from "./get-record.ts";
 import { withReader } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {

@@ -5,7 +5,7 @@ import { readManifest } from "../kv/chunked-value.ts";
 import type { Revision } from "../kv/history.ts";
 import type { Key } from "../kv/key.ts";
 import { findKey } from "../kv/read.ts";
-import { facts } from "./get-record.ts";
+import { facts } from "../kv/value-record.ts";
 
 /** The value's facts; undefined for a deletion. */
 export function valueFacts(objects: ObjectSource, key: Key, { state, meta }: Revision): object | undefined {

@@ -30,6 +30,8 @@ export class CopyLink {
   #facts: RemoteFacts;
   #isLearned = false;
   #transport: Transport | undefined;
+  /** Ends when the request before has ended. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(url: string, repo: Repository, folder: CacheFolder, facts: RemoteFacts, around: Surroundings) {
     this.url = url;
@@ -64,8 +66,14 @@ export class CopyLink {
     return this.#facts.features.includes("ref-in-want");
   }
 
-  /** Makes one request. Throws NETWORK and so on; the next one has a new connection then. */
-  async talk<T>(use: (transport: Transport) => Promise<T>): Promise<T> {
+  /** Makes one request, after those before it. Throws NETWORK and so on; the next one has a new connection then. */
+  talk<T>(use: (transport: Transport) => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => this.#talk(use));
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+
+  async #talk<T>(use: (transport: Transport) => Promise<T>): Promise<T> {
     try {
       return await this.#talkOnce(use);
     } catch (error) {

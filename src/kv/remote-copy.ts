@@ -233,12 +233,17 @@ export class RemoteCopy {
     this.#isWhole = true;
   }
 
+  /** Combines the cache's packs where there are many. Never throws. */
+  async tidy(): Promise<void> {
+    const { objects, commonDir } = this.repo;
+    await rollUp(objects, { commonDir, signal: this.#around.signal }).catch(() => {});
+  }
+
   /** Ends the connection and keeps the cache in bounds. Never throws. */
   async close(): Promise<void> {
     await this.#link.hangUp();
-    const { repo } = this;
-    await rollUp(repo.objects, { commonDir: repo.commonDir, signal: this.#around.signal }).catch(() => {});
-    repo.close();
+    await this.tidy();
+    this.repo.close();
     pruneCaches(this.#folder, this.#around.clock.now());
   }
 

@@ -50,6 +50,32 @@ export const REMOTE: readonly Command[] = [
     load: () => import("../watch.ts"),
   },
   {
+    name: "serve",
+    topic: "Remote",
+    summary: "Serve the keys over HTTP to programs on this machine, for reading",
+    flags: [
+      {
+        name: "listen",
+        type: "string",
+        value: "ADDRESS",
+        summary: "127.0.0.1:PORT, [::1]:PORT or unix:PATH; port 0 is a free one (default: 127.0.0.1:7480)",
+      },
+      { name: "interval", type: "string", value: "DURATION", summary: "How often the remote is asked (default: 10s)" },
+      { ...READ_FROM, summary: "Which copy is followed (default: kv.readFrom, else mirror; local asks nobody)" },
+      { name: "allow-host", type: "repeatable", value: "NAME", summary: "A further name that requests may use for it" },
+    ],
+    details:
+      "GET /v1/kv/KEY is the value with its media type, ETag and Range; ?json the record; ?wait=SECONDS&since=ETAG waits for a change. " +
+      "GET /v1/kv?prefix=P lists keys as JSON, up to limit, on from after. GET /healthz tells how old the answers may be. " +
+      "Whoever reaches the address can read every key. SIGTERM ends it in order.",
+    examples: [
+      "serve",
+      "serve --listen unix:/run/app/kv.sock --interval 2s",
+      "--repo https://example.com/kv.git serve",
+    ],
+    load: () => import("../serve.ts"),
+  },
+  {
     name: "stargate status",
     topic: "Remote",
     summary: "Show how the Stargate and its mirror stand",

@@ -1,7 +1,7 @@
-/** What `get --json` says of a value. */
+/** A value and what is known of it as JSON has it: what `get --json` and `serve` say. */
 
 import { decodeUtf8 } from "../bytes.ts";
-import type { FoundKey } from "../kv/read.ts";
+import type { FoundKey } from "./read.ts";
 
 /** The value as JSON has it. */
 export function jsonValue(data: Buffer): object {
