@@ -45,9 +45,13 @@ function openRepo({ flags, cwd, env }: Context): Repository {
   const given = flags.value("repo");
   if (given === undefined) return discoverRepository(cwd, env);
   if (isElsewhere(given)) {
-    throw new KvError("UNSUPPORTED", "this command needs a clone: get, list, history, wait and watch do without", {
-      hint: "git kv clone URL, then run it there",
-    });
+    throw new KvError(
+      "UNSUPPORTED",
+      "this command needs a clone: get, list, history, wait, watch and serve do without",
+      {
+        hint: "git kv clone URL, then run it there",
+      },
+    );
   }
   return openRepository(path.resolve(cwd, folderOf(given)), env);
 }

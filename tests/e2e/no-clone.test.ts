@@ -1,0 +1,132 @@
+/** The compiled executable and nothing else: no clone, no git, no home, no PATH, from every kind of host. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { executable, type Run, runProgram } from "../support/executable.ts";
+import { git } from "../support/git.ts";
+import { startGitDaemon } from "../support/git-daemon.ts";
+import { kvOk, Scene } from "../support/scene.ts";
+import { type Sshd, startSshd } from "../support/sshd.ts";
+import { tempDir } from "../support/temp.ts";
+
+let scene: Scene;
+let sshd: Sshd;
+let daemon: { readonly port: number; stop(): void };
+let url: string;
+let oid: string;
+const large = Buffer.alloc(2_500_000, "0123456789abcdef!");
+
+beforeAll(async () => {
+  scene = await Scene.start();
+  url = scene.url.replace("http://", `http://t:${scene.token}@`);
+  const clone = scene.clone("writer");
+  kvOk(clone, "set", "cfg:theme", "dark");
+  kvOk(clone, "set", "cfg:theme", "light");
+  fs.writeFileSync(path.join(clone, "large"), large);
+  kvOk(clone, "set", "model", "--file", "large");
+  oid = kvOk(clone, "set", "cfg:lang", "en", "--wait");
+  git(scene.github, "config", "uploadpack.allowFilter", "true");
+  sshd = await startSshd();
+  daemon = await startGitDaemon(scene.root);
+});
+afterAll(async () => {
+  daemon.stop();
+  sshd.stop();
+  await scene.serving.stop();
+});
+
+const cwd = tempDir("nowhere");
+const cache = path.join(cwd, "cache");
+
+/** Runs the executable with no more of an environment than is given. */
+const bare = (env: Record<string, string>, ...args: string[]): Run =>
+  runProgram(executable("git-kv"), args, { cwd, env: { XDG_CACHE_HOME: cache, ...env } });
+
+const answer = (env: Record<string, string>, ...args: string[]): string => {
+  const { status, stdout, stderr } = bare(env, ...args);
+  expect([status, stderr]).toEqual([0, ""]);
+  return stdout;
+};
+
+describe("with nothing but the executable", () => {
+  test("a Stargate is read", () => {
+    expect(answer({}, "--repo", url, "get", "cfg:theme")).toBe("light");
+    expect(answer({ TMPDIR: tempDir("t"), XDG_CACHE_HOME: "" }, "--repo", url, "get", "cfg:lang")).toBe("en");
+    const records = answer({}, "--repo", url, "get", "--json", "cfg:theme", "cfg:lang").trim().split("\n");
+    expect(records.map((line) => (JSON.parse(line) as { value: string }).value)).toEqual(["light", "en"]);
+    expect(answer({}, "--repo", url, "list")).toBe("cfg:lang\ncfg:theme\nmodel\n");
+    expect(answer({}, "--repo", url, "list", "--prefix", "cfg:", "--long").split("\n")[1]).toMatch(
+      /^5\tinline\t2\t.*\tcfg:theme$/,
+    );
+    expect(answer({}, "--repo", url, "get", "model", "--range", "-3")).toBe(large.subarray(-3).toString());
+    expect(answer({}, "--repo", url, "get", "model", "-o", "out")).toBe("");
+    expect(fs.readFileSync(path.join(cwd, "out")).equals(large)).toBe(true);
+    expect(answer({}, "--repo", url, "watch", "--since", "2").split("\n")).toEqual([
+      "3\tset\tmodel",
+      "4\tset\tcfg:lang",
+      "",
+    ]);
+    const missing = bare({}, "--repo", url, "get", "none");
+    expect([missing.status, missing.stderr]).toEqual([6, 'error: not found: "none"\n']);
+    expect(bare({}, "--repo", scene.url, "get", "cfg:theme").status).toBe(5);
+    const write = bare({}, "--repo", url, "set", "a", "b");
+    expect([write.status, write.stderr]).toEqual([
+      5,
+      "error: this command needs a clone: get, list, history, wait, watch and serve do without\nhint: git kv clone URL, then run it there\n",
+    ]);
+  });
+
+  test("git daemon and sshd are read, and so is the wait for the mirror", () => {
+    const git = `git://127.0.0.1:${daemon.port}/github.git`;
+    expect(answer({}, "--repo", git, "get", "cfg:theme")).toBe("light");
+    expect(answer({}, "--repo", git, "list", "--count")).toBe("3\n");
+    answer({}, "--quiet", "--repo", git, "wait", "--oid", oid);
+    const env = { GIT_SSH_COMMAND: sshd.command, PATH: process.env.PATH! };
+    const ssh = `ssh://${sshd.user}@127.0.0.1:${sshd.port}${scene.github}`;
+    expect(answer(env, "--repo", ssh, "get", "cfg:theme")).toBe("light");
+    expect(answer(env, "--repo", ssh, "get", "model").length).toBe(large.length);
+    expect(answer({}, "--repo", `file://${scene.github}`, "get", "cfg:lang")).toBe("en");
+  });
+
+  test("keys are served, until SIGTERM or Ctrl-C", async () => {
+    for (const [signal, status] of [
+      ["SIGTERM", 0],
+      ["SIGINT", 130],
+    ] as const) {
+      const child = spawn(
+        executable("git-kv"),
+        ["--repo", url, "serve", "--listen", "127.0.0.1:0", "--interval", "50ms"],
+        {
+          cwd,
+          env: { XDG_CACHE_HOME: cache },
+          stdio: ["ignore", "ignore", "pipe"],
+        },
+      );
+      const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+      let log = "";
+      const address = await new Promise<string>((resolve, reject) => {
+        void exited.then((code) => reject(new Error(`ended with ${code}: ${log}`)));
+        child.stderr.on("data", (chunk: Buffer) => {
+          log += chunk;
+          const ready = /listening on (http:\S+)/.exec(log);
+          if (ready !== null) resolve(ready[1]!);
+        });
+      });
+      const response = await fetch(`${address}/v1/kv/cfg:lang`);
+      expect([await response.text(), response.headers.get("x-kv-commit")?.length]).toEqual([
+        status === 0 ? "en" : "de",
+        oid.length,
+      ]);
+      const etag = encodeURIComponent(response.headers.get("etag")!);
+      kvOk(path.join(scene.root, "writer"), "set", "cfg:lang", status === 0 ? "de" : "fr");
+      const changed = await fetch(`${address}/v1/kv/cfg:lang?wait=60&since=${etag}`);
+      expect(await changed.text()).toBe(status === 0 ? "de" : "fr");
+      const body = Buffer.from(await (await fetch(`${address}/v1/kv/model`)).arrayBuffer());
+      expect(body.equals(large)).toBe(true);
+      child.kill(signal);
+      expect(await exited).toBe(status);
+    }
+  });
+});
