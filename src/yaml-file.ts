@@ -6,7 +6,7 @@
  */
 
 import * as v from "valibot";
-import { type Document, LineCounter, parseDocument, visit } from "yaml";
+import { type Document, isMap, isScalar, isSeq, LineCounter, parseDocument, type Scalar, visit } from "yaml";
 import { optionsOf } from "./choice-schema.ts";
 import { KvError } from "./errors.ts";
 import { nearest } from "./nearest.ts";
@@ -212,4 +212,65 @@ function offsetOf(node: unknown, key: unknown): number | undefined {
     if (item?.range !== undefined) return item.range[0];
   }
   return items?.find((pair) => pair.key !== undefined && String(pair.key?.value) === String(key))?.key?.range?.[0];
+}
+
+/** A document's nodes, by no schema. */
+export type YamlNode =
+  | {
+      readonly kind: "scalar";
+      readonly line: number /** The text of a string; anything else as it is written. */;
+      readonly text: string;
+    }
+  | { readonly kind: "list"; readonly line: number; readonly value: unknown }
+  | {
+      readonly kind: "map";
+      readonly line: number;
+      readonly members: readonly (readonly [name: string, node: YamlNode])[];
+    };
+
+/** A document as it was parsed, or what is wrong with it. */
+export type YamlNodes =
+  | { readonly kind: "broken"; readonly problems: readonly YamlProblem[] }
+  | { readonly kind: "read"; readonly root: YamlNode };
+
+/** Largest document whose nodes are looked at. */
+const MAX_NODES_BYTES = 16 * 1024 * 1024;
+
+/** Parses `text` as {@link openYaml} does, keeping how scalars are written. A map's keys must be scalars, each there once. */
+export function openYamlNodes(text: string): YamlNodes {
+  const fail = (line: number, message: string): YamlNodes => ({
+    kind: "broken",
+    problems: [{ path: "", line, message }],
+  });
+  if (text.length > MAX_NODES_BYTES) return fail(1, `is larger than ${MAX_NODES_BYTES} bytes`);
+  const lines = new LineCounter();
+  try {
+    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, merge: false });
+    const [alias] = text.includes("*") ? aliasesOf(document) : [];
+    if (alias !== undefined) return fail(lines.linePos(alias).line, "aliases (*name) are not taken");
+    const [problem] = [...document.errors, ...document.warnings];
+    if (problem !== undefined) return fail(lines.linePos(problem.pos[0]).line, sentence(problem));
+    return { kind: "read", root: nodeOf(document.contents, (offset) => lines.linePos(offset).line) };
+  } catch (error) {
+    if (error instanceof KvError) return fail(Number(error.data?.line ?? 1), error.message);
+    return fail(1, error instanceof RangeError ? "nests too deeply" : "is no YAML that is taken here");
+  }
+}
+
+function nodeOf(node: unknown, lineOf: (offset: number) => number): YamlNode {
+  const line = lineOf((node as { range?: readonly number[] } | null)?.range?.[0] ?? 0);
+  if (isMap(node)) {
+    const members = node.items.map(({ key, value }) => {
+      if (isScalar(key)) return [textOf(key), nodeOf(value, lineOf)] as const;
+      throw new KvError("INPUT_INVALID", "a key of a map is no scalar", { data: { line } });
+    });
+    return { kind: "map", line, members };
+  }
+  if (isSeq(node)) return { kind: "list", line, value: node.toJSON() };
+  return { kind: "scalar", line, text: isScalar(node) ? textOf(node) : "" };
+}
+
+/** A string's text; of other scalars what stands in the file: 1.10 is no 1.1. */
+function textOf({ value, source }: Scalar): string {
+  return typeof value === "string" ? value : (source ?? String(value ?? ""));
 }

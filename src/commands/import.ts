@@ -1,5 +1,6 @@
 /** `git kv import FILE|-`: sets the keys of a snapshot, or of one of the formats of others. */
 
+import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
@@ -7,10 +8,9 @@ import { KvError } from "../errors.ts";
 import { DEFAULT_MAX_KEYS, namespacePolicy, policyAt } from "../kv/policy.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
 import { checkImport, type ImportSummary } from "../kv/snapshot/check-import.ts";
+import { type Format, formatOf, readFormat } from "../kv/snapshot/formats.ts";
 import { fileInput, type ImportInput, spooledInput } from "../kv/snapshot/import-input.ts";
 import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
-import { LINE_LIMIT, readJsonLines } from "../kv/snapshot/json-lines.ts";
-import { LineCursor } from "../kv/snapshot/line-cursor.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -28,42 +28,67 @@ export async function run(context: Context): Promise<void> {
     throw new KvError("USAGE", "--if-absent and --overwrite do not go together");
   const workspace = openWorkspace(context);
   const most = mostKeys(context, workspace);
-  const input = await openInput(context, name);
+  const input = await openSource(context, name);
   try {
     const reading: ImportContext = {
       now: workspace.now(),
       prefix: flags.value("prefix") ?? "",
-      separator: ".",
+      separator: flags.value("separator") ?? ".",
     };
     const meter = (what: string): Meter =>
       meterOf(
         what,
-        input,
+        input.size,
         (text) => out.progress(text),
         () => clock.now(),
       );
     const checking = meter("checking");
-    const summary = await checkImport(itemsOf(input, reading, checking), signal, checking.keys);
+    const summary = await checkImport(input.items(reading, checking.bytes), signal, checking.keys);
     checking.end();
     if (flags.on("dry-run")) return showPlan(context, summary, most);
     const writing = meter("importing");
-    const outcome = await writeImport(workspace, itemsOf(input, reading, writing), summary, {
+    const outcome = await writeImport(workspace, input.items(reading, writing.bytes), summary, {
       keep: flags.on("if-absent"),
       message: flags.value("message") ?? `import ${name === "-" ? "from standard input" : path.basename(name)}`,
       most,
       onKeys: writing.keys,
+      demandSame: input.demandSame,
     });
     writing.end();
-    input.demandSame();
     await showImported(context, workspace, summary, outcome);
   } finally {
     input.close();
   }
 }
 
-/** The items, from the beginning. */
-function itemsOf(input: ImportInput, reading: ImportContext, meter: Meter): ImportItems {
-  return readJsonLines(new LineCursor(input.read(meter.bytes), LINE_LIMIT), reading);
+/** What is imported, whatever it is; it is read twice. */
+interface Source {
+  /** Bytes, where they are known. */
+  readonly size: number | undefined;
+  items(reading: ImportContext, onBytes: (count: number) => void): ImportItems;
+  /** Throws IO where it is another than at first. */
+  demandSame(): void;
+  close(): void;
+}
+
+async function openSource(context: Context, name: string): Promise<Source> {
+  const { flags, cwd } = context;
+  const given = flags.value("format");
+  const folder = path.resolve(cwd, name);
+  const isFolder = name !== "-" && fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
+  const format: Format = given === undefined && isFolder ? "folder" : formatOf(given, name);
+  if (format === "folder") {
+    if (!isFolder) throw new KvError("INPUT_INVALID", `${name} is not a folder`);
+    const { readFolder } = await import("../kv/snapshot/folder.ts");
+    return { size: undefined, items: (reading) => readFolder(folder, reading), demandSame: () => {}, close: () => {} };
+  }
+  const input = await openInput(context, name);
+  return {
+    size: input.size,
+    items: (reading, onBytes) => readFormat(format, input.read(onBytes), reading),
+    demandSame: input.demandSame,
+    close: input.close,
+  };
 }
 
 async function openInput(context: Context, name: string): Promise<ImportInput> {
@@ -94,7 +119,7 @@ interface Meter {
   end(): void;
 }
 
-function meterOf(what: string, { size }: ImportInput, show: (text: string) => void, now: () => number): Meter {
+function meterOf(what: string, size: number | undefined, show: (text: string) => void, now: () => number): Meter {
   const meter = new ProgressMeter(what, show, now);
   let read = 0;
   return {

@@ -8,9 +8,8 @@ import { KvError } from "../errors.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
 import { exportedKeys } from "../kv/snapshot/exported.ts";
+import { formatOf, writerOf } from "../kv/snapshot/formats.ts";
 import type { SnapshotWriter, WriteText } from "../kv/snapshot/writer.ts";
-import type { NamespaceState } from "../kv/state.ts";
-import { LIMITS } from "../limits.ts";
 import { openWorkspace } from "./open.ts";
 import { OutputFile } from "./output-file.ts";
 
@@ -22,8 +21,6 @@ export async function run(context: Context): Promise<void> {
   if (name === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
   const workspace = openWorkspace(context);
   const state = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
-  // The trees that a million keys lie in are looked at again and again.
-  workspace.repo.objectCacheBytes = LIMITS.serverObjectCache / 2;
   const meter = new ProgressMeter(
     "exporting",
     (text) => out.progress(text),
@@ -34,8 +31,7 @@ export async function run(context: Context): Promise<void> {
     prefix: utf8ToByteString(flags.value("prefix") ?? ""),
     now: flags.on("allow-expired") ? undefined : workspace.now(),
   };
-  await writeTo(context, name, async (write) => {
-    const writer = await writerFor(state, write);
+  const all = async (writer: SnapshotWriter): Promise<void> => {
     writer.begin();
     for await (const some of exportedKeys(workspace, state, range)) {
       context.signal.throwIfAborted();
@@ -48,15 +44,34 @@ export async function run(context: Context): Promise<void> {
       meter.tell(counts.bytes, undefined, () => `${counts.keys} keys`);
     }
     writer.end();
-  });
+  };
+  const strip = flags.on("strip-prefix") ? (flags.value("prefix") ?? "") : "";
+  const format = formatOf(flags.value("format"), name);
+  if (format === "folder") await writeFolder(context, name, strip, all);
+  else {
+    const options = { strip, separator: flags.on("nested") ? (flags.value("separator") ?? ".") : undefined };
+    await writeTo(context, name, async (write) => all(await writerOf(format, workspace, state, options, write)));
+  }
   meter.end();
   const { seq, oid } = state.ledger;
   if (out.json) out.record({ file: name, ...counts, seq, oid });
   else out.note(`exported ${counts.keys} key${counts.keys === 1 ? "" : "s"} of transaction ${seq}`);
 }
 
-async function writerFor(state: NamespaceState, write: WriteText): Promise<SnapshotWriter> {
-  return (await import("../kv/snapshot/json-lines-writer.ts")).jsonLinesWriter(state, write);
+async function writeFolder(
+  { cwd }: Context,
+  name: string,
+  strip: string,
+  all: (writer: SnapshotWriter) => Promise<void>,
+): Promise<void> {
+  if (name === "-") throw new KvError("USAGE", "a folder cannot be written to standard output");
+  const { folderWriter } = await import("./snapshot-folder.ts");
+  const writer = folderWriter(path.resolve(cwd, name), strip);
+  try {
+    await all(writer);
+  } finally {
+    writer.discard();
+  }
 }
 
 /** Text is handed on in portions of about so many characters; each is a member of its own of a gzip file. */

@@ -44,8 +44,8 @@ type Child =
 /** Which of the tries: what its files' names look like. */
 export type TrieKind = "data" | "meta" | "chunks";
 
-const MANIFEST = ".manifest.json";
-const META = ".meta";
+export const MANIFEST = ".manifest.json";
+export const META = ".meta";
 
 /** File name of a key's value (or, chunked, of its manifest) or metadata. */
 export function trieFileName(kind: "data" | "meta" | "manifest", name: string): string {

@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { gunzipSync } from "node:zlib";
+import { Etcd } from "../support/etcd.ts";
 import { executable, type Run, runProgram } from "../support/executable.ts";
 import { fsck, git } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene } from "../support/scene.ts";
@@ -84,12 +85,78 @@ test(
       [["snapshot", "--export", "-", "--json"], 64],
       [["snapshot", "--export", "no/such/folder/x"], 5],
       [["import", "nothing.jsonl"], 4],
-      [["import", "."], 4],
       [["import", from, "--if-absent", "--overwrite"], 64],
       [["import", from, "--batch", "0"], 64],
     ];
     for (const [args, status] of wrong) expect([args, kv(two, ...args).status]).toEqual([args, status]);
     expect(fsck(two)).toBe("notice: HEAD points to an unborn branch (main)");
+  },
+  SLOW,
+);
+
+test(
+  "documents, variables and folders, by the names of the files",
+  () => {
+    const dir = store();
+    fs.writeFileSync(path.join(dir, "app.yaml"), "db:\n  host: x\n  version: 1.10\n");
+    expect(kvOk(dir, "import", "app.yaml", "--prefix", "app:", "--separator", "/")).toMatch(/^[0-9a-f]{40,64}$/);
+    expect(kvOk(dir, "list")).toBe("app:db/host\napp:db/version");
+    expect(kvOk(dir, "get", "app:db/version")).toBe("1.10");
+    const only = ["--prefix", "app:", "--strip-prefix"];
+    kvOk(dir, "snapshot", "--export", "nested.json", ...only, "--nested", "--separator", "/");
+    expect(JSON.parse(fs.readFileSync(path.join(dir, "nested.json"), "utf8"))).toEqual({
+      db: { host: "x", version: "1.10" },
+    });
+    kvOk(dir, "snapshot", "--export", "out", "--format", "folder", ...only);
+    expect(fs.readFileSync(path.join(dir, "out", "db", "host"), "utf8")).toBe("x");
+    expect(JSON.parse(kvOk(dir, "import", "out", "--prefix", "app:", "--json"))).toMatchObject({
+      keys: 2,
+      unchanged: 2,
+    });
+    expect(kv(dir, "snapshot", "--export", "out", "--format", "folder").status).toBe(4);
+    fs.writeFileSync(path.join(dir, ".env"), 'export TOKEN="a b"\n');
+    kvOk(dir, "import", ".env", "--prefix", "env:");
+    expect(kvOk(dir, "snapshot", "--export", "-", "--format", "dotenv", "--prefix", "env:", "--strip-prefix")).toBe(
+      'TOKEN="a b"',
+    );
+    // What cannot be written leaves no file behind, not even a part.
+    const before = fs.readdirSync(dir).length;
+    expect(kv(dir, "snapshot", "--export", "bad.env").stderr).toContain("cannot be a variable");
+    kvOk(dir, "set", "app:db", "a key and a map");
+    for (const format of ["folder", "json"])
+      expect(kv(dir, "snapshot", "--export", "bad", "--format", format, "--nested", "--separator", "/").status).toBe(4);
+    expect(fs.readdirSync(dir)).toHaveLength(before);
+    expect(kv(dir, "import", "app.yaml", "--format", "folder").status).toBe(4);
+    expect(kv(dir, "import", "app.yaml", "--format", "tar").status).toBe(64);
+  },
+  SLOW,
+);
+
+test(
+  "to etcd and back: what etcdctl prints is imported, what is exported is what it prints",
+  async () => {
+    const dir = store();
+    const etcd = await Etcd.start();
+    try {
+      const pairs: [string, string][] = [
+        ["a", "1"],
+        ["b/c", "two\nlines"],
+        ["empty", ""],
+        ["é 😀", "\u0001\u007f"],
+      ];
+      for (const [key, value] of pairs) etcd.ctl(["put", "--", key, value]);
+      const dump = etcd.ctl(["get", "--prefix", "", "-w", "json"]);
+      expect(JSON.parse(kvInput(dir, dump, "import", "-", "--format", "etcd", "--json").stdout)).toMatchObject({
+        keys: 4,
+        set: 4,
+      });
+      for (const [key, value] of pairs) expect(kv(dir, "get", key).stdout).toBe(value);
+      const kvs = (text: string): object[] =>
+        JSON.parse(text).kvs.map(({ key, value = "" }: { key: string; value?: string }) => ({ key, value }));
+      expect(kvs(kvOk(dir, "snapshot", "--export", "-", "--format", "etcd"))).toEqual(kvs(dump));
+    } finally {
+      await etcd.stop();
+    }
   },
   SLOW,
 );

@@ -1,7 +1,22 @@
 /** The commands that take keys out of a store and into one. */
 
 import type { Command } from "../../cli/command.ts";
+import type { FlagSpec } from "../../cli/spec.ts";
 import { MESSAGE, READ_FROM, WAIT } from "./flags.ts";
+
+const FORMAT: FlagSpec = {
+  name: "format",
+  type: "string",
+  value: "FORMAT",
+  choices: ["jsonl", "etcd", "consul", "json", "yaml", "dotenv", "folder"],
+  summary: "What is in the file (default: by its name, else jsonl)",
+};
+const SEPARATOR: FlagSpec = {
+  name: "separator",
+  type: "string",
+  value: "SEP",
+  summary: "Between the names of maps within maps in JSON and YAML (default: .)",
+};
 
 export const TRANSFER: readonly Command[] = [
   {
@@ -16,14 +31,23 @@ export const TRANSFER: readonly Command[] = [
         complete: "file",
         summary: "Where to; - is standard output, a name that ends in .gz is compressed",
       },
+      FORMAT,
       { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
+      { name: "strip-prefix", type: "boolean", summary: "Leave P out of the keys that are written" },
+      { name: "nested", type: "boolean", summary: "Maps within maps in JSON and YAML, names split at the separator" },
+      SEPARATOR,
       { name: "allow-expired", type: "boolean", summary: "Expired keys besides live ones" },
       READ_FROM,
     ],
     details:
       "JSON lines in byte order of the keys, with media type, expiry, labels, revision, size and etag; values that are not UTF-8 in base64, " +
-      "long ones in parts. The file appears whole or not at all.",
-    examples: ["snapshot --export backup.jsonl.gz", "snapshot --export - --prefix cfg:"],
+      "long ones in parts. The file appears whole or not at all. Other formats: etcd (etcdctl get --prefix -w json), consul (consul kv export), " +
+      "json and yaml, dotenv, and folder: a file for each key.",
+    examples: [
+      "snapshot --export backup.jsonl.gz",
+      "snapshot --export - --prefix cfg:",
+      "snapshot --export app.env --prefix app: --strip-prefix",
+    ],
     load: () => import("../snapshot.ts"),
   },
   {
@@ -35,11 +59,13 @@ export const TRANSFER: readonly Command[] = [
         name: "file",
         count: "one",
         complete: "file",
-        summary: "The snapshot, also compressed by gzip; - is standard input",
+        summary: "The snapshot, also compressed by gzip, or a folder; - is standard input",
       },
     ],
     flags: [
+      FORMAT,
       { name: "prefix", type: "string", value: "P", summary: "Put P before every key" },
+      SEPARATOR,
       { name: "if-absent", type: "boolean", summary: "Leave keys alone that are there" },
       { name: "overwrite", type: "boolean", summary: "Set keys that are there, too (default)" },
       { name: "dry-run", type: "boolean", summary: "Only check the input, and say what it would set" },
@@ -56,7 +82,12 @@ export const TRANSFER: readonly Command[] = [
       "The whole input is checked before anything is written: each bad entry is named with its line. Then keys are set in transactions of " +
       "bounded size; each is atomic, the import as a whole only where it is one transaction. Importing the same again goes on where it was " +
       "interrupted: what is there is not written twice. Keys that the input does not name stay as they are.",
-    examples: ["import backup.jsonl.gz", "import - --prefix copy: < backup.jsonl", "import backup.jsonl --dry-run"],
+    examples: [
+      "import backup.jsonl.gz",
+      "import - --format etcd < dump.json",
+      "import settings/ --prefix cfg:",
+      "import backup.jsonl --dry-run",
+    ],
     load: () => import("../import.ts"),
   },
 ];

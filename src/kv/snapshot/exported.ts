@@ -1,5 +1,6 @@
 /** The keys of a snapshot in byte order, each with its metadata and a way to its value. */
 
+import { decodeUtf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { readAs } from "../../gitwire/object/object.ts";
 import { bringPieces } from "../bring-pieces.ts";
@@ -7,13 +8,13 @@ import { readManifest, streamValue } from "../chunked-value.ts";
 import { type EtagHasher, etagHasher } from "../etag.ts";
 import { isExpired } from "../expiry.ts";
 import { type IndexEntry, listIndex } from "../index-list.ts";
-import { type Key, keyDigits, keyName, keyText } from "../key.ts";
-import { findInTrie, trieFileName } from "../ledger-trie.ts";
+import { type Key, keyText } from "../key.ts";
 import type { Manifest } from "../manifest.ts";
-import { type FoundKey, inlineValue } from "../read.ts";
-import { parseIndexRecord, parseMetadata } from "../record.ts";
+import type { FoundKey } from "../read.ts";
+import { parseMetadata } from "../record.ts";
 import type { NamespaceState } from "../state.ts";
 import type { Workspace } from "../workspace.ts";
+import { allFiles, type FindFiles, filesByKey } from "./ledger-files.ts";
 
 /** A key, what is known of it, and its value. */
 export interface ExportedKey extends FoundKey {
@@ -39,12 +40,14 @@ export async function* exportedKeys(
   { prefix, now }: ExportRange,
 ): AsyncGenerator<readonly ExportedKey[], void, undefined> {
   const etagOf = await etagHasher(Number.POSITIVE_INFINITY);
+  const { objects } = workspace.repo;
+  const find = prefix === "" ? allFiles(objects, state) : filesByKey(objects, state);
   let some: ExportedKey[] = [];
   let bytes = 0;
-  for (const entry of listIndex(workspace.repo.objects, state.ledger.indexTree, { prefix })) {
+  for (const entry of listIndex(objects, state.ledger.indexTree, { prefix })) {
     if (entry.state.kind === "deleted") continue;
     if (now !== undefined && isExpired(entry.state.expires, now)) continue;
-    const exported = open(workspace, state, entry, etagOf);
+    const exported = open(workspace, find, entry, etagOf);
     some.push(exported);
     bytes += exported.data?.length ?? 0;
     if (some.length < MANY && bytes < MANY_BYTES) continue;
@@ -76,10 +79,16 @@ export async function wholeValue({ key, data, meta, stream }: ExportedKey): Prom
   return Buffer.concat(parts, meta.size);
 }
 
-function open(workspace: Workspace, state: NamespaceState, entry: IndexEntry, etagOf: EtagHasher): ExportedKey {
-  const found = foundKey(workspace, state, entry);
+/** The value as text; undefined where it is not UTF-8. Throws as {@link wholeValue}. */
+export async function wholeText(exported: ExportedKey): Promise<string | undefined> {
+  return decodeUtf8(await wholeValue(exported));
+}
+
+function open(workspace: Workspace, find: FindFiles, entry: IndexEntry, etagOf: EtagHasher): ExportedKey {
+  const found = foundKey(workspace, find, entry);
   if (found.meta.type === "inline") {
-    const data = inlineValue(workspace.repo.objects, found);
+    // The etag says more than the object id does.
+    const data = readAs(workspace.repo.objects, found.oid, "blob");
     if (etagOf(data) !== found.meta.etag) throw corrupt(found.key, "has a value that is not the one its etag names");
     return { ...found, data, stream: async (use) => use(data) };
   }
@@ -96,18 +105,12 @@ async function streamPieces(workspace: Workspace, manifest: Manifest, use: (byte
   await streamValue(workspace.repo.objects, manifest, whole, use);
 }
 
-/** What the kv-index and the metadata say, which must be the same. */
-function foundKey({ repo: { objects } }: Workspace, state: NamespaceState, { key, oid }: IndexEntry): FoundKey {
-  const pointer = parseIndexRecord(readAs(objects, oid, "blob"));
-  const digits = keyDigits(key);
-  const name = trieFileName("meta", keyName(key, digits));
-  const file = state.meta === undefined ? undefined : findInTrie(objects, state.meta, digits, [name]);
-  if (file === undefined) throw corrupt(key, "is in the kv-index and not in the ledger");
-  const meta = parseMetadata(readAs(objects, file.oid, "blob"));
-  const isSame =
-    pointer.kind === "live" && pointer.rev === meta.rev && pointer.type === meta.type && pointer.size === meta.size;
-  if (!isSame) throw corrupt(key, "is another one in the kv-index than in the ledger");
-  return { key, oid: pointer.oid, meta };
+function foundKey({ repo: { objects } }: Workspace, find: FindFiles, { key, state }: IndexEntry): FoundKey {
+  const files = find(key);
+  if (files === undefined) throw corrupt(key, "is in the kv-index and not in the ledger");
+  const meta = parseMetadata(readAs(objects, files.meta, "blob"));
+  if (state.kind === "live" && state.expires === meta.expires) return { key, oid: files.data, meta };
+  throw corrupt(key, "expires at another time by the kv-index than by the ledger");
 }
 
 function corrupt(key: Key, what: string): KvError {

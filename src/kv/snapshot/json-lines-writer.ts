@@ -9,7 +9,8 @@ import type { SnapshotWriter, WriteText } from "./writer.ts";
 /** Bytes of one part of a long value, and the longest value that is on the line of its key. */
 const PART = 512 * 1024;
 
-export function jsonLinesWriter(state: NamespaceState, write: WriteText): SnapshotWriter {
+/** Writes the lines; `strip` is taken off every key. */
+export function jsonLinesWriter(state: NamespaceState, write: WriteText, strip = ""): SnapshotWriter {
   let keys = 0;
   const { ns, ledger } = state;
   return {
@@ -18,8 +19,8 @@ export function jsonLinesWriter(state: NamespaceState, write: WriteText): Snapsh
       keys++;
       const { data } = exported;
       if (data !== undefined && data.length <= PART)
-        return line(write, { ...head(exported), ...value(data), ...facts(exported) });
-      return addParts(exported, write);
+        return line(write, { ...head(exported, strip), ...value(data), ...facts(exported) });
+      return addParts(exported, write, strip);
     },
     end: () => line(write, { end: true, keys }),
   };
@@ -27,7 +28,7 @@ export function jsonLinesWriter(state: NamespaceState, write: WriteText): Snapsh
 
 const line = (write: WriteText, value: object): void => write(`${JSON.stringify(value)}\n`);
 
-const head = ({ key }: ExportedKey): object => ({ key: keyText(key) });
+const head = ({ key }: ExportedKey, strip: string): object => ({ key: keyText(key).slice(strip.length) });
 
 function value(data: Buffer): object {
   const text = decodeUtf8(data);
@@ -40,9 +41,9 @@ function facts({ meta }: ExportedKey): object {
 }
 
 /** A long value: so many parts follow its line. */
-async function addParts(exported: ExportedKey, write: WriteText): Promise<void> {
+async function addParts(exported: ExportedKey, write: WriteText, strip: string): Promise<void> {
   const { size } = exported.meta;
-  line(write, { ...head(exported), parts: Math.ceil(size / PART), ...facts(exported) });
+  line(write, { ...head(exported, strip), parts: Math.ceil(size / PART), ...facts(exported) });
   const room = Buffer.allocUnsafe(PART);
   let filled = 0;
   let part = 0;

@@ -19,6 +19,8 @@ export interface WriteImportOptions {
   /** Most keys of one transaction. */
   readonly most: number;
   readonly onKeys?: (keys: number) => void;
+  /** Throws where the input is another than it was at the first reading: asked before each transaction is made. */
+  readonly demandSame?: () => void;
 }
 
 /** What came of it. */
@@ -50,7 +52,10 @@ export async function writeImport(
     for (let part = 1; await entries.more(); part++) {
       const message = isOne ? options.message : `${options.message}, part ${part}`;
       const before = entries.taken;
-      const outcome = await commit(workspace, { message, bytes }, (use) => feed(entries, options, use));
+      const outcome = await commit(workspace, { message, bytes }, async (use) => {
+        await feed(entries, options, use);
+        options.demandSame?.();
+      });
       const set = outcome.kind === "committed" ? outcome.changes.length : 0;
       if (outcome.kind === "committed") done.transactions++;
       done.set += set;

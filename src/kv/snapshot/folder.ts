@@ -1,0 +1,84 @@
+/**
+ * A folder as a store: a file's path below it, with `/` between the names, is its key, and its bytes are the value. Links and what is
+ * neither file nor folder are not followed; `.git` is passed over.
+ */
+
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { decodeUtf8 } from "../../bytes.ts";
+import { KvError, toKvError } from "../../errors.ts";
+import { keyText, parseKey } from "../key.ts";
+import { ANY } from "./dumps.ts";
+import type { ExportedKey } from "./exported.ts";
+import {
+  badInput,
+  type ImportContext,
+  type ImportEntry,
+  type ImportItem,
+  type ImportItems,
+  itemAt,
+  NO_OPTIONS,
+} from "./item.ts";
+
+/** Deepest folder. */
+const MOST_DEPTH = 100;
+
+/** Reads the files below `root`, folder by folder, names in byte order. */
+export async function* readFolder(root: string, context: ImportContext): ImportItems {
+  yield* readBelow(root, "", 0, context);
+}
+
+async function* readBelow(root: string, below: string, depth: number, context: ImportContext): ImportItems {
+  if (depth > MOST_DEPTH) throw badInput(`${below}: folders nest deeper than ${MOST_DEPTH}`);
+  const folder = path.join(root, below);
+  const names = fs.readdirSync(folder, { encoding: "buffer" }).sort(Buffer.compare);
+  let files: ImportItem[] = [];
+  for (const raw of names) {
+    const name = decodeUtf8(raw);
+    const place = `${below}${raw.latin1Slice()}`;
+    if (name === undefined) {
+      files.push({ kind: "bad", place, message: "the name is not UTF-8" });
+      continue;
+    }
+    // A repository in it is no part of the settings.
+    if (name === ".git") continue;
+    const stat = fs.lstatSync(path.join(folder, name));
+    if (stat.isDirectory()) {
+      yield files;
+      files = [];
+      yield* readBelow(root, `${below}${name}/`, depth + 1, context);
+    } else if (stat.isFile()) files.push(fileItem(root, below + name, context));
+    else files.push({ kind: "bad", place, message: stat.isSymbolicLink() ? "is a symbolic link" : "is no file" });
+  }
+  yield files;
+}
+
+function fileItem(root: string, name: string, { prefix }: ImportContext): ImportItem {
+  return itemAt(name, (): ImportEntry => {
+    const file = path.join(root, name);
+    try {
+      fs.accessSync(file, fs.constants.R_OK);
+    } catch (error) {
+      throw badInput(`cannot be read: ${toKvError(error).message}`);
+    }
+    return {
+      kind: "entry",
+      place: name,
+      key: parseKey(prefix + name),
+      value: { kind: "file", path: file },
+      options: NO_OPTIONS,
+    };
+  });
+}
+
+/** The path below a folder of the file that `key` is written to, less `prefix`. Throws INPUT_INVALID where no file can be called so. */
+export function pathOf({ key }: ExportedKey, prefix: string): string {
+  const text = keyText(key);
+  const name = text.slice(prefix.length);
+  const isPath = name
+    .split("/")
+    .every((part) => part !== "" && part !== "." && part !== ".." && Buffer.byteLength(part) <= 255);
+  // A backslash or a colon means something else elsewhere.
+  if (isPath && !(process.platform === "win32" && /[\\:*?"<>|]/.test(name))) return name;
+  throw new KvError("INPUT_INVALID", `${JSON.stringify(text)} cannot be the path of a file`, { hint: ANY });
+}

@@ -1,0 +1,308 @@
+/** The formats of others: exact both ways for what they can have, and refused with a line for what they cannot. */
+
+import { describe, expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { commit } from "../../../src/kv/commit.ts";
+import { keyText, parseKey } from "../../../src/kv/key.ts";
+import { exportedKeys } from "../../../src/kv/snapshot/exported.ts";
+import { readFolder } from "../../../src/kv/snapshot/folder.ts";
+import { readFormat, type StreamFormat, type WriterOptions, writerOf } from "../../../src/kv/snapshot/formats.ts";
+import type { ImportItem } from "../../../src/kv/snapshot/item.ts";
+import type { Workspace } from "../../../src/kv/workspace.ts";
+import type { ByteReader } from "../../../src/lines.ts";
+import { failureOf } from "../../support/failure.ts";
+import { type Random, random } from "../../support/random.ts";
+import { check, importAll, inputOf, READING } from "../../support/snapshots.ts";
+import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
+import { newRepository, workspaceAt } from "../../support/workspace.ts";
+
+const itemsOf =
+  (format: StreamFormat, given: Partial<typeof READING> = {}) =>
+  (read: ByteReader) =>
+    readFormat(format, read, { ...READING, ...given });
+
+async function newStore(values: ReadonlyMap<string, Buffer> = new Map()): Promise<Workspace> {
+  const workspace = workspaceAt(newRepository(TEST_FORMAT));
+  await commit(workspace, { create: { epoch: "e1" } }, async (use) => {
+    const options = { ctype: undefined, expires: undefined, labels: undefined };
+    for (const [key, data] of values)
+      await use({ op: "set", key: parseKey(key), value: { kind: "bytes", data }, options, condition: undefined });
+  });
+  return workspace;
+}
+
+async function write(
+  workspace: Workspace,
+  format: StreamFormat,
+  options: Partial<WriterOptions> = {},
+): Promise<string> {
+  const parts: string[] = [];
+  const state = workspace.requireState();
+  const given = { strip: "", separator: undefined, ...options };
+  const writer = await writerOf(format, workspace, state, given, (text) => void parts.push(text));
+  writer.begin();
+  for await (const some of exportedKeys(workspace, state, { prefix: given.strip, now: undefined }))
+    for (const exported of some) await writer.add(exported);
+  writer.end();
+  return parts.join("");
+}
+
+const TEXT = [
+  "a",
+  "B9",
+  " ",
+  "  ",
+  "#",
+  "'",
+  '"',
+  "\\",
+  "\\n",
+  "\n",
+  "\r\n",
+  "\t",
+  "$x",
+  "`",
+  "=",
+  ":",
+  "-",
+  "é",
+  "😀",
+  "\u2028",
+  "\u007f",
+  "\u0085",
+  "\ufeff",
+  "{}",
+  "[1]",
+  "null",
+  "1.10",
+  "~",
+  "%",
+  "&a",
+  "*b",
+  "!c",
+  "? d",
+];
+const text = (random: Random, most: number): string =>
+  Array.from({ length: random.int(most) }, () => random.pick(TEXT)).join("");
+
+/** Random keys and values of the kinds a format can have. */
+function values(name: () => string, data: () => Buffer): Map<string, Buffer> {
+  const all = new Map<string, Buffer>();
+  for (let i = 0; i < 60; i++) all.set(name(), data());
+  all.set(name(), Buffer.alloc(0));
+  return all;
+}
+
+const KEY_PARTS = ["a", "b.c", "/", "é", "😀", " ", '"', "\\", "x".repeat(40), "-", "~", "."];
+const anyKey = (random: Random) => (): string => {
+  const key = Array.from({ length: 1 + random.int(6) }, () => random.pick(KEY_PARTS)).join("");
+  return key.startsWith("/") ? `k${key}` : key;
+};
+
+describe("both ways", () => {
+  const cases: [StreamFormat, (random: Random) => Map<string, Buffer>, Partial<WriterOptions>?][] = [
+    ["etcd", (random) => values(anyKey(random), () => random.bytes(random.int(50)))],
+    ["consul", (random) => values(anyKey(random), () => random.bytes(random.int(50)))],
+    ["json", (random) => values(anyKey(random), () => Buffer.from(text(random, 12)))],
+    ["yaml", (random) => values(anyKey(random), () => Buffer.from(text(random, 12)))],
+    ["json", (random) => values(nested(random), () => Buffer.from(text(random, 6))), { separator: "." }],
+    ["yaml", (random) => values(nested(random), () => Buffer.from(text(random, 6))), { separator: "." }],
+    ["dotenv", (random) => values(variable(random), () => Buffer.from(text(random, 12)))],
+  ];
+  test.each(cases.map(([format, make, options]) => ({ format, make, options })))("$format", async (given) => {
+    const { format, make, options } = given;
+    const chance = random(`${format}${options === undefined ? "" : " nested"}`);
+    const all = make(chance);
+    if (format !== "dotenv" && options === undefined) all.set("k".repeat(1_024), Buffer.from("the longest key"));
+    const source = await newStore(all);
+    const written = await write(source, format, options);
+    const target = await newStore();
+    await importAll(target, written, itemsOf(format), { gzip: chance.int(2) === 0, most: 1 + chance.int(100) });
+    expect(target.requireState().data).toBe(source.requireState().data);
+    expect((await write(target, format, options)).replace(/"revision":\d+/, "")).toBe(
+      written.replace(/"revision":\d+/, ""),
+    );
+  });
+
+  /** Names of three levels; a map and a value never share one. */
+  function nested(random: Random): () => string {
+    const part = (): string => random.pick(["a", "a-b", "é", "", "😀 x", '"', "long".repeat(10)]);
+    return () => `${part()}.${part()}.${part()}`;
+  }
+
+  function variable(random: Random): () => string {
+    return () => `${random.pick(["A", "_b", "LONG_NAME"])}${random.pick(["", "_1", ".x", "-y"])}${random.int(1_000)}`;
+  }
+
+  test("the labels that consul's flags become go out as flags again", async () => {
+    const dump =
+      '[\n\t{\n\t\t"key": "a/b",\n\t\t"flags": 42,\n\t\t"value": "aGk="\n\t},\n\t{"key":"dir/","flags":0,"value":""}\n]\n';
+    const target = await newStore();
+    expect(await importAll(target, dump, itemsOf("consul", { prefix: "c/" }))).toMatchObject({ set: 2 });
+    const written = JSON.parse(await write(target, "consul", { strip: "c/" }));
+    expect(written).toEqual([
+      { key: "a/b", flags: 42, value: "aGk=" },
+      { key: "dir/", flags: 0, value: "" },
+    ]);
+  });
+});
+
+async function read(format: StreamFormat, input: string | Buffer): Promise<Record<string, string>> {
+  const opened = await inputOf(input, 7);
+  const found: ImportItem[] = [];
+  for await (const some of itemsOf(format)(opened.read())) found.push(...some);
+  opened.close();
+  return Object.fromEntries(
+    found.map((item) => {
+      if (item.kind === "bad") return [item.place, `bad: ${item.message}`];
+      return [keyText(item.key), item.value.kind === "bytes" ? item.value.data.toString() : ""];
+    }),
+  );
+}
+
+test("what people write by hand", async () => {
+  const env = `# settings
+export A=plain # comment
+B = "two
+lines \\"x\\" \\\\n $HOME"
+C='it is # no comment \\n'
+D=
+E="" # nothing
+F=a#b
+`;
+  expect(await read("dotenv", env)).toEqual({
+    A: "plain",
+    B: 'two\nlines "x" \\n $HOME',
+    C: "it is # no comment \\n",
+    D: "",
+    E: "",
+    F: "a#b",
+  });
+  expect(await read("dotenv", 'A="x" y\nnonsense\r\n1B=x\nC=ok\r\n')).toEqual({
+    "line 1": "bad: something follows the closing quote",
+    "line 2": "bad: not NAME=VALUE",
+    "line 3": "bad: not NAME=VALUE",
+    C: "ok",
+  });
+  const json =
+    '{"db":{"host":"x","port":5432,"tls":true,"none":null,"list":[1, "a",{"b":2}],"empty":{}},"v":1.10,"e.f":"\\u00e9"}';
+  expect(await read("json", json)).toEqual({
+    "db.host": "x",
+    "db.port": "5432",
+    "db.tls": "true",
+    "db.none": "null",
+    "db.list": '[1,"a",{"b":2}]',
+    "db.empty": "{}",
+    v: "1.10",
+    "e.f": "é",
+  });
+  const yaml =
+    "db:\n  host: x # comment\n  port: 5432\n  version: 1.10\n  on: yes\n  none: ~\n  list: [1, a]\ntext: |\n  two\n  lines\n";
+  expect(await read("yaml", yaml)).toEqual({
+    "db.host": "x",
+    "db.port": "5432",
+    "db.version": "1.10",
+    "db.on": "yes",
+    "db.none": "~",
+    "db.list": '[1,"a"]',
+    text: "two\nlines\n",
+  });
+  const etcd =
+    '{"header":{"cluster_id":1},"kvs":[{"key":"YQ==","version":1,"value":"Yg=="},{"key":"Yw==","lease":5}],"more":false,"count":2}';
+  expect(await read("etcd", etcd)).toEqual({ a: "b", c: "" });
+});
+
+test("hostile input is refused with a line", async () => {
+  const cases: [StreamFormat, string | Buffer, RegExp][] = [
+    ["json", '{"a":1,\n"a":2}', /^line 2: "a" is there twice$/],
+    ["json", `{"a":${'{"a":'.repeat(100_000)}`, /^line 1: nests deeper than 200$/],
+    ["json", `{"a":${"[".repeat(100_000)}`, /^line 1: nests deeper than 200$/],
+    ["json", '{"a":1}\n{"b":2}', /^line 2: something follows the document$/],
+    ["json", '{"a":01}', /^line 1: no ',' or '}' where one belongs$/],
+    ["json", '{\n"a":"\t"}', /^line 2: a string is not closed/],
+    ["json", '{"a":"\\ud800"}', /^line 1: a string is not valid Unicode$/],
+    ["json", '{"a":1,\n}', /^line 2: no name where one belongs$/],
+    ["json", "[1]", /^line 1: the document is not a map of keys$/],
+    ["json", '{"a":{"b":1},"a.b":2}', /line 1: the key "a.b" is there already$/],
+    ["json", Buffer.from([0x7b, 0x0a, 0xff]), /^line 2 is not UTF-8$/],
+    ["json", '{"":1}', /line 1: the key is empty$/],
+    ["yaml", "a: 1\na: 2\n", /^line 2: a key is there twice/],
+    ["yaml", "a: &x 1\nb: *x\n", /^line 2: aliases/],
+    ["yaml", "a: [\n", /^line \d: /],
+    ["yaml", `a: ${"[".repeat(20_000)}`, /nests too deeply|line \d+: /],
+    ["yaml", "? {a: 1}\n: b\n", /a key of a map is no scalar$/],
+    ["yaml", "- a\n", /^line 1: the document is not a map of keys$/],
+    ["dotenv", 'OK=1\nA="never closed\nB=1\n', /^line 2: the quote is not closed$/],
+    ["etcd", "[]", /^line 1: the document is not an object$/],
+    ["etcd", "{}", /^line 1: there is no member "kvs"$/],
+    ["etcd", '{"kvs":[{"key":"YQ==","value":"Yg=="}', /^line 1: the document is cut off$/],
+    ["etcd", '{"kvs":[{"key":"YQ=="}],"kvs":[]}', /^line 1: "kvs" is not one array$/],
+    [
+      "etcd",
+      '{"kvs":[{"key":"/w==","value":""},\n{"key":"!"},{"value":"YQ=="},5,{"key":"YQAK"}]}',
+      /^the input has 5 bad entries\nline 1, entry 1: the key is not UTF-8\nline 2, entry 2: "key" is not base64\nline 2, entry 3: "key" is not a string\nline 2, entry 4: not a JSON object\nline 2, entry 5: the key "a\\u0000\\n" has a control character$/,
+    ],
+    ["consul", '[{"key":"a","value":"YQ=="},]', /not a JSON object/],
+    ["consul", '[{"key":"a"}]x', /^line 1: x is not expected$/],
+    ["consul", '[{"key":"a"} {"key":"b"}]', /^line 1: { is not expected$/],
+    ["consul", '[{"key":"a"},{"key":"a","flags":-1},{"key":"b","flags":-1}]', /entry 2: "flags" is not a number/],
+    ["consul", `[{"key":"${"x".repeat(9 * 1024 * 1024)}`, /^line 1: an entry is longer than 8388608 bytes$/],
+  ];
+  for (const [format, input, said] of cases) {
+    const { code, message } = await failureOf(check(input, itemsOf(format)));
+    expect([format, code, message]).toEqual([format, "INPUT_INVALID", expect.stringMatching(said)]);
+  }
+});
+
+test("what a format cannot have is an error that names the key", async () => {
+  const cases: [StreamFormat, string, Buffer, RegExp, Partial<WriterOptions>?][] = [
+    ["json", "bin", Buffer.from([0xff]), /^"bin" cannot be in the document: its value is not text$/],
+    ["yaml", "bin", Buffer.from([0xff]), /its value is not text$/],
+    [
+      "json",
+      "a.b",
+      Buffer.from("v"),
+      /^"a.b" cannot be in the document: "a" is a key and not a map$/,
+      { separator: "." },
+    ],
+    ["dotenv", "a:b", Buffer.from("v"), /^"a:b" cannot be a variable: 'a:b' is no name of one$/],
+    ["dotenv", "nul", Buffer.from("a\0b"), /its value is not text$/],
+    ["consul", "/a", Buffer.from("v"), /^consul has no key "\/a"/],
+  ];
+  for (const [format, key, data, said, options] of cases) {
+    const workspace = await newStore(
+      new Map([
+        ["a", Buffer.from("v")],
+        [key, data],
+      ]),
+    );
+    const { code, message } = await failureOf(write(workspace, format, options));
+    expect([format, code, message]).toEqual([format, "INPUT_INVALID", expect.stringMatching(said)]);
+  }
+});
+
+test("a folder: files in byte order, links and odd names refused", async () => {
+  const root = tempDir("folder");
+  fs.mkdirSync(path.join(root, "a", "é"), { recursive: true });
+  fs.writeFileSync(path.join(root, "a", "é", "deep"), Buffer.from([0xff, 0]));
+  fs.writeFileSync(path.join(root, "a.txt"), "text");
+  fs.writeFileSync(path.join(root, "empty"), "");
+  fs.mkdirSync(path.join(root, ".git"));
+  fs.writeFileSync(path.join(root, ".git", "config"), "");
+  const items = async (): Promise<ImportItem[]> => {
+    const found: ImportItem[] = [];
+    for await (const some of readFolder(root, { ...READING, prefix: "f:" })) found.push(...some);
+    return found;
+  };
+  const keys = (await items()).map((item) => (item.kind === "bad" ? item : keyText(item.key)));
+  expect(keys).toEqual(["f:a/é/deep", "f:a.txt", "f:empty"]);
+  fs.symlinkSync("/etc/passwd", path.join(root, "link"));
+  fs.writeFileSync(Buffer.concat([Buffer.from(`${root}/odd`), Buffer.from([0xff])]), "");
+  const bad = (await items()).filter((item) => item.kind === "bad");
+  expect(bad).toEqual([
+    { kind: "bad", place: "link", message: "is a symbolic link" },
+    { kind: "bad", place: "odd\xff", message: "the name is not UTF-8" },
+  ]);
+});
