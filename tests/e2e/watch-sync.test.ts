@@ -1,19 +1,25 @@
 /** `watch` and `stargate sync` as people run them: the compiled programs, over HTTP and through a real sshd, across restarts. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable } from "../support/executable.ts";
-import { git, tryGit } from "../support/git.ts";
+import { fsck, git, tryGit } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene, Serving } from "../support/scene.ts";
+import { newKey } from "../support/signing.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 let scene: Scene;
 let sshd: Sshd;
 let app: string;
 
 beforeAll(async () => {
-  scene = await Scene.start();
+  const key = newKey();
+  scene = await Scene.start(TEST_FORMAT.name, { adminKey: `${key.file}.pub` });
   app = scene.clone("app");
+  git(app, "config", "gpg.format", "ssh");
+  git(app, "config", "user.signingKey", key.file);
   kvOk(app, "set", "cfg:first", "1", "--wait");
 });
 afterAll(async () => {
@@ -98,6 +104,33 @@ test("watch tells of every change once, through a restart of the Stargate, and g
   // Without --follow it tells what there is, and ends.
   const once = kv(app, "watch", "--since", String(first + 3));
   expect([once.status, once.stdout]).toEqual([0, `${first + 4}\tset\tcfg:away\n${first + 5}\tset\tcfg:last\n`]);
+});
+
+test("a mirror that was away while an epoch began gets all of it in order, and watchers go on over it", async () => {
+  const last = Number(git(scene.repo, "rev-list", "--count", "refs/kv/main"));
+  const watcher = new Watcher(app, "--since", String(last));
+  const away = `${scene.github}.away`;
+  fs.renameSync(scene.github, away);
+  kvOk(app, "set", "cfg:before", "1");
+  kvOk(app, "epoch", "new", "--label", "e2");
+  kvOk(app, "set", "cfg:after", "1");
+  const tip = git(scene.repo, "rev-parse", "refs/kv/main");
+  await watcher.told("cfg:after");
+  await watcher.stop();
+  // The epoch has a number of its own, and changes no key.
+  expect(watcher.seen).toEqual([`${last + 1} cfg:before`, `${last + 3} cfg:after`]);
+  fs.renameSync(away, scene.github);
+  // A repair does not wait for the pause after a failure.
+  expect(kv(app, "stargate", "sync", "--repair").status).toBe(0);
+  kvOk(app, "wait", "--oid", tip, "--visible-on", "mirror");
+  const refs = (dir: string): string[] =>
+    git(dir, "for-each-ref", "refs/kv*/**")
+      .split("\n")
+      .filter((line) => !line.includes("refs/kv-mirror/"));
+  expect(refs(scene.github)).toEqual(refs(scene.repo));
+  expect(mirrorRef("refs/kv-archive/main@e1")).not.toBe("");
+  expect(mirrorRef("refs/kv-mirror/main")).toBe(tip);
+  expect(fsck(scene.github)).toBe("");
 });
 
 const mirrorRef = (ref: string): string =>
