@@ -135,10 +135,12 @@ export class Arena {
     return git(this.stargate.dir, "rev-parse", POLICY_REF);
   }
 
-  async stop(): Promise<void> {
+  /** `isServing`: whether it must still take pushes. */
+  async stop({ isServing = true } = {}): Promise<void> {
     try {
       await this.#unreadable();
-      // It still serves, through both doors.
+      if (!isServing) return;
+      // Through both doors.
       for (const client of [this.http, this.ssh]) {
         expect(verdict(await client.push(this.sign({ "cfg:end": client.address })))).toBe("ok");
       }
