@@ -1,9 +1,18 @@
 /** How an entry point becomes an executable. The reasons, with measurements, are in docs/design/011-start-up.md. */
 
+import * as path from "node:path";
+
+const ROOT = path.resolve(import.meta.dir, "..");
+
+/** Threads that a program starts: each is an entry of its own, found by its path in the executable (src/kv/replay-pool.ts). */
+const WORKERS: Readonly<Record<string, readonly string[]>> = { "git-kv.ts": ["src/kv/replay-worker.ts"] };
+
 /** Options of Bun.build that compile `entry` to `outfile`. */
 export function compileOptions(entry: string, outfile: string, commit: string): Bun.BuildConfig {
+  const workers = (WORKERS[path.basename(entry)] ?? []).map((file) => path.join(ROOT, file));
   return {
-    entrypoints: [entry],
+    entrypoints: [entry, ...workers],
+    ...(workers.length > 0 && { root: ROOT }),
     target: "bun",
     format: "esm",
     splitting: true,

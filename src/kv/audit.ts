@@ -63,7 +63,8 @@ class Audit {
       const { signal } = this.#workspace.around;
       const { repo, hasStargate } = this.#workspace;
       const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete: !hasStargate };
-      const options = { ns, tip, since, etagOf, judge, chunks, signal, found };
+      const threads = { place: repo.objects.place };
+      const options = { ns, tip, since, etagOf, judge, chunks, threads, signal, found };
       namespaces.push(
         await verifyLedger(this.#objects, { ...options, progress: (done, total) => progress(ns, done, total) }),
       );

@@ -42,7 +42,7 @@ interface Epoch {
 }
 
 /** What a transaction did, as far as it can be seen. */
-interface Step {
+export interface ChunkStep {
   readonly before: ChunkLink | undefined;
   readonly link: ChunkLink | undefined;
   readonly isBlind: boolean;
@@ -55,30 +55,35 @@ export class ChunkAudit {
   readonly #objects: ObjectSource;
   readonly #options: ChunkAuditOptions;
   readonly #epochs = new Map<string, Epoch>();
-  #step: Step = { before: undefined, link: undefined, isBlind: false };
 
   constructor(objects: ObjectSource, options: ChunkAuditOptions) {
     this.#objects = objects;
     this.#options = options;
   }
 
-  /** What to hold the chunk part of a ledger commit's attestation against; the commits of a ledger come in their order. */
-  async claim(ledger: LedgerCommit): Promise<Claim["chunks"]> {
+  /**
+   * What to hold the chunk part of a ledger commit's attestation against, and what {@link replay} is to be told; the commits of a
+   * ledger come in their order.
+   */
+  async claim(ledger: LedgerCommit): Promise<{ readonly chunks: Claim["chunks"]; readonly step: ChunkStep }> {
     const epoch = await this.#epoch(ledger.epoch);
     const before = epoch.tip;
     const link = epoch.history?.take(ledger.txn);
     const isMissing = link === undefined && ledger.chunksTree !== undefined;
     if (isMissing && !this.#options.store.isComplete) epoch.isBlind = true;
     if (link !== undefined) epoch.tip = link;
-    this.#step = { before, link, isBlind: epoch.isBlind };
-    if (isMissing && epoch.isBlind) return "unseen";
-    return link === undefined ? undefined : { commit: link.commit, tip: before?.commit };
+    const step = { before, link, isBlind: epoch.isBlind };
+    if (isMissing && epoch.isBlind) return { chunks: "unseen", step };
+    return { chunks: link && { commit: link.commit, tip: before?.commit }, step };
   }
 
-  /** Looks at the pieces of the transaction that {@link claim} was asked for last. Rejects as replayChunks. */
-  async replay(manifests: readonly NewManifest[], rules: PieceRules): Promise<void> {
+  /** Looks at the pieces of the transaction that did `step`. Rejects as replayChunks. */
+  async replay(
+    { before, link, isBlind }: ChunkStep,
+    manifests: readonly NewManifest[],
+    rules: PieceRules,
+  ): Promise<void> {
     this.values += manifests.length;
-    const { before, link, isBlind } = this.#step;
     if (isBlind) {
       this.unread += manifests.length;
       return;

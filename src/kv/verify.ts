@@ -15,15 +15,16 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { type Claim, checkAttestation } from "./check-attestation.ts";
-import { ChunkAudit, type ChunkStore } from "./chunk-audit.ts";
+import { ChunkAudit, type ChunkStep, type ChunkStore } from "./chunk-audit.ts";
 import type { ContentRules } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { OidList } from "./oid-list.ts";
 import type { NamespacePolicy } from "./policy.ts";
-import { replayTransaction } from "./replay.ts";
+import type { ReplayLimits } from "./replay.ts";
+import { outcomeError } from "./replay-job.ts";
 import { replayLimits } from "./replay-limits.ts";
+import { type Replay, ReplayPool, type ReplayThreads } from "./replay-pool.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
-import { newManifests } from "./stored-manifest.ts";
 import { TxnList } from "./txn-list.ts";
 
 /** Something that is not as it must be. */
@@ -57,6 +58,8 @@ export interface VerifyOptions {
   readonly etagOf: EtagHasher;
   readonly judge: Judge;
   readonly chunks: ChunkStore;
+  /** What other threads may do; undefined: this one does all by itself. */
+  readonly threads?: ReplayThreads | undefined;
   readonly signal: AbortSignal;
   readonly found: (finding: Finding) => void;
   readonly progress: (done: number, total: number) => void;
@@ -83,14 +86,39 @@ const STRIDE = 64;
 
 /** Audits. Throws INPUT_INVALID where `since` is not in the ledger, and what the signal is aborted with. */
 export async function verifyLedger(objects: ObjectSource, options: VerifyOptions): Promise<VerifySummary> {
-  const audit = new LedgerAudit(objects, options);
-  await audit.run();
-  return audit.summary();
+  const pool = new ReplayPool(objects, options.etagOf, options.threads);
+  try {
+    const audit = new LedgerAudit(objects, pool, options);
+    await audit.run();
+    return audit.summary();
+  } finally {
+    await pool.close();
+  }
 }
+
+/** A transaction that is judged but for its replay, which may be under way elsewhere. */
+interface Judged {
+  readonly oid: Oid;
+  readonly seq: number | undefined;
+  /** What is wrong with it so far. */
+  readonly problems: Problem[];
+  /** Undefined where it could not be read. */
+  readonly replay?: { readonly is: Replay; readonly limits: ReplayLimits; readonly step: ChunkStep };
+}
+
+type Problem = readonly [oid: Oid, seq: number | undefined, error: KvError];
+
+/** Transactions that may wait for their replay: then the loop waits for the first of them. */
+const MOST_WAITING = 4_096;
 
 class LedgerAudit {
   readonly #objects: ObjectSource;
+  readonly #pool: ReplayPool;
   readonly #options: VerifyOptions;
+  /** In their order. */
+  readonly #waiting: Judged[] = [];
+  /** Where problems go while a transaction is judged. */
+  #problems: Problem[] | undefined;
   readonly #txns = new TxnList();
   readonly #chunks: ChunkAudit;
   readonly #signers = new Map<string, number>();
@@ -99,8 +127,9 @@ class LedgerAudit {
   #keysSet = 0;
   #keysDel = 0;
 
-  constructor(objects: ObjectSource, options: VerifyOptions) {
+  constructor(objects: ObjectSource, pool: ReplayPool, options: VerifyOptions) {
     this.#objects = objects;
+    this.#pool = pool;
     this.#options = options;
     const { chunks: store, since, signal } = options;
     const found = (oid: Oid, error: KvError): void => this.#found(oid, undefined, error);
@@ -124,7 +153,10 @@ class LedgerAudit {
       const done = total - at;
       if (done % STRIDE === 0) progress(done, total);
       if (slice.isOver()) await slice.pause();
+      await this.#finish(MOST_WAITING);
     }
+    this.#pool.flush();
+    await this.#finish(0);
     this.#chunks.finish();
     for (const { at, first } of this.#txns.repeated()) {
       const oid = ledger.at(total - 1 - at)!;
@@ -193,43 +225,75 @@ class LedgerAudit {
     }
   }
 
-  /** Judges one transaction; returns the state it led to, or the one before where it cannot be read. */
+  /** Judges one transaction but for its replay; returns the state it led to, or the one before where it cannot be read. */
   async #transaction(
     base: NamespaceState | undefined,
     oid: Oid,
     index: Oid | undefined,
   ): Promise<NamespaceState | undefined> {
     this.#transactions++;
-    const objects = this.#objects;
+    const problems: Problem[] = [];
+    this.#problems = problems;
     let data: Buffer;
     let next: NamespaceState;
     try {
-      data = readAs(objects, oid, "commit");
-      next = stateAt(objects, oid, index);
+      data = readAs(this.#objects, oid, "commit");
+      next = stateAt(this.#objects, oid, index);
     } catch (error) {
       this.#found(oid, undefined, toKvError(error));
+      this.#waiting.push({ oid, seq: undefined, problems });
+      this.#problems = undefined;
       return base;
     }
+    const replay = await this.#judge(base, next, data);
+    this.#waiting.push({ oid, seq: next.ledger.seq, problems, replay });
+    this.#problems = undefined;
+    return next;
+  }
+
+  async #judge(
+    base: NamespaceState | undefined,
+    next: NamespaceState,
+    data: Buffer,
+  ): Promise<NonNullable<Judged["replay"]>> {
     const { ledger } = next;
     this.#txns.push(ledger.txn);
     this.#keysSet += ledger.keysSet;
     this.#keysDel += ledger.keysDel;
-    const fail = (error: unknown): void => this.#found(oid, ledger.seq, toKvError(error));
-    this.#attestation(base, next, data, await this.#chunks.claim(ledger), fail);
+    const fail = (error: unknown): void => this.#found(ledger.oid, ledger.seq, toKvError(error));
+    const { chunks, step } = await this.#chunks.claim(ledger);
+    this.#attestation(base, next, data, chunks, fail);
     const { rules, signer, problems } = await this.#options.judge(ledger, data);
     problems.forEach(fail);
     if (signer !== undefined) {
       this.#signed++;
       this.#signers.set(signer.fingerprint, (this.#signers.get(signer.fingerprint) ?? 0) + 1);
     }
-    try {
-      const limits = replayLimits(rules, signer?.prefixes);
-      const changes = replayTransaction(objects, base, next, this.#options.etagOf, limits);
-      await this.#chunks.replay(newManifests(objects, base, changes), limits);
-    } catch (error) {
-      fail(error);
+    const limits = replayLimits(rules, signer?.prefixes);
+    return { is: this.#pool.replay({ base, next }, limits), limits, step };
+  }
+
+  /** Tells what is wrong with the first transactions: those that are replayed, and waits where more than `most` are left. */
+  async #finish(most: number): Promise<void> {
+    const { ns, signal, found } = this.#options;
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const { oid, seq, problems, replay } = first;
+      if (this.#waiting.length <= most && replay !== undefined && replay.is.outcome === undefined) return;
+      this.#problems = problems;
+      if (replay !== undefined) {
+        const outcome = await replay.is.wait();
+        signal.throwIfAborted();
+        try {
+          if (outcome.kind === "wrong") throw outcomeError(outcome);
+          await this.#chunks.replay(replay.step, outcome.manifests, replay.limits);
+        } catch (error) {
+          this.#found(oid, seq, toKvError(error));
+        }
+      }
+      this.#problems = undefined;
+      for (const [of, at, { code, message }] of problems) found({ ns, seq: at, oid: of, code, message });
+      this.#waiting.shift();
     }
-    return next;
   }
 
   #attestation(
@@ -259,6 +323,7 @@ class LedgerAudit {
     const { code, message } = error;
     // Not what the ledger says, but that it could not be looked at.
     if (code === "BUG" || code === "IO" || code === "STORAGE") throw error;
-    this.#options.found({ ns: this.#options.ns, seq, oid, code, message });
+    if (this.#problems !== undefined) this.#problems.push([oid, seq, error]);
+    else this.#options.found({ ns: this.#options.ns, seq, oid, code, message });
   }
 }

@@ -84,9 +84,24 @@ export function decodeSshsig(blob: Buffer): Sshsig {
   return { key: signingKey(keyBlob), namespace, reserved, hash, signature };
 }
 
+/** Keys that made signatures lately: a ledger has few signers, and importing a key takes a third of the time of a check. */
+const recentKeys = new Map<string, SshPublicKey>();
+const RECENT_KEYS = 64;
+
 function signingKey(blob: Buffer): SshPublicKey {
+  const id = blob.latin1Slice();
+  const known = recentKeys.get(id);
+  if (known !== undefined) return known;
+  const key = decodedKey(blob);
+  if (recentKeys.size >= RECENT_KEYS) recentKeys.clear();
+  recentKeys.set(id, key);
+  return key;
+}
+
+function decodedKey(blob: Buffer): SshPublicKey {
   try {
-    return decodeSshKey(blob);
+    // The signature it comes from must not be kept in memory by it.
+    return decodeSshKey(Buffer.from(blob));
   } catch (cause) {
     if (!(cause instanceof KvError)) throw cause;
     throw new KvError("BAD_SIGNATURE", cause.message, { cause });

@@ -9,7 +9,7 @@
 import { KvError } from "../../errors.ts";
 import { isMissing } from "../disk.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
-import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
+import { type ObjectFormat, type ObjectKind, type Oid, objectFormat } from "../object/oid.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
@@ -38,6 +38,18 @@ export interface ObjectStoreOptions {
    * 80,000 looks at the disk before.
    */
   readonly sealed?: boolean;
+}
+
+/** Where a store's objects are, as plain values: another thread opens the same by {@link storeAt}. */
+export interface ObjectPlace {
+  readonly objectsDir: string;
+  readonly format: string;
+  readonly alternates: readonly string[];
+}
+
+/** Another view of the objects at `place`. */
+export function storeAt({ objectsDir, format, alternates }: ObjectPlace): ObjectStore {
+  return new ObjectStore(objectsDir, objectFormat(format), { alternates });
 }
 
 /** Where an object is stored; `position` is its place in the pack's index. */
@@ -81,6 +93,10 @@ export class ObjectStore implements ObjectSource {
     this.#objects = options.cache ?? new ObjectCache(this.cacheBytes);
     this.#sealed = options.sealed === true;
     this.#own = this.#folder(objectsDir);
+  }
+
+  get place(): ObjectPlace {
+    return { objectsDir: this.objectsDir, format: this.format.name, alternates: this.#extra };
   }
 
   read(oid: Oid): GitObject | undefined {

@@ -1,0 +1,184 @@
+/**
+ * Replays the transactions of an audit on as many processors as there are: some by helpers, which are threads with a view of the
+ * object store of their own (replay-worker.ts), the rest here, whenever all helpers have enough to do. What comes of a
+ * transaction does not depend on who replays it; a helper that cannot be started, or fails, is done without.
+ *
+ * Bounded: a helper holds at most {@link AHEAD} batches and the cache of its store.
+ */
+
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import type { ObjectSource } from "../gitwire/object/object.ts";
+import type { ObjectPlace } from "../gitwire/store/object-store.ts";
+import { trace } from "../trace.ts";
+import type { EtagHasher } from "./etag.ts";
+import type { ReplayLimits } from "./replay.ts";
+import { type CommitPair, type ReplayJob, type ReplayOutcome, type ReplayStates, ReplayWork } from "./replay-job.ts";
+import type { NamespaceState } from "./state.ts";
+
+/** Transactions that are replayed here before helpers are called: starting one takes as long as some hundred of them. */
+const ALONE = 256;
+/**
+ * Transactions handed over at a time, and batches a helper has before it. A version of a directory is a delta of its neighbours, 50 deep
+ * as git makes packs: who replays many in a row decodes few that somebody else decodes too.
+ */
+const BATCH = 256;
+const AHEAD = 2;
+/** More are not worth their memory: what is not replay is done by one thread. */
+const MOST_HELPERS = 3;
+
+/** The helper's file: beside this one, or where the compiler puts it (scripts/compile.ts). */
+const isSource = import.meta.url.endsWith("/src/kv/replay-pool.ts");
+const WORKER = new URL(isSource ? "./replay-worker.ts" : "./src/kv/replay-worker.js", import.meta.url);
+
+const pairOf = ({ ledger, index }: NamespaceState): CommitPair => ({ ledger: ledger.oid, index });
+
+/** A replay that was asked for. */
+export class Replay {
+  /** Undefined until it is done. */
+  outcome: ReplayOutcome | undefined;
+  readonly job: ReplayJob;
+  /** Kept while it may be replayed here. */
+  states: ReplayStates | undefined;
+  #told: (() => void) | undefined;
+
+  constructor({ base, next }: ReplayStates, limits: ReplayLimits) {
+    this.job = { base: base && pairOf(base), next: pairOf(next), limits };
+    this.states = { base, next };
+  }
+
+  /** The outcome, as soon as it is there. */
+  async wait(): Promise<ReplayOutcome> {
+    if (this.outcome === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#told = resolve;
+      });
+    }
+    return this.outcome!;
+  }
+
+  done(outcome: ReplayOutcome): void {
+    this.outcome = outcome;
+    this.#told?.();
+  }
+}
+
+interface Helper {
+  readonly worker: Worker;
+  /** In the order they were sent. */
+  readonly batches: (readonly Replay[])[];
+}
+
+/** How much is done elsewhere. */
+export interface ReplayThreads {
+  /** Where helpers find the same objects. */
+  readonly place: ObjectPlace;
+  /** Most helpers; default: one less than there are processors. */
+  readonly helpers?: number;
+  /** {@link ALONE} and {@link BATCH}, and what a helper runs, for tests. */
+  readonly alone?: number;
+  readonly batch?: number;
+  readonly worker?: URL;
+}
+
+export class ReplayPool {
+  readonly #threads: ReplayThreads | undefined;
+  readonly #work: ReplayWork;
+  readonly #most: number;
+  #helpers: Helper[] | undefined;
+  #batch: Replay[] = [];
+  #done = 0;
+  #byHelpers = 0;
+
+  /** Without `threads` all is done here. */
+  constructor(objects: ObjectSource, etagOf: EtagHasher, threads?: ReplayThreads) {
+    this.#threads = threads;
+    this.#work = new ReplayWork(objects, etagOf);
+    const most = threads?.helpers ?? Math.min(availableParallelism() - 1, MOST_HELPERS);
+    this.#most = threads === undefined ? 0 : most;
+  }
+
+  /** Replays the transaction between two states, sooner or later: {@link flush} after the last one. */
+  replay(states: ReplayStates, limits: ReplayLimits): Replay {
+    const replay = new Replay(states, limits);
+    if (this.#most === 0 || this.#done < (this.#threads?.alone ?? ALONE)) {
+      this.#here(replay);
+      return replay;
+    }
+    this.#batch.push(replay);
+    if (this.#batch.length >= (this.#threads?.batch ?? BATCH)) this.#dispatch();
+    return replay;
+  }
+
+  /** Does what was not handed over. */
+  flush(): void {
+    for (const replay of this.#batch.splice(0)) this.#here(replay);
+  }
+
+  /** Transactions that helpers have replayed. */
+  get byHelpers(): number {
+    return this.#byHelpers;
+  }
+
+  /** Ends the helpers; what they have not done stays undone. */
+  async close(): Promise<void> {
+    const helpers = this.#helpers ?? [];
+    this.#helpers = [];
+    await Promise.all(helpers.map(({ worker }) => worker.terminate()));
+    if (this.#most > 0) trace("perf", `${this.#done} transactions replayed here, ${this.#byHelpers} by helpers`);
+  }
+
+  #here(replay: Replay): void {
+    this.#done++;
+    replay.done(this.#work.run(replay.job, replay.states));
+    replay.states = undefined;
+  }
+
+  #dispatch(): void {
+    this.#helpers ??= this.#start();
+    const [helper] = this.#helpers
+      .filter(({ batches }) => batches.length < AHEAD)
+      .sort((a, b) => a.batches.length - b.batches.length);
+    if (helper === undefined) {
+      this.flush();
+      return;
+    }
+    const batch = this.#batch.splice(0);
+    helper.batches.push(batch);
+    for (const replay of batch) replay.states = undefined;
+    helper.worker.postMessage(batch.map(({ job }) => job));
+  }
+
+  #start(): Helper[] {
+    const helpers: Helper[] = [];
+    for (let i = 0; i < this.#most; i++) {
+      try {
+        helpers.push(this.#startOne());
+      } catch (error) {
+        trace("perf", `no helper: ${String(error)}`);
+      }
+    }
+    return helpers;
+  }
+
+  #startOne(): Helper {
+    const { place, worker: url = WORKER } = this.#threads!;
+    const helper: Helper = { worker: new Worker(url, { workerData: place }), batches: [] };
+    const { worker, batches } = helper;
+    worker.on("message", (outcomes: readonly ReplayOutcome[]) => {
+      const batch = batches.shift() ?? [];
+      this.#byHelpers += batch.length;
+      for (const [i, replay] of batch.entries()) replay.done(outcomes[i]!);
+    });
+    // Whatever happens to it, its work is done here.
+    const gone = (why: string): void => {
+      if (this.#helpers?.includes(helper) !== true) return;
+      trace("perf", `a helper is gone: ${why}`);
+      this.#helpers = this.#helpers.filter((other) => other !== helper);
+      for (const replay of batches.splice(0).flat()) this.#here(replay);
+    };
+    worker.on("error", (error) => gone(String(error)));
+    worker.on("exit", () => gone("it ended"));
+    return helper;
+  }
+}
