@@ -40,6 +40,18 @@ export function decodeUtf8(bytes: Uint8Array): string | undefined {
   }
 }
 
+/**
+ * Orders runs of `length` bytes, at most some dozens: for those a loop takes a third of the time of a call into native code, and
+ * ids that differ do so in their first bytes.
+ */
+export function compareRuns(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number, length: number): number {
+  for (let i = 0; i < length; i++) {
+    const difference = a[aStart + i]! - b[bStart + i]!;
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
 /** Orders `<`-comparable values for Array.prototype.sort. */
 export function compare<T extends string | number>(a: T, b: T): number {
   return a < b ? -1 : a > b ? 1 : 0;

@@ -3,6 +3,7 @@
  * addressing. Three million sha1 ids take 60 MB of ids and 32 MB of slots; a Set of hex strings took over 300 MB.
  */
 
+import { compareRuns } from "../../bytes.ts";
 import type { ObjectFormat, Oid } from "./oid.ts";
 
 export class OidTable {
@@ -76,7 +77,7 @@ export class OidTable {
       const index = this.#slots[slot]!;
       if (index < 0) return slot;
       const at = index * rawSize;
-      if (this.#ids.compare(bytes, offset, offset + rawSize, at, at + rawSize) === 0) return slot;
+      if (compareRuns(this.#ids, at, bytes, offset, rawSize) === 0) return slot;
       slot = (slot + 1) & mask;
     }
   }
@@ -89,7 +90,8 @@ export class OidTable {
       this.#ids.copy(grown);
       this.#ids = grown;
     }
-    bytes.copy(this.#ids, index * rawSize, offset, offset + rawSize);
+    const start = index * rawSize;
+    for (let i = 0; i < rawSize; i++) this.#ids[start + i] = bytes[offset + i]!;
     this.#slots[slot] = index;
     if (this.#size * 2 > this.#slots.length) this.#rehash();
     return index;

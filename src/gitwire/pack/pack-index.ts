@@ -12,6 +12,7 @@
  */
 
 import * as fs from "node:fs";
+import { compareRuns } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
 
@@ -160,7 +161,7 @@ export class PackIndex {
   /** Id of the object at `position`. */
   oid(position: number): Oid {
     const { rawSize } = this.format;
-    return this.#read(this.#idsAt + position * this.#stride, rawSize, scratch).hexSlice(0, rawSize);
+    return this.#read(this.#idsAt + position * this.#stride, rawSize, scratch, this.#ahead?.ids).hexSlice(0, rawSize);
   }
 
   /** Ids that start with the hex digits `prefix`, at most `limit` of them, in order. */
@@ -249,7 +250,7 @@ export class PackIndex {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const start = middle * this.#stride;
-      const order = ids.compare(oid, at, at + rawSize, start, start + rawSize);
+      const order = compareRuns(ids, start, oid, at, rawSize);
       if (order === 0) return middle;
       if (order < 0) low = middle + 1;
       else high = middle;

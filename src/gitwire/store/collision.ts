@@ -16,17 +16,34 @@ import type { ObjectStore } from "./object-store.ts";
  */
 export async function refuseCollisions(pack: Pack, end: number, known: ObjectStore): Promise<void> {
   const slice = new TimeSlice();
-  const oids: Oid[] = [];
-  for (let i = 0; i < pack.count; i++) if (pack.index.offset(i) < end) oids.push(pack.index.oid(i));
-  for (const oid of known.knownAmong(oids)) {
-    const before = readSound(known, oid);
-    const now = pack.read(pack.find(oid));
-    if (before !== undefined && (before.kind !== now.kind || !before.data.equals(now.data))) {
-      throw new KvError("BAD_OBJECT", `collision: the pack has another object ${oid} than the one that is stored`, {
-        data: { oid },
-      });
+  for (let from = 0; from < pack.count; from += STEP) {
+    for (const oid of known.knownAmong(idsOf(pack, from, Math.min(pack.count, from + STEP), end))) {
+      compareOne(pack, known, oid);
+      if (slice.isOver()) await slice.pause();
     }
-    if (slice.isOver()) await slice.pause();
+    await slice.pause();
+  }
+}
+
+/** Ids that are looked for at a time. */
+const STEP = 16_384;
+
+/** Ids `from` to `to` in the order of the index, but for those whose entries are at or after `end`. */
+function idsOf({ index }: Pack, from: number, to: number, end: number): Oid[] {
+  return index.sweep(() => {
+    const oids: Oid[] = [];
+    for (let i = from; i < to; i++) if (index.offset(i) < end) oids.push(index.oid(i));
+    return oids;
+  });
+}
+
+function compareOne(pack: Pack, known: ObjectStore, oid: Oid): void {
+  const before = readSound(known, oid);
+  const now = pack.read(pack.find(oid));
+  if (before !== undefined && (before.kind !== now.kind || !before.data.equals(now.data))) {
+    throw new KvError("BAD_OBJECT", `collision: the pack has another object ${oid} than the one that is stored`, {
+      data: { oid },
+    });
   }
 }
 
