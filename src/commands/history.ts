@@ -4,25 +4,35 @@ import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { historyOf, type Revision } from "../kv/history.ts";
 import { type Key, keyText, parseKey } from "../kv/key.ts";
+import { stateFrom } from "../kv/read-from.ts";
+import type { RemoteCopy } from "../kv/remote-copy.ts";
 import { SignatureReporter } from "../kv/signature-report.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { parseCount } from "./count.ts";
-import { openWorkspace } from "./open.ts";
+import { withReader } from "./open.ts";
 import { inColumn, txnFields, txnLine } from "./txn-facts.ts";
 
-export async function run(context: Context): Promise<void> {
+export function run(context: Context): Promise<void> {
+  return withReader(context, (workspace) => showAll(context, workspace));
+}
+
+async function showAll(context: Context, workspace: Workspace): Promise<void> {
   const { flags, args, out } = context;
   const key = parseKey(args.one("key"));
   const limit = parseCount("--limit", flags.value("limit"));
   const epochs = flags.on("epochs");
-  const workspace = openWorkspace(context);
-  const tip = workspace.requireState();
+  const { copy } = workspace;
+  const tip = await stateFrom(workspace, "local");
   const show = await shower(context, workspace, key);
+  const reach = async (last: Revision, before: Revision | undefined): Promise<void> => {
+    if (copy !== undefined && (flags.on("patch") || out.json)) await bringValues(copy, key, [last, before]);
+    await show(last, before);
+  };
   let count = 0;
   let last: Revision | undefined;
   for await (const revision of historyOf(workspace, tip, key, { epochs })) {
     // A revision is shown when the one before it is known: the patch needs both.
-    if (last !== undefined && count <= limit) await show(last, revision);
+    if (last !== undefined && count <= limit) await reach(last, revision);
     last = revision;
     if (++count > limit) break;
   }
@@ -30,8 +40,14 @@ export async function run(context: Context): Promise<void> {
     const where = epochs ? "" : ` in the epoch '${tip.ledger.epoch}'`;
     throw new KvError("KEY_NOT_FOUND", `${JSON.stringify(keyText(key))} was never set${where}`);
   }
-  if (count <= limit) await show(last, undefined);
+  if (count <= limit) await reach(last, undefined);
   if (!epochs && last.made === undefined && count <= limit) out.hint("--epochs brings what is in earlier epochs");
+}
+
+/** Brings what is shown of the values of revisions. */
+async function bringValues(copy: RemoteCopy, key: Key, revisions: readonly (Revision | undefined)[]): Promise<void> {
+  const { bringKeys } = await import("../kv/copy-keys.ts");
+  for (const each of revisions) if (each?.meta !== undefined) await bringKeys(copy, each.state, [key]);
 }
 
 /** Shows a revision, given the one before. */

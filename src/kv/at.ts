@@ -63,13 +63,12 @@ export function madeAt({ commit }: LedgerCommit): number {
  * INPUT_INVALID for what is not part of the ledger, NS_NOT_FOUND for what is before its beginning, and what fetching throws.
  */
 export async function stateAtPoint(workspace: Workspace, tip: NamespaceState, at: At): Promise<NamespaceState> {
-  if (workspace.copy !== undefined) {
-    throw new KvError("UNSUPPORTED", "a state of before is read in a clone", {
-      hint: "git kv clone URL, then read there",
-    });
-  }
+  const { copy, repo } = workspace;
+  await copy?.bringLedger(tip.ns, tip.ledger.oid);
   const ledger = await ledgerAt(workspace, tip, at);
-  return ledger.oid === tip.ledger.oid ? tip : stateAt(workspace.repo.objects, ledger.oid);
+  if (ledger.oid === tip.ledger.oid) return tip;
+  const read = (): NamespaceState => stateAt(repo.objects, ledger.oid);
+  return copy === undefined ? read() : copy.through(read);
 }
 
 async function ledgerAt(workspace: Workspace, tip: NamespaceState, at: At): Promise<LedgerCommit> {

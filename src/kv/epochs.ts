@@ -91,6 +91,11 @@ export async function epochWithSeq(
  * keeps both from giving it.
  */
 export async function fetchArchive(workspace: Workspace, closed: ClosedEpoch): Promise<void> {
+  if (workspace.copy !== undefined) {
+    throw new KvError("UNSUPPORTED", `the epoch '${closed.label}' is over, and is read in a clone`, {
+      hint: "git kv clone URL, then read there",
+    });
+  }
   const { ns, remote } = workspace;
   if (isHere(workspace, closed)) return;
   const failures: KvError[] = [];

@@ -40,6 +40,9 @@ export interface SuccessorSource {
   builtOn(base: Oid | undefined, seq: number): Promise<LedgerCommit | undefined>;
 }
 
+/** How objects are come by that may have to be brought first; without it they are all here. */
+export type Reach = <T>(work: () => T) => T | Promise<T>;
+
 /** What `state` says of `key`; undefined where it was never set in this epoch. */
 export function recordOf(objects: ObjectSource, state: NamespaceState, key: Key): KeyRecord | undefined {
   const digits = keyDigits(key);
@@ -64,13 +67,15 @@ export async function* revisionsOf(
   tip: NamespaceState,
   key: Key,
   successors: SuccessorSource,
+  reach: Reach = (work) => work(),
 ): AsyncGenerator<Revision> {
   for (let state: NamespaceState | undefined = tip; state !== undefined; ) {
-    const record = recordOf(objects, state, key);
+    const from: NamespaceState = state;
+    const record = await reach(() => recordOf(objects, from, key));
     if (record === undefined) return;
     const { base, rev, meta } = record;
     const before: NamespaceState | undefined =
-      base !== undefined && objects.has(base) ? stateAt(objects, base) : undefined;
+      base !== undefined && objects.has(base) ? await reach(() => stateAt(objects, base)) : undefined;
     const isKnown = base === undefined || before !== undefined;
     const made = isKnown ? await successors.builtOn(base, (before?.ledger.seq ?? 0) + 1) : undefined;
     yield { rev, meta, made, state };
@@ -90,12 +95,15 @@ export async function* historyOf(
   { epochs }: { readonly epochs: boolean },
 ): AsyncGenerator<Revision> {
   const { objects } = workspace.repo;
+  const { copy } = workspace;
+  await copy?.bringLedger(tip.ns, tip.ledger.oid);
+  const reach: Reach | undefined = copy && ((work) => copy.through(work));
   const ends = epochs ? await epochEnds(workspace, tip) : [tip];
   const lookup = await lookupIn(workspace, tip);
   try {
     let last: Revision | undefined;
     for (const end of ends) {
-      for await (const revision of revisionsOf(objects, end, key, lookup)) {
+      for await (const revision of revisionsOf(objects, end, key, lookup, reach)) {
         // An epoch begins with what was live at the end of the one before: the same revision, told already.
         const isTold = last?.meta !== undefined && last.rev === revision.rev && last.meta.base === revision.meta?.base;
         if (!isTold) yield revision;

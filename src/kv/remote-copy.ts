@@ -181,16 +181,11 @@ export class RemoteCopy {
   async bring(wants: readonly Want[]): Promise<void> {
     const commits = new Set<Oid>();
     const others = new Set<Oid>();
-    let unknown = false;
-    for (const { oid, expected } of wants) {
-      (expected === "commit" ? commits : others).add(oid);
-      unknown ||= expected === undefined;
-    }
+    for (const { oid, expected } of wants) (expected === "commit" ? commits : others).add(oid);
     if (commits.size > 0) await this.#fetch({ wants: [...commits], depth: 1, filter: this.#commitFilter });
     const ids = [...others];
     for (let from = 0; from < ids.length; from += MOST_WANTS) {
-      const part = ids.slice(from, from + MOST_WANTS);
-      await this.#fetch({ wants: part, filter: FLAT, ...(unknown && { depth: 1 }) });
+      await this.#fetch({ wants: ids.slice(from, from + MOST_WANTS), filter: FLAT });
     }
   }
 
@@ -202,6 +197,22 @@ export class RemoteCopy {
   /** Brings the last `count` commits of the ledger that ends with `tip`, without what is in them. */
   bringHistory(tip: Oid, count: number): Promise<void> {
     return this.#fetch({ wants: [tip], depth: count, filter: FLAT });
+  }
+
+  /**
+   * Brings all commits of the ledger that ends with `tip`, without what is in them: those of its epoch that did not come before. A few
+   * hundred bytes each, so this costs the length of the ledger, once.
+   */
+  async bringLedger(ns: string, tip: Oid): Promise<void> {
+    const { refs, objects } = this.repo;
+    const name = `refs/kv-commits/${ns}`;
+    const before = refs.resolve(name);
+    const isHere = before !== undefined && objects.has(before);
+    if (isHere && before === tip) return;
+    await this.#fetch({ wants: [tip], filter: FLAT, ...(isHere && { haves: [before] }) });
+    const transaction = await refs.begin([{ name, newOid: tip }]);
+    await transaction.prepare();
+    transaction.commit();
   }
 
   /** Brings what the ledger that ends with `tip` has that the one that ends with `base` has not, without large values. */

@@ -68,6 +68,10 @@ describe("with nothing but the executable", () => {
       "4\tset\tcfg:lang",
       "",
     ]);
+    const revisions = answer({}, "--repo", url, "history", "cfg:theme", "--patch").split("\n");
+    expect(revisions.filter((line) => /^[-+]/.test(line))).toEqual(["-dark", "+light", "+dark"]);
+    expect(revisions[0]!.split("\t").slice(3, 5)).toEqual(["set", "2"]);
+    expect(answer({}, "--repo", url, "get", "cfg:theme", "--at", "1")).toBe("dark");
     const missing = bare({}, "--repo", url, "get", "none");
     expect([missing.status, missing.stderr]).toEqual([6, 'error: not found: "none"\n']);
     expect(bare({}, "--repo", scene.url, "get", "cfg:theme").status).toBe(5);

@@ -4,8 +4,11 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readAs } from "../../src/gitwire/object/object.ts";
+import { stateAtPoint } from "../../src/kv/at.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { commit } from "../../src/kv/commit.ts";
+import { bringKeys } from "../../src/kv/copy-keys.ts";
+import { historyOf } from "../../src/kv/history.ts";
 import { keyText, parseKey } from "../../src/kv/key.ts";
 import { waitForMirror } from "../../src/kv/wait.ts";
 import { type WatchOptions, watch } from "../../src/kv/watch.ts";
@@ -13,6 +16,7 @@ import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
 import { Visitor } from "../support/no-clone.ts";
+import { readValue } from "../support/read.ts";
 import { tempDir } from "../support/temp.ts";
 import { OTHER_FORMAT, TEST_FORMAT } from "../support/test-format.ts";
 import { newRepository, workspaceAt } from "../support/workspace.ts";
@@ -32,13 +36,13 @@ async function store(name: string, keys: readonly string[], format = TEST_FORMAT
   return path.join(root, name);
 }
 
-async function write(dir: string, keys: readonly string[], create = false): Promise<void> {
+async function write(dir: string, keys: readonly string[], create = false, text?: string): Promise<void> {
   const workspace = workspaceAt(dir);
   if (create) await commit(workspace, { create: { epoch: "e1" } }, () => {});
   await commit(workspace, { message: undefined, bytes: 1000 }, async (use) => {
     for (const key of keys) {
       const options = { ctype: undefined, expires: undefined, labels: undefined };
-      const value = { kind: "bytes", data: Buffer.from(`value of ${key}`) } as const;
+      const value = { kind: "bytes", data: Buffer.from(text ?? `value of ${key}`) } as const;
       await use({ op: "set", key: parseKey(key), value, options, condition: undefined });
     }
   });
@@ -165,6 +169,31 @@ describe("from a host that gives no single objects", () => {
     expect(await visitor.list()).toEqual(["a", "b"]);
     expect(visitor.warnings).toHaveLength(1);
   });
+});
+
+test("the revisions of a key, and the store as it was", async () => {
+  const dir = await store("history.git", KEYS.slice(0, 600));
+  for (const round of [1, 2, 3]) {
+    await write(dir, ["user:0005", `other${round}`], false, `value ${round}`);
+  }
+  const visitor = new Visitor(urlOf("history.git"));
+  const revisions = (): Promise<string[]> =>
+    visitor.read(async ({ workspace, state }) => {
+      const found: string[] = [];
+      for await (const { rev, made } of historyOf(workspace, state, parseKey("user:0005"), { epochs: false })) {
+        found.push(`${rev} ${made?.seq}`);
+      }
+      return found;
+    });
+  expect(await revisions()).toEqual(["4 5", "3 4", "2 3", "1 2"]);
+  await write(dir, ["user:0005"], false, "value 4");
+  expect(await revisions()).toEqual(["5 6", "4 5", "3 4", "2 3", "1 2"]);
+  const then = await visitor.read(async ({ workspace, copy, state }) => {
+    const before = await stateAtPoint(workspace, state, { kind: "seq", seq: 3 });
+    await bringKeys(copy, before, [parseKey("user:0005")]);
+    return readValue(copy.repo.objects, before, parseKey("user:0005"), { now: 0, allowExpired: true }).data.toString();
+  });
+  expect(then).toBe("value 1");
 });
 
 describe("the cache", () => {
