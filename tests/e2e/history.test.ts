@@ -177,3 +177,14 @@ describe("diff and revert", () => {
     expect(kv(dir, "revert", "2h").status).toBe(64);
   });
 });
+
+test("doctor finds a store in order, and ends with the status of what it does not", () => {
+  const checks = jsonLines(kvOk(dir, "doctor", "--json"));
+  expect(checks.map(({ status }) => status)).not.toContain("fail");
+  expect(checks.find(({ check }) => check === "namespace")?.message).toContain("'main' at transaction ");
+  const run = kv(dir, "doctor", "--ns", "nowhere");
+  expect(run.status).toBe(6);
+  expect(run.stdout).toContain(
+    "fail  namespace  namespace 'nowhere' is not in this repository\n                 hint: ",
+  );
+});

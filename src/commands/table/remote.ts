@@ -96,4 +96,16 @@ export const REMOTE: readonly Command[] = [
     examples: ["stargate sync", "stargate sync --repair --ns main"],
     load: () => import("../stargate-sync.ts"),
   },
+  {
+    name: "doctor",
+    topic: "Remote",
+    summary: "Check what this clone needs to read and write, and say the way out",
+    flags: [{ name: "offline", type: "boolean", summary: "Ask nobody over the network" }],
+    details:
+      "One line a check: ok, warn or fail, what was looked at, what was found; below it the way out. The clone and its disk, the identity, the " +
+      "namespace, the remote's refspecs, the policy and its pinned root, the push URL, the key (by signing with it), the Stargate, the " +
+      "mirror, the clock. Nothing is changed. Exit 0 where nothing failed, else as the first failure has it.",
+    examples: ["doctor", "doctor --offline --json"],
+    load: () => import("../doctor.ts"),
+  },
 ];
