@@ -1,5 +1,6 @@
 /**
- * Compiles the executables into dist/: `bun build.ts [git-kv|git-kv-stargate]...`, all without arguments.
+ * Compiles the executables and the library for Node.js into dist/: `bun build.ts [git-kv|git-kv-stargate|library]...`, all without
+ * arguments.
  */
 
 import { spawnSync } from "node:child_process";
@@ -8,6 +9,7 @@ import { compileOptions } from "./scripts/compile.ts";
 
 const ROOT = import.meta.dir;
 const PROGRAMS = ["git-kv", "git-kv-stargate"];
+const LIBRARY = "library";
 
 /** The commit of the sources, `-dirty` where they differ from it; "unknown" outside a repository. */
 function sourceCommit(): string {
@@ -27,11 +29,31 @@ async function build(program: string, commit: string): Promise<void> {
   }
 }
 
+/** The library for Node.js: dist/node/open-kv-node.js and what it loads. */
+async function buildLibrary(): Promise<void> {
+  const result = await Bun.build({
+    entrypoints: [path.join(ROOT, "src", "kv", "open-kv-node.ts")],
+    outdir: path.join(ROOT, "dist", "node"),
+    target: "node",
+    format: "esm",
+    // One file, so that what stands in for Bun is there before anything else.
+    splitting: false,
+    throw: false,
+  });
+  if (!result.success) {
+    for (const log of result.logs) console.error(log);
+    process.exit(1);
+  }
+}
+
 const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !PROGRAMS.includes(name));
+const unknown = wanted.filter((name) => ![...PROGRAMS, LIBRARY].includes(name));
 if (unknown.length > 0) {
-  console.error(`unknown program ${unknown.join(", ")}; there is ${PROGRAMS.join(", ")}`);
+  console.error(`unknown program ${unknown.join(", ")}; there is ${[...PROGRAMS, LIBRARY].join(", ")}`);
   process.exit(64);
 }
 const commit = sourceCommit();
-for (const program of wanted.length > 0 ? wanted : PROGRAMS) await build(program, commit);
+for (const name of wanted.length > 0 ? wanted : [...PROGRAMS, LIBRARY]) {
+  if (name === LIBRARY) await buildLibrary();
+  else await build(name, commit);
+}

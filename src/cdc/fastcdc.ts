@@ -21,6 +21,9 @@ const RETURN_BYTES = 16;
 /** How far the module looks ahead where a guide may cut elsewhere: more would be for nothing, less another call for each piece. */
 const GUIDED_REACH = 4;
 
+/** Where the module is: beside the bundle for Node.js, at a path of its own in Bun. */
+const WASM = wasmFile.startsWith("./") ? new URL(wasmFile, import.meta.url) : wasmFile;
+
 /** What the module offers. */
 export interface FastCdcExports {
   readonly memory: { readonly buffer: ArrayBuffer };
@@ -48,7 +51,7 @@ function takeEngine(): Engine {
     idle = undefined;
     return engine;
   }
-  compiled ??= new WebAssembly.Module(fs.readFileSync(wasmFile));
+  compiled ??= new WebAssembly.Module(fs.readFileSync(WASM));
   const exports = new WebAssembly.Instance(compiled, {}).exports as unknown as FastCdcExports;
   return { exports, address: exports.__wbindgen_malloc(WINDOW_BYTES) };
 }

@@ -37,7 +37,7 @@ export async function run(context: Context): Promise<void> {
 }
 
 async function stateAt(workspace: Workspace, newest: NamespaceState, text: string): Promise<NamespaceState> {
-  return (await (await import("./read-at.ts")).readAt(workspace, newest, text)).state;
+  return (await (await import("../kv/at.ts")).momentAt(workspace, newest, text)).state;
 }
 
 function show({ out }: Context, { key, before, after }: KeyDifference, patch: string | undefined): void {

@@ -2,14 +2,12 @@
 
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { isExpired } from "../kv/expiry.ts";
+import { findLive } from "../kv/find-live.ts";
 import { type Key, keyText, parseKey } from "../kv/key.ts";
-import { type FoundKey, findKey, hasExpired, inlineValue } from "../kv/read.ts";
+import { type FoundKey, inlineValue } from "../kv/read.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
-import type { NamespaceState } from "../kv/state.ts";
 import { facts, jsonValue } from "../kv/value-record.ts";
 import type { Workspace } from "../kv/workspace.ts";
-import { formatTime } from "../time.ts";
 import { withReader } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
@@ -31,36 +29,14 @@ async function showAll(context: Context, workspace: Workspace, keys: readonly Ke
   const newest = await stateFrom(workspace, from);
   const at = flags.value("at");
   // Loaded here: most read the newest state.
-  const then = at === undefined ? undefined : await (await import("./read-at.ts")).readAt(workspace, newest, at);
+  const then = at === undefined ? undefined : await (await import("../kv/at.ts")).momentAt(workspace, newest, at);
   const state = then?.state ?? newest;
   if (workspace.copy !== undefined) await (await import("../kv/copy-keys.ts")).bringKeys(workspace.copy, state, keys);
-  for (const key of keys) await show(context, workspace, await find(context, workspace, state, key, then?.now));
+  const options = { moment: then?.now, allowExpired: flags.on("allow-expired") };
+  for (const key of keys) await show(context, workspace, await findLive(workspace, state, key, options));
   // For eyes only: a prompt right behind a value is hard to read.
   const isPrinted = !out.json && !toFile(context);
   if (out.answersTerminal && isPrinted && !flags.on("raw")) out.line("");
-}
-
-/** What the state has of `key` now, or `then`; an expired key is there where the caller or the policy lets it be. */
-async function find(
-  { flags }: Context,
-  workspace: Workspace,
-  state: NamespaceState,
-  key: Key,
-  then: number | undefined,
-): Promise<FoundKey> {
-  const allowExpired = flags.on("allow-expired");
-  const found = findKey(workspace.repo.objects, state, key, { now: 0, allowExpired: true });
-  const { expires } = found.meta;
-  if (expires === undefined) return found;
-  // Loaded here: most keys never expire.
-  const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
-  if (then === undefined) warnOfLedgerTime(workspace, state);
-  if (!isExpired(expires, then ?? workspace.now()) || allowExpired) return found;
-  if (await hidesExpired(workspace, state)) throw hasExpired(key, expires);
-  workspace.around.warn(
-    `${JSON.stringify(keyText(key))} expired at ${formatTime(expires)}; the policy lets it be read`,
-  );
-  return found;
 }
 
 async function show(context: Context, workspace: Workspace, found: FoundKey): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
-import { isExpired } from "../kv/expiry.ts";
+import { entryFilter } from "../kv/entry-filter.ts";
 import { type IndexEntry, type ListRange, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
@@ -28,9 +28,14 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   );
   const at = flags.value("at");
   // Loaded here: most read the newest state.
-  const then = at === undefined ? undefined : await (await import("./read-at.ts")).readAt(workspace, newest, at);
+  const then = at === undefined ? undefined : await (await import("../kv/at.ts")).momentAt(workspace, newest, at);
   const state = then?.state ?? newest;
-  const shows = filter(context, workspace, state, then?.now);
+  const shows = entryFilter(workspace, state, {
+    deleted: flags.on("deleted"),
+    expired: flags.on("expired"),
+    allowExpired: flags.on("allow-expired"),
+    moment: then?.now,
+  });
   const range = { prefix, ...(after !== undefined && { after: parseKey(after) }) };
   // Loaded here: names alone are read from the kv-index, without a look at any value.
   const long = flags.on("long") ? await import("./list-long.ts") : undefined;
@@ -61,31 +66,6 @@ async function pagesOf({ repo, copy }: Workspace, { ledger, meta }: NamespaceSta
   if (copy !== undefined) return (await import("../kv/copy-listing.ts")).listPages(copy, root, range, limit);
   if (repo.objects.has(root)) return [listIndex(repo.objects, root, range)];
   return [(await import("../kv/ledger-list.ts")).listLedger(repo.objects, meta, range)];
-}
-
-/** Which keys are shown. The first one that expires may take time: only then it matters what the policy says of expired ones. */
-type Filter = (entry: IndexEntry) => boolean | Promise<boolean>;
-
-/** Live keys; with --deleted and --expired those instead or as well, with --allow-expired both live and expired ones. */
-function filter({ flags }: Context, workspace: Workspace, state: NamespaceState, then: number | undefined): Filter {
-  const [deleted, expired, allowExpired] = [flags.on("deleted"), flags.on("expired"), flags.on("allow-expired")];
-  const live = !deleted && !expired;
-  const now = then ?? workspace.now();
-  let hides: boolean | undefined;
-  const learn = async (entry: IndexEntry): Promise<boolean> => {
-    const { hidesExpired, warnOfLedgerTime } = await import("../kv/read-expiry.ts");
-    if (then === undefined) warnOfLedgerTime(workspace, state);
-    hides = await hidesExpired(workspace, state);
-    return shows(entry);
-  };
-  const shows: Filter = (entry) => {
-    if (entry.state.kind === "deleted") return deleted;
-    if (entry.state.expires === undefined) return live;
-    if (hides === undefined) return learn(entry);
-    if (isExpired(entry.state.expires, now)) return expired || (live && (allowExpired || !hides));
-    return live;
-  };
-  return shows;
 }
 
 function show({ flags, out }: Context, entry: IndexEntry): void {

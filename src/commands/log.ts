@@ -16,7 +16,7 @@ export async function run(context: Context): Promise<void> {
   const { objects } = workspace.repo;
   const newest = workspace.requireState();
   const at = flags.value("at");
-  const tip = at === undefined ? newest : (await (await import("./read-at.ts")).readAt(workspace, newest, at)).state;
+  const tip = at === undefined ? newest : (await (await import("../kv/at.ts")).momentAt(workspace, newest, at)).state;
   const given = flags.value("prefix");
   const prefix = given === undefined ? undefined : utf8ToByteString(given);
   const withKeys = flags.on("keys");

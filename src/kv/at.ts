@@ -58,6 +58,20 @@ export function madeAt({ commit }: LedgerCommit): number {
   return parseIdent(commit.committer).seconds;
 }
 
+/** A state, and the moment it is read as of. */
+export interface Moment {
+  readonly state: NamespaceState;
+  /** Unix seconds: what had expired then counts as expired. */
+  readonly now: number;
+}
+
+/** What `text` means in the ledger that ends with `tip`. Throws as {@link stateAtPoint}. */
+export async function momentAt(workspace: Workspace, tip: NamespaceState, text: string): Promise<Moment> {
+  const at = parseAt(text, workspace.repo.format, workspace.now());
+  const state = await stateAtPoint(workspace, tip, at);
+  return { state, now: at.kind === "time" ? at.time : madeAt(state.ledger) };
+}
+
 /**
  * The state that `at` means in the ledger that ends with `tip`. What is in an archive that is not here is fetched. Throws
  * INPUT_INVALID for what is not part of the ledger, NS_NOT_FOUND for what is before its beginning, and what fetching throws.

@@ -1,0 +1,90 @@
+/**
+ * What the library takes from Bun, for Node.js: hashing and compression by its own modules. Programs are not started there (SSH, gpg,
+ * credential helpers, hooks): what needs one says so. Loaded first, and does nothing in Bun.
+ */
+
+import * as crypto from "node:crypto";
+import * as zlib from "node:zlib";
+import { KvError } from "./errors.ts";
+
+/** As Bun's: it is as new after `digest`. */
+class CryptoHasher {
+  readonly #name: string;
+  #hash: crypto.Hash;
+
+  constructor(name: string) {
+    this.#name = name;
+    this.#hash = crypto.createHash(name);
+  }
+
+  update(data: string | Uint8Array): this {
+    this.#hash.update(data);
+    return this;
+  }
+
+  digest(encoding?: "hex"): Buffer | string {
+    const digest = this.#hash.digest();
+    this.#hash = crypto.createHash(this.#name);
+    return encoding === undefined ? digest : digest.toString(encoding);
+  }
+
+  copy(): CryptoHasher {
+    const copy = new CryptoHasher(this.#name);
+    copy.#hash = this.#hash.copy();
+    return copy;
+  }
+}
+
+class SHA256 extends CryptoHasher {
+  constructor() {
+    super("sha256");
+  }
+
+  static hash(data: Uint8Array, encoding?: "hex"): Buffer | string {
+    return new SHA256().update(data).digest(encoding);
+  }
+}
+
+/** Largest number of bytes that add up in 32 bits (RFC 1950, section 9). */
+const ADLER_RUN = 5_552;
+const ADLER_BASE = 65_521;
+
+function adler32(data: Uint8Array): number {
+  let [a, b] = [1, 0];
+  for (let at = 0; at < data.length; ) {
+    const end = Math.min(at + ADLER_RUN, data.length);
+    for (; at < end; at++) {
+      a += data[at]!;
+      b += a;
+    }
+    a %= ADLER_BASE;
+    b %= ADLER_BASE;
+  }
+  return ((b << 16) | a) >>> 0;
+}
+
+function notHere(what: string) {
+  return (): never => {
+    throw new KvError("UNSUPPORTED", `${what} is there in Bun only, not in Node.js`, {
+      hint: "run the program with Bun, or call the git-kv executable",
+    });
+  };
+}
+
+const RUNTIME = {
+  CryptoHasher,
+  SHA256,
+  hash: { adler32, crc32: (data: Uint8Array, sum = 0): number => zlib.crc32(data, sum) },
+  // Bun's are raw streams unless they are told to be zlib's.
+  deflateSync: (data: Uint8Array, { level }: { level?: number } = {}): Buffer =>
+    zlib.deflateRawSync(data, level === undefined ? {} : { level }),
+  inflateSync: (data: Uint8Array): Buffer => zlib.inflateSync(data),
+  gc: (): void => {},
+  sleep: (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms)),
+  mmap: notHere("mapping a file"),
+  spawn: notHere("running a program"),
+  connect: notHere("the SSH agent"),
+  unsafe: { setJITPolicy: (): void => {} },
+};
+
+if (Reflect.get(globalThis, "Bun") === undefined) Reflect.set(globalThis, "Bun", RUNTIME);

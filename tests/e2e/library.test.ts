@@ -1,0 +1,46 @@
+/** The library in Node.js: the bundle that build.ts makes, on a repository that the executable reads as well. */
+
+import { expect, test } from "bun:test";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { runProgram } from "../support/executable.ts";
+import { fsck } from "../support/git.ts";
+import { kv, kvOk } from "../support/scene.ts";
+import { tempDir } from "../support/temp.ts";
+
+const BUNDLE = path.join(import.meta.dir, "..", "..", "dist", "node", "open-kv-node.js");
+
+const PROGRAM = `
+import { openKv, KvError } from ${JSON.stringify(BUNDLE)};
+const kv = openKv();
+const said = [(await kv.get("from:cli")).text(), kv.state().seq];
+await kv.set("from:node", "hello", { labels: { a: "1" } });
+await kv.write([{ op: "set", key: "a", value: "1" }, { op: "del", key: "from:cli" }]);
+const big = new Uint8Array(2_500_000).map((_, i) => (i * 2654435761) >>> 24);
+await kv.set("big", big);
+let size = 0;
+await kv.read("big", (bytes) => { for (const byte of bytes) if (byte !== big[size++]) throw new Error("another byte"); });
+said.push(size);
+for await (const { key } of kv.list()) said.push(key);
+for await (const { rev, op } of kv.history("from:cli")) said.push(op + rev);
+said.push((await kv.get("from:cli", { at: "-2" })).text());
+try { await kv.set("a", "2", { if: { absent: true } }); } catch (error) { said.push(error instanceof KvError && error.code); }
+kv.close();
+console.log(JSON.stringify(said));
+`;
+
+test("reads and writes what the executable does", () => {
+  const dir = tempDir("node");
+  kvOk(dir, "init");
+  kvOk(dir, "set", "from:cli", "good morning");
+  const file = path.join(dir, "program.mjs");
+  fs.writeFileSync(file, PROGRAM);
+  const run = runProgram("node", [file], { cwd: dir, env: process.env });
+  expect(run.stderr).toBe("");
+  expect(JSON.parse(run.stdout)).toEqual([
+    ...["good morning", 2, 2_500_000, "a", "big", "from:node", "del2", "set1", "good morning", "CAS_CONFLICT"],
+  ]);
+  expect(kv(dir, "get", "from:node").stdout).toBe("hello");
+  expect(kv(dir, "verify").status).toBe(0);
+  expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");
+});
