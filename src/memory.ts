@@ -14,6 +14,8 @@ export function collectGarbage(count: number): void {
 
 /** Bytes of buffers after which those that nobody uses any more are given back. */
 const BUFFERS = 8 * 1024 * 1024;
+/** Smaller ones are the collector's own affair: there may be millions. */
+const LEAST = 32 * 1024;
 
 /**
  * Collects the buffers of work that takes one large object after the other. The runtime itself waits until there are some hundred
@@ -24,6 +26,7 @@ export class BufferMeter {
 
   /** So many more bytes were taken, and so were those before let go of. */
   add(bytes: number): void {
+    if (bytes < LEAST) return;
     this.#bytes += bytes;
     if (this.#bytes < BUFFERS) return;
     this.#bytes = 0;

@@ -170,10 +170,10 @@ function commitFile(scratch: Scratch, file: string, ...parent: string[]): string
   return scratch.git("large-search", "commit-tree", "-m", file, ...parent, scratch.git("large-search", "write-tree"));
 }
 
-/** Bytes of a folder when they have been the same for three seconds: packs are combined after the answer is out. */
+/** Bytes of a folder when they have been the same for ten seconds: packs are combined after the answer is out. */
 async function settled(dir: string): Promise<number> {
   let size = bytesBelow(dir);
-  for (let same = 0; same < 6; ) {
+  for (let same = 0; same < 20; ) {
     await sleep(500);
     const now = bytesBelow(dir);
     same = now === size ? same + 1 : 0;

@@ -35,6 +35,26 @@ function shell(dir: string, script: string): Run {
   });
 }
 
+/** What is tried on a disk of 16 MiB, in the folder `disk`. */
+const WITHOUT_ROOM = `
+cd disk
+"$KV" init >/dev/null 2>&1 && "$KV" set a 1 >/dev/null
+before=$(git rev-parse refs/kv/main) files=$(ls -A .git/objects/pack)
+"$KV" set k --file ../large >out 2>err
+echo "set $? $(head -1 err)"
+[ ! -s out ] && [ "$before" = "$(git rev-parse refs/kv/main)" ] && git fsck --strict >/dev/null 2>&1 && echo the ledger stays
+[ "$files" = "$(ls -A .git/objects/pack)" ] && rm out && echo "files: $(ls | wc -w)"
+"$KV" set k --file ../small >/dev/null && "$KV" get k | cmp - ../small && echo stored
+if mountpoint -q .
+then
+  head -c 16M /dev/zero >fill 2>/dev/null
+  "$KV" get k -o out 2>../err2
+  echo "get $? $(head -1 ../err2)"
+fi
+ls -A | grep -w out
+true
+`;
+
 const packFiles = (dir: string): string[] => fs.readdirSync(path.join(dir, ".git/objects/pack")).sort();
 
 describe("in one repository", () => {
@@ -136,6 +156,24 @@ describe("in one repository", () => {
     const into = shell(dir, 'ulimit -f 1000; "$KV" get file -o stays.bin');
     expect([into.status, into.stderr]).toEqual([5, expect.stringContaining("cannot write")]);
     expect(fs.readdirSync(dir).filter((name) => name.includes("stays"))).toEqual([]);
+  });
+
+  test("a file system without room (ENOSPC; a limit on files where none may be mounted): the same, and what fits is stored", () => {
+    const place = tempDir("no-room");
+    fs.writeFileSync(path.join(place, "large"), noise("large", 24 * MiB));
+    fs.writeFileSync(path.join(place, "small"), noise("small", 2 * MiB));
+    fs.mkdirSync(path.join(place, "disk"));
+    fs.writeFileSync(path.join(place, "body.sh"), WITHOUT_ROOM);
+    const run = shell(
+      place,
+      `if unshare -rm mount -t tmpfs none disk 2>/dev/null
+       then unshare -rm bash -c 'mount -t tmpfs -o size=16m none disk && . ./body.sh'
+       else ulimit -f 16000; . ./body.sh; fi`,
+    );
+    expect(run.stderr).toBe("");
+    expect(run.stdout).toMatch(
+      /^set 5 error: .+\nthe ledger stays\nfiles: 1\nstored\n(?:get 5 error: cannot write \S+\/out: .+\n)?$/,
+    );
   });
 
   test("an interrupt while a pipe is read leaves nothing", () => {

@@ -8,6 +8,7 @@
 
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { BufferMeter } from "../../memory.ts";
 import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { refuseCircles } from "./delta-circles.ts";
@@ -152,6 +153,7 @@ async function resolveOutside(
   copier: BaseCopier,
   places: readonly BasePlace[],
 ): Promise<void> {
+  const meter = new BufferMeter();
   for (const place of places) {
     // It may have turned up meanwhile, as the result of a delta whose own base was appended.
     if (resolver.unresolved === 0) return;
@@ -159,6 +161,8 @@ async function resolveOutside(
     const { entry, object } = copier.addAndRead(place);
     list.seen?.add(list.idOf(entry), object.kind, object.data);
     await resolver.resolveBase(entry, object);
+    // The base, and what was made of it.
+    meter.add(2 * object.data.length);
   }
 }
 

@@ -7,6 +7,7 @@
  */
 
 import { KvError } from "../../errors.ts";
+import { BufferMeter } from "../../memory.ts";
 import { inSlices, TimeSlice } from "../../time-slice.ts";
 import { newHasher, type ObjectFormat } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
@@ -129,9 +130,11 @@ class PackMerge {
       writer.write(packHeader(count));
       const offsets = new Float64Array(count);
       const crcs = new Uint32Array(count);
+      const meter = new BufferMeter();
       for (const number of this.#basesFirst()) {
         offsets[number] = writer.position;
         crcs[number] = this.#copy(number, writer, offsets);
+        meter.add(this.#lengths[number]!);
         if (this.#slice.isOver()) await this.#pause();
       }
       writer.flush();
