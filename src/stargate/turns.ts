@@ -28,6 +28,8 @@ export type After = (ms: number, act: () => void) => () => void;
 
 const systemAfter: After = (ms, act) => {
   const timer = setTimeout(act, ms);
+  // A process that has nothing else to do need not see a turn lapse.
+  timer.unref();
   return () => clearTimeout(timer);
 };
 

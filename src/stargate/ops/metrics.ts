@@ -154,6 +154,11 @@ export class Metrics {
       "Bytes that are free where the repository is",
       ({ served }) => freeSpace(served.gate).bytes,
     );
+    gauge(
+      "stargate_waiting_pushes",
+      "Pushes that wait for their turn in a namespace",
+      ({ served }) => served.gate.turns.waiting,
+    );
     gauge("stargate_webhook_backlog_size", "Transactions the slowest webhook has not been told of", (unit) =>
       unit.webhooks?.backlog(),
     );
