@@ -10,6 +10,7 @@ import { type DaemonProcess, stargateRepository, startDaemon } from "../support/
 import { fsck, git } from "../support/git.ts";
 import { tryGitAsync } from "../support/git-async.ts";
 import { TestClient } from "../support/stargate.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 const READERS = Number(process.env.GIT_KV_READERS ?? 12);
 const TRANSACTIONS = Number(process.env.GIT_KV_TRANSACTIONS ?? 40);
@@ -29,12 +30,13 @@ afterAll(() => daemon.stop());
 
 /** Ids of a namespace's two refs in an advertisement (v0) or an ls-refs answer (v2): both have lines `... <oid> <ref>`. */
 function pairIn(text: string): { ledger: string | undefined; index: string | undefined } {
-  const oidOf = (ref: string): string | undefined => new RegExp(`([0-9a-f]{40}) ${ref}(?:\\0|\\n)`).exec(text)?.[1];
+  const oidOf = (ref: string): string | undefined =>
+    new RegExp(`([0-9a-f]{${TEST_FORMAT.hexSize}}) ${ref}(?:\\0|\\n)`).exec(text)?.[1];
   return { ledger: oidOf("refs/kv/main"), index: oidOf("refs/kv-index/main") };
 }
 
 const pkt = (line: string): string => (line.length + 4).toString(16).padStart(4, "0") + line;
-const LS_REFS = `${pkt("command=ls-refs\n")}${pkt("object-format=sha1")}0001${pkt("ref-prefix refs/kv")}0000`;
+const LS_REFS = `${pkt("command=ls-refs\n")}${pkt(`object-format=${TEST_FORMAT.name}`)}0001${pkt("ref-prefix refs/kv")}0000`;
 
 async function list(kind: "advertisement" | "ls-refs"): Promise<string> {
   const { protocol, host, username, password, pathname } = new URL(daemon.address);

@@ -13,6 +13,7 @@ import { fsck, git, tryGit } from "../support/git.ts";
 import { type Random, random } from "../support/random.ts";
 import { type Planned, TestClient } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -168,7 +169,7 @@ class Soak {
     this.#lists++;
     for (const ns of this.#options.namespaces) {
       const [ledger, index] = [`refs/kv/${ns}`, `refs/kv-index/${ns}`].map(
-        (ref) => new RegExp(`([0-9a-f]{40}) ${ref}(?:\\0|\\n)`).exec(text)?.[1],
+        (ref) => new RegExp(`([0-9a-f]{${TEST_FORMAT.hexSize}}) ${ref}(?:\\0|\\n)`).exec(text)?.[1],
       );
       if (ledger === undefined && index === undefined) continue;
       const [a, b] = [ledger, index].map((oid) =>

@@ -129,8 +129,11 @@ function handMade(rng: ReturnType<typeof random>): Buffer {
       { type: ENTRY.refDelta, data: delta, base: ids.at(-1)! },
       { type: ENTRY.blob, data: next },
       { type: ENTRY.blob, data: last },
-      { type: ENTRY.tree, data: rng.pick([Buffer.alloc(0), Buffer.from(`100644 a\0${"x".repeat(20)}`)]) },
-      { type: ENTRY.refDelta, data: delta, base: rng.pick([...ids, "1".repeat(40)]) },
+      {
+        type: ENTRY.tree,
+        data: rng.pick([Buffer.alloc(0), Buffer.from(`100644 a\0${"x".repeat(TEST_FORMAT.rawSize)}`)]),
+      },
+      { type: ENTRY.refDelta, data: delta, base: rng.pick([...ids, "1".repeat(TEST_FORMAT.hexSize)]) },
     ]);
     offsets.push(at);
     entries.push(entry);

@@ -177,7 +177,7 @@ const DAMAGES: readonly (readonly [string, (dir: string) => void, part: string, 
     },
     "objects",
     "CORRUPT",
-    /^[0-9a-f]{40}$/,
+    /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/,
   ],
   [
     "a tree is missing below a branch",

@@ -12,6 +12,7 @@ import { MirrorProbe as Probe } from "../../../src/stargate/ops/mirror-probe.ts"
 import { git } from "../../support/git.ts";
 import { TestClient, TestStargate, verdict } from "../../support/stargate.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 let stargate: TestStargate;
 let client: TestClient;
@@ -53,7 +54,7 @@ const failing = ({ repositories }: Answer) =>
 
 /** Asks until the answer is another than one that was kept. */
 async function until(tail: string, status: number): Promise<Answer> {
-  for (const end = Date.now() + 10_000; ; await Bun.sleep(50)) {
+  for (const end = Date.now() + 50_000; ; await Bun.sleep(50)) {
     const answer = await ask(tail);
     if (answer.status === status) return answer.body;
     if (Date.now() > end) throw new Error(`${tail} says ${JSON.stringify(answer)}`);
@@ -88,8 +89,9 @@ describe("/healthz", () => {
     await until("/healthz", 200);
 
     const ref = path.join(stargate.dir, "refs", "kv", "torn");
-    fs.writeFileSync(ref, `${"1".repeat(40)}\n`);
-    expect(failing(await until("/healthz", 500))).toEqual({ repository: expect.stringContaining("1".repeat(40)) });
+    const absent = "1".repeat(TEST_FORMAT.hexSize);
+    fs.writeFileSync(ref, `${absent}\n`);
+    expect(failing(await until("/healthz", 500))).toEqual({ repository: expect.stringContaining(absent) });
     fs.rmSync(ref);
     await until("/healthz", 200);
   });
