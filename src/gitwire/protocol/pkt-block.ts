@@ -1,5 +1,6 @@
 /** Packets collected in blocks of some 64 KiB, written in place: long lists of refs are made of bytes that are copied once. */
 
+import { assert } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 
 /** A block is given out from this size on. */
@@ -45,6 +46,7 @@ export class PktBlock {
   /** Ends the packet: its length is known now. */
   end(): void {
     const length = this.#length - this.#packetStart;
+    assert(length <= LIMITS.packet, "a packet is too long");
     for (let i = 0; i < 4; i++) this.#bytes[this.#packetStart + i] = DIGITS[(length >> (12 - 4 * i)) & 15]!;
   }
 
