@@ -16,8 +16,8 @@ import type { ReplayLimits } from "./replay.ts";
 import { type CommitPair, type ReplayJob, type ReplayOutcome, type ReplayStates, ReplayWork } from "./replay-job.ts";
 import type { NamespaceState } from "./state.ts";
 
-/** Transactions that are replayed here before helpers are called: starting one takes as long as some hundred of them. */
-const ALONE = 256;
+/** Transactions that are replayed here before helpers are called: until a helper's code is compiled it takes as long as some hundred of them. */
+const ALONE = 1_024;
 /**
  * Transactions handed over at a time, and batches a helper has before it. A version of a directory is a delta of its neighbours, 50 deep
  * as git makes packs: who replays many in a row decodes few that somebody else decodes too.
