@@ -5,6 +5,8 @@
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { Oid } from "../../../src/gitwire/object/oid.ts";
+import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
+import type { PushCommand } from "../../../src/gitwire/protocol/receive-commands.ts";
 import { parseLedgerCommit } from "../../../src/kv/attestation.ts";
 import { Arena } from "../../support/arena.ts";
 import { KIBIBYTES } from "../../support/chunked.ts";
@@ -177,6 +179,9 @@ describe("the start of an epoch is refused", () => {
   test("and what is right is taken, once", async () => {
     const { http } = arena;
     const before = arena.tip;
+    const early = arena.sign({ "cfg:b": "early" });
+    const { dir } = arena.stargate;
+    const indexBefore = git(dir, "rev-parse", "refs/kv-index/main");
     const first = await epoch();
     expect(verdict(await http.push(first))).toBe("ok");
     expect(git(arena.stargate.dir, "rev-parse", "refs/kv-archive/main@e1")).toBe(before);
@@ -185,6 +190,19 @@ describe("the start of an epoch is refused", () => {
     expect(verdict(await arena.ssh.push(first))).toBe("ok");
     const late = changed(await epoch("e3"), "kv", { oldOid: before });
     await arena.refused(changed(late, "kv-archive", { newOid: before }), "CAS_CONFLICT");
+    await arena.refused(early, "CAS_CONFLICT");
+    // Neither a transaction that was signed before the epoch nor the state before it comes back by naming the tips of today.
+    const onTop = (oids: readonly Oid[]): PushCommand[] =>
+      ["refs/kv/main", "refs/kv-index/main"].map((ref, i) => ({
+        ref,
+        oldOid: git(dir, "rev-parse", ref),
+        newOid: oids[i]!,
+      }));
+    const newOid = (ref: string): Oid => early.commands.find((command) => command.ref === ref)!.newOid;
+    const replayed = onTop([newOid("refs/kv/main"), newOid("refs/kv-index/main")]);
+    await arena.refused({ ...early, commands: replayed }, "NOT_FAST_FORWARD");
+    const rewind = { commands: onTop([before, indexBefore]), pack: new PackBuilder(http.repo.format) };
+    await arena.refused(rewind, "NOT_FAST_FORWARD");
     expect(verdict(await http.push(arena.sign({ "cfg:b": "3" })))).toBe("ok");
     // Labels are not used again.
     await arena.refused(await epoch("e1"), "REF_FORBIDDEN");
