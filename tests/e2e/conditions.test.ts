@@ -6,7 +6,7 @@ import { openRepository } from "../../src/gitwire/repo.ts";
 import { fetchAccepted } from "../../src/kv/fetch.ts";
 import { Workspace } from "../../src/kv/workspace.ts";
 import { executable, type Run, runProgram } from "../support/executable.ts";
-import { git } from "../support/git.ts";
+import { fsck, git } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene } from "../support/scene.ts";
 
 const SLOW = 120_000;
@@ -51,6 +51,21 @@ describe("conditions", () => {
       await Promise.all([worker(one), worker(two)]);
       expect(kv(one, "get", "counter", "--read-from=stargate").stdout).toBe(String(2 * each));
       expect(JSON.parse(kvOk(one, "get", "counter", "--json")).rev).toBe(2 * each + 1);
+    },
+    SLOW,
+  );
+
+  test(
+    "32 writers of different keys all succeed",
+    async () => {
+      const before = Number(git(scene.repo, "rev-list", "--count", "refs/kv/main"));
+      const writers = Array.from({ length: 32 }, (_, i) =>
+        kvAside(i % 2 === 0 ? one : two, "set", `many:${i}`, `${i}`),
+      );
+      for (const { status, stderr } of await Promise.all(writers)) expect([status, stderr]).toEqual([0, ""]);
+      expect(kvOk(one, "list", "--prefix", "many:", "--count", "--read-from=stargate")).toBe("32");
+      expect(Number(git(scene.repo, "rev-list", "--count", "refs/kv/main"))).toBe(before + 32);
+      expect(fsck(scene.repo)).toBe("");
     },
     SLOW,
   );
