@@ -20,7 +20,10 @@ export async function run(context: Context): Promise<void> {
     throw new KvError("USAGE", "snapshot needs --export FILE", { hint: "--export - writes to standard output" });
   if (name === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
   const workspace = openWorkspace(context);
-  const state = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
+  const newest = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
+  const at = flags.value("at");
+  const then = at === undefined ? undefined : await (await import("./read-at.ts")).readAt(workspace, newest, at);
+  const state = then?.state ?? newest;
   const meter = new ProgressMeter(
     "exporting",
     (text) => out.progress(text),
@@ -29,7 +32,7 @@ export async function run(context: Context): Promise<void> {
   const counts = { keys: 0, bytes: 0 };
   const range = {
     prefix: utf8ToByteString(flags.value("prefix") ?? ""),
-    now: flags.on("allow-expired") ? undefined : workspace.now(),
+    now: flags.on("allow-expired") ? undefined : (then?.now ?? workspace.now()),
   };
   const all = async (writer: SnapshotWriter): Promise<void> => {
     writer.begin();

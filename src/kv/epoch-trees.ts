@@ -11,6 +11,7 @@ import { hasSubtree, MODE, parseTree } from "../gitwire/object/tree.ts";
 import { LIMITS } from "../limits.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { addPieces, type ChunkFile } from "./chunk-tree.ts";
+import { isExpired } from "./expiry.ts";
 import { indexFileName, type KeyState } from "./index-file.ts";
 import { type IndexEntry, listIndex } from "./index-list.ts";
 import { buildIndex, type KeyFile } from "./index-tree.ts";
@@ -41,7 +42,7 @@ export interface EpochTrees {
 
 /** Whether a key is left out at `now` (Unix seconds): the rule of every reader. */
 export function hasExpired(state: KeyState, now: number): boolean {
-  return state.kind === "live" && state.expires !== undefined && state.expires <= now;
+  return state.kind === "live" && isExpired(state.expires, now);
 }
 
 /**

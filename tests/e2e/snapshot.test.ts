@@ -119,6 +119,8 @@ test(
     expect(kvOk(dir, "snapshot", "--export", "-", "--format", "dotenv", "--prefix", "env:", "--strip-prefix")).toBe(
       'TOKEN="a b"',
     );
+    // A state of the past: before the variable, before the map.
+    expect(kvOk(dir, "snapshot", "--export", "-", "--at", "-1", "--format", "json", "--prefix", "env:")).toBe("{\n}");
     // What cannot be written leaves no file behind, not even a part.
     const before = fs.readdirSync(dir).length;
     expect(kv(dir, "snapshot", "--export", "bad.env").stderr).toContain("cannot be a variable");

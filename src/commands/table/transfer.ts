@@ -2,7 +2,7 @@
 
 import type { Command } from "../../cli/command.ts";
 import type { FlagSpec } from "../../cli/spec.ts";
-import { MESSAGE, READ_FROM, WAIT } from "./flags.ts";
+import { AT, MESSAGE, READ_FROM, WAIT } from "./flags.ts";
 
 const FORMAT: FlagSpec = {
   name: "format",
@@ -38,6 +38,7 @@ export const TRANSFER: readonly Command[] = [
       SEPARATOR,
       { name: "allow-expired", type: "boolean", summary: "Expired keys besides live ones" },
       READ_FROM,
+      AT,
     ],
     details:
       "JSON lines in byte order of the keys, with media type, expiry, labels, revision, size and etag; values that are not UTF-8 in base64, " +
