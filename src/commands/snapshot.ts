@@ -22,7 +22,7 @@ export async function run(context: Context): Promise<void> {
   const workspace = openWorkspace(context);
   const newest = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
   const at = flags.value("at");
-  const then = at === undefined ? undefined : await (await import("./read-at.ts")).readAt(workspace, newest, at);
+  const then = at === undefined ? undefined : await (await import("../kv/at.ts")).momentAt(workspace, newest, at);
   const state = then?.state ?? newest;
   const meter = new ProgressMeter(
     "exporting",
