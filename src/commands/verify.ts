@@ -48,6 +48,12 @@ function toJson({ namespaces, policy, pin }: AuditReport, findings: number): obj
 
 function tell({ out }: Context, { namespaces, policy, pin }: AuditReport, findings: number): void {
   for (const summary of namespaces) out.line(sentence(summary));
+  for (const { ns, firstSeq, epochBefore } of namespaces) {
+    if (epochBefore !== undefined)
+      out.note(
+        `${ns}: begins with #${firstSeq}; --all brings the archive of the epoch '${epochBefore}' and looks at it too`,
+      );
+  }
   for (const { ns, chunkedUnread } of namespaces) {
     if (chunkedUnread > 0) out.note(`${ns}: ${notRead(chunkedUnread)} not in this clone and were not looked at`);
   }

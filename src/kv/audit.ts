@@ -3,24 +3,28 @@
  * nothing but the objects and refs of this clone.
  */
 
-import { KvError } from "../errors.ts";
+import { KvError, toKvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { closedIndex, fetchArchive } from "./epochs.ts";
 import { etagHasher } from "./etag.ts";
+import { judgeAdmin } from "./judge-admin.ts";
 import { judgeSignature } from "./judge-signature.ts";
+import { type ClosedEpoch, ledgerLine } from "./ledger-line.ts";
 import { chunkRef, classifyRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
 import { claimedTime, PolicyHistory } from "./policy-history.ts";
+import { hasAdmins } from "./policy-keys.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
 import { rehashing } from "./rehashing-source.ts";
-import { ledgerContains, type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
+import { type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
 import { type Finding, type Judge, type VerifySummary, verifyLedger } from "./verify.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface AuditOptions {
   /** A ledger commit that is trusted; of the workspace's namespace. */
   readonly since?: Oid | undefined;
-  /** All namespaces instead of the workspace's. */
+  /** All namespaces instead of the workspace's, and all of their epochs: archives that are not here are fetched. */
   readonly all: boolean;
   /** False: the root of trust is compared with the one that is kept, and not kept where none is. Default true. */
   readonly keepRoot?: boolean;
@@ -51,7 +55,7 @@ class Audit {
   }
 
   async run(): Promise<AuditReport> {
-    const tips = this.#tips();
+    const tips = await this.#tips();
     const policy = await this.#policy();
     const pin = this.#pin(policy?.root);
     const namespaces: VerifySummary[] = [];
@@ -64,7 +68,8 @@ class Audit {
       const { repo, hasStargate } = this.#workspace;
       const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete: !hasStargate };
       const threads = { place: repo.objects.place };
-      const options = { ns, tip, since, etagOf, judge, chunks, threads, signal, found };
+      const archive = (closed: ClosedEpoch): Promise<Oid | undefined> => this.#archive(tip, closed);
+      const options = { ns, tip, since, etagOf, judge, chunks, threads, archive, signal, found };
       namespaces.push(
         await verifyLedger(this.#objects, { ...options, progress: (done, total) => progress(ns, done, total) }),
       );
@@ -73,15 +78,29 @@ class Audit {
     return { namespaces, policy: chain, pin };
   }
 
+  /** The last kv-index commit of a closed epoch that is here, or comes here. */
+  async #archive({ ns, ledger }: NamespaceState, closed: ClosedEpoch): Promise<Oid | undefined> {
+    const workspace = this.#workspace.of(ns);
+    try {
+      if (this.#options.all) await fetchArchive(workspace, closed);
+    } catch (error) {
+      workspace.around.signal.throwIfAborted();
+      const { code, message } = toKvError(error);
+      this.#problem(ns, ledger.oid, new KvError(code === "BUG" ? "BUG" : "IO", message, { cause: error }));
+    }
+    return workspace.repo.objects.has(closed.ledger) ? closedIndex(workspace, closed.label) : undefined;
+  }
+
   #problem(ns: string | undefined, oid: Oid, { code, message }: KvError): void {
     this.#options.found({ ns, seq: undefined, oid, code, message });
   }
 
   /** The newest state of each namespace to audit. */
-  #tips(): NamespaceState[] {
+  async #tips(): Promise<NamespaceState[]> {
     const { ns } = this.#workspace;
     const names = this.#options.all ? this.#namespaces() : [ns];
-    const tips = names.flatMap((name) => this.#tip(name) ?? []);
+    const tips: NamespaceState[] = [];
+    for (const name of names) tips.push(...(await this.#tip(name)));
     if (tips.length === 0) throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
     return tips;
   }
@@ -90,19 +109,15 @@ class Audit {
     const { repo, remote } = this.#workspace;
     const root = trackingRoot(remote);
     const names = new Set<string>();
-    for (const { name, oid } of repo.refs.snapshot()) {
+    for (const { name } of repo.refs.snapshot()) {
       const is = classifyRef(name.startsWith(root) ? `refs/${name.slice(root.length)}` : name);
       if (is?.kind === "ledger") names.add(is.ns);
-      if (is?.kind === "epoch" || is?.kind === "archive") {
-        const text = `${name}: further epochs cannot be verified by this version`;
-        this.#problem(is.ns, oid, new KvError("UNSUPPORTED", text));
-      }
     }
     return [...names].sort();
   }
 
   /** This clone's own state or the mirror's, whichever goes further; that neither follows the other is a finding. */
-  #tip(ns: string): NamespaceState | undefined {
+  async #tip(ns: string): Promise<NamespaceState[]> {
     const { repo, remote } = this.#workspace;
     const own = readState(repo.objects, repo.refs, ns);
     const tracked = readTracked(repo.objects, repo.refs, ns, remote);
@@ -111,14 +126,22 @@ class Audit {
       const text = `what '${remote}' has as the ledger cannot be read`;
       this.#problem(ns, trackedOid, new KvError("ATTESTATION_MISMATCH", text));
     }
-    if (own === undefined || tracked === undefined) return own ?? tracked;
+    if (own === undefined || tracked === undefined) return [own ?? tracked ?? []].flat();
     const [newer, older] = tracked.ledger.seq > own.ledger.seq ? [tracked, own] : [own, tracked];
-    if (!ledgerContains(repo.objects, newer.ledger, older.ledger)) {
-      const text = `the ledger of '${remote}' and the one this clone knows (${own.ledger.oid}) do not follow each other`;
-      this.#problem(ns, tracked.ledger.oid, new KvError("NOT_FAST_FORWARD", text));
-      return own;
+    let line = ledgerLine(repo.objects, newer.ledger, older.ledger);
+    for (let tried = ""; line.kind === "cut" && line.closed.label !== tried; ) {
+      tried = line.closed.label;
+      await this.#archive(newer, line.closed);
+      line = ledgerLine(repo.objects, newer.ledger, older.ledger);
     }
-    return newer;
+    if (line.kind === "contains") return [newer];
+    const both = `the ledger of '${remote}' and the one this clone knows (${own.ledger.oid})`;
+    const text =
+      line.kind === "cut"
+        ? `whether ${both} follow each other shows in the archive of '${line.closed.label}', which is not here`
+        : `${both} do not follow each other`;
+    this.#problem(ns, tracked.ledger.oid, new KvError("NOT_FAST_FORWARD", text));
+    return [own];
   }
 
   async #policy(): Promise<PolicyHistory | undefined> {
@@ -183,13 +206,11 @@ class Audit {
         problems.push(new KvError("POLICY_UNTRUSTED", `its policy cannot be read: ${error.message}`));
       }
       const { format } = this.#objects;
-      const { problem, signer, limit } = await judgeSignature(
-        format,
-        data,
-        policy,
-        ns,
-        claimedTime(this.#objects, data),
-      );
+      const time = claimedTime(this.#objects, data);
+      const isAdmins = commit.parentEpoch !== undefined && policy !== undefined && hasAdmins(policy);
+      const { problem, signer, limit } = isAdmins
+        ? await judgeAdmin(format, data, policy!, time)
+        : await judgeSignature(format, data, policy, ns, time);
       if (problem !== undefined) problems.push(problem);
       const known = signer && { fingerprint: signer.fingerprint, prefixes: limit };
       return { rules: namespacePolicy(policy, ns), signer: known, problems };

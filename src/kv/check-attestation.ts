@@ -49,7 +49,7 @@ export function checkAttestation(objects: ObjectSource, claim: Claim): Attested 
   const index = parseIndexCommit(objects.format, claim.index, readAs(objects, claim.index, "commit"));
   demand("NOT_FAST_FORWARD", ledger.parent === base?.ledger.oid, "the ledger commit does not follow the current tip");
   demand("NOT_FAST_FORWARD", index.parent === base?.index, "the kv-index commit does not follow the current tip");
-  agreeOnCommits({ ns, base }, ledger, index);
+  agreeOnCommits({ ns, before: base?.ledger }, ledger, index);
   const chunks = checkChunkCommit(objects, claim, ledger);
   if (base === undefined) checkEpochLabel(ledger.epoch);
   else agree("Epoch", ledger.epoch, base.ledger.epoch);
@@ -62,16 +62,21 @@ export function checkAttestation(objects: ObjectSource, claim: Claim): Attested 
   return { ledger, index, chunks };
 }
 
-/** What ledger and kv-index commit say of each other and of the state before; undefined: the kv-index commit is not kept. */
+/** The part of the state before that a transaction repeats. */
+interface Before {
+  readonly seq: number;
+  readonly tree: Oid | undefined;
+}
+
+/** What ledger and kv-index commit say of each other and of what was before; undefined: nothing was. */
 export function agreeOnCommits(
-  { ns, base }: Pick<Claim, "ns" | "base">,
+  { ns, before }: { readonly ns: string; readonly before: Before | undefined },
   ledger: LedgerCommit,
-  index: IndexCommit | undefined,
+  index: IndexCommit,
 ): void {
   agree("KV-NS", ledger.ns, ns);
-  agree("KV-Seq", ledger.seq, (base?.ledger.seq ?? 0) + 1);
-  agree("Base-Tree", ledger.baseTree, base?.ledger.tree);
-  if (index === undefined) return;
+  agree("KV-Seq", ledger.seq, (before?.seq ?? 0) + 1);
+  agree("Base-Tree", ledger.baseTree, before?.tree);
   agree("KV-NS of the kv-index", index.ns, ns);
   agree("KV-Txn of the kv-index", index.txn, ledger.txn);
   agree("KV-Seq of the kv-index", index.seq, ledger.seq);

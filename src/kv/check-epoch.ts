@@ -32,8 +32,6 @@ export type EpochClaim = Omit<Claim, "base" | "chunks"> & {
   readonly base: NamespaceState;
   /** The first chunk commit of the epoch; undefined where it has none. "unseen": nobody here can tell. */
   readonly chunks: Oid | "unseen" | undefined;
-  /** "derived": the kv-index commits of this epoch are not kept. */
-  readonly index: Oid | "derived";
 };
 
 /**
@@ -54,12 +52,9 @@ export function checkEpochStart(objects: ObjectSource, claim: EpochClaim): Pick<
   checkEpochLabel(ledger.epoch);
   demand("ATTESTATION_MISMATCH", ledger.epoch !== base.ledger.epoch, `the epoch '${ledger.epoch}' is there already`);
   agree("Keys-Set", ledger.keysSet, 0);
-  if (claim.index === "derived") agreeOnCommits({ ns, base }, ledger, undefined);
-  else {
-    const index = parseIndexCommit(format, claim.index, readAs(objects, claim.index, "commit"));
-    demand("NOT_LINEAR", index.parent === undefined, "the first kv-index commit of an epoch has a parent");
-    agreeOnCommits({ ns, base }, ledger, index);
-  }
+  const index = parseIndexCommit(format, claim.index, readAs(objects, claim.index, "commit"));
+  demand("NOT_LINEAR", index.parent === undefined, "the first kv-index commit of an epoch has a parent");
+  agreeOnCommits({ ns, before: base.ledger }, ledger, index);
   if (claim.chunks === undefined) agree("KV-Chunks-Tree", ledger.chunksTree, undefined);
   else if (claim.chunks !== "unseen") {
     const chunks = parseChunkCommit(format, claim.chunks, readAs(objects, claim.chunks, "commit"));
@@ -78,16 +73,21 @@ export function epochTime({ ledger }: Pick<NamespaceState, "ledger">): number {
   return parseIdent(ledger.commit.committer).seconds;
 }
 
-/**
- * Whether the ledger tree of an epoch's start is that of `base` without keys that had expired, and nothing else: no key is
- * lost, changed or made by it. Costs time in proportion to the keys left out. Throws KEY_INVALID, REPLAY_MISMATCH.
- */
-export function checkLeftOut(objects: ObjectSource, base: NamespaceState, next: NamespaceState): void {
+/** The root of the ledger tree has the form of the format. Throws KEY_INVALID, REPLAY_MISMATCH. */
+export function checkTree(objects: ObjectSource, next: NamespaceState): void {
   checkRoot(objects, next);
   const kvJsonOid = hashObject(objects.format, "blob", Buffer.from(kvJson(objects.format, next.ns)));
   const root = ledgerTree(objects.format, { kvJson: kvJsonOid, data: next.data, meta: next.meta });
   const tree = hashObject(objects.format, "tree", root);
   if (tree !== next.ledger.tree) throw mismatch(`the ledger tree is ${next.ledger.tree}, made anew it is ${tree}`);
+}
+
+/**
+ * Whether the ledger tree of an epoch's start is that of `base` without keys that had expired, and nothing else: no key is
+ * lost, changed or made by it. Costs time in proportion to the keys left out. Throws KEY_INVALID, REPLAY_MISMATCH.
+ */
+export function checkLeftOut(objects: ObjectSource, base: NamespaceState, next: NamespaceState): void {
+  checkTree(objects, next);
   const time = epochTime(next);
   const gone = new Set<string>();
   for (const change of diffTries(objects, "meta", base.meta, next.meta, LIMITS.packObjects)) {

@@ -141,8 +141,11 @@ async function fetchFrom(
   return whileKept(async (keeps) => {
     const [ref, indexRef] = [archiveRef(ns, label), indexArchiveRef(ns, label)];
     // Whatever the other side calls by that name, only the commit that the ledger names is wanted.
-    const choose = (refs: ReadonlyMap<string, Oid>): Oid[] =>
-      refs.get(ref) === ledger ? [ledger, ...(isKept ? (refs.get(indexRef) ?? []) : [])].flat() : [];
+    const choose = (refs: ReadonlyMap<string, Oid>): Oid[] => {
+      if (refs.get(ref) !== ledger) return [];
+      const index = isKept ? refs.get(indexRef) : undefined;
+      return index === undefined ? [ledger] : [ledger, index];
+    };
     const refs = await fetchObjects(repo, around, url, [ref, indexRef], choose, keeps);
     if (refs.get(ref) !== ledger) return false;
     if (!isKept) return true;

@@ -13,11 +13,13 @@ import { objectFault } from "../gitwire/object/fsck.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { TimeSlice } from "../time-slice.ts";
-import type { LedgerCommit } from "./attestation.ts";
+import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import { type Claim, checkAttestation } from "./check-attestation.ts";
+import { checkEpochStart, replayEpoch } from "./check-epoch.ts";
 import { ChunkAudit, type ChunkStep, type ChunkStore } from "./chunk-audit.ts";
 import type { ContentRules } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
+import type { ClosedEpoch } from "./ledger-line.ts";
 import { OidList } from "./oid-list.ts";
 import type { NamespacePolicy } from "./policy.ts";
 import type { ReplayLimits } from "./replay.ts";
@@ -26,6 +28,7 @@ import { replayLimits } from "./replay-limits.ts";
 import { type Replay, ReplayPool, type ReplayThreads } from "./replay-pool.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
 import { TxnList } from "./txn-list.ts";
+import { checkEpochAlone, verifyKeys } from "./verify-epoch.ts";
 
 /** Something that is not as it must be. */
 export interface Finding {
@@ -60,6 +63,8 @@ export interface VerifyOptions {
   readonly chunks: ChunkStore;
   /** What other threads may do; undefined: this one does all by itself. */
   readonly threads?: ReplayThreads | undefined;
+  /** The last kv-index commit of a closed epoch whose archive is here; undefined: the audit begins after that epoch. */
+  readonly archive?: (closed: ClosedEpoch) => Promise<Oid | undefined>;
   readonly signal: AbortSignal;
   readonly found: (finding: Finding) => void;
   readonly progress: (done: number, total: number) => void;
@@ -70,6 +75,9 @@ export interface VerifySummary {
   readonly ns: string;
   readonly tip: Oid;
   readonly seq: number;
+  /** The number of the first transaction that was looked at, and the epoch before it, where one was closed and is not here. */
+  readonly firstSeq: number;
+  readonly epochBefore: string | undefined;
   readonly transactions: number;
   readonly signed: number;
   readonly keysSet: number;
@@ -122,6 +130,9 @@ class LedgerAudit {
   readonly #txns = new TxnList();
   readonly #chunks: ChunkAudit;
   readonly #signers = new Map<string, number>();
+  /** The first commits of later epochs, by their place in the ledger's chain: what each follows. */
+  readonly #starts = new Map<number, { readonly closed: ClosedEpoch; readonly index: Oid | undefined }>();
+  #firstSeq = 0;
   #transactions = 0;
   #signed = 0;
   #keysSet = 0;
@@ -144,6 +155,7 @@ class LedgerAudit {
       throw new KvError("INPUT_INVALID", `${since} is not in the ledger of '${tip.ns}'`);
     }
     const trusted = since === undefined ? 0 : 1;
+    this.#firstSeq = tip.ledger.seq - ledger.length + 1 + trusted;
     const index = await this.#indexChain(ledger.length, slice);
     let base = trusted === 0 ? undefined : this.#trusted(ledger.at(-1)!, index.at(ledger.length - 1));
     const total = ledger.length - trusted;
@@ -171,6 +183,8 @@ class LedgerAudit {
       ns,
       tip: tip.ledger.oid,
       seq: tip.ledger.seq,
+      firstSeq: this.#firstSeq,
+      epochBefore: this.#cut?.label,
       transactions: this.#transactions,
       signed: this.#signed,
       keysSet: this.#keysSet,
@@ -192,23 +206,55 @@ class LedgerAudit {
       this.#options.signal.throwIfAborted();
       chain.push(at);
       if (at === stop) break;
-      at = this.#parent(at);
+      at = await this.#before(at, chain.length - 1);
       if (slice.isOver()) await slice.pause();
     }
     return chain;
   }
 
-  /** As many kv-index commits, from the tip back; fewer where there are no more. */
+  /** The commit before the one at `place` of the chain, in the archive of a closed epoch too where that is here. */
+  async #before(oid: Oid, place: number): Promise<Oid | undefined> {
+    const parent = this.#parent(oid);
+    const closed = parent === undefined ? this.#closedBefore(oid) : undefined;
+    if (closed === undefined) return parent;
+    const index = await this.#options.archive?.(closed);
+    this.#starts.set(place, { closed, index });
+    return index === undefined ? undefined : closed.ledger;
+  }
+
+  /** What the first commit of an epoch follows. What is wrong with it is found when it is judged. */
+  #closedBefore(oid: Oid): ClosedEpoch | undefined {
+    const object = this.#objects.read(oid);
+    if (object?.kind !== "commit") return undefined;
+    try {
+      return parseLedgerCommit(this.#objects.format, oid, object.data).parentEpoch;
+    } catch (error) {
+      if (error instanceof KvError) return undefined;
+      throw error;
+    }
+  }
+
+  /** The epoch that was closed before the first transaction that is looked at, and is not here. */
+  get #cut(): ClosedEpoch | undefined {
+    return [...this.#starts.values()].find(({ index }) => index === undefined)?.closed;
+  }
+
+  /** As many kv-index commits, from the tip back, and those of closed epochs from their archives; fewer where there are no more. */
   async #indexChain(length: number, slice: TimeSlice): Promise<OidList> {
     const { tip, since } = this.#options;
     const chain = new OidList(this.#objects.format);
     let at = tip.index;
-    for (; at !== undefined && chain.length < length; at = this.#parent(at)) {
+    let isEarly = false;
+    while (at !== undefined && chain.length < length) {
       this.#options.signal.throwIfAborted();
+      const start = this.#starts.get(chain.length);
       chain.push(at);
+      const before = this.#parent(at);
+      isEarly ||= start !== undefined && before !== undefined;
+      at = start === undefined ? before : start.index;
       if (slice.isOver()) await slice.pause();
     }
-    if (chain.length < length || (at !== undefined && since === undefined)) {
+    if (isEarly || chain.length < length || (at !== undefined && since === undefined)) {
       const count = at === undefined ? chain.length : `more than ${length}`;
       const text = `the ledger has ${length} commits, its kv-index ${count}`;
       this.#found(tip.index ?? tip.ledger.oid, undefined, new KvError("ATTESTATION_MISMATCH", text));
@@ -246,7 +292,7 @@ class LedgerAudit {
       return base;
     }
     const replay = await this.#judge(base, next, data);
-    this.#waiting.push({ oid, seq: next.ledger.seq, problems, replay });
+    this.#waiting.push({ oid, seq: next.ledger.seq, problems, ...(replay && { replay }) });
     this.#problems = undefined;
     return next;
   }
@@ -255,7 +301,7 @@ class LedgerAudit {
     base: NamespaceState | undefined,
     next: NamespaceState,
     data: Buffer,
-  ): Promise<NonNullable<Judged["replay"]>> {
+  ): Promise<Judged["replay"]> {
     const { ledger } = next;
     this.#txns.push(ledger.txn);
     this.#keysSet += ledger.keysSet;
@@ -269,8 +315,28 @@ class LedgerAudit {
       this.#signed++;
       this.#signers.set(signer.fingerprint, (this.#signers.get(signer.fingerprint) ?? 0) + 1);
     }
+    if (ledger.parentEpoch !== undefined) {
+      await this.#epochStart(base, next, fail);
+      return undefined;
+    }
     const limits = replayLimits(rules, signer?.prefixes);
     return { is: this.#pool.replay({ base, next }, limits), limits, step };
+  }
+
+  /** Makes the trees an epoch begins with again; by themselves where what it follows is not here. */
+  async #epochStart(
+    base: NamespaceState | undefined,
+    next: NamespaceState,
+    fail: (error: unknown) => void,
+  ): Promise<void> {
+    const { etagOf, signal } = this.#options;
+    try {
+      if (base === undefined) await verifyKeys(this.#objects, next, etagOf, signal);
+      else await replayEpoch(this.#objects, base, next, { signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      fail(error);
+    }
   }
 
   /** Tells what is wrong with the first transactions: those that are replayed, and waits where more than `most` are left. */
@@ -308,7 +374,14 @@ class LedgerAudit {
     try {
       if (index === undefined) throw new KvError("ATTESTATION_MISSING", "it has no kv-index commit");
       const policy = ledger.policy;
-      checkAttestation(objects, { ns: this.#options.ns, base, ledger: ledger.oid, index, policy, chunks });
+      const claim = { ns: this.#options.ns, ledger: ledger.oid, index, policy };
+      const { ns } = claim;
+      if (ledger.parentEpoch === undefined) checkAttestation(objects, { ...claim, base, chunks });
+      else if (base === undefined) checkEpochAlone(objects, ns, next);
+      else {
+        const first = typeof chunks === "object" ? chunks.commit : chunks;
+        checkEpochStart(objects, { ...claim, base, chunks: first });
+      }
       const others = typeof chunks === "object" ? [index, chunks.commit] : [index];
       for (const commit of [data, ...others.map((oid) => readAs(objects, oid, "commit"))]) {
         const fault = objectFault(objects.format, "commit", commit);

@@ -84,7 +84,25 @@ function cursorAt({ repo, ns }: Workspace, since: Oid): LedgerCursor {
   return cursorBehind(repo.objects, ns, stateAt(repo.objects, since).ledger);
 }
 
-function* transactions(
+/** What is between the cursor and `tip`; archives of epochs that began meanwhile are fetched where they are not here. */
+async function* transactions(
+  workspace: Workspace,
+  cursor: LedgerCursor,
+  tip: NamespaceState,
+  prefix: string,
+): AsyncGenerator<WatchedTransaction> {
+  try {
+    yield* transactionsHere(workspace, cursor, tip, prefix);
+    return;
+  } catch (error) {
+    if (!(error instanceof KvError) || error.code !== "NS_NOT_FOUND") throw error;
+    const { epochWithSeq } = await import("./epochs.ts");
+    if ((await epochWithSeq(workspace, tip, cursor.seq + 1)) === undefined) throw error;
+  }
+  yield* transactionsHere(workspace, cursor, tip, prefix);
+}
+
+function* transactionsHere(
   { repo, around }: Workspace,
   cursor: LedgerCursor,
   tip: NamespaceState,

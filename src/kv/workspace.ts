@@ -47,6 +47,11 @@ export class Workspace {
     this.around = around;
   }
 
+  /** The same place, for another of its namespaces. */
+  of(ns: string): Workspace {
+    return ns === this.ns ? this : new Workspace(this.repo, ns, this.around);
+  }
+
   /** Name of the remote that mirrors the ledger. */
   get remote(): string {
     return this.repo.config.get("kv.remote") ?? "origin";

@@ -40,21 +40,26 @@ const OUTCOMES: readonly (readonly [Stage, "dropped" | "kept", string | undefine
   ["done", "kept", "had moved"],
 ];
 
-/** Stages at which a large value is tried too: before anything, with the row alone, with everything. */
-const WITH_PIECES: ReadonlySet<Stage> = new Set(["locked", "journaled", "moved"]);
+/** Stages at which a large value and the start of an epoch are tried too: before anything, with the row alone, with everything. */
+const WITH_MORE: ReadonlySet<Stage> = new Set(["locked", "journaled", "moved"]);
+
+/** What a transaction is, by the refs it moves. */
+type What = "of two refs" | "of three refs" | "that begins an epoch";
+const EPOCH_REFS = ["refs/kv-epoch/main", "refs/kv-archive/main@e1", "refs/kv-index-archive/main@e1"];
 
 describe("kill -9", () => {
+  const WHATS: readonly What[] = ["of two refs", "of three refs", "that begins an epoch"];
   const cases = OUTCOMES.flatMap(([stage, outcome, recovery]) =>
-    (WITH_PIECES.has(stage) ? [false, true] : [false]).map(
-      (pieces) => [stage, pieces ? "of three refs " : "", outcome, recovery, pieces] as const,
-    ),
+    (WITH_MORE.has(stage) ? WHATS : WHATS.slice(0, 1)).map((what) => [stage, what, outcome, recovery] as const),
   );
   test.each(cases)(
-    "after '%s' the transaction %sis %s",
-    async (stage, _refs, outcome, recovery, pieces) => {
+    "after '%s' the transaction %s is %s",
+    async (stage, what, outcome, recovery) => {
+      const pieces = what === "of three refs";
+      const isEpoch = what === "that begins an epoch";
       const first = await TestStargate.start();
       const { dir } = first;
-      const token = new TokenStore(path.join(dir, "stargate")).add("me", "write", undefined, systemClock);
+      const token = new TokenStore(path.join(dir, "stargate")).add("me", "admin", undefined, systemClock);
       const before = new TestClient(dir, first.loginUrl(token));
       const acknowledged = await before.set({ a: "1" });
       await first.stop();
@@ -64,7 +69,8 @@ describe("kill -9", () => {
       const client = new TestClient(dir, address);
       const second = await client.set({ b: "2" });
       doomed.arm();
-      const planned = client.plan({ c: "3", ...(pieces && { big: large(noise("recovery", 1_200_000)) }) });
+      const values = { c: "3", ...(pieces && { big: large(noise("recovery", 1_200_000)) }) };
+      const planned = isEpoch ? await client.planEpoch("e2") : client.plan(values);
       await expect(client.push(planned)).rejects.toMatchObject({ code: "NETWORK" });
       expect(await doomed.exited).not.toBe(0);
 
@@ -77,7 +83,14 @@ describe("kill -9", () => {
       expect(seq("refs/kv-index/main")).toBe(seq("refs/kv/main"));
       const chunks = tryGit(dir, ["rev-parse", "--verify", "-q", "refs/kv-chunks/main@e1"]).stdout.toString().trim();
       expect(chunks).toBe(pieces && outcome === "kept" ? planned.commands[2]!.newOid : "");
-      expect(git(dir, "merge-base", acknowledged, tip)).toBe(acknowledged);
+      const isKept = outcome === "kept";
+      const archived = EPOCH_REFS.map((ref) =>
+        tryGit(dir, ["rev-parse", "-q", "--verify", ref]).stdout.toString().trim(),
+      );
+      const old = [second, planned.commands.find(({ ref }) => ref === "refs/kv-index/main")!.oldOid];
+      expect(archived).toEqual(isEpoch && isKept ? [planned.ledger, ...old] : ["", "", ""]);
+      const line = isEpoch && isKept ? archived[1]! : tip;
+      expect(git(dir, "merge-base", acknowledged, line)).toBe(acknowledged);
       expect(again.log.find((line) => line.component === "recovery" && line.txn === planned.txn)?.outcome).toBe(
         recovery,
       );
@@ -90,7 +103,7 @@ describe("kill -9", () => {
       const result = [...(await retry.push(planned)).refs.values()];
       expect(result.every(({ ok }) => ok)).toBe(true);
       expect(git(dir, "rev-parse", "refs/kv/main")).toBe(planned.ledger);
-      expect(git(dir, "rev-list", "--count", "refs/kv/main")).toBe("3");
+      expect(git(dir, "rev-list", "--count", "refs/kv/main")).toBe(isEpoch ? "1" : "3");
       await again.stop();
     },
     20_000,
