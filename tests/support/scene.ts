@@ -1,6 +1,7 @@
 /** The compiled programs at work: a bare repository that stands for the host, a Stargate before it, and clones. */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable, type Run, runProgram } from "./executable.ts";
 import { git, gitInput } from "./git.ts";
@@ -84,6 +85,8 @@ export interface SceneOptions {
   readonly adminKey?: string;
   /** The policy on the default branch, given the push URL. */
   readonly policy?: (pushUrl: string) => string;
+  /** Starts a server for the host's repositories, which are in the folder it is given; returns the address of github.git. */
+  readonly mirror?: (root: string) => Promise<string>;
 }
 
 /** Everything in one temporary folder. */
@@ -91,6 +94,8 @@ export class Scene {
   readonly root = tempDir("scene");
   readonly github = path.join(this.root, "github.git");
   readonly repo = path.join(this.root, "kv.git");
+  /** The host's address. */
+  hostUrl = this.github;
   serving: Serving;
   readonly token: string;
 
@@ -104,13 +109,17 @@ export class Scene {
     const port = await freePort();
     const scene = new Scene(undefined as unknown as Serving, "");
     git(scene.root, "init", "-q", "--bare", `--object-format=${format}`, "github.git");
+    scene.hostUrl = (await options.mirror?.(scene.root)) ?? scene.github;
     if (options.policy !== undefined) scene.#publish(options.policy(`http://127.0.0.1:${port}/kv.git`));
     stargateOk(
       scene.root,
-      ...["init", "--repo", "kv.git", "--mirror-remote", scene.github, "--object-format", format],
+      ...["init", "--repo", "kv.git", "--mirror-remote", scene.hostUrl, "--object-format", format],
       ...["--push-url", `http://127.0.0.1:${port}/kv.git`],
       ...(options.adminKey === undefined ? [] : ["--admin-key", options.adminKey]),
     );
+    // A host over a network is pushed to seldom, unless told otherwise.
+    if (options.mirror !== undefined)
+      fs.appendFileSync(path.join(scene.repo, "stargate.yaml"), "mirror: { burst: 1000 }\n");
     const token = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "test", "--scope", "write");
     return Object.assign(scene, { token, serving: await Serving.start(scene.repo, port) });
   }
@@ -130,7 +139,7 @@ export class Scene {
   /** A clone that is set up, with the token. */
   clone(name: string): string {
     const dir = path.join(this.root, name);
-    git(this.root, "clone", "-q", "github.git", name);
+    git(this.root, "clone", "-q", this.hostUrl, name);
     this.giveToken(dir);
     kvOk(dir, "remote", "setup");
     return dir;
