@@ -16,6 +16,7 @@ import { attestation } from "./cases/attestation.ts";
 import { build } from "./cases/build.ts";
 import type { Case, Setting } from "./cases/case.ts";
 import { clone } from "./cases/clone.ts";
+import { epoch } from "./cases/epoch.ts";
 import { get } from "./cases/get.ts";
 import { indexing } from "./cases/index-pack.ts";
 import { largeValues } from "./cases/large-values.ts";
@@ -39,6 +40,7 @@ const CASES: Readonly<Record<string, Case>> = {
   list,
   set,
   clone,
+  epoch,
   "index-pack": indexing,
   push,
   accept,

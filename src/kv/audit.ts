@@ -65,8 +65,10 @@ class Audit {
       const { since, found, progress } = this.#options;
       const judge = this.#judge(ns, policy, since);
       const { signal } = this.#workspace.around;
-      const { repo, hasStargate } = this.#workspace;
-      const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete: !hasStargate };
+      // A clone of somebody else's ledger has manifests and no pieces, set up for writing or not.
+      const follows = repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) !== undefined;
+      const isComplete = !hasStargate && !follows;
+      const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete };
       const threads = { place: repo.objects.place };
       const archive = (closed: ClosedEpoch): Promise<Oid | undefined> => this.#archive(tip, closed);
       const options = { ns, tip, since, etagOf, judge, chunks, threads, archive, signal, found };

@@ -297,11 +297,7 @@ class LedgerAudit {
     return next;
   }
 
-  async #judge(
-    base: NamespaceState | undefined,
-    next: NamespaceState,
-    data: Buffer,
-  ): Promise<Judged["replay"]> {
+  async #judge(base: NamespaceState | undefined, next: NamespaceState, data: Buffer): Promise<Judged["replay"]> {
     const { ledger } = next;
     this.#txns.push(ledger.txn);
     this.#keysSet += ledger.keysSet;

@@ -34,7 +34,7 @@ function as(key: TestKey, dir: string, ...args: string[]): Run {
 }
 
 function ok(run: Run): string {
-  if (run.status !== 0) throw new Error(`exit ${run.status}: ${run.stderr}`);
+  if (run.status !== 0) throw new Error(`exit ${run.status}: ${run.stderr}${run.stdout}`);
   return run.stdout.replace(/\n$/, "");
 }
 
