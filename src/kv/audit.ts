@@ -64,7 +64,8 @@ class Audit {
       const { ns } = tip;
       const { since, found, progress } = this.#options;
       const judge = this.#judge(ns, policy, since);
-      const { signal } = this.#workspace.around;
+      const { repo, hasStargate, remote, around } = this.#workspace;
+      const { signal } = around;
       // A clone of somebody else's ledger has manifests and no pieces, set up for writing or not.
       const follows = repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) !== undefined;
       const isComplete = !hasStargate && !follows;
