@@ -27,7 +27,7 @@ export class EntryWriter {
 
   write(bytes: Uint8Array): void {
     // Large ones go by themselves, after what waits: also where they would have fitted beside it.
-    const isLarge = bytes.length > BUFFER_BYTES / 2;
+    const isLarge = bytes.length >= BUFFER_BYTES / 2;
     if (isLarge || this.#length + bytes.length > BUFFER_BYTES) this.flush();
     if (isLarge) {
       this.#store(bytes);
