@@ -25,6 +25,7 @@ import { mset } from "./cases/mset.ts";
 import { push } from "./cases/push.ts";
 import { set } from "./cases/set.ts";
 import { signatures } from "./cases/signatures.ts";
+import { snapshot } from "./cases/snapshot.ts";
 import { startUp } from "./cases/start-up.ts";
 import { everyKey } from "./data.ts";
 import { Etcd } from "./etcd.ts";
@@ -38,6 +39,7 @@ const CASES: Readonly<Record<string, Case>> = {
   build,
   get,
   list,
+  snapshot,
   set,
   clone,
   epoch,

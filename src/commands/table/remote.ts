@@ -58,7 +58,7 @@ export const REMOTE: readonly Command[] = [
         name: "listen",
         type: "string",
         value: "ADDRESS",
-        summary: "127.0.0.1:PORT, [::1]:PORT or unix:PATH; port 0 is a free one (default: 127.0.0.1:7480)",
+        summary: "Where: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; port 0 is a free one (default: 127.0.0.1:7480)",
       },
       { name: "interval", type: "string", value: "DURATION", summary: "How often the remote is asked (default: 10s)" },
       { ...READ_FROM, summary: "Which copy is followed (default: kv.readFrom, else mirror; local asks nobody)" },
