@@ -174,7 +174,7 @@ async function verifying(scratch: Scratch): Promise<Row> {
     name: `verify, ${TRANSACTIONS.toLocaleString("en")} signed transactions`,
     unit: "per second",
     ours: TRANSACTIONS / (run.ms / 1_000),
-    extra: `the whole command, ${others} threads besides the first; ${Math.round(run.rss / 1e6)} MB; to reach: 2,000`,
+    extra: `the whole command, ${others} threads besides the first; to reach: 2,000`,
   };
 }
 
