@@ -12,9 +12,7 @@ import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { ObjectPlace } from "../gitwire/store/object-store.ts";
 import { trace } from "../trace.ts";
 import type { EtagHasher } from "./etag.ts";
-import type { ReplayLimits } from "./replay.ts";
-import { type CommitPair, type ReplayJob, type ReplayOutcome, type ReplayStates, ReplayWork } from "./replay-job.ts";
-import type { NamespaceState } from "./state.ts";
+import { type ReplayJob, type ReplayOutcome, runReplay } from "./replay-job.ts";
 
 /** Transactions that are replayed here before helpers are called: until a helper's code is compiled it takes as long as some hundred of them. */
 const ALONE = 1_024;
@@ -31,20 +29,15 @@ const MOST_HELPERS = 3;
 const isSource = import.meta.url.endsWith("/src/kv/replay-pool.ts");
 const WORKER = new URL(isSource ? "./replay-worker.ts" : "./src/kv/replay-worker.js", import.meta.url);
 
-const pairOf = ({ ledger, index }: NamespaceState): CommitPair => ({ ledger: ledger.oid, index });
-
 /** A replay that was asked for. */
 export class Replay {
   /** Undefined until it is done. */
   outcome: ReplayOutcome | undefined;
   readonly job: ReplayJob;
-  /** Kept while it may be replayed here. */
-  states: ReplayStates | undefined;
   #told: (() => void) | undefined;
 
-  constructor({ base, next }: ReplayStates, limits: ReplayLimits) {
-    this.job = { base: base && pairOf(base), next: pairOf(next), limits };
-    this.states = { base, next };
+  constructor(job: ReplayJob) {
+    this.job = job;
   }
 
   /** The outcome, as soon as it is there. */
@@ -83,7 +76,8 @@ export interface ReplayThreads {
 
 export class ReplayPool {
   readonly #threads: ReplayThreads | undefined;
-  readonly #work: ReplayWork;
+  readonly #objects: ObjectSource;
+  readonly #etagOf: EtagHasher;
   readonly #most: number;
   #helpers: Helper[] | undefined;
   #batch: Replay[] = [];
@@ -93,14 +87,15 @@ export class ReplayPool {
   /** Without `threads` all is done here. */
   constructor(objects: ObjectSource, etagOf: EtagHasher, threads?: ReplayThreads) {
     this.#threads = threads;
-    this.#work = new ReplayWork(objects, etagOf);
+    this.#objects = objects;
+    this.#etagOf = etagOf;
     const most = threads?.helpers ?? Math.min(availableParallelism() - 1, MOST_HELPERS);
     this.#most = threads === undefined ? 0 : most;
   }
 
-  /** Replays the transaction between two states, sooner or later: {@link flush} after the last one. */
-  replay(states: ReplayStates, limits: ReplayLimits): Replay {
-    const replay = new Replay(states, limits);
+  /** Replays a transaction, sooner or later: {@link flush} after the last one. */
+  replay(job: ReplayJob): Replay {
+    const replay = new Replay(job);
     if (this.#most === 0 || this.#done < (this.#threads?.alone ?? ALONE)) {
       this.#here(replay);
       return replay;
@@ -130,8 +125,7 @@ export class ReplayPool {
 
   #here(replay: Replay): void {
     this.#done++;
-    replay.done(this.#work.run(replay.job, replay.states));
-    replay.states = undefined;
+    replay.done(runReplay(this.#objects, this.#etagOf, replay.job));
   }
 
   #dispatch(): void {
@@ -145,7 +139,6 @@ export class ReplayPool {
     }
     const batch = this.#batch.splice(0);
     helper.batches.push(batch);
-    for (const replay of batch) replay.states = undefined;
     helper.worker.postMessage(batch.map(({ job }) => job));
   }
 

@@ -4,14 +4,12 @@ import { parentPort, workerData } from "node:worker_threads";
 import { type ObjectPlace, storeAt } from "../gitwire/store/object-store.ts";
 import { etagHasher } from "./etag.ts";
 import { rehashing } from "./rehashing-source.ts";
-import { type ReplayJob, ReplayWork } from "./replay-job.ts";
+import { type ReplayJob, runReplay } from "./replay-job.ts";
 
-const work = etagHasher(Number.POSITIVE_INFINITY).then(
-  (etagOf) => new ReplayWork(rehashing(storeAt(workerData as ObjectPlace)), etagOf),
-);
+const objects = rehashing(storeAt(workerData as ObjectPlace));
+const hasher = etagHasher(Number.POSITIVE_INFINITY);
 
 parentPort!.on("message", async (jobs: readonly ReplayJob[]) => {
-  const { length } = jobs;
-  const replay = await work;
-  parentPort!.postMessage(Array.from({ length }, (_, i) => replay.run(jobs[i]!)));
+  const etagOf = await hasher;
+  parentPort!.postMessage(jobs.map((job) => runReplay(objects, etagOf, job)));
 });

@@ -12,6 +12,7 @@ import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
 import { type Resolved, resolveOperations } from "./apply.ts";
+import type { LedgerCommit } from "./attestation.ts";
 import { type ContentRules, checkKey, checkManifest, checkTotal, checkValue } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
 import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
@@ -19,9 +20,17 @@ import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import { type Metadata, parseMetadata, type ValueType } from "./record.ts";
-import { kvJson, ledgerTree, type NamespaceState } from "./state.ts";
+import { kvJson, ledgerTree } from "./state.ts";
 import { type NewManifest, readManifest } from "./stored-manifest.ts";
 import { diffTries, type FileChange } from "./trie-diff.ts";
+
+/** What a replay needs to know of a state: a NamespaceState says more, and is more than another thread need be given. */
+export interface ReplayState {
+  readonly ns: string;
+  readonly ledger: Pick<LedgerCommit, "oid" | "tree" | "indexTree" | "keysSet" | "keysDel">;
+  readonly data: Oid | undefined;
+  readonly meta: Oid | undefined;
+}
 
 /** What a replay is held to. */
 export interface ReplayLimits extends ContentRules {
@@ -42,8 +51,8 @@ export interface ChangedKey {
  */
 export function replayTransaction(
   objects: ObjectSource,
-  base: NamespaceState | undefined,
-  next: NamespaceState,
+  base: ReplayState | undefined,
+  next: ReplayState,
   etagOf: EtagHasher,
   limits: ReplayLimits,
 ): readonly KeyChange[] {
@@ -106,13 +115,13 @@ export function hashingSink(objects: ObjectSource): ObjectSink {
 }
 
 /** The root as a writer makes it: an entry that is missing or there twice shows. */
-function rootTree({ format }: ObjectSource, { ns, data, meta }: NamespaceState): Oid {
+function rootTree({ format }: ObjectSource, { ns, data, meta }: ReplayState): Oid {
   const root = { kvJson: hashObject(format, "blob", Buffer.from(kvJson(format, ns))), data, meta };
   return hashObject(format, "tree", ledgerTree(format, root));
 }
 
 /** The root holds kv.json as the format has it, data/ and meta/, nothing else. */
-export function checkRoot(objects: ObjectSource, next: NamespaceState): void {
+export function checkRoot(objects: ObjectSource, next: ReplayState): void {
   const { format } = objects;
   const expected = hashObject(format, "blob", Buffer.from(kvJson(format, next.ns)));
   for (const { name, mode, oid } of parseTree(format, readAs(objects, next.ledger.tree, "tree"))) {
@@ -135,8 +144,8 @@ export interface Changed {
 /** What changed. Throws KEY_INVALID, TXN_TOO_LARGE, REPLAY_MISMATCH. */
 export function changedKeys(
   objects: ObjectSource,
-  base: NamespaceState | undefined,
-  next: NamespaceState,
+  base: ReplayState | undefined,
+  next: ReplayState,
   maxKeys: number,
 ): Changed {
   const changed = new Map<string, ChangedKey>();
@@ -167,7 +176,7 @@ export function changedKeys(
 /** Reads one key's change back into the operation that made it. */
 export class KeyReplay {
   readonly #objects: ObjectSource;
-  readonly #next: NamespaceState;
+  readonly #next: ReplayState;
   readonly #etagOf: EtagHasher;
   readonly #limits: ReplayLimits;
   readonly #name: string;
@@ -175,7 +184,7 @@ export class KeyReplay {
 
   constructor(
     objects: ObjectSource,
-    next: NamespaceState,
+    next: ReplayState,
     etagOf: EtagHasher,
     limits: ReplayLimits,
     name: string,

@@ -24,7 +24,7 @@ export interface NewManifest {
 /** The manifests that the changes of a transaction on `base` brought. */
 export function newManifests(
   objects: ObjectSource,
-  base: NamespaceState | undefined,
+  base: Pick<NamespaceState, "data"> | undefined,
   changes: readonly KeyChange[],
 ): NewManifest[] {
   return changes.flatMap(({ key, value, before }) => {
@@ -34,7 +34,7 @@ export function newManifests(
   });
 }
 
-function manifestOf(objects: ObjectSource, state: NamespaceState | undefined, key: Key): Oid | undefined {
+function manifestOf(objects: ObjectSource, state: Pick<NamespaceState, "data"> | undefined, key: Key): Oid | undefined {
   if (state?.data === undefined) return undefined;
   const digits = keyDigits(key);
   return findInTrie(objects, state.data, digits, [trieFileName("manifest", keyName(key, digits))])?.oid;

@@ -23,7 +23,7 @@ import type { ClosedEpoch } from "./ledger-line.ts";
 import { OidList } from "./oid-list.ts";
 import type { NamespacePolicy } from "./policy.ts";
 import type { ReplayLimits } from "./replay.ts";
-import { outcomeError } from "./replay-job.ts";
+import { outcomeError, replayJob } from "./replay-job.ts";
 import { replayLimits } from "./replay-limits.ts";
 import { type Replay, ReplayPool, type ReplayThreads } from "./replay-pool.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
@@ -316,7 +316,7 @@ class LedgerAudit {
       return undefined;
     }
     const limits = replayLimits(rules, signer?.prefixes);
-    return { is: this.#pool.replay({ base, next }, limits), limits, step };
+    return { is: this.#pool.replay(replayJob(base, next, limits)), limits, step };
   }
 
   /** Makes the trees an epoch begins with again; by themselves where what it follows is not here. */

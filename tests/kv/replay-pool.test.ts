@@ -11,6 +11,7 @@ import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { namespacePolicy } from "../../src/kv/policy.ts";
 import { rehashing } from "../../src/kv/rehashing-source.ts";
+import { replayJob } from "../../src/kv/replay-job.ts";
 import { ReplayPool, type ReplayThreads } from "../../src/kv/replay-pool.ts";
 import { type Finding, verifyLedger } from "../../src/kv/verify.ts";
 import { gitKv } from "../support/executable.ts";
@@ -106,8 +107,8 @@ test("helpers do a part of the work, and what is left undone is done when asked 
     batch: 4,
   });
   // The whole state as one transaction, which is more than the limits let in.
-  const states = { base: undefined, next: model.state! };
-  const replays = Array.from({ length: 21 }, () => pool.replay(states, { maxKeys: 10, maxInline: 1 << 20 }));
+  const job = replayJob(undefined, model.state!, { maxKeys: 10, maxInline: 1 << 20 });
+  const replays = Array.from({ length: 21 }, () => pool.replay(job));
   pool.flush();
   const outcomes = await Promise.all(replays.map((replay) => replay.wait()));
   expect(new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size).toBe(1);
