@@ -106,6 +106,24 @@ const packedRefs: Target = {
     const all = [...refs.entries()];
     refs.find("refs/heads/main");
     refs.hasPrefix("refs/heads/");
+    const walked: string[] = [];
+    for (const cursor = refs.cursor("refs/heads/"); cursor.next(); ) walked.push(cursor.name);
+    const sound = [...refs.entries("refs/heads/")].filter(({ name }) => isValidRefName(name));
+    // A search in a file that is only said to be sorted finds this or that.
+    const names = bytes
+      .latin1Slice()
+      .split("\n")
+      .filter((line) => !/^[#^]/.test(line) && line !== "");
+    const inOrder = names
+      .map((line) => line.slice(TEST_FORMAT.hexSize))
+      .every((name, i, all) => i === 0 || all[i - 1]! <= name);
+    if (inOrder) {
+      same(
+        "walked and listed",
+        walked,
+        sound.map(({ name }) => name),
+      );
+    }
     const written = Buffer.concat(refs.rewrite([], () => undefined));
     same(
       "written and read",

@@ -204,8 +204,9 @@ export class PackedRefs {
     let next = end + 1;
     let peeled: Oid | undefined;
     if (this.#body[next] === CARET) {
+      const peeledEnd = this.#lineEnd(next);
       peeled = this.#oidAt(next + 1);
-      next = this.#lineEnd(next) + 1;
+      next = peeledEnd + 1;
     }
     const inTags = this.#peeling === "tags" && bytes.startsWith("refs/tags/");
     const known = peeled !== undefined || this.#peeling === "all" || inTags;
