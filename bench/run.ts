@@ -18,6 +18,7 @@ import type { Case, Setting } from "./cases/case.ts";
 import { clone } from "./cases/clone.ts";
 import { epoch } from "./cases/epoch.ts";
 import { get } from "./cases/get.ts";
+import { history } from "./cases/history.ts";
 import { indexing } from "./cases/index-pack.ts";
 import { largeValues } from "./cases/large-values.ts";
 import { list } from "./cases/list.ts";
@@ -38,6 +39,7 @@ const CASES: Readonly<Record<string, Case>> = {
   "start-up": startUp,
   build,
   get,
+  history,
   list,
   snapshot,
   set,

@@ -60,7 +60,7 @@ export const get: Case = async ({ scratch, stores, runs, keys, etcd }) => {
 };
 
 /** Where the value of a key is in our store: nobody could type it. */
-function pathOf(scratch: Scratch, dir: string, key: string): string {
+export function pathOf(scratch: Scratch, dir: string, key: string): string {
   const repo = openRepository(scratch.path(dir, ".git"), scratch.env);
   try {
     const state = readState(repo.objects, repo.refs, "main")!;

@@ -65,6 +65,7 @@ export const AUDIT: readonly Command[] = [
       "One line a key, in byte order: + for added, - for deleted, ~ for changed in value, media type, expiry or labels. A key that was " +
       "changed and changed back is left out. Costs the keys that differ, not those there are.",
     examples: ["diff -1", "diff 1041 1042", "diff 2026-05-01 2026-05-02 --prefix cfg: --patch"],
+    brief: true,
     load: () => import("../diff.ts"),
   },
   {
