@@ -42,6 +42,11 @@ export class Etcd {
     return etcd;
   }
 
+  /** Where it answers, its JSON gateway too. */
+  get url(): string {
+    return this.#url;
+  }
+
   /** Milliseconds of an etcdctl process. */
   ctl(...args: string[]): { ms: number; stdout: Buffer } {
     return this.#scratch.run("", ["etcdctl", `--endpoints=${this.#url}`, ...args], {

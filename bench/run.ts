@@ -23,7 +23,9 @@ import { indexing } from "./cases/index-pack.ts";
 import { largeValues } from "./cases/large-values.ts";
 import { list } from "./cases/list.ts";
 import { mset } from "./cases/mset.ts";
+import { noClone } from "./cases/no-clone.ts";
 import { push } from "./cases/push.ts";
+import { serve } from "./cases/serve.ts";
 import { set } from "./cases/set.ts";
 import { signatures } from "./cases/signatures.ts";
 import { snapshot } from "./cases/snapshot.ts";
@@ -45,6 +47,8 @@ const CASES: Readonly<Record<string, Case>> = {
   set,
   clone,
   epoch,
+  "no-clone": noClone,
+  serve,
   "index-pack": indexing,
   push,
   accept,

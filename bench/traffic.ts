@@ -12,7 +12,8 @@ export interface Traffic {
   readonly pack: number;
 }
 
-const REQUEST = /(?:^|\n)(?:GET|POST) [^\r\n]* HTTP\/1\.1\r\n/g;
+/** The head of a request: the first of its connection, or behind the end of a body of packets or lines. */
+const REQUEST = /(?:^|\n|0000)(?:GET|POST) [^\r\n]* HTTP\/1\.1\r\n/g;
 
 export class TrafficCounter {
   readonly port: number;

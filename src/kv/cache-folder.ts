@@ -30,6 +30,8 @@ export interface RemoteFacts {
   readonly filters: "deep" | "flat" | "none";
   /** Newest sequence number seen, by namespace. */
   readonly seen: Readonly<Record<string, number>>;
+  /** The ledger commit with that number. */
+  readonly tips?: Readonly<Record<string, string>>;
 }
 
 const FACTS = "git-kv.json";

@@ -16,7 +16,7 @@ export async function remoteState(workspace: Workspace, copy: RemoteCopy): Promi
       hint: "--ns NAME names another one; check that the address is that of a store of git-kv",
     });
   }
-  copy.noteTip(ns, state.ledger.seq);
+  copy.noteTip(ns, state.ledger.seq, state.ledger.oid);
   return state;
 }
 

@@ -125,14 +125,13 @@ export class RemoteCopy {
     ref: string,
     talk: (use: (transport: Transport) => Promise<Oid | undefined>) => Promise<Oid | undefined>,
   ): Promise<Oid | undefined> {
+    const known = this.facts.tips?.[ref.replace(/^refs\/kv\//, "")];
+    // Where nothing has changed since the last time, nothing is sent.
+    const haves = known !== undefined && this.repo.objects.has(known) ? [known] : [];
     try {
       return await talk(async (transport) => {
-        const { wantedRefs } = await fetchById(transport, {
-          ...this.#order(this.#commitFilter),
-          wants: [],
-          wantRefs: [ref],
-          depth: 1,
-        });
+        const order = { ...this.#order(this.#commitFilter), wants: [], wantRefs: [ref], haves, depth: 1 };
+        const { wantedRefs } = await fetchById(transport, order);
         return wantedRefs.get(ref);
       });
     } catch (error) {
@@ -221,13 +220,13 @@ export class RemoteCopy {
   }
 
   /** The tip of a ledger was read. The host alone says which it is; that it goes back to an older one is noticed and told. */
-  noteTip(ns: string, seq: number): void {
-    const { seen } = this.facts;
+  noteTip(ns: string, seq: number, oid: Oid): void {
+    const { seen, tips } = this.facts;
     const before = seen[ns] ?? 0;
     if (seq < before) {
       this.#around.warn(`the ledger of '${ns}' at ${this.shown} is at #${seq} and was at #${before} before`);
     }
-    if (seq !== before) this.#link.keep({ seen: { ...seen, [ns]: seq } });
+    if (tips?.[ns] !== oid) this.#link.keep({ seen: { ...seen, [ns]: seq }, tips: { ...tips, [ns]: oid } });
   }
 
   /** Brings everything of the states that end with `tips`: for a host that is not selective. */
