@@ -156,7 +156,7 @@ describe("createDelta", () => {
 
 test("git indexes and unpacks packs with such deltas", () => {
   const dir = tempDir();
-  git(dir, "init", "-q");
+  git(dir, "init", "-q", "--object-format=sha1");
   const base = fresh(1_048_576);
   const builder = new PackBuilder(SHA1);
   const baseId = builder.write("blob", base);
@@ -169,7 +169,7 @@ test("git indexes and unpacks packs with such deltas", () => {
   builder.dispose();
   expect(pack.length).toBeLessThan(base.length + 200_000);
   const unpacked = path.join(dir, "unpacked.git");
-  git(dir, "init", "-q", "--bare", unpacked);
+  git(dir, "init", "-q", "--bare", "--object-format=sha1", unpacked);
   expect(tryGit(unpacked, ["unpack-objects", "-q", "--strict"], { input: pack })).toMatchObject({
     status: 0,
     stderr: "",
