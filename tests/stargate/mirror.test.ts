@@ -157,6 +157,39 @@ describe("plan", () => {
     expect(diverged).toEqual(["b"]);
   });
 
+  test("a new epoch follows what is in the archives, for each ref in those of its kind, and nothing else", async () => {
+    // Even and odd numbers are histories of their own; the new epoch's ledger is even.
+    const isAncestor = async (a: string, b: string): Promise<boolean> =>
+      Number(a) % 2 === Number(b) % 2 && Number(a) < Number(b);
+    const local = {
+      ...{ "refs/kv/a": "12", "refs/kv-index/a": "22", "refs/kv-epoch/a": "10", "refs/kv-chunks/a@e1": "30" },
+      ...{ "refs/kv-archive/a@e1": "7", "refs/kv-index-archive/a@e1": "9" },
+    };
+    const behind = { "refs/kv/a": "5", "refs/kv-index/a": "9", "refs/heads/kv/a": "7", "refs/kv-mirror/a": "5" };
+    const look = (remote: Record<string, string>): ReturnType<typeof planMirror> =>
+      planMirror({
+        ...{ local: new Map(Object.entries(local)), remote: new Map(Object.entries(remote)) },
+        ...{ publishBranch: true, zeroOid, isAncestor },
+      });
+    const { lanes, diverged } = await look(behind);
+    expect(diverged).toEqual([]);
+    expect(lanes[0]!.commands.map(({ ref, oldOid, newOid }) => `${ref} ${Number(oldOid)} ${newOid}`)).toEqual([
+      ...["refs/kv/a 5 12", "refs/kv-index/a 9 22", "refs/kv-epoch/a 0 10", "refs/kv-chunks/a@e1 0 30"],
+      ...[
+        "refs/kv-archive/a@e1 0 7",
+        "refs/kv-index-archive/a@e1 0 9",
+        "refs/heads/kv/a 7 12",
+        "refs/kv-mirror/a 5 12",
+      ],
+    ]);
+    // Beyond the archive, or in that of the other kind, or another archive.
+    expect((await look({ ...behind, "refs/kv/a": "11" })).diverged).toEqual(["a"]);
+    expect((await look({ ...behind, "refs/kv-index/a": "11" })).diverged).toEqual(["a"]);
+    expect((await look({ ...behind, "refs/kv/a": "9" })).diverged).toEqual(["a"]);
+    expect((await look({ ...behind, "refs/kv-archive/a@e1": "6" })).diverged).toEqual(["a"]);
+    expect((await look({ ...behind, "refs/kv-chunks/a@e1": "29" })).diverged).toEqual(["a"]);
+  });
+
   test("refs of a clone, watermarks of another and halves of a namespace are not mirrored", async () => {
     const { lanes } = await plan(
       { "refs/kv-remotes/origin/kv/a": "1", "refs/kv-mirror/a": "1", "refs/kv-index/z": "1" },
