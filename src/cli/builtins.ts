@@ -12,8 +12,8 @@ export function builtins(topic: string, program: () => Program): readonly Comman
       args: [{ name: "command", count: "any", summary: "The command" }],
       flags: [{ name: "man", type: "boolean", summary: "Print it as a manual page, for man -l -" }],
       load: async () => {
-        const { showHelp } = await import("./help.ts");
-        return { run: (context) => showHelp(program(), context) };
+        const { runHelp } = await import("./help.ts");
+        return { run: (context) => runHelp(program(), context) };
       },
     },
     {
@@ -32,7 +32,14 @@ export function builtins(topic: string, program: () => Program): readonly Comman
       args: [{ name: "shell", count: "one", choices: ["bash", "zsh", "fish"], summary: "Which shell" }],
       load: async () => {
         const { completionScript } = await import("./completion/script.ts");
-        return { run: ({ args, out }) => out.answer(completionScript(program(), args.one("shell"))) };
+        return {
+          run({ args, out }) {
+            const shell = args.one("shell");
+            const script = completionScript(program(), shell);
+            if (out.json) out.record({ shell, script });
+            else out.answer(script);
+          },
+        };
       },
     },
   ];

@@ -47,6 +47,8 @@ export interface Program {
   readonly globals: readonly FlagSpec[];
   /** What its manual page says besides the commands. */
   readonly manual?: () => Promise<Manual>;
+  /** For each command by name: the JSON Schema of a line that it answers with --json. */
+  readonly answers?: () => Promise<Readonly<Record<string, object>>>;
 }
 
 /** Lists of a manual page: a term, and a sentence without its full stop. */

@@ -4,7 +4,7 @@ import type { Command, Manual, Program } from "./command.ts";
 import { EXIT_TEXTS } from "./exit-texts.ts";
 import { valueName } from "./flags.ts";
 import type { FlagSpec } from "./spec.ts";
-import { argUsage } from "./usage.ts";
+import { usageTails } from "./usage.ts";
 
 /** A manual page. */
 export interface ManPage {
@@ -62,10 +62,11 @@ function programParts(program: Program, manual: Manual): string[] {
 }
 
 function commandParts(program: Program, command: Command): string[] {
-  const tails = command.usage ?? [(command.args ?? []).map(argUsage).join(" ")];
   const flags = command.flags ?? [];
   const more = flags.length > 0 ? " [flags]" : "";
-  const synopsis = tails.map((tail) => `${bold(`${program.title} ${command.name}`)} ${roff(tail)}`.trimEnd() + more);
+  const synopsis = usageTails(command).map(
+    (tail) => `${bold(`${program.title} ${command.name}`)} ${roff(tail)}`.trimEnd() + more,
+  );
   const details = (command.details ?? "").split("\n\n").filter((text) => text !== "");
   const args = (command.args ?? []).map((arg) => [arg.name.toUpperCase(), arg.summary] as const);
   const examples = (command.examples ?? []).map((line) => roff(`${program.title} ${line}`));

@@ -65,9 +65,8 @@ async function obey(program: Program, request: Request, host: Host, out: Output)
       return EXIT.usage;
     }
     case "help": {
-      const usage = await import("./usage.ts");
-      const { command } = request;
-      out.line(command === undefined ? usage.overview(program) : usage.commandHelp(program, command));
+      const { showHelp } = await import("./help.ts");
+      await showHelp(program, request.command, out);
       return EXIT.ok;
     }
     case "version": {

@@ -44,14 +44,17 @@ export function commandHelp(program: Program, command: Command): string {
 /** The lines that say how a command is called. */
 export function usageLines(program: Program, command: Command): string {
   const flags = (command.flags ?? []).length > 0 ? " [flags]" : "";
-  const tails = command.usage ?? [(command.args ?? []).map(argUsage).join(" ")];
-  return tails
+  return usageTails(command)
     .map((tail, i) => `${i === 0 ? "usage:" : "   or:"} ${program.title} ${command.name} ${tail}`.trimEnd() + flags)
     .join("\n");
 }
 
-/** How usage lines show an argument. */
-export function argUsage(arg: ArgSpec): string {
+/** What comes after the name in each usage line, without flags. */
+export function usageTails({ usage, args = [] }: Command): readonly string[] {
+  return usage ?? [args.map(argUsage).join(" ")];
+}
+
+function argUsage(arg: ArgSpec): string {
   const name = arg.choices?.join("|") ?? arg.name.toUpperCase();
   return { one: name, optional: `[${name}]`, some: `${name}...`, any: `[${name}...]` }[arg.count];
 }

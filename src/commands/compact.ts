@@ -13,7 +13,7 @@ export async function run(context: Context): Promise<void> {
   const label = flags.value("label") ?? nextLabel(state.ledger.epoch);
   const isIdle = trees.expired + trees.tombstones === 0 && !dropsPieces;
   if (flags.on("dry-run") || isIdle) {
-    const would = { epoch: isIdle ? state.ledger.epoch : label, unchanged: isIdle, drops_pieces: dropsPieces };
+    const would = { epoch: isIdle ? state.ledger.epoch : label, unchanged: isIdle, dropsPieces };
     if (out.json) out.record({ ...would, ...figures(trees) });
     else if (isIdle) out.line(`nothing to leave behind in the epoch '${state.ledger.epoch}'`);
     else

@@ -17,14 +17,14 @@ export async function run(context: Context): Promise<void> {
     const began = new Date(parseIdent(first.commit.committer).seconds * 1000).toISOString().replace(".000Z", "Z");
     const [from, to] = [first.seq, epoch.last.seq];
     if (out.json) {
-      const [first_oid, last_oid] = [first.oid, epoch.last.oid];
-      out.record({ label, current: isCurrent, here: true, first: from, last: to, first_oid, last_oid, began });
+      const [firstOid, lastOid] = [first.oid, epoch.last.oid];
+      out.record({ label, current: isCurrent, here: true, first: from, last: to, firstOid, lastOid, began });
     } else out.line([label, isCurrent ? "current" : "closed", `#${from}-#${to}`, began, epoch.last.oid].join("\t"));
   }
   if (last?.before === undefined) return;
   const { label, ledger } = last.before;
   const seq = last.first.seq - 1;
-  if (out.json) out.record({ label, current: false, here: false, last: seq, last_oid: ledger });
+  if (out.json) out.record({ label, current: false, here: false, last: seq, lastOid: ledger });
   else out.line([label, "not here", `-#${seq}`, "", ledger].join("\t"));
   out.note("'git kv epoch list --fetch' brings the archives that are not here");
 }

@@ -20,7 +20,7 @@ export function leftBehind({ expired, tombstones }: EpochTrees): string {
 
 /** Counts, as JSON has them. */
 export function figures({ live, expired, tombstones, pieces, pieceBytes }: EpochTrees): object {
-  return { live, expired, tombstones, pieces, piece_bytes: pieceBytes };
+  return { live, expired, tombstones, pieces, pieceBytes };
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -61,5 +61,6 @@ export const PROGRAM: Program = {
   topics: TOPICS,
   globals: GLOBALS,
   manual: async () => (await import("./manual.ts")).MANUAL,
+  answers: async () => (await import("./answers.ts")).ANSWERS,
   commands: [...COMMANDS, COMPLETE_KEYS, ...builtins("Other", () => PROGRAM)],
 };

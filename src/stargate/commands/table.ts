@@ -343,5 +343,6 @@ export const PROGRAM: Program = {
   topics: TOPICS,
   globals: COMMON_FLAGS,
   manual: async () => (await import("./manual.ts")).MANUAL,
+  answers: async () => (await import("./answers.ts")).ANSWERS,
   commands: [...COMMANDS, ...builtins("Other", () => PROGRAM)],
 };
