@@ -211,6 +211,7 @@ export const ANSWERS: Readonly<Record<string, AnswerSchema>> = {
               ns: text("The namespace"),
               tip: LEDGER,
               seq: SEQ,
+              firstSeq: integer("Sequence number of the first transaction that was checked"),
               transactions: integer("Transactions that were checked"),
               signed: integer("Those of them with a good signature"),
               keysSet: integer("Keys set in them"),

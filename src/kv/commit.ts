@@ -65,13 +65,7 @@ export async function commit(
         return meter;
       },
     });
-    const operations: Operation[] = [];
-    await feed((line) => {
-      const operation = values.operation(line);
-      if (operation instanceof Promise) return operation.then((done) => void operations.push(done));
-      operations.push(operation);
-      return undefined;
-    });
+    const operations = await operationsOf(values, feed);
     meter?.end();
     collectGarbage(operations.length);
     const outcome = await writeTransaction(workspace, acceptor, {
@@ -88,6 +82,32 @@ export async function commit(
     meter?.end();
     builder.dispose();
   }
+}
+
+/** The operations of all lines in their order; also of those whose value was still on its way when `feed` was done. */
+async function operationsOf(
+  values: ValueStore,
+  feed: (use: (line: WriteLine) => void | Promise<void>) => Promise<void> | void,
+): Promise<readonly Operation[]> {
+  const operations: Operation[] = [];
+  const underWay = new Set<Promise<void>>();
+  await feed((line) => {
+    const operation = values.operation(line);
+    const place = operations.length;
+    if (!(operation instanceof Promise)) {
+      operations.push(operation);
+      return undefined;
+    }
+    operations.length++;
+    const done = operation.then((made) => {
+      operations[place] = made;
+      underWay.delete(done);
+    });
+    underWay.add(done);
+    return done;
+  });
+  await Promise.all(underWay);
+  return operations;
 }
 
 /** Learns which pieces are there already. */

@@ -91,7 +91,7 @@ test("a new epoch: begun by an admin, on the mirror as one step, small to clone,
   expect(as(admin, work, "epoch", "new", "--label", "e1").status).toBe(4);
   while (as(writer, work, "get", "cfg:short").status !== 7);
   const dry = oneJson(ok(as(admin, work, "compact", "--dry-run", "--json")));
-  expect(dry).toMatchObject({ epoch: "e2", unchanged: false, drops_pieces: true, live: 3, expired: 1, tombstones: 2 });
+  expect(dry).toMatchObject({ epoch: "e2", unchanged: false, dropsPieces: true, live: 3, expired: 1, tombstones: 2 });
   expect(git(scene.repo, "rev-parse", "refs/kv/main")).toBe(before);
 
   const begun = oneJson(ok(as(admin, work, "compact", "--json", "-m", "spring cleaning")));
