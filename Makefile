@@ -20,7 +20,10 @@ $(DEPS): package.json bun.lock scripts/setup
 	@scripts/setup
 	@touch $@
 
-build: dist/git-kv dist/git-kv-stargate ## compile dist/git-kv and dist/git-kv-stargate
+build: dist/git-kv dist/git-kv-stargate dist/node/open-kv-node.js ## compile dist/git-kv and dist/git-kv-stargate, bundle the library for Node.js
+
+dist/node/open-kv-node.js: $(SOURCES) $(DEPS)
+	@$(BUN) build.ts library
 
 dist/%: $(SOURCES) $(DEPS)
 	@$(BUN) build.ts $*
