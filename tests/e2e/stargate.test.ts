@@ -9,11 +9,12 @@ import { fsck, git, gitBytes, gitInput, tryGit } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene, Serving, stargateOk } from "../support/scene.ts";
 import { startSshd } from "../support/sshd.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 /** The daemon starts in about a tenth of a second; the mirror follows in about as much. */
 const SLOW = 60_000;
 
-describe.each(["sha1", "sha256"] as const)("a Stargate with a mirror, %s", (format) => {
+describe.each([TEST_FORMAT.name])("a Stargate with a mirror, %s", (format) => {
   let scene: Scene;
   beforeAll(async () => {
     scene = await Scene.start(format);

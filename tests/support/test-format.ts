@@ -1,6 +1,7 @@
 /**
  * The object format of the test run: sha1, or what GIT_KV_TEST_FORMAT says (`make test-sha256`). A test that does not ask for a
- * format by name runs in this one; one that is about sha1 itself says so in its name.
+ * format by name runs in this one; one that is about sha1 itself says so in its name. Most tests of formats run in both at once,
+ * those that take long in this one only.
  */
 
 import { type ObjectFormat, objectFormat, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";

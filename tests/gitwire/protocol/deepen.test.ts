@@ -9,6 +9,7 @@ import { randomHistory } from "../../support/history.ts";
 import { type Random, random } from "../../support/random.ts";
 import { newServer } from "../../support/served.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git, on machines that may be busy.
 setDefaultTimeout(120_000);
@@ -46,7 +47,7 @@ function someDepth(dir: string, rnd: Random): Partial<FetchRequest> {
   }
 }
 
-for (const format of ["sha1", "sha256"] as const) {
+for (const format of [TEST_FORMAT.name]) {
   test(`a shallow clone gets what git sends, ${format}`, async () => {
     const rnd = random(`shallow ${format}`);
     const dir = newServer(format);

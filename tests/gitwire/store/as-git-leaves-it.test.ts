@@ -7,7 +7,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import type { ObjectFormat } from "../../../src/gitwire/object/oid.ts";
 import { rollUp } from "../../../src/gitwire/store/maintenance.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { fsck, git, gitInput } from "../../support/git.ts";
@@ -194,7 +194,7 @@ function expectSame(repo: string, format: ObjectFormat): void {
   store.close();
 }
 
-for (const format of [SHA1, SHA256]) {
+for (const format of [TEST_FORMAT]) {
   test.each(Object.entries(SHAPES))(`%s, ${format.name}`, async (name, { make, shows }) => {
     const source = makeRepo(format, 8);
     const repo = make(source) ?? source;
