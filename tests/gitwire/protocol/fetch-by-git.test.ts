@@ -9,7 +9,7 @@ import { randomHistory } from "../../support/history.ts";
 import { random } from "../../support/random.ts";
 import { newServer, reach } from "../../support/served.ts";
 import { tempDir } from "../../support/temp.ts";
-import { TEST_FORMAT } from "../../support/test-format.ts";
+import { OTHER_FORMAT, TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(60_000);
@@ -27,10 +27,14 @@ function clone(server: string, version: number, ...flags: string[]): string {
 
 const refsOf = (dir: string): string => git(dir, "for-each-ref", "--format=%(objectname) %(refname)");
 
-for (const version of [0, 1, 2]) {
+for (const [version, formats] of [
+  [0, [TEST_FORMAT]],
+  [1, [OTHER_FORMAT]],
+  [2, [TEST_FORMAT, OTHER_FORMAT]],
+] as const) {
   test(`clone, then fetch again and again, v${version}`, () => {
     const rnd = random(`fetch v${version}`);
-    for (const format of ["sha1", "sha256"]) {
+    for (const { name: format } of formats) {
       const server = newServer(format);
       const history = randomHistory(server, rnd);
       history.grow(20);

@@ -6,11 +6,12 @@ import { fsck, git, gitInput, tryGit } from "../../support/git.ts";
 import { RECEIVE_PACK } from "../../support/git-server.ts";
 import { both, pair } from "../../support/push-pair.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(60_000);
 
-for (const format of ["sha1", "sha256"]) {
+for (const format of [TEST_FORMAT.name]) {
   test(`branches, tags, kv refs, deletions, ${format}`, () => {
     const given = pair({ format });
     git(given.client, "tag", "-a", "-m", "t", "v1");

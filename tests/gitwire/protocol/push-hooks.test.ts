@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import { fsck, git, tryGit } from "../../support/git.ts";
 import { RECEIVE_PACK } from "../../support/git-server.ts";
 import { both, commit, type Pair, pair, pushTo } from "../../support/push-pair.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(90_000);
@@ -50,7 +51,7 @@ const transactions = (server: string): string =>
 const leftovers = (server: string): string[] =>
   fs.readdirSync(`${server}/objects`).filter((name) => name.startsWith("tmp"));
 
-for (const format of ["sha1", "sha256"]) {
+for (const format of [TEST_FORMAT.name]) {
   test(`all five are told what git tells them, ${format}`, () => {
     const given = pair({ format });
     install(given, EVERY);
