@@ -15,7 +15,7 @@ import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import { errorCode, isMissing } from "../disk.ts";
+import { isMissing } from "../disk.ts";
 import { hashObject, type Oid } from "../object/oid.ts";
 import { verifyPack } from "../pack/verify-pack.ts";
 import { WholeEntries } from "../pack/whole-entries.ts";
@@ -146,20 +146,11 @@ async function addObject(
   }
 }
 
+/** The folders stay, also empty ones: a git that is about to write into one gives up where it is taken away at that moment. */
 async function removeFiles(objectsDir: string, oids: readonly Oid[]): Promise<void> {
   const slice = new TimeSlice();
   for (const oid of oids) {
     fs.rmSync(loosePath(objectsDir, oid), { force: true });
     if (slice.isOver()) await slice.pause();
-  }
-  for (const fan of new Set(oids.map((oid) => oid.slice(0, 2)))) removeIfEmpty(`${objectsDir}/${fan}`);
-}
-
-function removeIfEmpty(dir: string): void {
-  try {
-    fs.rmdirSync(dir);
-  } catch (error) {
-    const code = errorCode(error);
-    if (code !== "ENOTEMPTY" && code !== "EEXIST" && !isMissing(error)) throw error;
   }
 }
