@@ -91,7 +91,7 @@ async function operationsOf(
 ): Promise<readonly Operation[]> {
   const operations: Operation[] = [];
   const underWay = new Set<Promise<void>>();
-  await feed((line) => {
+  const use = (line: WriteLine): Promise<void> | undefined => {
     const operation = values.operation(line);
     const place = operations.length;
     if (!(operation instanceof Promise)) {
@@ -104,8 +104,16 @@ async function operationsOf(
       underWay.delete(done);
     });
     underWay.add(done);
+    // Its failure is the transaction's: thrown below, where the caller did not wait for it.
+    done.catch(() => {});
     return done;
-  });
+  };
+  try {
+    await feed(use);
+  } finally {
+    // What they write into is disposed of next.
+    await Promise.allSettled(underWay);
+  }
   await Promise.all(underWay);
   return operations;
 }
