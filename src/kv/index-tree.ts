@@ -13,7 +13,15 @@
 import { compare, utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { countEntries, findByPrefix, hasSubtree, MODE, parseTree, type TreeEntry } from "../gitwire/object/tree.ts";
+import {
+  countEntries,
+  findByPrefix,
+  hasSubtree,
+  MODE,
+  parseTree,
+  TreeCursor,
+  type TreeEntry,
+} from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import {
   isFileOf,
@@ -30,6 +38,8 @@ import { parseIndexRecord } from "./record.ts";
 
 /** Most keys in a leaf. */
 export const LEAF_KEYS = 256;
+
+const PERCENT = 0x25;
 
 /** A key's file in the kv-index. */
 export interface IndexFile {
@@ -131,8 +141,9 @@ class IndexUpdate<T extends IndexOp> {
 
   #branch(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Oid {
     const edits: TreeEdit[] = [];
-    const items = this.#items(prefix, data);
-    for (const group of groupByNextByte(prefix, ops)) {
+    const groups = groupByNextByte(prefix, ops);
+    const items = this.#items(prefix, data, new Set(groups.map(([first]) => first!.key.charCodeAt(prefix.length))));
+    for (const group of groups) {
       const first = group[0]!;
       const item = items.get(first.key.charCodeAt(prefix.length));
       if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, first.name), edits);
@@ -142,10 +153,15 @@ class IndexUpdate<T extends IndexOp> {
     return edits.length === 0 ? oid : this.#writer.write(this.#writer.edit(oid, data, edits));
   }
 
-  /** What a branch holds by the byte after its prefix. */
-  #items(prefix: Key, data: Buffer): Map<number, TreeEntry> {
+  /** What a branch holds by the byte after its prefix, as far as that is `wanted`. */
+  #items(prefix: Key, data: Buffer, wanted: ReadonlySet<number>): Map<number, TreeEntry> {
     const items = new Map<number, TreeEntry>();
-    for (const entry of parseTree(this.#writer.format, data)) {
+    const cursor = new TreeCursor(this.#writer.format, data);
+    while (cursor.next()) {
+      // A label that does not begin with an escape begins with its first byte.
+      const first = data[cursor.nameStart]!;
+      if (cursor.isTree() && first !== PERCENT && !wanted.has(first)) continue;
+      const entry = cursor.entry();
       if (entry.mode === MODE.tree) {
         items.set(labelOf(entry.name).charCodeAt(0), entry);
       } else {

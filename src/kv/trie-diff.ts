@@ -6,10 +6,11 @@
  * updateTrie makes of the older one and the changes, without being made once more.
  */
 
+import { compareRuns } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { countEntries, findEntry, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
+import { countEntries, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
 import { compareTrees } from "../gitwire/object/tree-difference.ts";
 import { LEAF_FILES, type TrieKind, trieDigits } from "./ledger-trie.ts";
 
@@ -78,55 +79,55 @@ class TrieDiff {
   }
 
   #branches(left: Buffer, right: Buffer, path: string): Outcome {
-    const { format } = this.#source;
-    const children = this.#children(right, path);
-    const sizes = new Map<string, Size>();
+    const { rawSize } = this.#source.format;
+    const [before, after] = [this.#children(left, path), this.#children(right, path)];
+    const sizes = new Map<number, Size>();
     let more = 0;
-    for (const [digit, after] of children) {
-      const before = findEntry(format, left, digit)?.oid;
-      if (before === after) continue;
-      const outcome = this.nodes(before, after, path + digit);
+    for (let digit = 0; digit < 16; digit++) {
+      const [from, to] = [before[digit]!, after[digit]!];
+      if (from === to && from < 0) continue;
+      if (from >= 0 && to >= 0 && compareRuns(left, from, right, to, rawSize) === 0) continue;
+      const outcome = this.nodes(idAt(left, from, rawSize), idAt(right, to, rawSize), path + HEX[digit]);
       more += outcome.more;
-      sizes.set(digit, outcome.size);
-    }
-    for (const [digit, before] of this.#children(left, path)) {
-      if (!children.has(digit)) more += this.nodes(before, undefined, path + digit).more;
+      if (to >= 0) sizes.set(digit, outcome.size);
     }
     // Where it has not fewer files than before it is a branch as before.
-    if (more < 0 && !this.#isMany(children, sizes)) throw this.#misshapen(path, "is to be folded");
+    if (more < 0 && !this.#isMany(right, after, sizes)) throw this.#misshapen(path, "is to be folded");
     return { more, size: "many" };
   }
 
-  /** Whether the children have more files than one directory holds; `sizes` are known of some of them. */
-  #isMany(children: ReadonlyMap<string, Oid>, sizes: ReadonlyMap<string, Size>): boolean {
+  /** Whether the `children` of the branch `data` have more files than one directory holds; `sizes` are known of some of them. */
+  #isMany(data: Buffer, children: readonly number[], sizes: ReadonlyMap<number, Size>): boolean {
+    const { format } = this.#source;
     let sum = 0;
     for (const size of sizes.values()) {
       if (size === "many") return true;
       sum += size;
     }
-    for (const [digit, oid] of children) {
+    for (const [digit, at] of children.entries()) {
       if (sum > LEAF_FILES) return true;
-      if (sizes.has(digit)) continue;
-      const data = this.#read(oid)!;
-      if (hasSubtree(this.#source.format, data)) return true;
-      sum += countEntries(this.#source.format, data);
+      if (at < 0 || sizes.has(digit)) continue;
+      const child = this.#read(idAt(data, at, format.rawSize))!;
+      if (hasSubtree(format, child)) return true;
+      sum += countEntries(format, child);
     }
     return sum > LEAF_FILES;
   }
 
-  #children(data: Buffer, path: string): Map<string, Oid> {
-    const children = new Map<string, Oid>();
+  /** Where in the branch `data` the ids of its children begin, by their digit; -1 where there is none. */
+  #children(data: Buffer, path: string): readonly number[] {
+    const children = new Array<number>(16).fill(-1);
     const cursor = new TreeCursor(this.#source.format, data);
-    let last = "";
+    let last = -1;
     while (cursor.next()) {
-      const name = cursor.name();
-      if (!cursor.isTree() || !/^[0-9a-f]$/.test(name) || path.length + 1 >= DEPTH || children.has(name)) {
-        throw this.#notAKey(path, name);
+      const digit = cursor.nameEnd - cursor.nameStart === 1 ? hexDigit(data[cursor.nameStart]!) : -1;
+      if (!cursor.isTree() || digit < 0 || path.length + 1 >= DEPTH || children[digit]! >= 0) {
+        throw this.#notAKey(path, cursor.name());
       }
-      if (name < last || cursor.nameStart - cursor.start !== TREE_MODE_BYTES)
+      if (digit < last || cursor.nameStart - cursor.start !== TREE_MODE_BYTES)
         throw this.#misshapen(path, "is not written as git writes it");
-      last = name;
-      children.set(name, cursor.oid());
+      last = digit;
+      children[digit] = cursor.oidStart;
     }
     return children;
   }
@@ -198,7 +199,10 @@ class TrieDiff {
     if (data === undefined) return files;
     if (data.length === 0) throw this.#notAKey(path, "");
     if (hasSubtree(this.#source.format, data)) {
-      for (const [digit, child] of this.#children(data, path)) this.#collect(child, path + digit, check, files);
+      const { rawSize } = this.#source.format;
+      for (const [digit, at] of this.#children(data, path).entries()) {
+        if (at >= 0) this.#collect(idAt(data, at, rawSize), path + HEX[digit], check, files);
+      }
       if (check !== undefined && files.size - from <= LEAF_FILES) throw this.#misshapen(path, "is to be folded");
       return files;
     }
@@ -238,3 +242,16 @@ const TREE_MODE_BYTES = 6;
 const MAX_FOLD = 256;
 
 const NOTHING = Buffer.alloc(0);
+
+const HEX = "0123456789abcdef";
+
+/** The value of a lower-case hex digit, given as its ASCII code; -1 where it is none. */
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  return code >= 0x61 && code <= 0x66 ? code - 0x57 : -1;
+}
+
+/** The id that begins at `at`; undefined where that is negative. */
+function idAt(data: Buffer, at: number, rawSize: number): Oid | undefined {
+  return at < 0 ? undefined : data.hexSlice(at, at + rawSize);
+}

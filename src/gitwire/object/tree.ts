@@ -59,7 +59,8 @@ export class TreeCursor {
       if (!(digit >= 0 && digit <= 7) || at - this.start > 6) throw malformed("a mode is not octal");
       mode = mode * 8 + digit;
     }
-    const nul = data.indexOf(0, at);
+    // The branches of a trie are named by one byte each.
+    const nul = data[at + 1] === 0 && data[at] !== 0 ? at + 1 : data.indexOf(0, at);
     if (nul < 0 || nul + this.#rawSize >= data.length) throw malformed("an entry is cut short");
     if (nul === at) throw malformed("an entry has no name");
     if (mode === 0) throw malformed("an entry has no mode");

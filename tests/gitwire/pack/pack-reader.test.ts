@@ -342,18 +342,3 @@ describe("damage", () => {
     expect(codeOf(() => lying.read(lying.find(id)))).toBe("CORRUPT");
   });
 });
-
-test("ObjectCache keeps what was used last, within its budget", () => {
-  const cache = new ObjectCache(10_000);
-  const object = (size: number): GitObject => ({ kind: "blob", data: Buffer.alloc(size) });
-  for (let i = 0; i < 7; i++) cache.set(`${i}`, object(1_000));
-  expect(cache.get("0")).toBeDefined();
-  for (let i = 7; i < 12; i++) cache.set(`${i}`, object(1_000));
-  expect(cache.bytes).toBeLessThanOrEqual(10_000);
-  expect(cache.get("0")).toBeDefined();
-  expect(cache.get("1")).toBeUndefined();
-  cache.set("large", object(5_000));
-  expect(cache.get("large")).toBeUndefined();
-  cache.clear();
-  expect([cache.bytes, cache.get("11")]).toEqual([0, undefined]);
-});
