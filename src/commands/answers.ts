@@ -299,7 +299,8 @@ export const ANSWERS: Readonly<Record<string, AnswerSchema>> = {
   "stargate status": STARGATE_STATUS,
   "stargate sync": SYNC_REPORT,
   snapshot: record({
-    file: text("The file"),
+    "file?": text("The file"),
+    "dir?": text("The folder"),
     keys: integer("Keys"),
     bytes: integer("Bytes of their values"),
     seq: SEQ,

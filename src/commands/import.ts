@@ -8,7 +8,7 @@ import { KvError } from "../errors.ts";
 import { DEFAULT_MAX_KEYS, namespacePolicy, policyAt } from "../kv/policy.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
 import { checkImport, type ImportSummary } from "../kv/snapshot/check-import.ts";
-import { type Format, formatOf, readFormat } from "../kv/snapshot/formats.ts";
+import { formatOf, readFormat } from "../kv/snapshot/formats.ts";
 import { fileInput, type ImportInput, spooledInput } from "../kv/snapshot/import-input.ts";
 import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
@@ -45,6 +45,11 @@ export async function run(context: Context): Promise<void> {
     const checking = meter("checking");
     const summary = await checkImport(input.items(reading, checking.bytes), signal, checking.keys);
     checking.end();
+    if (summary.leases > 0) {
+      out.warn(
+        `leases of etcd are not taken over: ${summary.leases} of ${summary.keys} keys have one and will not expire`,
+      );
+    }
     if (flags.on("dry-run")) return showPlan(context, summary, most);
     const writing = meter("importing");
     const outcome = await writeImport(workspace, input.items(reading, writing.bytes), summary, {
@@ -76,12 +81,11 @@ async function openSource(context: Context, name: string): Promise<Source> {
   const given = flags.value("format");
   const folder = path.resolve(cwd, name);
   const isFolder = name !== "-" && fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true;
-  const format: Format = given === undefined && isFolder ? "folder" : formatOf(given, name);
-  if (format === "folder") {
-    if (!isFolder) throw new KvError("INPUT_INVALID", `${name} is not a folder`);
+  if (isFolder && given === undefined) {
     const { readFolder } = await import("../kv/snapshot/folder.ts");
     return { size: undefined, items: (reading) => readFolder(folder, reading), demandSame: () => {}, close: () => {} };
   }
+  const format = formatOf(given, name);
   const input = await openInput(context, name);
   return {
     size: input.size,

@@ -5,6 +5,9 @@ import * as path from "node:path";
 import { KvError, toKvError } from "../errors.ts";
 import { writeAll } from "../gitwire/pack/temp-file.ts";
 
+/** Letters of a name that are kept in that of the temporary file: each may take three of the 255 bytes a name has. */
+const LEGIBLE = 60;
+
 export class OutputFile {
   readonly #fd: number;
   readonly #target: string;
@@ -26,7 +29,10 @@ export class OutputFile {
       if (stat !== undefined && !stat.isFile()) return new OutputFile(fs.openSync(file, "w"), file, undefined);
       // A link stays one: what it points at is replaced.
       const target = stat === undefined ? file : fs.realpathSync(file);
-      const temporary = path.join(path.dirname(target), `.${path.basename(target).slice(0, 200)}.${process.pid}.tmp`);
+      const temporary = path.join(
+        path.dirname(target),
+        `.${path.basename(target).slice(0, LEGIBLE)}.${process.pid}.tmp`,
+      );
       return new OutputFile(fs.openSync(temporary, "wx"), target, temporary);
     });
   }

@@ -1,12 +1,13 @@
-/** `git kv snapshot --format folder`: each value in a file of its own, in a folder that is there whole or not at all. */
+/** `git kv snapshot --dir`: each value in a file of its own, in a folder that is there whole or not at all. */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
+import { writeAll } from "../gitwire/pack/temp-file.ts";
+import { keyText } from "../kv/key.ts";
 import type { ExportedKey } from "../kv/snapshot/exported.ts";
 import { pathOf } from "../kv/snapshot/folder.ts";
 import type { SnapshotWriter } from "../kv/snapshot/writer.ts";
-import { OutputFile } from "./output-file.ts";
 
 export interface FolderWriter extends SnapshotWriter {
   /** Removes what was written, unless it has its name already. */
@@ -19,30 +20,37 @@ export function folderWriter(target: string, strip: string): FolderWriter {
     throw new KvError("INPUT_INVALID", `${target} is there already`, { hint: "name a folder that is to be made" });
   }
   const temporary = `${target}.${process.pid}.tmp`;
-  const files = new Set<string>();
   return {
     begin: () => fs.mkdirSync(temporary),
-    add: (exported) => addFile(temporary, exported, pathOf(exported, strip), files),
+    add: (exported) => addFile(path.join(temporary, ...pathOf(exported, strip).split("/")), exported),
     end: () => fs.renameSync(temporary, target),
     discard: () => fs.rmSync(temporary, { recursive: true, force: true }),
   };
 }
 
-async function addFile(root: string, exported: ExportedKey, name: string, files: Set<string>): Promise<void> {
-  const parts = name.split("/");
-  for (let depth = 1; depth < parts.length; depth++) {
-    const folder = parts.slice(0, depth).join("/");
-    if (files.has(folder))
-      throw new KvError("INPUT_INVALID", `${JSON.stringify(folder)} would have to be a file and a folder`);
-  }
-  files.add(name);
-  const file = path.join(root, ...parts);
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  const output = OutputFile.create(file);
+async function addFile(file: string, exported: ExportedKey): Promise<void> {
+  const fd = openNew(file, exported);
   try {
-    await exported.stream((bytes) => output.write(bytes));
-    output.commit();
+    await exported.stream((bytes) => writeAll(fd, bytes));
   } finally {
-    output.discard();
+    fs.closeSync(fd);
+  }
+}
+
+/** Where `a` and `a/b` are keys, or `A` and `a` on a disk that does not tell them apart, one name stands for two. */
+function openNew(file: string, { key }: ExportedKey): number {
+  try {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    return fs.openSync(file, "wx");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "EEXIST" && code !== "ENOTDIR" && code !== "EISDIR") throw error;
+    throw new KvError(
+      "INPUT_INVALID",
+      `the file of ${JSON.stringify(keyText(key))} would be that of another key, or a folder`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -1,4 +1,4 @@
-/** `git kv snapshot --export FILE|-`: the keys of a state and their values, in one of the formats. */
+/** `git kv snapshot --export FILE|-` and `--dir DIR`: the keys of a state and their values, in one of the formats or as files. */
 
 import * as path from "node:path";
 import { gzipSync } from "node:zlib";
@@ -15,10 +15,18 @@ import { OutputFile } from "./output-file.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, out, clock } = context;
-  const name = flags.value("export");
-  if (name === undefined)
-    throw new KvError("USAGE", "snapshot needs --export FILE", { hint: "--export - writes to standard output" });
-  if (name === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
+  const [file, folder] = [flags.value("export"), flags.value("dir")];
+  if ((file === undefined) === (folder === undefined)) {
+    throw new KvError("USAGE", "snapshot needs one of --export FILE and --dir DIR", {
+      hint: "--export - writes to standard output",
+    });
+  }
+  const isShaped =
+    flags.on("nested") || [flags.value("format"), flags.value("separator")].some((each) => each !== undefined);
+  if (folder !== undefined && isShaped) {
+    throw new KvError("USAGE", "--format, --nested and --separator go with --export");
+  }
+  if (file === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
   const workspace = openWorkspace(context);
   const newest = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
   const at = flags.value("at");
@@ -49,27 +57,25 @@ export async function run(context: Context): Promise<void> {
     writer.end();
   };
   const strip = flags.on("strip-prefix") ? (flags.value("prefix") ?? "") : "";
-  const format = formatOf(flags.value("format"), name);
-  if (format === "folder") await writeFolder(context, name, strip, all);
+  if (folder !== undefined) await writeFolder(path.resolve(context.cwd, folder), strip, all);
   else {
+    const format = formatOf(flags.value("format"), file!);
     const options = { strip, separator: flags.on("nested") ? (flags.value("separator") ?? ".") : undefined };
-    await writeTo(context, name, async (write) => all(await writerOf(format, workspace, state, options, write)));
+    await writeTo(context, file!, async (write) => all(await writerOf(format, workspace, state, options, write)));
   }
   meter.end();
   const { seq, oid } = state.ledger;
-  if (out.json) out.record({ file: name, ...counts, seq, oid });
+  if (out.json) out.record({ file, dir: folder, ...counts, seq, oid });
   else out.note(`exported ${counts.keys} key${counts.keys === 1 ? "" : "s"} of transaction ${seq}`);
 }
 
 async function writeFolder(
-  { cwd }: Context,
-  name: string,
+  folder: string,
   strip: string,
   all: (writer: SnapshotWriter) => Promise<void>,
 ): Promise<void> {
-  if (name === "-") throw new KvError("USAGE", "a folder cannot be written to standard output");
   const { folderWriter } = await import("./snapshot-folder.ts");
-  const writer = folderWriter(path.resolve(cwd, name), strip);
+  const writer = folderWriter(folder, strip);
   try {
     await all(writer);
   } finally {

@@ -83,6 +83,8 @@ test(
     const wrong: [string[], number][] = [
       [["snapshot"], 64],
       [["snapshot", "--export", "-", "--json"], 64],
+      [["snapshot", "--export", "a", "--dir", "b"], 64],
+      [["snapshot", "--dir", "b", "--format", "json"], 64],
       [["snapshot", "--export", "no/such/folder/x"], 5],
       [["import", "nothing.jsonl"], 4],
       [["import", from, "--if-absent", "--overwrite"], 64],
@@ -107,13 +109,13 @@ test(
     expect(JSON.parse(fs.readFileSync(path.join(dir, "nested.json"), "utf8"))).toEqual({
       db: { host: "x", version: "1.10" },
     });
-    kvOk(dir, "snapshot", "--export", "out", "--format", "folder", ...only);
+    kvOk(dir, "snapshot", "--dir", "out", ...only);
     expect(fs.readFileSync(path.join(dir, "out", "db", "host"), "utf8")).toBe("x");
     expect(JSON.parse(kvOk(dir, "import", "out", "--prefix", "app:", "--json"))).toMatchObject({
       keys: 2,
       unchanged: 2,
     });
-    expect(kv(dir, "snapshot", "--export", "out", "--format", "folder").status).toBe(4);
+    expect(kv(dir, "snapshot", "--dir", "out").status).toBe(4);
     fs.writeFileSync(path.join(dir, ".env"), 'export TOKEN="a b"\n');
     kvOk(dir, "import", ".env", "--prefix", "env:");
     expect(kvOk(dir, "snapshot", "--export", "-", "--format", "dotenv", "--prefix", "env:", "--strip-prefix")).toBe(
@@ -125,11 +127,73 @@ test(
     const before = fs.readdirSync(dir).length;
     expect(kv(dir, "snapshot", "--export", "bad.env").stderr).toContain("cannot be a variable");
     kvOk(dir, "set", "app:db", "a key and a map");
-    for (const format of ["folder", "json"])
-      expect(kv(dir, "snapshot", "--export", "bad", "--format", format, "--nested", "--separator", "/").status).toBe(4);
+    expect(kv(dir, "snapshot", "--export", "bad.json", "--nested", "--separator", "/").status).toBe(4);
+    expect(kv(dir, "snapshot", "--dir", "bad", ...only).stderr).toContain(
+      '"app:db/host" would be that of another key, or a folder',
+    );
     expect(fs.readdirSync(dir)).toHaveLength(before);
-    expect(kv(dir, "import", "app.yaml", "--format", "folder").status).toBe(4);
+    expect(kv(dir, "import", "out", "--format", "json").status).toBe(4);
     expect(kv(dir, "import", "app.yaml", "--format", "tar").status).toBe(64);
+  },
+  SLOW,
+);
+
+test(
+  "a folder and back: every key that can be a file's path, and no other",
+  () => {
+    const one = store();
+    const keys = [
+      "a",
+      "a.b/c",
+      "ö/".repeat(50),
+      "x".repeat(255),
+      "語".repeat(85),
+      " ",
+      "-n",
+      "con:1",
+      "deep/.gitignore",
+    ];
+    const lines = keys.map((key, i) =>
+      JSON.stringify({
+        op: "set",
+        key: key.replace(/\/$/, ""),
+        value_b64: Buffer.from([i, 0, 255]).toString("base64"),
+      }),
+    );
+    const large = Buffer.alloc(2_000_000, "0123456789abcdef-");
+    kvInput(one, lines.join("\n"), "mset", "--file", "-");
+    kvInput(one, large, "set", "large/value", "-");
+    expect(JSON.parse(kvOk(one, "snapshot", "--dir", "out", "--json"))).toMatchObject({ dir: "out", keys: 10 });
+    expect(fs.readFileSync(path.join(one, "out", "large", "value")).equals(large)).toBe(true);
+    const two = store();
+    kvOk(two, "import", path.join(one, "out"));
+    const valuesOf = (dir: string): string[] =>
+      kvOk(dir, "list", "--long")
+        .split("\n")
+        .map((line) => line.split("\t").slice(-2).join("\t"));
+    expect(valuesOf(two)).toEqual(valuesOf(one));
+    expect(kvOk(two, "snapshot", "--export", "-", "--format", "etcd").split("\n").slice(1)).toEqual(
+      kvOk(one, "snapshot", "--export", "-", "--format", "etcd").split("\n").slice(1),
+    );
+    for (const key of [
+      "/a",
+      "b//c",
+      "../up",
+      "x/.",
+      "a/.git/config",
+      ".git",
+      "y".repeat(256),
+      "a/b",
+      `${"d/".repeat(101)}f`,
+    ]) {
+      const tree = git(one, "rev-parse", "refs/kv/main^{tree}");
+      kvOk(one, "set", "--", key, "v");
+      const { status, stderr } = kv(one, "snapshot", "--dir", "bad");
+      expect([key, status, stderr]).toEqual([key, 4, expect.stringContaining(JSON.stringify(key))]);
+      expect(fs.readdirSync(one).filter((name) => name.startsWith("bad"))).toEqual([]);
+      kvOk(one, "del", "--", key);
+      expect(git(one, "rev-parse", "refs/kv/main^{tree}")).toBe(tree);
+    }
   },
   SLOW,
 );
@@ -147,11 +211,13 @@ test(
         ["é 😀", "\u0001\u007f"],
       ];
       for (const [key, value] of pairs) etcd.ctl(["put", "--", key, value]);
+      const lease = etcd.ctl(["lease", "grant", "600"]).match(/lease (\w+)/)![1]!;
+      etcd.ctl(["put", `--lease=${lease}`, "--", "leased", "for a while"]);
+      pairs.push(["leased", "for a while"]);
       const dump = etcd.ctl(["get", "--prefix", "", "-w", "json"]);
-      expect(JSON.parse(kvInput(dir, dump, "import", "-", "--format", "etcd", "--json").stdout)).toMatchObject({
-        keys: 4,
-        set: 4,
-      });
+      const imported = kvInput(dir, dump, "import", "-", "--format", "etcd", "--json");
+      expect(JSON.parse(imported.stdout)).toMatchObject({ keys: 5, set: 5 });
+      expect(imported.stderr).toContain("leases of etcd are not taken over: 1 of 5 keys have one and will not expire");
       for (const [key, value] of pairs) expect(kv(dir, "get", key).stdout).toBe(value);
       const kvs = (text: string): object[] =>
         JSON.parse(text).kvs.map(({ key, value = "" }: { key: string; value?: string }) => ({ key, value }));

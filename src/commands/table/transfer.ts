@@ -8,7 +8,7 @@ const FORMAT: FlagSpec = {
   name: "format",
   type: "string",
   value: "FORMAT",
-  choices: ["jsonl", "etcd", "consul", "json", "yaml", "dotenv", "folder"],
+  choices: ["jsonl", "etcd", "consul", "json", "yaml", "dotenv"],
   summary: "What is in the file (default: by its name, else jsonl)",
 };
 const SEPARATOR: FlagSpec = {
@@ -22,14 +22,21 @@ export const TRANSFER: readonly Command[] = [
   {
     name: "snapshot",
     topic: "Import and export",
-    summary: "Write all keys with their values to a file",
+    summary: "Write all keys with their values to a file or a folder",
     flags: [
       {
         name: "export",
         type: "string",
         value: "FILE",
         complete: "file",
-        summary: "Where to; - is standard output, a name that ends in .gz is compressed",
+        summary: "The file; - is standard output, a name that ends in .gz is compressed",
+      },
+      {
+        name: "dir",
+        type: "string",
+        value: "DIR",
+        complete: "directory",
+        summary: "A folder instead, which is made: a file for each key, / in keys being folders",
       },
       FORMAT,
       { name: "prefix", type: "string", value: "P", summary: "Only keys that begin with P" },
@@ -42,12 +49,13 @@ export const TRANSFER: readonly Command[] = [
     ],
     details:
       "JSON lines in byte order of the keys, with media type, expiry, labels, revision, size and etag; values that are not UTF-8 in base64, " +
-      "long ones in parts. The file appears whole or not at all. Other formats: etcd (etcdctl get --prefix -w json), consul (consul kv export), " +
-      "json and yaml, dotenv, and folder: a file for each key.",
+      "long ones in parts. Other formats: etcd (etcdctl get --prefix -w json), consul (consul kv export), json and yaml, dotenv. " +
+      "The file or folder appears whole or not at all.",
     examples: [
       "snapshot --export backup.jsonl.gz",
       "snapshot --export - --prefix cfg:",
       "snapshot --export app.env --prefix app: --strip-prefix",
+      "snapshot --dir settings --prefix cfg: --strip-prefix",
     ],
     load: () => import("../snapshot.ts"),
   },

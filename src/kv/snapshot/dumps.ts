@@ -29,7 +29,8 @@ export function readEtcd(read: ByteReader, context: ImportContext): ImportItems 
     if (key === undefined) throw badInput("the key is not UTF-8");
     // etcdctl leaves an empty value out.
     const data = fields.value === undefined ? EMPTY : base64Of(fields, "value");
-    return { key: parseKey(context.prefix + key), data, labels: undefined };
+    const { lease = 0 } = fields;
+    return { key: parseKey(context.prefix + key), data, labels: undefined, isLeased: lease !== 0 && lease !== "0" };
   });
 }
 
@@ -50,6 +51,7 @@ interface Dumped {
   readonly key: string;
   readonly data: Buffer;
   readonly labels: Labels | undefined;
+  readonly isLeased?: boolean | undefined;
 }
 
 async function* readDump(
@@ -61,8 +63,9 @@ async function* readDump(
     yield some.map(({ text, line, number }) => {
       const place = `line ${line}, entry ${number}`;
       return itemAt(place, (): ImportEntry => {
-        const { key, data, labels } = entryOf(fieldsOf(text));
-        return { kind: "entry", place, key, value: { kind: "bytes", data }, options: { ...NO_OPTIONS, labels } };
+        const { key, data, labels, isLeased } = entryOf(fieldsOf(text));
+        const value = { kind: "bytes", data } as const;
+        return { kind: "entry", place, key, value, options: { ...NO_OPTIONS, labels }, isLeased };
       });
     });
   }

@@ -23,6 +23,11 @@ import {
 /** Deepest folder. */
 const MOST_DEPTH = 100;
 
+/** A repository in a folder is no part of the settings. */
+const REPOSITORY = ".git";
+/** What no file of a key is called. */
+const NO_FILES: ReadonlySet<string> = new Set(["", ".", "..", REPOSITORY]);
+
 /** Reads the files below `root`, folder by folder, names in byte order. */
 export async function* readFolder(root: string, context: ImportContext): ImportItems {
   yield* readBelow(root, "", 0, context);
@@ -40,8 +45,7 @@ async function* readBelow(root: string, below: string, depth: number, context: I
       files.push({ kind: "bad", place, message: "the name is not UTF-8" });
       continue;
     }
-    // A repository in it is no part of the settings.
-    if (name === ".git") continue;
+    if (name === REPOSITORY) continue;
     const stat = fs.lstatSync(path.join(folder, name));
     if (stat.isDirectory()) {
       yield files;
@@ -71,13 +75,16 @@ function fileItem(root: string, name: string, { prefix }: ImportContext): Import
   });
 }
 
-/** The path below a folder of the file that `key` is written to, less `prefix`. Throws INPUT_INVALID where no file can be called so. */
+/**
+ * The path below a folder of the file that `key` is written to, less `prefix`: one that {@link readFolder} makes the same key of.
+ * Throws INPUT_INVALID where there is none.
+ */
 export function pathOf({ key }: ExportedKey, prefix: string): string {
   const text = keyText(key);
   const name = text.slice(prefix.length);
-  const isPath = name
-    .split("/")
-    .every((part) => part !== "" && part !== "." && part !== ".." && Buffer.byteLength(part) <= 255);
+  const parts = name.split("/");
+  const isPath =
+    parts.length <= MOST_DEPTH + 1 && parts.every((part) => !NO_FILES.has(part) && Buffer.byteLength(part) <= 255);
   // A backslash or a colon means something else elsewhere.
   if (isPath && !(process.platform === "win32" && /[\\:*?"<>|]/.test(name))) return name;
   throw new KvError("INPUT_INVALID", `${JSON.stringify(text)} cannot be the path of a file`, { hint: ANY });

@@ -10,11 +10,8 @@ import type { ImportContext, ImportItems } from "./item.ts";
 import { LineCursor } from "./line-cursor.ts";
 import type { SnapshotWriter, WriteText } from "./writer.ts";
 
-export const FORMATS = ["jsonl", "etcd", "consul", "json", "yaml", "dotenv", "folder"] as const;
+export const FORMATS = ["jsonl", "etcd", "consul", "json", "yaml", "dotenv"] as const;
 export type Format = (typeof FORMATS)[number];
-
-/** The formats that are one stream of bytes. */
-export type StreamFormat = Exclude<Format, "folder">;
 
 const SUFFIXES: readonly (readonly [pattern: RegExp, format: Format])[] = [
   [/\.json$/i, "json"],
@@ -32,7 +29,7 @@ export function formatOf(given: string | undefined, file: string): Format {
 }
 
 /** The items of what `read` gives. */
-export async function* readFormat(format: StreamFormat, read: ByteReader, context: ImportContext): ImportItems {
+export async function* readFormat(format: Format, read: ByteReader, context: ImportContext): ImportItems {
   switch (format) {
     case "jsonl":
       return yield* (await import("./json-lines.ts")).readJsonLines(new LineCursor(read, LIMITS.batchLine), context);
@@ -57,7 +54,7 @@ export interface WriterOptions {
 
 /** Writes `state` of the workspace in a format. */
 export async function writerOf(
-  format: StreamFormat,
+  format: Format,
   { repo: { objects } }: Workspace,
   state: NamespaceState,
   { strip, separator }: WriterOptions,

@@ -16,6 +16,8 @@ export interface ImportEntry {
   /** What the input says of the value, to be checked. */
   readonly etag?: string | undefined;
   readonly size?: number | undefined;
+  /** It expires by a rule of where it comes from that cannot be kept here. */
+  readonly isLeased?: boolean | undefined;
 }
 
 /** Something that cannot be used; what comes after it still can. */

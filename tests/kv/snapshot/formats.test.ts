@@ -7,7 +7,7 @@ import { commit } from "../../../src/kv/commit.ts";
 import { keyText, parseKey } from "../../../src/kv/key.ts";
 import { exportedKeys } from "../../../src/kv/snapshot/exported.ts";
 import { readFolder } from "../../../src/kv/snapshot/folder.ts";
-import { readFormat, type StreamFormat, type WriterOptions, writerOf } from "../../../src/kv/snapshot/formats.ts";
+import { type Format, readFormat, type WriterOptions, writerOf } from "../../../src/kv/snapshot/formats.ts";
 import type { ImportItem } from "../../../src/kv/snapshot/item.ts";
 import type { Workspace } from "../../../src/kv/workspace.ts";
 import type { ByteReader } from "../../../src/lines.ts";
@@ -19,7 +19,7 @@ import { TEST_FORMAT } from "../../support/test-format.ts";
 import { newRepository, workspaceAt } from "../../support/workspace.ts";
 
 const itemsOf =
-  (format: StreamFormat, given: Partial<typeof READING> = {}) =>
+  (format: Format, given: Partial<typeof READING> = {}) =>
   (read: ByteReader) =>
     readFormat(format, read, { ...READING, ...given });
 
@@ -33,11 +33,7 @@ async function newStore(values: ReadonlyMap<string, Buffer> = new Map()): Promis
   return workspace;
 }
 
-async function write(
-  workspace: Workspace,
-  format: StreamFormat,
-  options: Partial<WriterOptions> = {},
-): Promise<string> {
+async function write(workspace: Workspace, format: Format, options: Partial<WriterOptions> = {}): Promise<string> {
   const parts: string[] = [];
   const state = workspace.requireState();
   const given = { strip: "", separator: undefined, ...options };
@@ -102,7 +98,7 @@ const anyKey = (random: Random) => (): string => {
 };
 
 describe("both ways", () => {
-  const cases: [StreamFormat, (random: Random) => Map<string, Buffer>, Partial<WriterOptions>?][] = [
+  const cases: [Format, (random: Random) => Map<string, Buffer>, Partial<WriterOptions>?][] = [
     ["etcd", (random) => values(anyKey(random), () => random.bytes(random.int(50)))],
     ["consul", (random) => values(anyKey(random), () => random.bytes(random.int(50)))],
     ["json", (random) => values(anyKey(random), () => Buffer.from(text(random, 12)))],
@@ -149,7 +145,7 @@ describe("both ways", () => {
   });
 });
 
-async function read(format: StreamFormat, input: string | Buffer): Promise<Record<string, string>> {
+async function read(format: Format, input: string | Buffer): Promise<Record<string, string>> {
   const opened = await inputOf(input, 7);
   const found: ImportItem[] = [];
   for await (const some of itemsOf(format)(opened.read())) found.push(...some);
@@ -215,7 +211,7 @@ F=a#b
 });
 
 test("hostile input is refused with a line", async () => {
-  const cases: [StreamFormat, string | Buffer, RegExp][] = [
+  const cases: [Format, string | Buffer, RegExp][] = [
     ["json", '{"a":1,\n"a":2}', /^line 2: "a" is there twice$/],
     ["json", `{"a":${'{"a":'.repeat(100_000)}`, /^line 1: nests deeper than 200$/],
     ["json", `{"a":${"[".repeat(100_000)}`, /^line 1: nests deeper than 200$/],
@@ -257,7 +253,7 @@ test("hostile input is refused with a line", async () => {
 });
 
 test("what a format cannot have is an error that names the key", async () => {
-  const cases: [StreamFormat, string, Buffer, RegExp, Partial<WriterOptions>?][] = [
+  const cases: [Format, string, Buffer, RegExp, Partial<WriterOptions>?][] = [
     ["json", "bin", Buffer.from([0xff]), /^"bin" cannot be in the document: its value is not text$/],
     ["yaml", "bin", Buffer.from([0xff]), /its value is not text$/],
     [
