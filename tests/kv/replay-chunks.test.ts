@@ -230,6 +230,30 @@ describe("a manifest is refused", () => {
     scene.model.objects.objects.delete(oid);
     expect(await scene.replay()).toBe(`BAD_OBJECT: piece 4 (${sha256}) of the value of "key": blob ${oid} is missing`);
   });
+
+  test("not where one of two copies of a piece is damaged, new or old; where both are, the storage is at fault", async () => {
+    for (const isOld of [false, true]) {
+      const scene = new Scene();
+      const data = parts(5);
+      const set = scene.set("key", data);
+      scene.commit([set]);
+      if (isOld) scene.commit([scene.set("copy", [...data, ...parts(1)])]);
+      const { objects } = scene.model;
+      const { sha256, oid } = set.pieces[3]!;
+      const wrong = { kind: "blob", data: Buffer.alloc(1_024) } as const;
+      const bent = Object.assign(objects, { readInto: (id: string) => (id === oid ? wrong : objects.read(id)) });
+      expect(await scene.replay()).toBe("passes");
+      const read = objects.read.bind(objects);
+      bent.read = (id) => {
+        if (id === oid) throw new KvError("CORRUPT", "its checksum is wrong");
+        return read(id);
+      };
+      const key = isOld ? "copy" : "key";
+      expect(await scene.replay()).toBe(
+        `CORRUPT: piece 4 (${sha256}) of the value of "${key}": its checksum is wrong`,
+      );
+    }
+  });
 });
 
 describe("the chunk commit is refused", () => {

@@ -19,7 +19,8 @@ export interface ObjectSource {
   read(oid: Oid, expected?: ObjectKind): GitObject | undefined;
   /**
    * As {@link read}, for large objects that are looked at once: the data may be in `into`, where that has room, and is good until it
-   * is used again. Nothing is kept for another reader.
+   * is used again. Nothing is kept for another reader. The reader compares the data with a digest of its own: zlib's checksum is left
+   * out where the data is stored uncompressed. Where they differ, {@link read} tells whether the object is damaged.
    */
   readInto?(oid: Oid, into: Buffer): GitObject | undefined;
   /** Whether the object is here; cheaper than {@link read}. */

@@ -113,7 +113,10 @@ export class Pack {
     return position < 0 ? -1 : this.index.offset(position);
   }
 
-  /** The object whose entry is at `offset`, its data in `into` where that may be. Throws CORRUPT (damaged), LIMIT_EXCEEDED. */
+  /**
+   * The object whose entry is at `offset`; its data in `into` where that may be, then not compared with zlib's checksum. Throws CORRUPT
+   * (damaged), LIMIT_EXCEEDED.
+   */
   read(offset: number, into?: Buffer): GitObject {
     const chain: { offset: number; delta: Buffer | undefined }[] = [];
     let held = 0;
@@ -328,7 +331,7 @@ export class Pack {
     const most = Math.min(deflateBound(size), this.#file.end - offset - length);
     const stream = into !== undefined && into.length >= most ? into.subarray(0, most) : Buffer.allocUnsafeSlow(most);
     this.#file.readFully(stream, most, offset + length, offset);
-    return unstore(stream, size);
+    return unstore(stream, size, into !== undefined);
   }
 
   /** What most probably holds the whole stream of an entry: the rest of {@link page}, or as much as it can take. */

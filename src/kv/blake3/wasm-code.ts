@@ -95,21 +95,32 @@ export class WasmCode {
     return this.#simd(0x51);
   }
 
-  /** Turns every word of `local` right by `bits`. By whole bytes is one instruction where the bytes are looked up. */
+  /**
+   * Turns every word of `local` right by `bits`. Shifts are dear: the runtime moves the count of each into a vector anew. Whole bytes are looked
+   * up, and one bit less than that is a turn to the left by one, a sum with itself and its sign.
+   */
   turn(local: number, bits: number): this {
-    if (bits % 8 === 0) {
-      const bytes = Array.from({ length: 16 }, (_, at) => (at & ~3) | ((at + bits / 8) & 3));
-      return this.get(local)
-        .#simd(0x0c)
-        .#raw(...bytes)
-        .#simd(0x0e)
-        .set(local);
+    const bytes = Math.round(bits / 8);
+    if (bits === bytes * 8) return this.#turnBytes(local, bytes);
+    if (bits === bytes * 8 - 1) {
+      this.#turnBytes(local, bytes).get(local).get(local).add();
+      // Where the highest bit is set, zero is greater: -1.
+      return this.constant([0, 0, 0, 0]).get(local).#simd(0x3b).#simd(0xb1).set(local);
     }
     this.get(local).int(bits).#simd(0xad);
     return this.get(local)
       .int(32 - bits)
       .#simd(0xab)
       .#simd(0x50)
+      .set(local);
+  }
+
+  #turnBytes(local: number, bytes: number): this {
+    const order = Array.from({ length: 16 }, (_, at) => (at & ~3) | ((at + bytes) & 3));
+    return this.get(local)
+      .#simd(0x0c)
+      .#raw(...order)
+      .#simd(0x0e)
       .set(local);
   }
 

@@ -67,6 +67,10 @@ test("a flipped bit is seen, or the stream says the same to zlib", () => {
     if (found === undefined) seen++;
     else expect(found.equals(inflateAt(bad, 0, data.length).data)).toBe(true);
   }
+  const bad = Buffer.from(stream);
+  bad[1_000]! ^= 1;
+  expect(() => unstore(Buffer.from(bad), data.length)).toThrow("incorrect data check");
+  expect(unstore(bad, data.length, true)!.equals(data)).toBe(false);
   expect(seen).toBeGreaterThan(100);
 });
 
