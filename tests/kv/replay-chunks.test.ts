@@ -249,9 +249,7 @@ describe("a manifest is refused", () => {
         return read(id);
       };
       const key = isOld ? "copy" : "key";
-      expect(await scene.replay()).toBe(
-        `CORRUPT: piece 4 (${sha256}) of the value of "${key}": its checksum is wrong`,
-      );
+      expect(await scene.replay()).toBe(`CORRUPT: piece 4 (${sha256}) of the value of "${key}": its checksum is wrong`);
     }
   });
 });

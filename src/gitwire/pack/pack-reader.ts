@@ -113,10 +113,7 @@ export class Pack {
     return position < 0 ? -1 : this.index.offset(position);
   }
 
-  /**
-   * The object whose entry is at `offset`; its data in `into` where that may be, then not compared with zlib's checksum. Throws CORRUPT
-   * (damaged), LIMIT_EXCEEDED.
-   */
+  /** The object whose entry is at `offset`; its data in `into` (see ObjectSource.readInto) where that may be. Throws CORRUPT, LIMIT_EXCEEDED. */
   read(offset: number, into?: Buffer): GitObject {
     const chain: { offset: number; delta: Buffer | undefined }[] = [];
     let held = 0;
