@@ -145,12 +145,11 @@ async function showImported(
   context: Context,
   workspace: Workspace,
   { keys, bytes }: ImportSummary,
-  { last, transactions, set, unchanged }: ImportOutcome,
+  { ledger, transactions, set, unchanged }: ImportOutcome,
 ): Promise<void> {
   const { out } = context;
-  const ledger = last?.kind === "committed" ? last : (last?.state.ledger ?? workspace.state()?.ledger);
-  const oid = ledger === undefined ? undefined : "ledger" in ledger ? ledger.ledger : ledger.oid;
-  if (out.json) out.record({ oid, seq: ledger?.seq, keys, bytes, set, unchanged, transactions });
+  const { oid, seq } = ledger ?? workspace.state()?.ledger ?? {};
+  if (out.json) out.record({ oid, seq, keys, bytes, set, unchanged, transactions });
   else if (oid !== undefined) out.line(oid);
   out.note(`imported ${set} of ${keys} keys in ${transactions} transactions; ${unchanged} are as they were`);
   out.flush();

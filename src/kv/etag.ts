@@ -33,9 +33,16 @@ function format(hex: string): string {
 /** The etag of one value, in portable code that starts at once. */
 export const etagOf: EtagHasher = (value) => format(Buffer.from(blake3(value)).toString("hex"));
 
+let compiled: Promise<EtagHasher> | undefined;
+
 /** A hasher for about `bytes` of values in all. */
 export async function etagHasher(bytes: number): Promise<EtagHasher> {
   if (bytes < WASM_FROM) return etagOf;
+  compiled ??= compileHasher();
+  return compiled;
+}
+
+async function compileHasher(): Promise<EtagHasher> {
   const { createBLAKE3 } = await import("hash-wasm");
   const hasher = await createBLAKE3();
   return (value) => format(hasher.init().update(value).digest("hex"));

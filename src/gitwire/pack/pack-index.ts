@@ -51,6 +51,8 @@ export class PackIndex {
   readonly #offsetsAt: number;
   readonly #largeCount: number;
   #whole: Buffer | undefined;
+  /** See {@link #locate}. */
+  #located = 0;
   #lookups = 0;
   /** The lookup after which the file is taken into memory. */
   readonly #keepAfter: number;
@@ -100,13 +102,13 @@ export class PackIndex {
       if (round > 1) start = Math.floor((low + high - capacity) / 2);
       start = Math.max(low, Math.min(start, high - capacity));
       const count = Math.min(capacity, high - start);
-      const ids = this.#read(
+      const ids = this.#locate(
         this.#idsAt + start * this.#stride,
         (count - 1) * this.#stride + this.format.rawSize,
         window,
         this.#ahead?.ids,
       );
-      const place = this.#bisect(ids, count, oid, at);
+      const place = this.#bisect(ids, this.#located, count, oid, at);
       if (place >= 0) return start + place;
       const before = -place - 1;
       if (before > 0 && before < count) return -1;
@@ -142,7 +144,7 @@ export class PackIndex {
   /** Offset in the pack of the object at `position`. */
   offset(position: number): number {
     const at = this.version === 1 ? this.#idsAt - 4 + position * this.#stride : this.#offsetsAt + position * 4;
-    const offset = this.#read(at, 4, scratch, this.#ahead?.offsets).readUInt32BE(0);
+    const offset = this.#locate(at, 4, scratch, this.#ahead?.offsets).readUInt32BE(this.#located);
     if (this.version === 1) return offset;
     if (offset < 2 ** 31) return offset;
     const large = offset - 2 ** 31;
@@ -155,13 +157,14 @@ export class PackIndex {
   crc(position: number): number | undefined {
     if (this.version === 1) return undefined;
     const at = this.#idsAt + this.count * this.format.rawSize + position * 4;
-    return this.#read(at, 4, scratch).readUInt32BE(0);
+    return this.#locate(at, 4, scratch).readUInt32BE(this.#located);
   }
 
   /** Id of the object at `position`. */
   oid(position: number): Oid {
     const { rawSize } = this.format;
-    return this.#read(this.#idsAt + position * this.#stride, rawSize, scratch, this.#ahead?.ids).hexSlice(0, rawSize);
+    const ids = this.#locate(this.#idsAt + position * this.#stride, rawSize, scratch, this.#ahead?.ids);
+    return ids.hexSlice(this.#located, this.#located + rawSize);
   }
 
   /** Ids that start with the hex digits `prefix`, at most `limit` of them, in order. */
@@ -227,29 +230,45 @@ export class PackIndex {
   }
 
   /** Bytes `[at, at + length)` of the file, in `into` or in memory already held; valid until the next call. */
-  #read(at: number, length: number, into: Buffer | undefined, ahead?: ReadAhead): Buffer {
-    if (this.#whole !== undefined) return this.#whole.subarray(at, at + length);
+  #read(at: number, length: number, into: Buffer | undefined): Buffer {
+    const found = this.#locate(at, length, into);
+    return found.subarray(this.#located, this.#located + length);
+  }
+
+  /** The same without a view of its own, which a lookup has no time for: they begin at {@link #located} of what is returned. */
+  #locate(at: number, length: number, into: Buffer | undefined, ahead?: ReadAhead): Buffer {
+    if (this.#whole !== undefined) {
+      this.#located = at;
+      return this.#whole;
+    }
     if (ahead !== undefined) {
       if (!ahead.holds(at, length)) {
         const end = Math.min(at + Math.max(length, ahead.buffer.length), this.#size);
-        ahead.moved(at, this.#read(at, end - at, ahead.buffer).length);
+        this.#load(at, end - at, ahead.buffer);
+        ahead.moved(at, end - at);
       }
-      return ahead.buffer.subarray(at - ahead.start, at - ahead.start + length);
+      this.#located = at - ahead.start;
+      return ahead.buffer;
     }
     const buffer = into ?? Buffer.allocUnsafeSlow(Math.max(1, length));
-    if (this.#fd === undefined) this.#fd = fs.openSync(this.path, "r");
-    if (fs.readSync(this.#fd, buffer, 0, length, at) !== length) throw this.#corrupt("it is cut short");
-    return buffer.subarray(0, length);
+    this.#load(at, length, buffer);
+    this.#located = 0;
+    return buffer;
   }
 
-  /** Place of the id among the `count` ids of a window, or -1 - (how many are below it). */
-  #bisect(ids: Buffer, count: number, oid: Buffer, at: number): number {
+  #load(at: number, length: number, into: Buffer): void {
+    if (this.#fd === undefined) this.#fd = fs.openSync(this.path, "r");
+    if (fs.readSync(this.#fd, into, 0, length, at) !== length) throw this.#corrupt("it is cut short");
+  }
+
+  /** Place of the id among the `count` ids that begin at `from`, or -1 - (how many are below it). */
+  #bisect(ids: Buffer, from: number, count: number, oid: Buffer, at: number): number {
     const { rawSize } = this.format;
     let low = 0;
     let high = count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const start = middle * this.#stride;
+      const start = from + middle * this.#stride;
       const order = compareRuns(ids, start, oid, at, rawSize);
       if (order === 0) return middle;
       if (order < 0) low = middle + 1;

@@ -4,6 +4,7 @@
  */
 
 import { KvError, toKvError } from "../../errors.ts";
+import type { Oid } from "../../gitwire/object/oid.ts";
 import { collectGarbage } from "../../memory.ts";
 import type { WriteLine } from "../batch.ts";
 import { type CommitOutcome, commit } from "../commit.ts";
@@ -23,10 +24,16 @@ export interface WriteImportOptions {
   readonly demandSame?: () => void;
 }
 
+/** A ledger commit and its KV-Seq. */
+export interface LedgerPlace {
+  readonly oid: Oid;
+  readonly seq: number;
+}
+
 /** What came of it. */
 export interface ImportOutcome {
-  /** The last transaction's. */
-  readonly last: CommitOutcome | undefined;
+  /** The ledger commit it ended at; undefined where nothing was brought. */
+  readonly ledger: LedgerPlace | undefined;
   readonly transactions: number;
   /** Keys that were set. */
   readonly set: number;
@@ -47,26 +54,34 @@ export async function writeImport(
   const entries = new EntryQueue(items);
   const isOne = keys <= options.most && bytes <= MOST_BYTES;
   const done = { transactions: 0, set: 0, unchanged: 0 };
-  let last: CommitOutcome | undefined;
+  let ledger: LedgerPlace | undefined;
   try {
     for (let part = 1; await entries.more(); part++) {
       const message = isOne ? options.message : `${options.message}, part ${part}`;
       const before = entries.taken;
-      const outcome = await commit(workspace, { message, bytes }, async (use) => {
+      const { set, isNew, ...place } = await commit(workspace, { message, bytes }, async (use) => {
         await feed(entries, options, use);
         options.demandSame?.();
-      });
-      const set = outcome.kind === "committed" ? outcome.changes.length : 0;
-      if (outcome.kind === "committed") done.transactions++;
+      }).then(partOf);
+      if (isNew) done.transactions++;
       done.set += set;
       done.unchanged += entries.taken - before - set;
-      last = outcome;
+      ledger = place;
       collectGarbage(entries.taken - before >= 10_000 ? Number.POSITIVE_INFINITY : 0);
     }
   } catch (error) {
     throw done.transactions === 0 ? error : broken(toKvError(error), done.set, keys);
   }
-  return { last, ...done };
+  return { ledger, ...done };
+}
+
+/** What is kept of a transaction: its changes are most of what there is in memory. */
+function partOf(outcome: CommitOutcome): LedgerPlace & { readonly set: number; readonly isNew: boolean } {
+  if (outcome.kind === "committed") {
+    return { oid: outcome.ledger, seq: outcome.seq, set: outcome.changes.length, isNew: true };
+  }
+  const { oid, seq } = outcome.state.ledger;
+  return { oid, seq, set: 0, isNew: false };
 }
 
 function broken({ code, message, data, cause }: KvError, set: number, keys: number): KvError {
