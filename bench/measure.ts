@@ -1,14 +1,19 @@
 /** Times processes and functions, side by side and interleaved, so that what disturbs the machine disturbs all alike. */
 
 import * as fs from "node:fs";
+import * as path from "node:path";
 
 /** One process, run to its end. */
 export interface ProcessRun {
   readonly ms: number;
-  /** Most memory it had resident, in bytes. Never less than this process had when it forked. */
-  readonly rss: number;
   readonly stdout: Buffer;
   readonly stderr: string;
+}
+
+/** A process whose memory was measured as well. */
+export interface PeakRun extends ProcessRun {
+  /** Most memory it had resident, in bytes; 25 MB at least. */
+  readonly rss: number;
 }
 
 export interface ProcessOptions {
@@ -31,7 +36,20 @@ export function runProcess(command: readonly string[], options: ProcessOptions =
   });
   const ms = performance.now() - started;
   if (run.exitCode !== 0) throw failed(command, run.exitCode, run.stderr.toString());
-  return { ms, rss: run.resourceUsage?.maxRSS ?? 0, stdout: run.stdout, stderr: run.stderr.toString() };
+  return { ms, stdout: run.stdout, stderr: run.stderr.toString() };
+}
+
+/** As {@link runProcess}, with the most memory it had. Started from here it would have had at least what this process has now (peak.ts). */
+export function runPeak(command: readonly string[], options: ProcessOptions = {}): PeakRun {
+  const { stdout, stderr } = runProcess([process.execPath, path.join(import.meta.dir, "peak.ts"), ...command], options);
+  const end = stderr.lastIndexOf("\n", stderr.length - 2);
+  const { ms, rss } = JSON.parse(stderr.slice(end)) as { ms: number; rss: number };
+  return { ms, rss, stdout, stderr: stderr.slice(0, end) };
+}
+
+/** Megabytes that a process has had resident at most. */
+export function peakOf(pid: number): number {
+  return (Number(/^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, "latin1"))![1]) * 1024) / 1e6;
 }
 
 /** As {@link runProcess}, while this process goes on serving others. */

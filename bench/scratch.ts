@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { type ProcessOptions, type ProcessRun, runProcess } from "./measure.ts";
+import { type PeakRun, type ProcessOptions, type ProcessRun, runPeak, runProcess } from "./measure.ts";
 
 const DIST = path.resolve(import.meta.dir, "..", "dist");
 
@@ -40,6 +40,11 @@ export class Scratch {
   /** Runs a program in the folder `dir` of the scratch. */
   run(dir: string, command: readonly string[], options: ProcessOptions = {}): ProcessRun {
     return runProcess(command, { cwd: this.path(dir), env: this.env, ...options });
+  }
+
+  /** As {@link run}, with the most memory it had. */
+  runPeak(dir: string, command: readonly string[], options: ProcessOptions = {}): PeakRun {
+    return runPeak(command, { cwd: this.path(dir), env: this.env, ...options });
   }
 
   /** Runs git there; returns what it prints. */

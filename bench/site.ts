@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort, stopDaemon } from "../demo/shell.ts";
-import { type ProcessRun, runBeside } from "./measure.ts";
+import { type PeakRun, type ProcessRun, runBeside } from "./measure.ts";
 import type { Scratch } from "./scratch.ts";
 import { type Traffic, TrafficCounter } from "./traffic.ts";
 
@@ -50,6 +50,11 @@ export class Site {
   /** Runs git-kv in the clone. */
   run(...args: string[]): ProcessRun {
     return this.#scratch.run(this.clone, [this.#scratch.gitKv, ...args]);
+  }
+
+  /** As {@link run}, with the most memory it had. */
+  runPeak(...args: string[]): PeakRun {
+    return this.#scratch.runPeak(this.clone, [this.#scratch.gitKv, ...args]);
   }
 
   /** Milliseconds the Stargate took for each push it accepted, as its log has them. */

@@ -14,7 +14,7 @@ import { etagHasher } from "../src/kv/etag.ts";
 import { keyDigits, keyName } from "../src/kv/key.ts";
 import { encodeMetadata, encodePointer, encodeTombstone } from "../src/kv/record.ts";
 import { type Change, FileWriter } from "./data.ts";
-import type { ProcessRun } from "./measure.ts";
+import type { PeakRun } from "./measure.ts";
 import type { Scratch } from "./scratch.ts";
 
 export type Layout = "full" | "values";
@@ -67,8 +67,8 @@ export function valuePath(key: string): string {
 }
 
 /** Imports a stream into the bare repository `repo`, which is made where it is missing. */
-export function fastImport(scratch: Scratch, repo: string, stream: string): ProcessRun {
-  return scratch.run(repo, ["git", "fast-import", "--quiet"], { input: stream });
+export function fastImport(scratch: Scratch, repo: string, stream: string): PeakRun {
+  return scratch.runPeak(repo, ["git", "fast-import", "--quiet"], { input: stream });
 }
 
 /** Bytes that `git push` sends for the last commit of `repo`: it runs this very command. */

@@ -5,7 +5,7 @@
 
 import * as fs from "node:fs";
 import { Batches, type Change, everyKey, writeBatch } from "./data.ts";
-import type { ProcessRun } from "./measure.ts";
+import type { PeakRun } from "./measure.ts";
 import type { Scratch } from "./scratch.ts";
 import { Site, type Verify } from "./site.ts";
 import { fastImport, type Layout, writeFastImport } from "./stock-git.ts";
@@ -22,9 +22,9 @@ export class Stores {
   readonly keys: number;
   readonly #batches: Batches;
   readonly #sites = new Map<Verify, Promise<Site>>();
-  readonly #imports = new Map<Layout, ProcessRun>();
+  readonly #imports = new Map<Layout, PeakRun>();
   readonly #pairs = new Map<Layout, StockPair>();
-  #built: ProcessRun | undefined;
+  #built: PeakRun | undefined;
   #spare = 0;
 
   constructor(scratch: Scratch, keys: number) {
@@ -56,14 +56,14 @@ export class Stores {
   }
 
   /** Makes a repository in `dir` and writes all keys in one transaction; what is measured is the transaction. */
-  buildOurs(dir: string): ProcessRun {
+  buildOurs(dir: string): PeakRun {
     const { scratch } = this;
     const { batchFile } = this;
     fs.rmSync(scratch.path(dir), { recursive: true, force: true });
     scratch.git("", "init", "-q", "-b", "main", dir);
     scratch.run(dir, [scratch.gitKv, "init"]);
     scratch.settle();
-    const run = scratch.run(dir, [scratch.gitKv, "mset", "--file", batchFile]);
+    const run = scratch.runPeak(dir, [scratch.gitKv, "mset", "--file", batchFile]);
     if (dir === "ours") this.#built = run;
     return run;
   }
@@ -75,7 +75,7 @@ export class Stores {
   }
 
   /** Imports all keys into stock git; what is measured is `git fast-import`, with its input ready in a file. */
-  async buildStock(layout: Layout): Promise<ProcessRun> {
+  async buildStock(layout: Layout): Promise<PeakRun> {
     const { scratch } = this;
     const dir = stockDir(layout);
     const stream = scratch.path(`${dir}.stream`);

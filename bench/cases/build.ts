@@ -1,12 +1,12 @@
 /** All keys in one transaction, from an empty repository. */
 
-import { bytesOf, median, type ProcessRun } from "../measure.ts";
+import { bytesOf, median, type PeakRun } from "../measure.ts";
 import type { Layout } from "../stock-git.ts";
 import { atMost, type Row, timesOther } from "../table.ts";
 import type { Case } from "./case.ts";
 
 export const build: Case = async ({ scratch, stores, runs, keys }) => {
-  const rounds: { ours: ProcessRun[]; full: ProcessRun[]; values: ProcessRun[] } = { ours: [], full: [], values: [] };
+  const rounds: { ours: PeakRun[]; full: PeakRun[]; values: PeakRun[] } = { ours: [], full: [], values: [] };
   for (let n = 0; n < runs.long; n++) {
     rounds.ours.push(stores.buildOurs("ours"));
     rounds.full.push(await stores.buildStock("full"));

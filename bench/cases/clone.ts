@@ -5,7 +5,7 @@
 
 import * as fs from "node:fs";
 import { startHttpBackend } from "../../tests/support/http-backend.ts";
-import { median, runBeside } from "../measure.ts";
+import { median, peakOf, runBeside } from "../measure.ts";
 import { type Row, timesOther } from "../table.ts";
 import type { Case } from "./case.ts";
 
@@ -49,10 +49,8 @@ export const clone: Case = async ({ scratch, stores, runs }) => {
     other: { name: "git http-backend", value: median(theirs) },
     target: timesOther(1),
   });
-  const status = fs.readFileSync(`/proc/${site.pid}/status`, "latin1");
-  const peak = Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
   return [
-    { ...row("clone over HTTP", ms.clone), extra: `Stargate's peak ${peak} MB` },
+    { ...row("clone over HTTP", ms.clone), extra: `Stargate's peak ${peakOf(site.pid).toFixed(0)} MB` },
     row("fetch of one commit", ms.fetch),
   ];
 };

@@ -12,7 +12,7 @@ import type { FastCdcExports } from "../../src/cdc/fastcdc.ts";
 import { pieceSizes } from "../../tests/support/fastcdc.ts";
 import { noise } from "../../tests/support/noise.ts";
 import { bytesBelow, CHANGED_BYTES, LARGE_BYTES, largeValue, VARIANTS } from "../large-data.ts";
-import { compareRuns, median, timed } from "../measure.ts";
+import { compareRuns, median, peakOf, timed } from "../measure.ts";
 import { gitDeltaBytes, type Peer, peers, timesChanged } from "../peers.ts";
 import type { Scratch } from "../scratch.ts";
 import { Site } from "../site.ts";
@@ -52,7 +52,7 @@ async function times(scratch: Scratch, site: Site, turns: number): Promise<Row[]
     fs.writeFileSync(scratch.path(files[1]), changed);
     scratch.settle();
     const key = `timed-${turn}`;
-    const set = (file: string) => site.run("set", key, "--file", scratch.path(file));
+    const set = (file: string) => site.runPeak("set", key, "--file", scratch.path(file));
     const one = set(files[0]);
     const server = site.serverMs().at(-1)!;
     scratch.settle();
@@ -65,6 +65,7 @@ async function times(scratch: Scratch, site: Site, turns: number): Promise<Row[]
     for (const file of files) fs.rmSync(scratch.path(file));
   }
   const middle = <T>(rounds: readonly T[], of: (round: T) => number): number => median(rounds.map(of));
+  const peak = peakOf(site.pid);
   const first = middle(ours, (round) => round.first);
   const getMs = middle(ours, (round) => round.get);
   const mbPerSecond = (ms: number): string => `${(LARGE_BYTES / 1_000 / ms).toFixed(0)} MB/s`;
@@ -75,7 +76,7 @@ async function times(scratch: Scratch, site: Site, turns: number): Promise<Row[]
       ours: first,
       other: { name: "git add, commit, push", value: middle(git, (round) => round.first) },
       target: timesOther(1 / 3),
-      extra: `${middle(ours, (round) => round.server).toFixed(0)} ms of it in the Stargate; RSS ${middle(ours, (round) => round.rss / 1e6).toFixed(0)} MB`,
+      extra: `${middle(ours, (round) => round.server).toFixed(0)} ms of it in the Stargate; RSS ${middle(ours, (round) => round.rss / 1e6).toFixed(0)} MB, its peak ${peak.toFixed(0)} MB`,
     },
     {
       name: "set again, one run of 5 % changed",

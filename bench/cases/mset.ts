@@ -71,7 +71,7 @@ interface Round {
 async function ours({ stores, scratch }: Setting, verify: Verify): Promise<() => Round> {
   const site: Site = await stores.site(verify);
   return () => {
-    const { ms, rss } = site.run("mset", "--file", scratch.path("batch.jsonl"));
+    const { ms, rss } = site.runPeak("mset", "--file", scratch.path("batch.jsonl"));
     return { ms, firstMs: ms - site.serverMs().at(-1)!, rss, bytes: 0 };
   };
 }
@@ -81,7 +81,7 @@ async function stock({ stores, scratch }: Setting, layout: Layout): Promise<() =
   return () => {
     const made = fastImport(scratch, client, scratch.path(`batch-${layout}.stream`));
     const bytes = pushedBytes(scratch, client);
-    const push = scratch.run(client, ["git", "push", "-q", scratch.path(server), "refs/heads/main"]);
+    const push = scratch.runPeak(client, ["git", "push", "-q", scratch.path(server), "refs/heads/main"]);
     return { ms: made.ms + push.ms, firstMs: made.ms, rss: push.rss, bytes };
   };
 }

@@ -15,11 +15,11 @@ export const snapshot: Case = async ({ scratch, stores, runs, keys }) => {
   for (let n = 0; n < Math.min(3, runs.long); n++) {
     const target = `imported-${n}`;
     scratch.settle();
-    rounds.export.push(scratch.run(store, [scratch.gitKv, "snapshot", "--export", file]));
+    rounds.export.push(scratch.runPeak(store, [scratch.gitKv, "snapshot", "--export", file]));
     fs.mkdirSync(scratch.path(target));
     scratch.run(target, [scratch.gitKv, "init"]);
     scratch.settle();
-    rounds.import.push(scratch.run(target, [scratch.gitKv, "import", file]));
+    rounds.import.push(scratch.runPeak(target, [scratch.gitKv, "import", file]));
     fs.rmSync(scratch.path(target), { recursive: true, force: true });
   }
   fs.rmSync(file, { force: true });
