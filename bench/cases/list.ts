@@ -1,4 +1,4 @@
-/** The thousand keys of a prefix out of many. */
+/** The thousand keys of a prefix out of many, and all of them. */
 
 import type { GitObject, ObjectSource } from "../../src/gitwire/object/object.ts";
 import type { ObjectKind, Oid } from "../../src/gitwire/object/oid.ts";
@@ -13,8 +13,10 @@ import { atMost, type Row, timesOther } from "../table.ts";
 import type { Case } from "./case.ts";
 
 const PREFIX = "user:0001";
+/** Milliseconds. */
+const MOST_FOR_A_MILLION = 1_500;
 
-export const list: Case = async ({ scratch, stores, runs, etcd }) => {
+export const list: Case = async ({ scratch, stores, runs, keys, etcd }) => {
   const dir = stores.ours();
   const stock = await stores.stock("full");
   const server = await etcd();
@@ -49,6 +51,18 @@ export const list: Case = async ({ scratch, stores, runs, etcd }) => {
     const other = { name: "etcdctl get --prefix --keys-only", value: ms.etcd };
     rows.push({ ...row, other, target: timesOther(1) });
   }
+  const whole = compareRuns(runs.long, {
+    ours: () => lines(scratch.run(dir, [scratch.gitKv, "list"]), keys),
+    same: () => scratch.run(dir, ["git", "ls-tree", "-r", "--name-only", index]).ms,
+  });
+  rows.push({
+    name: "list of all keys",
+    unit: "ms",
+    ours: whole.ours,
+    other: { name: "git ls-tree -r, our store", value: whole.same },
+    target: atMost((MOST_FOR_A_MILLION * keys) / 1_000_000),
+    extra: "git prints paths, not keys",
+  });
   return rows;
 };
 

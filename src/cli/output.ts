@@ -37,6 +37,9 @@ export class Output {
   readonly #stdout: number;
   readonly #stderr: number;
   #gathered: Buffer[] = [];
+  /** What follows that: lines become bytes together, which takes a third of the time of each by itself. */
+  #text = "";
+  /** Of both, text by its length, which is near enough. */
   #size = 0;
   /** Columns of the progress line that stands on the terminal now. */
   #progress = 0;
@@ -60,10 +63,9 @@ export class Output {
    * @throws OutputClosed
    */
   answer(data: Uint8Array | string): void {
-    const bytes =
-      typeof data === "string" ? Buffer.from(data, "utf8") : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    this.#gathered.push(bytes);
-    this.#size += bytes.length;
+    if (typeof data === "string") this.#text += data;
+    else this.#gather(Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+    this.#size += data.length;
     if (this.#size >= GATHER) this.flush();
   }
 
@@ -80,7 +82,8 @@ export class Output {
   /** Writes what is gathered: after each event of a stream that someone follows. */
   flush(): void {
     if (this.#size === 0) return;
-    const bytes = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered, this.#size);
+    this.#gather();
+    const bytes = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered);
     this.#gathered = [];
     this.#size = 0;
     this.#clearProgress();
@@ -91,6 +94,13 @@ export class Output {
       const { code, message } = toKvError(error);
       throw new KvError(code, `cannot write the answer: ${message}`, { cause: error });
     }
+  }
+
+  /** Puts the text there is, and then `bytes`, to what is to be written. */
+  #gather(bytes?: Buffer): void {
+    if (this.#text !== "") this.#gathered.push(Buffer.from(this.#text, "utf8"));
+    this.#text = "";
+    if (bytes !== undefined) this.#gathered.push(bytes);
   }
 
   /** Tells what was done, on stderr, unless --quiet. */

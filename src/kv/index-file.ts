@@ -24,8 +24,15 @@ export function indexFileName(name: string, state: KeyState): string {
 
 const FILE = /^([^@]+?)(?:@(0|[1-9]\d{0,11}))?\.(ref|del)$/;
 
+const REF = ".ref";
+const LIVE: KeyState = { kind: "live", expires: undefined };
+
 /** Name and state a file name tells, or undefined where it is none. */
 export function parseIndexFileName(fileName: string): { readonly name: string; readonly state: KeyState } | undefined {
+  // Nearly all are live and never expire.
+  if (fileName.endsWith(REF) && fileName.length > REF.length && !fileName.includes("@")) {
+    return { name: fileName.slice(0, -REF.length), state: LIVE };
+  }
   const match = FILE.exec(fileName);
   if (match === null) return undefined;
   const [, name, seconds, suffix] = match;

@@ -9,8 +9,8 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree, type TreeEntry } from "../gitwire/object/tree.ts";
 import { LIMITS } from "../limits.ts";
-import { type KeyState, parseIndexFileName } from "./index-file.ts";
-import { findIndexFile, type IndexState, labelOf, readKey } from "./index-tree.ts";
+import type { KeyState } from "./index-file.ts";
+import { findIndexFile, type IndexState, labelOf, readFile } from "./index-tree.ts";
 import { type Key, keyName } from "./key.ts";
 
 /** One key of a listing. */
@@ -53,13 +53,23 @@ export function* listIndex(
   root: Oid,
   range: ListRange = {},
 ): Generator<IndexEntry, void, undefined> {
-  const wanted = { prefix: range.prefix ?? "", after: range.after };
-  yield* new Listing(source, wanted).node("", root);
+  const listing = new Listing(source, { prefix: range.prefix ?? "", after: range.after });
+  // The nodes from the root down, what is left of each from its last item on: a generator below another costs every key a turn of both.
+  const nodes = [listing.items("", root)];
+  for (let node = nodes.at(-1); node !== undefined; node = nodes.at(-1)) {
+    const item = node.pop();
+    if (item === undefined) nodes.pop();
+    else if (item.state === undefined) nodes.push(listing.items(item.key, item.oid));
+    else yield item as IndexEntry;
+  }
 }
 
-type Item =
-  | { readonly kind: "file"; readonly key: Key; readonly entry: TreeEntry }
-  | { readonly kind: "directory"; readonly key: Key; readonly entry: TreeEntry };
+/** A key's file, or a directory of the keys that begin with `key`, which has no state. */
+interface Item {
+  readonly key: Key;
+  readonly state: KeyState | undefined;
+  readonly oid: Oid;
+}
 
 class Listing {
   readonly #source: ObjectSource;
@@ -74,31 +84,25 @@ class Listing {
     this.#blobs = { readBlob: (oid) => readAs(source, oid, "blob") };
   }
 
-  *node(prefix: Key, oid: Oid): Generator<IndexEntry, void, undefined> {
+  /** What is wanted of the node of `prefix`, the last first. */
+  items(prefix: Key, oid: Oid): Item[] {
     if (prefix.length > LIMITS.keyBytes) throw new KvError("CORRUPT", "the kv-index is deeper than any key is long");
-    for (const item of this.#items(prefix, readAs(this.#source, oid, "tree"))) {
-      if (item.kind === "directory") yield* this.node(item.key, item.entry.oid);
-      else yield { key: item.key, state: parseIndexFileName(item.entry.name)!.state, oid: item.entry.oid };
-    }
-  }
-
-  #items(prefix: Key, data: Buffer): Item[] {
     const items: Item[] = [];
-    for (const entry of parseTree(this.#source.format, data)) {
+    for (const entry of parseTree(this.#source.format, readAs(this.#source, oid, "tree"))) {
       const item = this.#item(prefix, entry);
       if (this.#wanted(item)) items.push(item);
     }
     // Names sort otherwise than keys do (`%` and suffixes): order by what they stand for.
-    return items.sort((a, b) => compare(a.key, b.key));
+    return items.sort((a, b) => compare(b.key, a.key));
   }
 
   #item(prefix: Key, entry: TreeEntry): Item {
-    if (entry.mode === MODE.tree) return { kind: "directory", key: prefix + labelOf(entry.name), entry };
-    return { kind: "file", key: readKey(this.#blobs, entry), entry };
+    if (entry.mode === MODE.tree) return { key: prefix + labelOf(entry.name), state: undefined, oid: entry.oid };
+    return { ...readFile(this.#blobs, entry), oid: entry.oid };
   }
 
-  #wanted({ kind, key }: Item): boolean {
-    if (kind === "file") return key.startsWith(this.#prefix) && (this.#after === undefined || key > this.#after);
+  #wanted({ key, state }: Item): boolean {
+    if (state !== undefined) return key.startsWith(this.#prefix) && (this.#after === undefined || key > this.#after);
     if (!key.startsWith(this.#prefix) && !this.#prefix.startsWith(key)) return false;
     return this.#after === undefined || key > this.#after || this.#after.startsWith(key);
   }

@@ -317,12 +317,21 @@ function stateOf(fileName: string): KeyState {
   return parsed.state;
 }
 
-/** The key of a file: from its name, or of a long one from the record it names. */
-export function readKey(source: Pick<NodeWriter, "readBlob">, entry: TreeEntry): Key {
-  const parsed = parseIndexFileName(entry.name);
-  const named = parsed === undefined || entry.mode !== MODE.file ? undefined : parseName(parsed.name);
+/** What a file says by its name: its key, which of a long one the record tells that it names, and the key's state. */
+export function readFile(
+  source: Pick<NodeWriter, "readBlob">,
+  entry: TreeEntry,
+): { readonly key: Key; readonly state: KeyState } {
+  const parsed = entry.mode === MODE.file ? parseIndexFileName(entry.name) : undefined;
+  const named = parsed && parseName(parsed.name);
   if (named === undefined) throw notAnIndex(entry.name);
-  return named.kind === "key" ? named.key : utf8ToByteString(parseIndexRecord(source.readBlob(entry.oid)).key);
+  const key = named.kind === "key" ? named.key : utf8ToByteString(parseIndexRecord(source.readBlob(entry.oid)).key);
+  return { key, state: parsed!.state };
+}
+
+/** The key of a file. */
+export function readKey(source: Pick<NodeWriter, "readBlob">, entry: TreeEntry): Key {
+  return readFile(source, entry).key;
 }
 
 /** Label of a directory of the kv-index. Throws CORRUPT where its name is none. */
