@@ -41,7 +41,10 @@ function describe({ ns, seq, oid, code, message }: Finding): string {
 function toJson({ namespaces, policy, pin }: AuditReport, findings: number): object {
   return {
     findings,
-    namespaces: namespaces.map(({ signers, ...summary }) => ({ ...summary, signers: Object.fromEntries(signers) })),
+    namespaces: namespaces.map(({ signers, starts, ...summary }) => ({
+      ...summary,
+      signers: Object.fromEntries(signers),
+    })),
     policy: policy === undefined ? null : { ...policy, trust: pin.kind },
   };
 }
@@ -58,7 +61,10 @@ function tell({ out }: Context, { namespaces, policy, pin }: AuditReport, findin
     if (chunkedUnread > 0) out.note(`${ns}: ${notRead(chunkedUnread)} not in this clone and were not looked at`);
   }
   if (policy === undefined) out.line("policy: none, so no signature is required");
-  else out.line(`policy: ${policy.commits} commits from the root ${policy.root} (${pin.kind}) to ${policy.tip}`);
+  else
+    out.line(
+      `policy: ${policy.commits} ${policy.commits === 1 ? "commit" : "commits"} from the root ${policy.root} (${pin.kind}) to ${policy.tip}`,
+    );
   if (pin.kind === "pinned now")
     out.note("kv.policyRoot now holds this root of trust: compare it with what the administrators say it is");
   out.line(findings === 0 ? "no findings" : findings === 1 ? "1 finding" : `${findings} findings`);

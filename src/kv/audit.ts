@@ -6,12 +6,14 @@
 import { KvError, toKvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
+import { auditRefs, missingRefs, refRole } from "./audit-refs.ts";
 import { closedIndex, fetchArchive } from "./epochs.ts";
 import { etagHasher } from "./etag.ts";
 import { judgeAdmin } from "./judge-admin.ts";
 import { judgeSignature } from "./judge-signature.ts";
 import { type ClosedEpoch, ledgerLine } from "./ledger-line.ts";
-import { chunkRef, classifyRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
+import { chunkRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
 import { claimedTime, PolicyHistory } from "./policy-history.ts";
 import { hasAdmins } from "./policy-keys.ts";
@@ -55,7 +57,9 @@ class Audit {
   }
 
   async run(): Promise<AuditReport> {
-    const tips = await this.#tips();
+    // Before the tips: what moves meanwhile is behind them then, not ahead.
+    const refs = this.#workspace.repo.refs.snapshot(["refs/kv"]);
+    const tips = await this.#tips(refs);
     const policy = await this.#policy();
     const pin = this.#pin(policy?.root);
     const namespaces: VerifySummary[] = [];
@@ -73,9 +77,16 @@ class Audit {
       const threads = { place: repo.objects.place };
       const archive = (closed: ClosedEpoch): Promise<Oid | undefined> => this.#archive(tip, closed);
       const options = { ns, tip, since, etagOf, judge, chunks, threads, archive, signal, found };
-      namespaces.push(
-        await verifyLedger(this.#objects, { ...options, progress: (done, total) => progress(ns, done, total) }),
-      );
+      const summary = await verifyLedger(this.#objects, {
+        ...options,
+        progress: (done, total) => progress(ns, done, total),
+      });
+      namespaces.push(summary);
+      const { starts, firstSeq } = summary;
+      const walked = { ns, epoch: tip.ledger.epoch, starts, isWhole: firstSeq === 1 };
+      const wrong = (oid: Oid, error: KvError): void => this.#problem(ns, oid, error);
+      auditRefs(this.#objects, refs, remote, walked, wrong);
+      if (isComplete) missingRefs((ref) => repo.refs.resolve(ref), walked, wrong);
     }
     const chain = policy && { root: policy.root, tip: policy.tip, commits: policy.links.length };
     return { namespaces, policy: chain, pin };
@@ -99,24 +110,25 @@ class Audit {
   }
 
   /** The newest state of each namespace to audit. */
-  async #tips(): Promise<NamespaceState[]> {
+  async #tips(refs: readonly Ref[]): Promise<NamespaceState[]> {
     const { ns } = this.#workspace;
-    const names = this.#options.all ? this.#namespaces() : [ns];
+    const roles = this.#options.all ? this.#roles(refs) : [];
+    const names = new Set(this.#options.all ? roles.flatMap((role) => (role.isLedger ? role.ns : [])) : [ns]);
     const tips: NamespaceState[] = [];
-    for (const name of names) tips.push(...(await this.#tip(name)));
-    if (tips.length === 0) throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
-    return tips;
+    for (const name of [...names].sort()) tips.push(...(await this.#tip(name)));
+    const orphans = roles.filter((role) => !names.has(role.ns));
+    for (const { ref, ns: of } of orphans)
+      this.#problem(of, ref.oid, new KvError("CORRUPT", `there is no ledger that ${ref.name} belongs to`));
+    if (tips.length + orphans.length > 0) return tips;
+    throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
   }
 
-  #namespaces(): string[] {
-    const { repo, remote } = this.#workspace;
-    const root = trackingRoot(remote);
-    const names = new Set<string>();
-    for (const { name } of repo.refs.snapshot()) {
-      const is = classifyRef(name.startsWith(root) ? `refs/${name.slice(root.length)}` : name);
-      if (is?.kind === "ledger") names.add(is.ns);
-    }
-    return [...names].sort();
+  /** The refs that belong to a namespace, and which. */
+  #roles(refs: readonly Ref[]): { readonly ref: Ref; readonly ns: string; readonly isLedger: boolean }[] {
+    return refs.flatMap((ref) => {
+      const is = refRole(ref.name, this.#workspace.remote);
+      return is !== undefined && "ns" in is ? { ref, ns: is.ns, isLedger: is.kind === "ledger" } : [];
+    });
   }
 
   /** This clone's own state or the mirror's, whichever goes further; that neither follows the other is a finding. */

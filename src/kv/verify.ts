@@ -14,6 +14,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
+import type { EpochStart } from "./audit-refs.ts";
 import { type Claim, checkAttestation } from "./check-attestation.ts";
 import { checkEpochStart, replayEpoch } from "./check-epoch.ts";
 import { ChunkAudit, type ChunkStep, type ChunkStore } from "./chunk-audit.ts";
@@ -78,6 +79,8 @@ export interface VerifySummary {
   /** The number of the first transaction that was looked at, and the epoch before it, where one was closed and is not here. */
   readonly firstSeq: number;
   readonly epochBefore: string | undefined;
+  /** Starts of epochs that were passed, the newest first. */
+  readonly starts: readonly EpochStart[];
   readonly transactions: number;
   readonly signed: number;
   readonly keysSet: number;
@@ -131,7 +134,7 @@ class LedgerAudit {
   readonly #chunks: ChunkAudit;
   readonly #signers = new Map<string, number>();
   /** The first commits of later epochs, by their place in the ledger's chain: what each follows. */
-  readonly #starts = new Map<number, { readonly closed: ClosedEpoch; readonly index: Oid | undefined }>();
+  readonly #starts = new Map<number, EpochStart>();
   #firstSeq = 0;
   #transactions = 0;
   #signed = 0;
@@ -185,6 +188,7 @@ class LedgerAudit {
       seq: tip.ledger.seq,
       firstSeq: this.#firstSeq,
       epochBefore: this.#cut?.label,
+      starts: [...this.#starts.values()],
       transactions: this.#transactions,
       signed: this.#signed,
       keysSet: this.#keysSet,
@@ -218,7 +222,7 @@ class LedgerAudit {
     const closed = parent === undefined ? this.#closedBefore(oid) : undefined;
     if (closed === undefined) return parent;
     const index = await this.#options.archive?.(closed);
-    this.#starts.set(place, { closed, index });
+    this.#starts.set(place, { root: oid, closed, index });
     return index === undefined ? undefined : closed.ledger;
   }
 

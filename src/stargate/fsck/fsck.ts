@@ -59,7 +59,11 @@ async function checkAttestations(
   refs: readonly Ref[],
   { env, clock, signal, report, progress }: FsckOptions,
 ): Promise<{ namespaces: number; transactions: number }> {
-  if (!refs.some(({ name }) => classifyRef(name)?.kind === "ledger")) return { namespaces: 0, transactions: 0 };
+  const hasNamespace = refs.some(({ name }) => {
+    const is = classifyRef(name);
+    return is !== undefined && "ns" in is;
+  });
+  if (!hasNamespace) return { namespaces: 0, transactions: 0 };
   const workspace = new Workspace(repo, undefined, { env, clock, signal, progress, warn: () => {} });
   try {
     const { namespaces } = await audit(workspace, {

@@ -32,9 +32,6 @@ export function checkRefs(repo: Repository, report: Report): Ref[] {
   for (const { name } of sound) {
     const is = classifyRef(name);
     if (is?.kind === "ledger") attempt("refs", name, report, () => checkPair(repo, is.ns, tips));
-    else if (is !== undefined && "ns" in is && !tips.has(namespaceRefs(is.ns).ledger)) {
-      report({ part: "refs", subject: name, code: "CORRUPT", message: `there is no ledger of '${is.ns}'` });
-    }
   }
   return sound;
 }
