@@ -14,7 +14,7 @@ import type { ConnectOptions } from "../gitwire/transport/connect-options.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
 import { redactUrl } from "../gitwire/transport/url.ts";
 import { noticeServerDate } from "./clock-skew.ts";
-import { ServerWords } from "./server-words.ts";
+import { codedRefusal, ServerWords } from "./server-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
 
 /** Refs of the other side by name. */
@@ -61,7 +61,7 @@ export async function withConnection<T>(
   try {
     return await use(transport, words);
   } catch (error) {
-    throw namingAddress(transport.url, error);
+    throw namingAddress(transport.url, codedError(error, aside));
   } finally {
     await transport.close();
     words.end();
@@ -99,6 +99,17 @@ function ownOptions(
       return { program: isPush ? receivePack : uploadPack, proxy, proxyAuthMethod };
   }
   return {};
+}
+
+/** A Stargate's refusal to begin, as that code: `CODE: sentence` in the place of the first packet, its hint in the line after. */
+function codedError(thrown: unknown, aside: ServerWords): unknown {
+  if (!(thrown instanceof KvError) || thrown.code !== "REMOTE_REJECTED") return thrown;
+  const [text = "", hint] = thrown.message.replace(/^remote error: /, "").split(/\nhint: /);
+  const refusal = codedRefusal(text);
+  if (refusal === undefined) return thrown;
+  // Over SSH the same words come beside it, or are on their way.
+  aside.takeHint();
+  return new KvError(refusal.code, refusal.message, { cause: thrown, ...(hint !== undefined && { hint }) });
 }
 
 /** What reads packets does not know whose they are: here a broken connection and a broken answer get their address. */

@@ -73,10 +73,10 @@ export function readLeaderNote(dir: string): LeaderNote | undefined {
 
 function heldBy(dir: string): KvError {
   const note = readLeaderNote(dir);
-  const who =
+  const leader =
     note === undefined ? "another process" : `process ${note.pid} on ${note.host} (${note.role}, since ${note.since})`;
-  return new KvError("LOCKED", `${path.dirname(dir)} is served by ${who}`, {
+  return new KvError("LOCKED", `${path.dirname(dir)} is served by ${leader}`, {
     hint: "one process serves a repository at a time; stop that one first",
-    data: { ...note },
+    data: { leader },
   });
 }

@@ -4,7 +4,7 @@
 export interface PolicyChoices {
   readonly ns: string;
   readonly pushUrl: string | undefined;
-  /** An SSH public key: the first admin and writer, and signatures are required. */
+  /** An SSH public key: the first admin and writer, and signatures are required, in every namespace. */
   readonly adminKey: string | undefined;
 }
 
@@ -20,7 +20,11 @@ export function stargatePolicy({ ns, pushUrl, adminKey }: PolicyChoices): string
   lines.push(adminKey === undefined ? "  admins: []" : `  admins: [${quoted(adminKey)}]`);
   lines.push("namespaces:", `  ${quoted(ns)}:`, `    require_signed_commits: ${adminKey !== undefined}`);
   lines.push("    verify: replay", "    max_value_inline: 1MiB", "    max_keys_per_txn: 100000");
-  if (adminKey !== undefined) lines.push("    writers:", `      - ${quoted(adminKey)}`);
+  if (adminKey !== undefined) {
+    lines.push("    writers:", `      - ${quoted(adminKey)}`);
+    // Whoever may write at all could else begin another namespace, unsigned.
+    lines.push('  "*":', "    require_signed_commits: true", "    writers:", `      - ${quoted(adminKey)}`);
+  }
   return `${lines.join("\n")}\n`;
 }
 

@@ -68,6 +68,11 @@ for (const format of ["sha1", "sha256"] as const) {
         status: 3,
         stderr: expect.stringContaining("the policy requires signed transactions in 'main', and kv.sign is false"),
       });
+      // Nor is another namespace open: the token lets in, and the policy that init began says no.
+      expect(unsigned.kv(dir, "--ns", "other", "set", "b", "3").stderr).toContain(
+        "the policy requires signed transactions in 'other', and kv.sign is false",
+      );
+      expect(mallory.kv(dir, "--ns", "other", "set", "b", "3").stderr).toMatch(/SHA256:\S+ is no writer of 'other'/);
       expect(git(dir, "rev-parse", "refs/kv/main")).toBe(tip);
 
       // Nobody named a key: the one in the home folder that the policy lists is taken, and said.

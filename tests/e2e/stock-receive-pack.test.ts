@@ -200,7 +200,7 @@ describe("where the hooks cannot do their work", () => {
     const planned = client.plan({ a: "1" });
     fs.rmSync(path.join(stargateDir(stargate.dir), "socket"));
     expect(verdict(await client.push(planned))).toBe("pre-receive hook declined");
-    expect(client.said).toContain("is served by process");
+    expect(client.said).toContain(`\nNOT_LEADER: process ${process.pid} on `);
     await stargate.stop();
   });
 });

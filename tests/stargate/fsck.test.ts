@@ -202,6 +202,20 @@ const DAMAGES: readonly (readonly [string, (dir: string) => void, part: string, 
     "REPLAY_MISMATCH",
     /^other #1 /,
   ],
+  [
+    "the ref of an epoch is at a commit that begins none",
+    (dir) => git(dir, "update-ref", "refs/kv-epoch/other", "refs/kv/other"),
+    "attestation",
+    "ATTESTATION_MISMATCH",
+    /^other /,
+  ],
+  [
+    "a ref of a namespace without a ledger",
+    (dir) => git(dir, "update-ref", "refs/kv-index/gone", "refs/kv-index/other"),
+    "attestation",
+    "CORRUPT",
+    /^gone /,
+  ],
 ];
 
 test.each(DAMAGES)("%s", async (_name, damage, part, code, subject) => {

@@ -115,7 +115,7 @@ describe("over ssh", () => {
     ]) {
       const run = await ssh(remote);
       expect(run.status).not.toBe(0);
-      expect(run.stdout).toBe("");
+      expect(run.stdout).toMatch(/^(?:003cERR NOT_A_REPOSITORY: no such repository is served here\n)?$/);
     }
     const status = await ssh("git-kv-stargate status 'org/kv.git'");
     expect(status.status).toBe(0);

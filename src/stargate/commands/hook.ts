@@ -9,6 +9,7 @@ import { checkPush, type HookAnswer, type HookPhase, type HookRequest } from "..
 import { answerHook } from "../hook-push.ts";
 import { refuseGuarded } from "../hooks.ts";
 import { formatResults, parseCommandLine, readProcReceive } from "../proc-receive.ts";
+import { asRejection, rejectAll } from "../rejection.ts";
 import { callDaemon, withGate } from "./stdio.ts";
 
 /** Returns the hook's exit status. */
@@ -55,20 +56,33 @@ function tell({ out }: Context, { results, said }: HookAnswer): void {
   for (const reason of new Set(reasons)) out.note(reason);
 }
 
+/** One more than may be, at the most: too many are found where all of a push is checked. */
 function pushOptions(env: Context["env"]): string[] {
-  const count = Number(env.GIT_PUSH_OPTION_COUNT ?? 0);
-  if (count > LIMITS.pushOptions)
-    throw new KvError("LIMIT_EXCEEDED", `at most ${LIMITS.pushOptions} push options are taken`);
+  const count = Math.min(Number(env.GIT_PUSH_OPTION_COUNT ?? 0), LIMITS.pushOptions + 1);
   return Array.from({ length: count }, (_, i) => env[`GIT_PUSH_OPTION_${i}`] ?? "");
 }
 
+/** The leader's answer; where there is none, a refusal that says why. */
 async function ask(context: Context, request: HookRequest & { readonly phase: HookPhase }): Promise<HookAnswer> {
+  try {
+    return await askLeader(context, request);
+  } catch (thrown) {
+    let said = "";
+    const results = rejectAll(request.commands, asRejection(thrown), (text) => {
+      said += text;
+    });
+    return { results, said };
+  }
+}
+
+async function askLeader(context: Context, request: HookRequest): Promise<HookAnswer> {
   const repo = hookRepository(context);
   checkPush(request, repo.format);
   // Who can run git on this folder is not thereby an admin: sshd lets people in who can do nothing but push.
   const who = { name: context.env.USER ?? context.env.LOGNAME ?? "git", scope: "write", door: "hook" } as const;
   const answer = await askDaemon(context, repo, who.name, request);
-  return answer ?? withGate(context, repo, "hook", (served) => answerHook(served, who, request));
+  if (answer !== undefined) return answer;
+  return withGate(context, repo, "hook", (served) => answerHook(served, who, request));
 }
 
 async function askDaemon(

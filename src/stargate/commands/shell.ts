@@ -8,7 +8,7 @@ import { parseSshCommand } from "../ssh-command.ts";
 import { policyOf, sshIdentity } from "../ssh-identity.ts";
 import type { Identity, Scope } from "../tokens.ts";
 import { printStatus } from "./status.ts";
-import { serveStdio } from "./stdio.ts";
+import { refusing, serveStdio } from "./stdio.ts";
 import { askSync } from "./sync.ts";
 
 export async function run(context: Context): Promise<void> {
@@ -18,8 +18,12 @@ export async function run(context: Context): Promise<void> {
     throw new KvError("FORBIDDEN", "there is no login here", { hint: "use this address with git or git kv" });
   }
   const { service, repo: asked, sync } = parseSshCommand(original);
-  const repo = findRepository(context, asked);
-  const who = await identify(context, repo);
+  const begin = async (): Promise<[Repository, Identity]> => {
+    const repo = findRepository(context, asked);
+    return [repo, await identify(context, repo)];
+  };
+  const isGit = service === "git-receive-pack" || service === "git-upload-pack";
+  const [repo, who] = await (isGit ? refusing(context, begin) : begin());
   if (service === "status") await printStatus(context, repo, true);
   else if (service === "sync") context.out.record(await askSync(context, repo, sync!, who));
   else await serveStdio(context, service, repo, who);

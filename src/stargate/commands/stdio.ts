@@ -5,7 +5,9 @@
 
 import * as net from "node:net";
 import type { Context, Environment } from "../../cli/context.ts";
+import { KvError, toKvError } from "../../errors.ts";
 import type { Duplex } from "../../gitwire/protocol/byte-stream.ts";
+import { pktLine } from "../../gitwire/protocol/pkt-line.ts";
 import { receivePack } from "../../gitwire/protocol/receive-pack.ts";
 import type { Service } from "../../gitwire/protocol/ref-advertisement.ts";
 import { repositoryHost } from "../../gitwire/protocol/repository-host.ts";
@@ -44,7 +46,8 @@ export async function serveStdio(context: Context, service: Service, repo: Repos
     };
     if (await callDaemon(repo, env, call, duplex)) return;
     if (service === "git-receive-pack") {
-      await withGate(context, repo, "receive-pack", (served) =>
+      const gate = await refusing(context, () => leadMeanwhile(context, repo, "receive-pack"));
+      await leading(context, gate, (served) =>
         serveSession(served, duplex, { service, version, stateless: false, advertise: "both", who }),
       );
       return;
@@ -56,19 +59,66 @@ export async function serveStdio(context: Context, service: Service, repo: Repos
   else await receivePack(duplex, { ...common, repo, host: repositoryHost(repo), version: version === 1 ? 1 : 0 });
 }
 
-/** Runs `act` as the leader of `repo`. Throws LOCKED where another process stays it. */
-export async function withGate<T>(
+/**
+ * Does what comes before a session of git's. What it throws is told the client in the place of the first packet, with its code and its
+ * hint (git: gitprotocol-pack, error-line), and thrown on.
+ */
+export async function refusing<T>({ out }: Pick<Context, "out">, begin: () => T | Promise<T>): Promise<T> {
+  try {
+    return await begin();
+  } catch (thrown) {
+    const { code, message, hint } = toKvError(thrown);
+    if (code !== "BUG") {
+      const lines = [
+        `${code}: ${message.replace(/\s*\n\s*/g, "; ")}`,
+        ...(hint === undefined ? [] : [`hint: ${hint}`]),
+      ];
+      out.answer(new Uint8Array(pktLine(`ERR ${lines.join("\n").slice(0, 900)}\n`)));
+      out.flush();
+    }
+    throw thrown;
+  }
+}
+
+/** Takes the lead of `repo` for a push that no daemon takes. Throws NOT_LEADER where another process has it and keeps it. */
+async function leadMeanwhile(
   { env, clock }: Pick<Context, "env" | "clock">,
+  repo: Repository,
+  role: string,
+): Promise<Gate> {
+  const settings = loadSettings(repo.gitDir, {}, env);
+  try {
+    return await Gate.open({ dir: repo.gitDir, settings, env, clock, log: silentLog, role, lockWait: LEAD_WAIT });
+  } catch (error) {
+    if (!(error instanceof KvError) || error.data?.leader === undefined) throw error;
+    throw new KvError("NOT_LEADER", `${error.data.leader} leads this repository and cannot be asked from here`, {
+      hint: "try again in a moment; if it stays so, the Stargate's socket is out of reach: see its log",
+      cause: error,
+    });
+  }
+}
+
+/** Runs `act` as the leader of `repo`. Throws as {@link leadMeanwhile}. */
+export async function withGate<T>(
+  context: Pick<Context, "env" | "clock">,
   repo: Repository,
   role: string,
   act: (served: Served) => Promise<T>,
 ): Promise<T> {
-  const settings = loadSettings(repo.gitDir, {}, env);
-  const gate = await Gate.open({ dir: repo.gitDir, settings, env, clock, log: silentLog, role, lockWait: LEAD_WAIT });
+  return leading(context, await leadMeanwhile(context, repo, role), act);
+}
+
+/** Runs `act`, and gives the lead back. */
+async function leading<T>({ env }: Pick<Context, "env">, gate: Gate, act: (served: Served) => Promise<T>): Promise<T> {
   try {
     const mirror = MirrorLink.of(gate, env);
     // The worker is not started: the mirror gets this push when a daemon runs again.
-    return await act({ name: defaultName(repo.gitDir), gate, ordinary: mirror?.relay ?? storingHost(gate), mirror });
+    return await act({
+      name: defaultName(gate.repo.gitDir),
+      gate,
+      ordinary: mirror?.relay ?? storingHost(gate),
+      mirror,
+    });
   } finally {
     gate.close();
   }
