@@ -79,6 +79,14 @@ describe("accepted", () => {
     expect(git(stargate.dir, "rev-list", "--count", "refs/kv/other")).toBe("1");
   });
 
+  test("values that come back to what they were, the trees they were in lying whole in a pack of git's", async () => {
+    const keys = Array.from({ length: 30 }, (_, i) => `back${i}`);
+    await client.set(Object.fromEntries(keys.map((key) => [key, "on"])), "back");
+    git(stargate.dir, "repack", "-adq");
+    for (const value of ["off", "on", undefined, "on"]) await client.set({ back7: value }, "back");
+    expect(git(stargate.dir, "rev-list", "--count", "refs/kv/back")).toBe("5");
+  });
+
   test("twenty clients at once: each lands once, the ledger stays a line", async () => {
     const before = Number(git(stargate.dir, "rev-list", "--count", "refs/kv/main"));
     let conflicts = 0;

@@ -6,11 +6,13 @@
  * 100,000 objects of 120 bytes take 0.4 s here, git 2.39 with one thread 0.6 s, with two 0.33 s.
  */
 
+import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { BufferMeter } from "../../memory.ts";
 import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
+import { OidTable } from "../object/oid-table.ts";
 import { refuseCircles } from "./delta-circles.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
 import { EntryList, search } from "./entry-list.ts";
@@ -27,6 +29,8 @@ import { BaseCopier, type BasePlace, type BaseSink, type BaseSource, placesOf } 
 /** Bytes held in memory for deltas and their bases, unless told otherwise, and the part of it for the deltas. */
 const HELD_BYTES = 256 * 1024 * 1024;
 const KEPT_SHARE = 8;
+/** Bytes of the received pack that are read at once where it is read again. */
+const STORED_BYTES = 256 * 1024;
 
 export interface IndexPackOptions {
   readonly format: ObjectFormat;
@@ -73,19 +77,26 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
   const limits: PackLimits = { ...LIMITS, ...options.limits };
   const temp = createTemp(options.dir, "tmp_pack_");
   try {
-    const input = new PackInput(source, temp.fd, options.format, limits.packBytes);
-    const { heldBytes = HELD_BYTES } = options;
-    const list = new EntryList(options.format, heldBytes / KEPT_SHARE);
-    const { seen, seesBlobs = false } = options;
-    if (seen !== undefined) list.seen = new SeenObjects(seen, seesBlobs);
+    const { fd } = temp;
+    const input = new PackInput(source, fd, options.format, limits.packBytes);
+    let list = newList(options);
     let checksum = await scanPack(input, list, limits);
     if (list.count === 0) return undefined;
     const receivedEnd = input.position - options.format.rawSize;
-    let end = receivedEnd;
     const received = list.count;
-    if (list.deltaCount > 0) end = await resolveDeltas(temp.fd, list, end, limits, options);
-    if (list.count > received) checksum = await inSlices(rehashPack(temp.fd, list.format, list.count, end));
-    writeAll(temp.fd, checksum, end);
+    let end = await resolveDeltas(fd, list, receivedEnd, limits, options);
+    if (cameItself(list, received)) {
+      // What came was not known before its deltas were resolved. Now it is.
+      const came = idsOf(list, 0, received);
+      fs.ftruncateSync(fd, receivedEnd);
+      list = newList(options);
+      const again = new PackInput(storedPack(fd, receivedEnd, checksum), fd, options.format, limits.packBytes);
+      await scanPack(again, list, limits);
+      end = await resolveDeltas(fd, list, receivedEnd, limits, options, came);
+    }
+    if (list.hasBaseTwice) refuseCircles(list);
+    if (list.count > received) checksum = await inSlices(rehashPack(fd, list.format, list.count, end));
+    writeAll(fd, checksum, end);
     const paths = await inSlices(install(temp, list, checksum, options));
     const byteLength = end + options.format.rawSize;
     const objectCount = list.count;
@@ -95,6 +106,44 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
   } finally {
     temp.discard();
   }
+}
+
+function newList({ format, heldBytes = HELD_BYTES, seen, seesBlobs = false }: IndexPackOptions): EntryList {
+  const list = new EntryList(format, heldBytes / KEPT_SHARE);
+  if (seen !== undefined) list.seen = new SeenObjects(seen, seesBlobs);
+  return list;
+}
+
+/** Ids of the entries from number `start` up to `end`. */
+function idsOf(list: EntryList, start: number, end: number): OidTable {
+  const ids = new OidTable(list.format, end - start);
+  for (let entry = start; entry < end; entry++) ids.addRaw(list.ids, entry * list.format.rawSize);
+  return ids;
+}
+
+/** Whether an object that was added, as entries from number `received` on are, is one of those that were received. */
+function cameItself(list: EntryList, received: number): boolean {
+  if (list.count === received) return false;
+  const added = idsOf(list, received, list.count);
+  for (let entry = 0; entry < received; entry++) {
+    if (added.indexOfRaw(list.ids, entry * list.format.rawSize) >= 0) return true;
+  }
+  return false;
+}
+
+/** The pack that was received: it is in the file `fd` up to `end`, where its checksum was. */
+function storedPack(fd: number, end: number, checksum: Buffer): PackSource {
+  let at = 0;
+  return {
+    read: async () => {
+      if (at > end) return undefined;
+      const chunk = at === end ? checksum : Buffer.allocUnsafe(Math.min(STORED_BYTES, end - at));
+      const got = at === end ? chunk.length : fs.readSync(fd, chunk, 0, chunk.length, at);
+      if (got === 0) return undefined;
+      at += got;
+      return chunk.subarray(0, got);
+    },
+  };
 }
 
 /** Holds on to nothing of the list but the two columns. */
@@ -115,20 +164,19 @@ function install(
   return installPack(dir, format, temp, list.indexed(), checksum, { fsync, unique });
 }
 
-/** Resolves all deltas; returns where the entries end now that missing bases are appended. */
+/** Resolves all deltas; returns where the entries end now that missing bases, none of them one of `came`, are appended. */
 async function resolveDeltas(
   fd: number,
   list: EntryList,
   received: number,
   limits: PackLimits,
   { bases, heldBytes = HELD_BYTES }: IndexPackOptions,
+  came?: OidTable,
 ): Promise<number> {
-  let end = received;
-  const resolver = new DeltaResolver(list, fd, end, limits, heldBytes);
+  if (list.deltaCount === 0) return received;
+  const resolver = new DeltaResolver(list, fd, received, limits, heldBytes);
   await resolver.resolveReceived();
-  if (resolver.unresolved > 0) end = await appendBases(resolver, fd, list, end, bases);
-  if (list.hasBaseTwice) refuseCircles(list);
-  return end;
+  return resolver.unresolved > 0 ? appendBases(resolver, fd, list, received, bases, came) : received;
 }
 
 /** Appends the bases that are still missing; returns where the entries end then. */
@@ -138,10 +186,13 @@ async function appendBases(
   list: EntryList,
   end: number,
   bases: BaseSource | undefined,
+  came: OidTable | undefined,
 ): Promise<number> {
-  const sink = new AppendedEntries(list, fd, end);
-  if (bases !== undefined)
-    await resolveOutside(resolver, list, new BaseCopier(bases, sink), placesOf(bases, waiting(list)));
+  const sink = new AppendedEntries(list, fd, end, came);
+  if (bases !== undefined) {
+    const outside = [...waiting(list)].filter((oid) => came?.has(oid) !== true);
+    await resolveOutside(resolver, list, new BaseCopier(bases, sink), placesOf(bases, outside));
+  }
   if (resolver.unresolved > 0) throw missingBase(list, resolver.unresolved);
   return sink.finish();
 }
@@ -175,11 +226,13 @@ function* waiting(list: EntryList): Generator<Oid> {
 class AppendedEntries implements BaseSink {
   readonly format: ObjectFormat;
   readonly #list: EntryList;
+  readonly #came: OidTable | undefined;
   readonly #writer: EntryWriter;
 
-  constructor(list: EntryList, fd: number, end: number) {
+  constructor(list: EntryList, fd: number, end: number, came: OidTable | undefined) {
     this.format = list.format;
     this.#list = list;
+    this.#came = came;
     this.#writer = new EntryWriter(fd, end);
   }
 
@@ -188,7 +241,7 @@ class AppendedEntries implements BaseSink {
   }
 
   has(oid: Oid): boolean {
-    return this.#list.has(oid);
+    return this.#list.has(oid) || this.#came?.has(oid) === true;
   }
 
   append(oid: Oid, kind: ObjectKind, header: Buffer, stream: Buffer): number {

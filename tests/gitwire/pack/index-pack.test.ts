@@ -190,6 +190,24 @@ describe("deltas in any order", () => {
     expect([...readAll(indexed, TEST_FORMAT).keys()].sort()).toEqual(ids.slice(0, 6).sort());
   });
 
+  test("bases that are outside and come as deltas themselves, whichever is looked for first, are not added", async () => {
+    const outside = sourceOf(TEST_FORMAT, all);
+    // A chain from 0, which is outside as all the others are, in any order.
+    for (let round = 0; round < 10; round++) {
+      const order = rng.shuffle(ids.map((_, i) => i)).slice(0, 5);
+      const entries = order.slice(1).map((i, n) => delta(i, order[n]!));
+      const bytes = handPack(TEST_FORMAT, rng.shuffle(entries));
+      const indexed = await index(
+        bytes,
+        options(TEST_FORMAT, { bases: outside, unique: true }),
+        rng.pick([50, 65_536]),
+      );
+      expect(indexed.objectCount).toBe(5);
+      expectGitAgrees(indexed, TEST_FORMAT);
+      expect([...readAll(indexed, TEST_FORMAT).keys()].sort()).toEqual(order.map((i) => ids[i]!).sort());
+    }
+  });
+
   test("a base's id is right when the window moves in the middle of its delta", async () => {
     const parts = Array.from({ length: 1_500 }, () => rng.bytes(300));
     const deltas = parts.map((part): HandEntry => {
