@@ -160,7 +160,7 @@ class LedgerAudit {
     const trusted = since === undefined ? 0 : 1;
     this.#firstSeq = tip.ledger.seq - ledger.length + 1 + trusted;
     const index = await this.#indexChain(ledger.length, slice);
-    let base = trusted === 0 ? undefined : this.#trusted(ledger.at(-1)!, index.at(ledger.length - 1));
+    let base = trusted === 0 ? undefined : stateAt(this.#objects, ledger.at(-1)!, index.at(ledger.length - 1));
     const total = ledger.length - trusted;
     for (let at = total - 1; at >= 0; at--) {
       signal.throwIfAborted();
@@ -197,10 +197,6 @@ class LedgerAudit {
       chunkedUnread: this.#chunks.unread,
       signers: this.#signers,
     };
-  }
-
-  #trusted(ledger: Oid, index: Oid | undefined): NamespaceState {
-    return stateAt(this.#objects, ledger, index);
   }
 
   /** Commits from `tip` back to the first one, or to `stop`, the newest first. */

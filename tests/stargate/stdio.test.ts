@@ -280,7 +280,8 @@ describe("init", () => {
     expect(run.stderr).toContain("the policy requires signed transactions");
     const policy = git(path.join(dir, "kv.git"), "show", "refs/kv-policy/current:policy.yaml");
     expect(policy).toContain("require_signed_commits: true");
-    expect(policy.match(/alice@example.com/g)).toHaveLength(2);
+    // Admin, writer, and writer of the namespaces that are not named.
+    expect(policy.match(/alice@example.com/g)).toHaveLength(3);
     fs.writeFileSync(key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ cut short\n");
     const cut = await stargateCommand(["init", "--repo", path.join(dir, "kv2.git"), "--admin-key", key]);
     expect(cut.stderr).toContain("holds no SSH public key");
