@@ -3,6 +3,7 @@
 import { decodeUtf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { readAs } from "../../gitwire/object/object.ts";
+import { GarbageMeter } from "../../memory.ts";
 import { bringPieces } from "../bring-pieces.ts";
 import { readManifest, streamValue } from "../chunked-value.ts";
 import { type EtagHasher, etagHasher } from "../etag.ts";
@@ -42,6 +43,7 @@ export async function* exportedKeys(
   const etagOf = await etagHasher(Number.POSITIVE_INFINITY);
   const { objects } = workspace.repo;
   const find = prefix === "" ? allFiles(objects, state) : filesByKey(objects, state);
+  const garbage = new GarbageMeter();
   let some: ExportedKey[] = [];
   let bytes = 0;
   for (const entry of listIndex(objects, state.ledger.indexTree, { prefix })) {
@@ -51,9 +53,11 @@ export async function* exportedKeys(
     some.push(exported);
     bytes += exported.data?.length ?? 0;
     if (some.length < MANY && bytes < MANY_BYTES) continue;
+    const { length } = some;
     yield some;
     some = [];
     bytes = 0;
+    garbage.add(length);
   }
   if (some.length > 0) yield some;
 }

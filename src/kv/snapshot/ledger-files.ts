@@ -8,6 +8,7 @@ import { type ObjectSource, readAs } from "../../gitwire/object/object.ts";
 import { type ObjectFormat, type Oid, SHA1 } from "../../gitwire/object/oid.ts";
 import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { MODE, parseTree } from "../../gitwire/object/tree.ts";
+import { GarbageMeter } from "../../memory.ts";
 import { type Key, keyDigits, keyName } from "../key.ts";
 import { dataFileNames, findInTrie, MANIFEST, META, trieFileName } from "../ledger-trie.ts";
 import type { NamespaceState } from "../state.ts";
@@ -38,8 +39,16 @@ export function allFiles(objects: ObjectSource, { data, meta }: NamespaceState):
   const table = new NameTable();
   const metas = new OidColumn(objects.format);
   const values = new OidColumn(objects.format);
-  if (meta !== undefined) walk(objects, meta, (name, oid) => metas.set(table.add(cut(name, META)), oid));
-  if (data !== undefined) walk(objects, data, (name, oid) => values.set(table.add(cut(name, MANIFEST)), oid));
+  const garbage = new GarbageMeter();
+  const gather = (root: Oid | undefined, suffix: string, column: OidColumn): void => {
+    if (root === undefined) return;
+    walk(objects, root, (name, oid) => {
+      column.set(table.add(cut(name, suffix)), oid);
+      garbage.add(1);
+    });
+  };
+  gather(meta, META, metas);
+  gather(data, MANIFEST, values);
   return (key) => {
     const row = table.find(keyName(key));
     const [metaOid, dataOid] = [metas.get(row), values.get(row)];
