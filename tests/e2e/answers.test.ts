@@ -112,6 +112,7 @@ test("every line of every command is as the reference says", async () => {
   kv("policy check --as unsigned --file batch.jsonl", { status: 3 });
   for (const verb of ["show", "schema", "apply"]) kv(`policy ${verb}`);
   kv("snapshot --export all.jsonl.gz");
+  kv("snapshot --dir all");
   kv("import all.jsonl.gz --dry-run");
   kv("import all.jsonl.gz");
   kv("doctor");
