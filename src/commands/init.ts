@@ -39,7 +39,8 @@ export async function run(context: Context): Promise<void> {
 /** In a clone of a project that has a Stargate, a new ledger would have nothing to do with the project's. */
 async function refuseSecondLedger({ repo, remote, ns }: Workspace): Promise<void> {
   if (repo.worktree === undefined || repo.config.get(`remote.${remote}.url`) === undefined) return;
-  const { POLICY_PATH, parsePolicy } = await import("../kv/policy.ts");
+  const { POLICY_PATH } = await import("../kv/policy.ts");
+  const { parsePolicy } = await import("../kv/read-policy.ts");
   const text = readFileIfThere(path.join(repo.worktree, POLICY_PATH))?.toString();
   const pushUrl = text === undefined ? undefined : parsePolicy(text, POLICY_PATH).pushUrl;
   if (pushUrl === undefined) return;

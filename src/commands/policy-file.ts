@@ -4,8 +4,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { policyText } from "../kv/policy.ts";
 import { knownPolicy } from "../kv/policy-in-force.ts";
+import { policyText } from "../kv/read-policy.ts";
 import type { Workspace } from "../kv/workspace.ts";
 
 const WRITTEN = path.join(".kv", "policy.yaml");

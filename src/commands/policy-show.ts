@@ -2,8 +2,8 @@
 
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { parsePolicy, policyText } from "../kv/policy.ts";
 import { knownPolicy } from "../kv/policy-in-force.ts";
+import { parsePolicy, policyText } from "../kv/read-policy.ts";
 import { openWorkspace } from "./open.ts";
 import { writtenPolicy } from "./policy-file.ts";
 

@@ -13,6 +13,6 @@ export async function waitsByDefault(workspace: Workspace): Promise<boolean> {
   const policy = workspace.policy();
   const file = policy === undefined ? undefined : fileAt(objects, policy, "policy.yaml");
   if (policy === undefined || file === undefined || !MAY_REQUIRE.test(file.toString())) return false;
-  const { policyAt } = await import("./policy.ts");
+  const { policyAt } = await import("./read-policy.ts");
   return policyAt(objects, policy).mirrorAckByDefault;
 }

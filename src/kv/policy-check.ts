@@ -7,9 +7,10 @@ import { KvError } from "../errors.ts";
 import { parseSize } from "../quantity.ts";
 import { describeProblems, openYaml, type YamlFinding, type YamlProblem } from "../yaml-file.ts";
 import { parseNamespace } from "./namespace.ts";
-import { POLICY_PATH, type Policy, parsePolicy } from "./policy.ts";
+import { POLICY_PATH, type Policy } from "./policy.ts";
 import { readKey } from "./policy-keys.ts";
 import { policySchema } from "./policy-schema.ts";
+import { parsePolicy } from "./read-policy.ts";
 
 /** The policy in `text`, checked in full. Throws CONFIG with every problem. */
 export async function requireSoundPolicy(text: string, name: string = POLICY_PATH): Promise<Policy> {

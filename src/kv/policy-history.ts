@@ -8,8 +8,9 @@ import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
-import { type Policy, policyAt } from "./policy.ts";
+import type { Policy } from "./policy.ts";
 import { linkProblem, parsePolicyCommit } from "./policy-link.ts";
+import { policyAt } from "./read-policy.ts";
 
 /** Something that is wrong with a link. */
 export interface PolicyProblem {

@@ -5,7 +5,8 @@ import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { ledgerSkew } from "./clock-skew.ts";
-import { namespacePolicy, policyAt } from "./policy.ts";
+import { namespacePolicy } from "./policy.ts";
+import { policyAt } from "./read-policy.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 

@@ -9,7 +9,8 @@ import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
 import { whileKept } from "../gitwire/store/pack-keep.ts";
 import { trackingRefspecs } from "./fetch.ts";
 import { POLICY_REF, trackingRoot } from "./namespace.ts";
-import { POLICY_FILE, POLICY_PATH, type Policy, parsePolicy } from "./policy.ts";
+import { POLICY_FILE, POLICY_PATH, type Policy } from "./policy.ts";
+import { parsePolicy } from "./read-policy.ts";
 import { fetchObjects, fetchUrl, type RemoteRefMap, withConnection } from "./remote-session.ts";
 import type { Workspace } from "./workspace.ts";
 

@@ -60,7 +60,7 @@ export class SignatureReporter {
 
   async #policyAt(oid: Oid): Promise<Policy | undefined> {
     if (this.#policies.has(oid)) return this.#policies.get(oid);
-    const { policyAt } = await import("./policy.ts");
+    const { policyAt } = await import("./read-policy.ts");
     let policy: Policy | undefined;
     try {
       policy = policyAt(this.#objects, oid);

@@ -33,7 +33,7 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
     const role = `a writer of '${workspace.ns}'`;
     if (policy === undefined) return { role, sshBlobs: undefined };
     const [{ policyAt }, { isValidAt, writersOf }] = await Promise.all([
-      import("./policy.ts"),
+      import("./read-policy.ts"),
       import("./policy-keys.ts"),
     ]);
     const writers = await writersOf(policyAt(workspace.repo.objects, policy), workspace.ns);

@@ -38,6 +38,7 @@ const MAY_REQUIRE = /require_signed_commits["']?\s*:(?!\s*false\b)/;
 async function isRequired({ repo, ns }: Workspace, policy: Oid): Promise<boolean> {
   const file = fileAt(repo.objects, policy, "policy.yaml");
   if (file !== undefined && !MAY_REQUIRE.test(file.toString())) return false;
-  const { namespacePolicy, policyAt } = await import("./policy.ts");
+  const { namespacePolicy } = await import("./policy.ts");
+  const { policyAt } = await import("./read-policy.ts");
   return namespacePolicy(policyAt(repo.objects, policy), ns).requireSignedCommits;
 }

@@ -52,7 +52,8 @@ export function valueRules(workspace: Workspace): ValueRuleBook {
     return { surelyInline: NO_POLICY.maxInline, rules: async () => NO_POLICY, mayExpire: false };
   let read: Promise<ValueRules> | undefined;
   const rules = async (): Promise<ValueRules> => {
-    const { namespacePolicy, policyAt } = await import("./policy.ts");
+    const { namespacePolicy } = await import("./policy.ts");
+    const { policyAt } = await import("./read-policy.ts");
     const { maxValueInline, maxValueTotal, chunking, ttlDefault } = namespacePolicy(policyAt(repo.objects, oid), ns);
     const maxTotal = maxValueTotal ?? LIMITS.valueBytes;
     return { maxInline: maxValueInline, maxTotal, chunking: completeChunking(chunking), ttlDefault };

@@ -2,7 +2,7 @@
 
 import { fileAt } from "../gitwire/object/file-at.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { policyText } from "../kv/policy.ts";
+import { policyText } from "../kv/read-policy.ts";
 import type { PolicyStatus } from "../kv/stargate-status.ts";
 import type { Gate } from "./gate.ts";
 

@@ -6,8 +6,9 @@
 import { KvError } from "../errors.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
-import { type Policy, policyAt } from "../kv/policy.ts";
+import type { Policy } from "../kv/policy.ts";
 import { adminsOf, isValidAt, readersOf, type Writer, writersOf } from "../kv/policy-keys.ts";
+import { policyAt } from "../kv/read-policy.ts";
 import { type Identity, SCOPES, type Scope } from "./tokens.ts";
 
 /** An SSH key of the policy and the most it may do. */

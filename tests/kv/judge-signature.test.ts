@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
 import { judgeSignature } from "../../src/kv/judge-signature.ts";
-import { type Policy, parsePolicy } from "../../src/kv/policy.ts";
+import type { Policy } from "../../src/kv/policy.ts";
+import { parsePolicy } from "../../src/kv/read-policy.ts";
 import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER, TEST_FORMAT } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
 

@@ -4,7 +4,8 @@ import { describe, expect, test } from "bun:test";
 import type { KvError } from "../../src/errors.ts";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
 import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
-import { namespacePolicy, parsePolicy, policyAt } from "../../src/kv/policy.ts";
+import { namespacePolicy } from "../../src/kv/policy.ts";
+import { parsePolicy, policyAt } from "../../src/kv/read-policy.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 
 /** The example of the documentation, whole. */

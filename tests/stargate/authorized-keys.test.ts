@@ -1,7 +1,7 @@
 /** Lines of authorized_keys, whatever the policy holds. */
 
 import { describe, expect, test } from "bun:test";
-import { parsePolicy } from "../../src/kv/policy.ts";
+import { parsePolicy } from "../../src/kv/read-policy.ts";
 import { authorizedKeys } from "../../src/stargate/authorized-keys.ts";
 import { run } from "../support/signing.ts";
 import { TestKey } from "../support/test-key.ts";

@@ -38,6 +38,43 @@ export interface EntryHeader {
   readonly baseAt: number;
 }
 
+/** An entry as it is stored, for a pack that is to hold it unchanged. */
+export interface RawEntry {
+  /** Kind of a whole object; undefined for a delta. */
+  readonly kind: ObjectKind | undefined;
+  /** Bytes of the inflated data (of the delta, where it is one). */
+  readonly size: number;
+  /** Id of the base of a delta. */
+  readonly base: Oid | undefined;
+  /** Offset of a delta's base in this pack; -1 for a whole object. */
+  readonly baseOffset: number;
+  /** The zlib stream, as stored and verified; empty where it comes in pieces. */
+  readonly data: Buffer;
+  /** The zlib stream of a large entry piece by piece; throws CORRUPT at its end where the whole was damaged. */
+  readonly pieces?: Iterable<Buffer>;
+}
+
+/** Where an entry is, as a pack and its index know it. */
+export interface EntryPlace {
+  readonly offset: number;
+  /** Where the entry ends. */
+  readonly end: number;
+  /** Position of its object in the order of ids. */
+  readonly position: number;
+}
+
+/** What an entry says about itself, without its data. */
+export interface EntryInfo {
+  /** Kind of a whole object; undefined for a delta. */
+  readonly kind: ObjectKind | undefined;
+  /** Bytes of the inflated data (of the delta, where it is one). */
+  readonly size: number;
+  /** Offset of a delta's base in this pack; -1 for a whole object. */
+  readonly baseOffset: number;
+  /** Offset of the zlib stream. */
+  readonly dataOffset: number;
+}
+
 /** The kind of a whole entry of type 1 to 4, undefined for a delta. */
 export function entryKind(type: number): ObjectKind | undefined {
   return KINDS[type];

@@ -10,11 +10,14 @@ import type { PackIndex } from "./pack-index.ts";
 /** Bytes before the first entry. */
 export const PACK_HEADER_BYTES = 12;
 
+let openings = 0;
+
 export class PackFile {
   readonly path: string;
   readonly format: ObjectFormat;
   #fd: number | undefined;
   #end = 0;
+  #opening = 0;
 
   constructor(path: string, format: ObjectFormat) {
     this.path = path;
@@ -23,6 +26,11 @@ export class PackFile {
 
   get isOpen(): boolean {
     return this.#fd !== undefined;
+  }
+
+  /** Another number each time any pack is opened: what was read under one stays true under it. */
+  get opening(): number {
+    return this.#opening;
   }
 
   /** Where the last entry ends; known once the file was opened. */
@@ -48,6 +56,7 @@ export class PackFile {
       }
       this.#fd = fd;
       this.#end = end;
+      this.#opening = ++openings;
     } catch (error) {
       fs.closeSync(fd);
       throw error;

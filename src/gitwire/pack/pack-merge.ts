@@ -17,13 +17,14 @@ import { packHeader } from "./pack-builder.ts";
 import {
   ENTRY,
   type EntryHeader,
+  type EntryPlace,
   type EntryType,
   encodeEntryHeader,
   kindType,
   MAX_ENTRY_HEADER,
 } from "./pack-entry.ts";
 import { installPack, type PackPaths } from "./pack-install.ts";
-import { type EntryPlace, Pack } from "./pack-reader.ts";
+import { Pack } from "./pack-reader.ts";
 import { PackSweep } from "./pack-sweep.ts";
 import { createTemp, writeAll } from "./temp-file.ts";
 import { deflate } from "./zlib.ts";

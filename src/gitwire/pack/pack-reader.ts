@@ -1,9 +1,9 @@
 /**
  * Reads objects out of a pack on disk (git: gitformat-pack).
  *
- * One object costs one read of 12 KiB in most cases, which holds its header and its data (a tree of 256 entries takes 8); a deltified one costs the same
- * for every link of its chain up to a base that is in the cache. The pack's file stays open while it is used, so another
- * process may delete it (gc, repack) meanwhile.
+ * One object costs one read of 12 KiB in most cases, which holds its header and its data (a tree of 256 entries takes 8), and often serves the links
+ * of its chain and the next objects as well. The pack's file stays open while it is used, so another process may delete it
+ * (gc, repack) meanwhile.
  */
 
 import { KvError } from "../../errors.ts";
@@ -12,14 +12,14 @@ import type { GitObject } from "../object/object.ts";
 import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
 import { applyDelta } from "./delta.ts";
 import { ObjectCache } from "./object-cache.ts";
-import { ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
+import { ENTRY, type EntryHeader, type EntryInfo, type EntryPlace, entryKind, type RawEntry } from "./pack-entry.ts";
 import { PACK_HEADER_BYTES, PackFile } from "./pack-file.ts";
 import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
-import { beginsStored, unstore } from "./stored-stream.ts";
+import { PAGE_BYTES, page } from "./pack-page.ts";
+import { beginsStored, storedAt, unstore } from "./stored-stream.ts";
 import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, mayInflateFew, TRUNCATED } from "./zlib.ts";
 
-const PAGE_BYTES = 12 * 1024;
 /** Data up to this size is copied out of a buffer that is used again; more is inflated to where it stays. */
 const COPIED_BYTES = 4 * 1024;
 const EMPTY = Buffer.alloc(0);
@@ -27,49 +27,16 @@ const EMPTY = Buffer.alloc(0);
 const PIECE_BYTES = 128 * 1024;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
 const CHAIN_BYTES = 16 * 1024 * 1024;
+/** Chains of a pack that are known as walked. */
+const MOST_WALKED = 16 * 1024;
+/** Objects up to this size are made in memory that is used again, where they are links of a chain only. */
+const PASSING_BYTES = 64 * 1024;
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
-
-/** An entry as it is stored, for a pack that is to hold it unchanged. */
-export interface RawEntry {
-  /** Kind of a whole object; undefined for a delta. */
-  readonly kind: ObjectKind | undefined;
-  /** Bytes of the inflated data (of the delta, where it is one). */
-  readonly size: number;
-  /** Id of the base of a delta. */
-  readonly base: Oid | undefined;
-  /** Offset of a delta's base in this pack; -1 for a whole object. */
-  readonly baseOffset: number;
-  /** The zlib stream, as stored and verified; empty where it comes in pieces. */
-  readonly data: Buffer;
-  /** The zlib stream of a large entry piece by piece; throws CORRUPT at its end where the whole was damaged. */
-  readonly pieces?: Iterable<Buffer>;
-}
-
-/** Where an entry is, as a pack and its index know it. */
-export interface EntryPlace {
-  readonly offset: number;
-  /** Where the entry ends. */
-  readonly end: number;
-  /** Position of its object in the order of ids. */
-  readonly position: number;
-}
-
-/** What an entry says about itself, without its data. */
-export interface EntryInfo {
-  /** Kind of a whole object; undefined for a delta. */
-  readonly kind: ObjectKind | undefined;
-  /** Bytes of the inflated data (of the delta, where it is one). */
-  readonly size: number;
-  /** Offset of a delta's base in this pack; -1 for a whole object. */
-  readonly baseOffset: number;
-  /** Offset of the zlib stream. */
-  readonly dataOffset: number;
-}
 
 /** Longest entry that is read. */
 const MAX_ENTRY = maxStream(LIMITS.objectBytes);
 
-const page = Buffer.allocUnsafeSlow(PAGE_BYTES);
+const passing = [Buffer.allocUnsafeSlow(PASSING_BYTES), Buffer.allocUnsafeSlow(PASSING_BYTES)] as const;
 let serials = 0;
 
 export class Pack {
@@ -81,6 +48,8 @@ export class Pack {
   #order: PackOrder | undefined;
   #orderAsked = 0;
   readonly #file: PackFile;
+  /** Where chains end that were walked. */
+  readonly #walked = new Set<number>();
 
   /** `path` ends in ".pack"; the index beside it ends in ".idx". Files are opened when first needed. */
   constructor(path: string, format: ObjectFormat, cache: ObjectCache = new ObjectCache(DEFAULT_CACHE_BYTES)) {
@@ -118,11 +87,9 @@ export class Pack {
     const chain: { offset: number; delta: Buffer | undefined }[] = [];
     let held = 0;
     let at = offset;
-    let object: GitObject | undefined;
-    while (object === undefined) {
-      object = this.#cache.get(this.#key(at));
-      if (object !== undefined) break;
-      const header = this.#header(at);
+    let object = this.#cache.get(this.#key(at));
+    for (let from: number | undefined; object === undefined; object = this.#cache.get(this.#key(at))) {
+      const header = this.#header(at, from);
       const kind = entryKind(header.type);
       if (kind !== undefined) {
         object = { kind, data: this.#inflate(at, header, chain.length === 0 ? into : undefined) };
@@ -134,18 +101,32 @@ export class Pack {
           `${this.#file.place(offset)}: more than ${LIMITS.deltaDepth} deltas in a chain`,
         );
       }
-      const base = this.#baseOffset(at, header, page);
+      const base = this.#baseOffset(at, header, page.bytes);
       held += header.size;
       chain.push({ offset: at, delta: held <= CHAIN_BYTES ? this.#inflate(at, header) : undefined });
+      from = at;
       at = base;
     }
+    if (chain.length === 0) return object;
+    // Most chains that are walked once never are again: of those what was there just before is kept, which is often asked for next, and what
+    // else is on the way is made where nothing is kept.
+    const isKept = this.#isWalkedAgain(at);
     for (let link = chain.pop(); link !== undefined; link = chain.pop()) {
-      this.#cache.set(this.#key(at), object);
+      if (isKept || chain.length === 0) this.#cache.set(this.#key(at), object);
       at = link.offset;
       const delta = link.delta ?? this.#inflate(at, this.#header(at));
-      object = { kind: object.kind, data: this.#apply(at, object.data, delta) };
+      const room = isKept || chain.length < 2 ? undefined : passing[chain.length % 2];
+      object = { kind: object.kind, data: this.#apply(at, object.data, delta, room) };
     }
     return object;
+  }
+
+  /** Whether a chain was walked before that ends at `offset`. */
+  #isWalkedAgain(offset: number): boolean {
+    if (this.#walked.has(offset)) return true;
+    if (this.#walked.size === MOST_WALKED) this.#walked.clear();
+    this.#walked.add(offset);
+    return false;
   }
 
   /** Kind of the object whose entry is at `offset`, following its chain without inflating anything. */
@@ -155,7 +136,7 @@ export class Pack {
       const header = this.#header(at);
       const kind = entryKind(header.type);
       if (kind !== undefined) return kind;
-      at = this.#baseOffset(at, header, page);
+      at = this.#baseOffset(at, header, page.bytes);
     }
     throw new KvError(
       "LIMIT_EXCEEDED",
@@ -166,9 +147,13 @@ export class Pack {
   /** What the entry at `offset` is, without its data. */
   entryInfo(offset: number): EntryInfo {
     const header = this.#header(offset);
-    const kind = entryKind(header.type);
-    const baseOffset = kind === undefined ? this.#baseOffset(offset, header, page) : -1;
-    return { kind, size: header.size, baseOffset, dataOffset: offset + header.length };
+    const { type, size, length } = header;
+    return {
+      kind: entryKind(type),
+      size,
+      baseOffset: this.#baseOf(offset, header, page.bytes),
+      dataOffset: offset + length,
+    };
   }
 
   /**
@@ -186,7 +171,10 @@ export class Pack {
 
   #largeEntry(place: EntryPlace, crc: number): RawEntry {
     const header = this.#header(place.offset);
-    return { ...this.#raw(place.offset, header, page, EMPTY), pieces: this.#pieces(place, header.length, crc) };
+    return {
+      ...this.#raw(header, this.#baseOf(place.offset, header, page.bytes), EMPTY),
+      pieces: this.#pieces(place, header.length, crc),
+    };
   }
 
   *#pieces({ offset, end }: EntryPlace, headerLength: number, crc: number): Generator<Buffer> {
@@ -218,7 +206,7 @@ export class Pack {
   /** As {@link rawEntryAt}, of an entry that has been read: `bytes` holds it and nothing else. */
   rawEntryIn(bytes: Buffer, offset: number, position: number): RawEntry {
     const header = this.verify(bytes, offset, position);
-    return this.#raw(offset, header, bytes, bytes.subarray(header.length));
+    return this.#raw(header, this.#baseOf(offset, header, bytes), bytes.subarray(header.length));
   }
 
   /** Checks an entry that has been read by its CRC, or by inflating it; returns its header. Throws CORRUPT on damage. */
@@ -234,9 +222,9 @@ export class Pack {
   /** The entry at `offset` as it is stored, and its data, which for a delta is the delta. Throws CORRUPT on damage. */
   inflatedEntry(offset: number): { readonly entry: RawEntry; readonly data: Buffer } {
     const header = this.#header(offset);
-    const head = Buffer.copyBytesFrom(page, 0, header.length);
+    const baseOffset = this.#baseOf(offset, header, page.bytes);
     const { data, stream } = this.#inflateKeeping(offset, header);
-    return { entry: this.#raw(offset, header, head, stream), data };
+    return { entry: this.#raw(header, baseOffset, stream), data };
   }
 
   /**
@@ -293,30 +281,28 @@ export class Pack {
     return this.#orderAsked++ * 64 < this.count ? undefined : this.order();
   }
 
-  /** `bytes` starts with the entry's header, `data` is its stream. */
-  #raw(offset: number, header: EntryHeader, bytes: Buffer, data: Buffer): RawEntry {
-    const { type, size } = header;
-    const kind = entryKind(type);
-    const baseOffset = kind === undefined ? this.#baseOffset(offset, header, bytes) : -1;
-    return { kind, size, baseOffset, base: kind === undefined ? this.oidAt(baseOffset) : undefined, data };
+  /** `data` is the entry's stream; what else was read into {@link page} may be gone afterwards. */
+  #raw({ type, size }: EntryHeader, baseOffset: number, data: Buffer): RawEntry {
+    return { kind: entryKind(type), size, baseOffset, base: baseOffset < 0 ? undefined : this.oidAt(baseOffset), data };
   }
 
-  /** The header at `offset`; {@link page} then holds the bytes that follow it. */
-  #header(offset: number): EntryHeader {
-    const file = this.#opened();
-    return file.header(offset, page, 0, file.readUpTo(page, PAGE_BYTES, offset));
+  /** The header at `offset`; {@link page} then holds the bytes that follow it. `delta` is the entry whose base it is, where that is known. */
+  #header(offset: number, delta?: number): EntryHeader {
+    return page.header(this.#opened(), offset, delta);
   }
 
   /** Data of the entry whose `header` was just read into {@link page}. */
   #inflate(offset: number, header: EntryHeader, into?: Buffer): Buffer {
     return this.#file.decoding(offset, () => {
       const { size, length } = header;
+      const stored = storedAt(page.bytes, page.at + length, page.end, size);
+      if (stored !== undefined) return stored;
       if (mayInflateFew(size)) {
         const few = inflateFew(this.#fewBytes(offset, length, size), size);
         if (few !== undefined) return few;
       }
       const output = size <= COPIED_BYTES || size > PAGE_BYTES * 2 ? small : Buffer.allocUnsafeSlow(size + 1);
-      if (this.#inflateFromPage(offset, header, output) >= 0)
+      if (this.#inflateFromPage(header, output) >= 0)
         return output === small ? Buffer.copyBytesFrom(small, 0, size) : output.subarray(0, size);
       return this.#stored(offset, header, into) ?? this.#inflateStream(offset, header).data;
     });
@@ -324,7 +310,7 @@ export class Pack {
 
   /** Large data that is stored and not compressed, in `into` where that has room; undefined for any other. */
   #stored(offset: number, { size, length }: EntryHeader, into: Buffer | undefined): Buffer | undefined {
-    if (size <= PAGE_BYTES * 2 || !beginsStored(page, length)) return undefined;
+    if (size <= PAGE_BYTES * 2 || !beginsStored(page.bytes, page.at + length)) return undefined;
     const most = Math.min(deflateBound(size), this.#file.end - offset - length);
     const stream = into !== undefined && into.length >= most ? into.subarray(0, most) : Buffer.allocUnsafeSlow(most);
     this.#file.readFully(stream, most, offset + length, offset);
@@ -333,7 +319,7 @@ export class Pack {
 
   /** What most probably holds the whole stream of an entry: the rest of {@link page}, or as much as it can take. */
   #fewBytes(offset: number, length: number, size: number): Buffer {
-    if (size <= PAGE_BYTES * 2) return page.subarray(length, Math.min(PAGE_BYTES, this.#file.end - offset));
+    if (size <= PAGE_BYTES * 2) return page.bytes.subarray(page.at + length, Math.min(page.at + PAGE_BYTES, page.end));
     const start = offset + length;
     const stream = Buffer.allocUnsafeSlow(Math.min(deflateBound(size), this.#file.end - start));
     this.#file.readFully(stream, stream.length, start, offset);
@@ -344,16 +330,17 @@ export class Pack {
   #inflateKeeping(offset: number, header: EntryHeader): { data: Buffer; stream: Buffer } {
     return this.#file.decoding(offset, () => {
       const { size, length } = header;
-      const consumed = this.#inflateFromPage(offset, header, small);
+      const consumed = this.#inflateFromPage(header, small);
       if (consumed < 0) return this.#inflateStream(offset, header);
-      return { data: Buffer.copyBytesFrom(small, 0, size), stream: Buffer.copyBytesFrom(page, length, consumed) };
+      const stream = Buffer.copyBytesFrom(page.bytes, page.at + length, consumed);
+      return { data: Buffer.copyBytesFrom(small, 0, size), stream };
     });
   }
 
   /** Inflates into `output` a stream that most probably ends inside {@link page}; its length, or {@link TRUNCATED}. */
-  #inflateFromPage(offset: number, { size, length }: EntryHeader, output: Buffer): number {
+  #inflateFromPage({ size, length }: EntryHeader, output: Buffer): number {
     if (size > PAGE_BYTES * 2) return TRUNCATED;
-    return inflateInto(page, length, Math.min(PAGE_BYTES, this.#file.end - offset), output, size);
+    return inflateInto(page.bytes, page.at + length, page.end, output, size);
   }
 
   #inflateStream(offset: number, { size, length }: EntryHeader): { data: Buffer; stream: Buffer } {
@@ -369,7 +356,12 @@ export class Pack {
     throw new KvError("BAD_OBJECT", "compressed data does not end");
   }
 
-  /** Where the base of the delta at `offset` is; `bytes` starts with the delta's header. */
+  /** Where the base of the entry at `offset` is, -1 for a whole object; its header was read from `bytes`. */
+  #baseOf(offset: number, header: EntryHeader, bytes: Buffer): number {
+    return entryKind(header.type) === undefined ? this.#baseOffset(offset, header, bytes) : -1;
+  }
+
+  /** Where the base of the delta at `offset` is, whose header was read from `bytes`. */
   #baseOffset(offset: number, header: EntryHeader, bytes: Buffer): number {
     if (header.type === ENTRY.ofsDelta) {
       const base = offset - header.baseDistance;
@@ -384,8 +376,8 @@ export class Pack {
     return base;
   }
 
-  #apply(offset: number, base: Buffer, delta: Buffer): Buffer {
-    return this.#file.decoding(offset, () => applyDelta(base, delta));
+  #apply(offset: number, base: Buffer, delta: Buffer, into: Buffer | undefined): Buffer {
+    return this.#file.decoding(offset, () => applyDelta(base, delta, LIMITS.objectBytes, into));
   }
 
   /** The pack's file, open. */

@@ -4,9 +4,9 @@
  */
 
 import type { ObjectKind } from "../object/oid.ts";
-import { type EntryHeader, entryKind, MAX_ENTRY_HEADER } from "./pack-entry.ts";
+import { type EntryHeader, type EntryPlace, entryKind, MAX_ENTRY_HEADER, type RawEntry } from "./pack-entry.ts";
 import type { PackFile } from "./pack-file.ts";
-import type { EntryPlace, Pack, RawEntry } from "./pack-reader.ts";
+import type { Pack } from "./pack-reader.ts";
 import { deflateBound, inflateInto, TRUNCATED } from "./zlib.ts";
 
 const WINDOW_BYTES = 256 * 1024;

@@ -48,3 +48,19 @@ export function unstore(stream: Buffer, size: number, isCompared = false): Buffe
     throw new KvError("BAD_OBJECT", "compressed data is damaged: incorrect data check");
   return data;
 }
+
+/**
+ * A copy of the `size` bytes of data of the zlib stream at `bytes[at]`, where that is one stored block and ends before `end`: small deltas are. Anything
+ * else, damage too, is undefined: inflating it tells what it is.
+ */
+export function storedAt(bytes: Buffer, at: number, end: number, size: number): Buffer | undefined {
+  const start = at + HEAD + BLOCK_HEAD;
+  if (start + size + CHECKSUM > end || size > MOST_STORED || bytes[at + HEAD] !== 1) return undefined;
+  if (bytes.readUInt16BE(at) % 31 !== 0 || !beginsStored(bytes, at) || (bytes[at + 1]! & 0x20) !== 0) return undefined;
+  if (bytes.readUInt16LE(at + 3) !== size || bytes.readUInt16LE(at + 5) !== (size ^ 0xffff)) return undefined;
+  const data = Buffer.copyBytesFrom(bytes, start, size);
+  return Bun.hash.adler32(data) === bytes.readUInt32BE(start + size) ? data : undefined;
+}
+
+/** Most bytes of one stored block. */
+const MOST_STORED = 0xffff;

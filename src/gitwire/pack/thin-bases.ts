@@ -12,8 +12,8 @@ import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { applyDelta, deltaSizes } from "./delta.ts";
 import { composeDeltas } from "./delta-compose.ts";
-import { ENTRY, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
-import type { Pack, RawEntry } from "./pack-reader.ts";
+import { ENTRY, encodeEntryHeader, kindType, MAX_ENTRY_HEADER, type RawEntry } from "./pack-entry.ts";
+import type { Pack } from "./pack-reader.ts";
 import { PackSweep, type SweptObject } from "./pack-sweep.ts";
 import { deflate, inflateAt } from "./zlib.ts";
 

@@ -12,6 +12,7 @@ import { isMissing } from "../disk.ts";
 import { newHasher, type ObjectKind, type Oid } from "../object/oid.ts";
 import { createDelta } from "../pack/delta-search.ts";
 import { packHeader } from "../pack/pack-builder.ts";
+import type { RawEntry } from "../pack/pack-entry.ts";
 import {
   ENTRY,
   type EntryType,
@@ -21,7 +22,6 @@ import {
   MAX_ENTRY_HEADER,
 } from "../pack/pack-entry.ts";
 import { PACK_HEADER_BYTES } from "../pack/pack-file.ts";
-import type { RawEntry } from "../pack/pack-reader.ts";
 import { deflate } from "../pack/zlib.ts";
 import { deflatedLoose, looseHeader } from "../store/loose-stream.ts";
 import type { ObjectStore } from "../store/object-store.ts";

@@ -66,7 +66,7 @@ for (const format of [SHA1, SHA256]) {
 
     test("deltas inside the pack and against objects outside it", () => {
       for (const ofsDelta of [true, false]) {
-        const [outside, ...texts] = versions(120);
+        const [outside, ...texts] = versions(120).map((text) => Buffer.concat([Buffer.alloc(2_000, "long "), text]));
         const builder = new PackBuilder(format, { ofsDelta });
         const base = hashObject(format, "blob", outside!);
         const oids: Oid[] = [];
@@ -93,6 +93,24 @@ for (const format of [SHA1, SHA256]) {
         const lengths = [...stats.matchAll(/chain length = (\d+)/g)].map((match) => Number(match[1]));
         expect(Math.max(...lengths)).toBe(50);
       }
+    });
+
+    test("small objects make shorter chains", () => {
+      const repo = emptyRepo(format);
+      const builder = new PackBuilder(format);
+      let last = Buffer.alloc(800, "small ");
+      let oid = builder.write("blob", last);
+      for (let i = 0; i < 60; i++) {
+        const next = Buffer.from(last);
+        next.writeUInt32BE(i, i * 8);
+        oid = builder.writeDelta("blob", next, oid, createDelta(last, next)!);
+        last = next;
+      }
+      intoGit(format, builder.finish(), repo);
+      expect(gitBytes(repo, "cat-file", "blob", oid).equals(last)).toBe(true);
+      const idx = listDir(path.join(repo, "objects/pack")).find((name) => name.endsWith(".idx"))!;
+      const lengths = git(repo, "verify-pack", "-s", `objects/pack/${idx}`).match(/(?<=chain length = )\d+/g)!;
+      expect(Math.max(...lengths.map(Number))).toBe(16);
     });
 
     test("a base that comes later makes no thin pack", () => {

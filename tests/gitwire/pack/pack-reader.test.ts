@@ -5,6 +5,7 @@ import { KvError } from "../../../src/errors.ts";
 import type { GitObject } from "../../../src/gitwire/object/object.ts";
 import { hashObject, type ObjectFormat, type Oid, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { applyDelta } from "../../../src/gitwire/pack/delta.ts";
+import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { ObjectCache } from "../../../src/gitwire/pack/object-cache.ts";
 import { ENTRY } from "../../../src/gitwire/pack/pack-entry.ts";
 import { writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
@@ -147,6 +148,42 @@ describe("long chains and large objects", () => {
     const longest = /chain length = (\d+)[^\n]*\n(?:[^c]|$)/.exec(`${git(repo, "verify-pack", "-s", file!)}\n`)?.[1];
     expect(Number(longest)).toBeGreaterThan(60);
     expectSame(new Pack(file!, TEST_FORMAT, new ObjectCache(0)), allObjects(repo));
+  });
+
+  test("chains that lie among each other are read in any order, from two packs in turn", () => {
+    const [count, length] = [6, 40];
+    const packs = [0, 1].map(() => {
+      const entries: HandEntry[] = [];
+      const objects: { oid: Oid; data: Buffer }[] = [];
+      const [at, chains]: [number[], Buffer[]] = [[], []];
+      let offset = 12;
+      for (let link = 0; link < length; link++) {
+        for (let chain = 0; chain < count; chain++) {
+          const before = chains[chain];
+          const data = before === undefined ? rng.bytes(3_000) : Buffer.from(before);
+          data.writeUInt32BE(link, (link * 60) % 2_900);
+          const entry: HandEntry =
+            before === undefined
+              ? { type: ENTRY.blob, data }
+              : { type: ENTRY.ofsDelta, data: createDelta(before, data)!, base: offset - at[chain]! };
+          entries.push(entry);
+          objects.push({ oid: hashObject(TEST_FORMAT, "blob", data), data });
+          [at[chain], chains[chain]] = [offset, data];
+          offset += encodeEntry(entry).length;
+        }
+      }
+      const pack = store(
+        TEST_FORMAT,
+        entries,
+        objects.map(({ oid }) => oid),
+      );
+      return { pack, objects };
+    });
+    for (let n = 0; n < 400; n++) {
+      const { pack, objects } = packs[n % 2]!;
+      const { oid, data } = objects[rng.int(objects.length)]!;
+      expect(pack.read(pack.find(oid)).data.equals(data)).toBe(true);
+    }
   });
 
   test("a chain longer than the limit is refused", () => {

@@ -7,7 +7,7 @@ import * as zlib from "node:zlib";
 import type { KvError } from "../../../src/errors.ts";
 import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
-import { beginsStored, unstore } from "../../../src/gitwire/pack/stored-stream.ts";
+import { beginsStored, storedAt, unstore } from "../../../src/gitwire/pack/stored-stream.ts";
 import { deflate, deflateBound, inflateAt } from "../../../src/gitwire/pack/zlib.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { writePack } from "../../../src/gitwire/store/object-writer.ts";
@@ -72,6 +72,33 @@ test("a flipped bit is seen, or the stream says the same to zlib", () => {
   expect(() => unstore(Buffer.from(bad), data.length)).toThrow("incorrect data check");
   expect(unstore(bad, data.length, true)!.equals(data)).toBe(false);
   expect(seen).toBeGreaterThan(100);
+});
+
+test("one stored block is copied out of what is around it; anything else is left to zlib", () => {
+  for (const size of [0, 1, 40, 160, 65_535]) {
+    const data = noise(`one block ${size}`, size);
+    // That of zlib is two blocks where it is as long as one can be.
+    const theirs = size < 65_535 ? [zlib.deflateSync(data, { level: 0 })] : [];
+    for (const stream of [deflate(data, size), ...theirs]) {
+      const bytes = Buffer.concat([noise("before", 13), stream, noise("behind", 100)]);
+      const end = 13 + stream.length;
+      expect(storedAt(bytes, 13, end, size)!.equals(data)).toBe(true);
+      expect(storedAt(bytes, 13, bytes.length, size)!.equals(data)).toBe(true);
+      expect(storedAt(bytes, 13, end - 1, size)).toBeUndefined();
+      expect(storedAt(bytes, 13, bytes.length, size + 1)).toBeUndefined();
+      if (size > 0) expect(storedAt(bytes, 13, bytes.length, size - 1)).toBeUndefined();
+    }
+  }
+  const data = noise("two blocks", 65_536);
+  expect(storedAt(deflate(data, data.length), 0, 70_000, data.length)).toBeUndefined();
+  expect(storedAt(zlib.deflateSync(Buffer.alloc(100, "text ")), 0, 100, 100)).toBeUndefined();
+  const small = deflate(data.subarray(0, 60), 60);
+  for (let bit = 0; bit < small.length * 8; bit++) {
+    const bad = Buffer.from(small);
+    bad[bit >> 3]! ^= 1 << (bit & 7);
+    const found = storedAt(bad, 0, bad.length, 60);
+    if (found !== undefined) expect(found.equals(inflateAt(bad, 0, 60).data)).toBe(true);
+  }
 });
 
 test("an object of a pack is read to where the caller wants it, where that can be", () => {

@@ -7,7 +7,8 @@ import { hashObject, type ObjectFormat, type Oid, SHA1, SHA256 } from "../../../
 import { createDelta } from "../../../src/gitwire/pack/delta-search.ts";
 import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
-import { Pack, type RawEntry } from "../../../src/gitwire/pack/pack-reader.ts";
+import type { RawEntry } from "../../../src/gitwire/pack/pack-entry.ts";
+import { Pack } from "../../../src/gitwire/pack/pack-reader.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { writeLoose, writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine } from "../../../src/gitwire/store/quarantine.ts";
