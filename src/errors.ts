@@ -21,6 +21,7 @@ export const EXIT = {
   syncRefused: 11,
   usage: 64,
   interrupted: 130,
+  terminated: 143,
 } as const;
 
 interface CodeEntry {
@@ -82,6 +83,7 @@ const TABLE = {
   MIRROR_TIMEOUT: { exit: EXIT.timeout },
   SYNC_REFUSED: { exit: EXIT.syncRefused },
   INTERRUPTED: { exit: EXIT.interrupted },
+  TERMINATED: { exit: EXIT.terminated },
   BUG: { exit: EXIT.bug, hint: "this is a bug in git-kv; please report it with the output of --debug" },
 } as const satisfies Record<string, CodeEntry>;
 
@@ -98,7 +100,7 @@ export interface ErrorDetail {
 /** The one error class. Anything else that reaches the top of a program is a bug of ours. */
 export class KvError extends Error {
   readonly code: Code;
-  /** Exit status of a program that ends with this error, 1 to 130. */
+  /** Exit status of a program that ends with this error, 1 to 143. */
   readonly exit: number;
   readonly hint: string | undefined;
   readonly data: Readonly<Record<string, unknown>> | undefined;

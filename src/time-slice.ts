@@ -28,22 +28,28 @@ export class TimeSlice {
     return performance.now() >= this.#end;
   }
 
-  /** Lets everything else that is ready run once. */
-  async pause(): Promise<void> {
+  /** Lets everything else that is ready run once: also what aborts `signal`, whose reason is thrown then. */
+  async pause(signal?: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
       setImmediate(resolve);
     });
+    signal?.throwIfAborted();
     this.#end = performance.now() + SLICE;
   }
 }
 
-/** Runs `work` to its end, pausing at its yields where it has run long enough. */
-export async function inSlices<T>(work: Generator<void, T>): Promise<T> {
+/** Runs `work` to its end, pausing at its yields where it has run long enough. Throws what `signal` is aborted with. */
+export async function inSlices<T>(work: Generator<void, T>, signal?: AbortSignal): Promise<T> {
   const slice = new TimeSlice();
-  for (;;) {
-    const step = work.next();
-    if (step.done === true) return step.value;
-    if (slice.isOver()) await slice.pause();
+  try {
+    for (;;) {
+      const step = work.next();
+      if (step.done === true) return step.value;
+      if (slice.isOver()) await slice.pause(signal);
+    }
+  } finally {
+    // Where it is not at its end it puts away what it had under way.
+    work.return(undefined as T);
   }
 }
 

@@ -18,7 +18,7 @@ export interface Context {
   /** Absolute; `-C` is in it already. */
   readonly cwd: string;
   readonly clock: Clock;
-  /** Aborted by SIGINT and SIGTERM. Its reason is a KvError INTERRUPTED: `signal.throwIfAborted()` ends a verb rightly. */
+  /** Aborted by SIGINT and SIGTERM. Its reason is a KvError, INTERRUPTED or TERMINATED: `signal.throwIfAborted()` ends a verb rightly. */
   readonly signal: AbortSignal;
 }
 

@@ -17,6 +17,7 @@ export const EXIT_TEXTS: readonly (readonly [status: number, text: string])[] = 
   [EXIT.timeout, "timed out waiting for the mirror"],
   [EXIT.syncRefused, "sync refused: something would be overwritten"],
   [EXIT.usage, "usage: unknown command or flag, a missing argument"],
-  [EXIT.interrupted, "interrupted (SIGINT, SIGTERM)"],
+  [EXIT.interrupted, "interrupted (SIGINT, Ctrl-C)"],
   [OutputClosed.exit, "whoever read the output went away; nothing is said"],
+  [EXIT.terminated, "ended (SIGTERM)"],
 ];

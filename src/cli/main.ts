@@ -1,6 +1,6 @@
 /** The process around a program: its arguments, its signals, its end. */
 
-import { EXIT, KvError } from "../errors.ts";
+import { KvError } from "../errors.ts";
 import { undecodableArgument } from "./arguments.ts";
 import type { Program } from "./command.ts";
 import { run } from "./runner.ts";
@@ -12,12 +12,12 @@ import { run } from "./runner.ts";
  */
 export async function main(program: Program, argv: readonly string[] = process.argv.slice(2)): Promise<never> {
   const controller = new AbortController();
-  const stop = (signal: string): void => {
-    if (controller.signal.aborted) process.exit(EXIT.interrupted);
-    controller.abort(new KvError("INTERRUPTED", `interrupted by ${signal}`));
+  const stop = (reason: KvError) => (): void => {
+    if (controller.signal.aborted) process.exit(reason.exit);
+    controller.abort(reason);
   };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop(new KvError("INTERRUPTED", "interrupted by SIGINT")));
+  process.on("SIGTERM", stop(new KvError("TERMINATED", "ended by SIGTERM")));
   const undecodable = undecodableArgument(argv);
   process.exit(await run(program, { argv, undecodable, env: process.env, signal: controller.signal }));
 }

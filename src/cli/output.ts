@@ -9,6 +9,10 @@ import { isTerminal, writeFully } from "../fd.ts";
 /** How much of the answer is gathered before it is written: one write(2) a line makes a long list slow. */
 const GATHER = 64 * 1024;
 
+/** Milliseconds from the start of the program in which no progress is shown, and between two lines of it. */
+const SILENT = 500;
+const PAUSE = 100;
+
 /** The reader of stdout is gone. Not an error: the program ends as git does, silently and as if by SIGPIPE. */
 export class OutputClosed extends Error {
   static readonly exit = 141;
@@ -43,6 +47,8 @@ export class Output {
   #size = 0;
   /** Columns of the progress line that stands on the terminal now. */
   #progress = 0;
+  /** When the next one may be shown, in milliseconds since the program began. */
+  #nextProgress = SILENT;
 
   constructor(options: OutputOptions) {
     this.json = options.json;
@@ -128,10 +134,17 @@ export class Output {
     if (this.debug) this.#say(`${this.#paint("debug:", 90)} ${text}\n`);
   }
 
-  /** Replaces the progress line, on a terminal; "" takes it away. */
+  /**
+   * Replaces the progress line, on a terminal, where the program has run for half a second and the line before was there for a
+   * tenth of one; "" takes it away.
+   */
   progress(text: string): void {
     if (this.quiet || !this.notesTerminal) return;
+    const now = performance.now();
+    if (text !== "" && now < this.#nextProgress) return;
     this.#clearProgress();
+    if (text === "") return;
+    this.#nextProgress = now + PAUSE;
     // A line longer than the terminal would wrap, and could not be taken back.
     const shown = text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ").slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
     this.#writeError(shown);

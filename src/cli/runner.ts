@@ -1,5 +1,6 @@
 /** Runs a program: finds the command, loads its verb, runs it, reports its error. The result is the exit status. */
 
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../clock.ts";
 import { EXIT, KvError, toKvError } from "../errors.ts";
@@ -81,13 +82,17 @@ async function obey(program: Program, request: Request, host: Host, out: Output)
 
 async function runVerb(program: Program, request: Request & { kind: "run" }, host: Host, out: Output): Promise<number> {
   const { command, parsed, known } = request;
+  enterDirectory(parsed);
   const context: Context = {
     flags: new Flags(known.specs, parsed.flags),
     args: bindArgs(program, command, parsed.args),
     out,
     stdin: new Stdin(host.signal),
     env: host.env,
-    cwd: enterDirectory(parsed),
+    // Asked for when it is needed: some commands do anywhere.
+    get cwd() {
+      return workingFolder();
+    },
     clock: systemClock,
     signal: host.signal,
   };
@@ -105,16 +110,24 @@ async function runVerb(program: Program, request: Request & { kind: "run" }, hos
 }
 
 /** Each `-C` counts from the one before, as in git. The process moves there: a relative path means the same everywhere. */
-function enterDirectory(parsed: Parsed): string {
+function enterDirectory(parsed: Parsed): void {
   const steps = parsed.flags.get("cwd") as readonly string[] | undefined;
-  if (steps === undefined) return process.cwd();
+  if (steps === undefined) return;
   const target = path.resolve(...steps);
   try {
     process.chdir(target);
   } catch (error) {
     throw new KvError("IO", `cannot change to '${target}': ${(error as NodeJS.ErrnoException).code}`, { cause: error });
   }
-  return target;
+}
+
+/** Throws IO where the runtime cannot name it: it puts U+FFFD for what is not UTF-8. */
+function workingFolder(): string {
+  const folder = process.cwd();
+  if (!folder.includes("\ufffd") || fs.existsSync(folder)) return folder;
+  throw new KvError("IO", `the path of this folder is not UTF-8: ${folder}`, {
+    hint: "go to another folder, or give it another name",
+  });
 }
 
 function report(thrown: unknown, host: Host, out: Output): number {

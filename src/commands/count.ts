@@ -1,4 +1,4 @@
-/** Numbers of things, as flags give them. */
+/** Numbers of things, as flags give them and as answers say them. */
 
 import { KvError } from "../errors.ts";
 
@@ -8,3 +8,6 @@ export function parseCount(name: string, text: string | undefined): number {
   if (/^\d{1,15}$/.test(text)) return Number(text);
   throw new KvError("USAGE", `${name}: '${text}' is not a number`);
 }
+
+/** `1 transaction`, `2 transactions`. */
+export const countOf = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? "" : "s"}`;

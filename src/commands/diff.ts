@@ -7,11 +7,12 @@ import type { Metadata } from "../kv/record.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import { diffStates, isVisible, type KeyDifference } from "../kv/state-diff.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { openWorkspace } from "./open.ts";
 import { inColumn } from "./txn-facts.ts";
 
 export async function run(context: Context): Promise<void> {
-  const { flags, args, out } = context;
+  const { flags, args, out, signal } = context;
   const workspace = openWorkspace(context);
   const { objects } = workspace.repo;
   const newest = workspace.requireState();
@@ -22,7 +23,9 @@ export async function run(context: Context): Promise<void> {
   // Loaded here: most look at the list alone.
   const patchOf = flags.on("patch") ? (await import("../kv/value-patch.ts")).valuePatch : undefined;
   let count = 0;
-  for (const difference of diffStates(objects, before, after, prefix)) {
+  const slice = new TimeSlice();
+  for (const difference of await diffStates(objects, before, after, prefix, signal)) {
+    if (slice.isOver()) await slice.pause(signal);
     if (!isVisible(difference)) continue;
     count++;
     if (flags.on("count")) continue;

@@ -15,6 +15,7 @@ import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { countOf } from "./count.ts";
 import { openBatch } from "./mset.ts";
 import { openWorkspace } from "./open.ts";
 import { readable } from "./set.ts";
@@ -139,7 +140,7 @@ function meterOf(what: string, size: number | undefined, show: (text: string) =>
 function showPlan({ out }: Context, { keys, bytes }: ImportSummary, most: number): void {
   const transactions = Math.ceil(keys / most);
   if (out.json) out.record({ dryRun: true, keys, bytes, transactions });
-  else out.line(`${keys} keys, ${bytes} bytes of values, ${transactions} transaction${transactions === 1 ? "" : "s"}`);
+  else out.line(`${keys} keys, ${bytes} bytes of values, ${countOf(transactions, "transaction")}`);
 }
 
 async function showImported(
@@ -152,7 +153,7 @@ async function showImported(
   const { oid, seq } = ledger ?? workspace.state()?.ledger ?? {};
   if (out.json) out.record({ oid, seq, keys, bytes, set, unchanged, transactions });
   else if (oid !== undefined) out.line(oid);
-  out.note(`imported ${set} of ${keys} keys in ${transactions} transactions; ${unchanged} are as they were`);
+  out.note(`imported ${set} of ${keys} keys in ${countOf(transactions, "transaction")}; ${unchanged} are as they were`);
   out.flush();
   const { finishWrite } = await import("./conditions.ts");
   if (oid !== undefined) await finishWrite(context, workspace, oid);

@@ -8,6 +8,7 @@ import { keyText, parseKey } from "../kv/key.ts";
 import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { parseCount } from "./count.ts";
 import { withReader } from "./open.ts";
 
@@ -18,7 +19,7 @@ export async function run(context: Context): Promise<void> {
 }
 
 async function showAll(context: Context, workspace: Workspace, limit: number): Promise<void> {
-  const { flags, out } = context;
+  const { flags, out, signal } = context;
   const prefix = utf8ToByteString(flags.value("prefix") ?? "");
   const after = flags.value("after");
   const { objects, config } = workspace.repo;
@@ -39,10 +40,12 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   const range = { prefix, ...(after !== undefined && { after: parseKey(after) }) };
   // Loaded here: names alone are read from the kv-index, without a look at any value.
   const long = flags.on("long") ? await import("./list-long.ts") : undefined;
+  const slice = new TimeSlice();
   let count = 0;
   for await (const page of await pagesOf(workspace, state, range, limit)) {
     const listed = [];
     for (const entry of page) {
+      if (slice.isOver()) await slice.pause(signal);
       const shown = shows(entry);
       if (!(shown instanceof Promise ? await shown : shown)) continue;
       if (count === limit) break;

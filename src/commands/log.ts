@@ -5,6 +5,7 @@ import type { Context } from "../cli/context.ts";
 import { keyText } from "../kv/key.ts";
 import { logOf } from "../kv/log.ts";
 import { SignatureReporter } from "../kv/signature-report.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { parseCount } from "./count.ts";
 import { openWorkspace } from "./open.ts";
 import { inColumn, txnFields, txnLine } from "./txn-facts.ts";
@@ -21,10 +22,11 @@ export async function run(context: Context): Promise<void> {
   const prefix = given === undefined ? undefined : utf8ToByteString(given);
   const withKeys = flags.on("keys");
   const reporter = new SignatureReporter(objects);
+  const slice = new TimeSlice(1);
   let count = 0;
   if (limit === 0) return;
   for (const { ledger, changes } of logOf(objects, tip, { prefix, changes: withKeys })) {
-    signal.throwIfAborted();
+    if (slice.isOver()) await slice.pause(signal);
     const signature = await reporter.of(ledger);
     const { keysSet, keysDel } = ledger;
     const keys = withKeys

@@ -33,12 +33,9 @@ async function serve(context: Context, workspace: Workspace, listen: Listen, int
   if (!signal.aborted)
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   await server.stop();
-  return isTerminated(signal) ? EXIT.ok : EXIT.interrupted;
-}
-
-/** SIGTERM is how a service is ended; Ctrl-C is an interruption like any other. */
-function isTerminated({ reason }: AbortSignal): boolean {
-  return reason instanceof KvError && reason.message.endsWith("SIGTERM");
+  // SIGTERM is how a service is ended; Ctrl-C is an interruption like any other.
+  const { reason } = signal;
+  return reason instanceof KvError && reason.code === "TERMINATED" ? EXIT.ok : EXIT.interrupted;
 }
 
 function isLoopback(hostname: string): boolean {

@@ -10,6 +10,8 @@ import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
 import { exportedKeys } from "../kv/snapshot/exported.ts";
 import { formatOf, writerOf } from "../kv/snapshot/formats.ts";
 import type { SnapshotWriter, WriteText } from "../kv/snapshot/writer.ts";
+import { TimeSlice } from "../time-slice.ts";
+import { countOf } from "./count.ts";
 import { openWorkspace } from "./open.ts";
 import { OutputFile } from "./output-file.ts";
 
@@ -44,8 +46,9 @@ export async function run(context: Context): Promise<void> {
   };
   const all = async (writer: SnapshotWriter): Promise<void> => {
     writer.begin();
+    const slice = new TimeSlice(1);
     for await (const some of exportedKeys(workspace, state, range)) {
-      context.signal.throwIfAborted();
+      if (slice.isOver()) await slice.pause(context.signal);
       for (const exported of some) {
         const work = writer.add(exported);
         if (work instanceof Promise) await work;
@@ -66,7 +69,7 @@ export async function run(context: Context): Promise<void> {
   meter.end();
   const { seq, oid } = state.ledger;
   if (out.json) out.record({ file, dir: folder, ...counts, seq, oid });
-  else out.note(`exported ${counts.keys} key${counts.keys === 1 ? "" : "s"} of transaction ${seq}`);
+  else out.note(`exported ${countOf(counts.keys, "key")} of transaction ${seq}`);
 }
 
 async function writeFolder(

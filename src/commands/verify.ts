@@ -5,6 +5,7 @@ import { EXIT, KvError } from "../errors.ts";
 import { isOid } from "../gitwire/object/oid.ts";
 import { type AuditReport, audit } from "../kv/audit.ts";
 import type { Finding, VerifySummary } from "../kv/verify.ts";
+import { countOf } from "./count.ts";
 import { openWorkspace } from "./open.ts";
 
 export async function run(context: Context): Promise<number> {
@@ -67,14 +68,14 @@ function tell({ out }: Context, { namespaces, policy, pin }: AuditReport, findin
     );
   if (pin.kind === "pinned now")
     out.note("kv.policyRoot now holds this root of trust: compare it with what the administrators say it is");
-  out.line(findings === 0 ? "no findings" : findings === 1 ? "1 finding" : `${findings} findings`);
+  out.line(findings === 0 ? "no findings" : countOf(findings, "finding"));
 }
 
 function sentence({ ns, tip, seq, transactions, signed, keysSet, keysDel, chunked, signers }: VerifySummary): string {
   const by =
     signed === 0 ? "none signed" : `${signed} signed by ${signers.size} ${signers.size === 1 ? "key" : "keys"}`;
   const large = chunked === 0 ? "" : `, ${chunked} of them large`;
-  return `${ns}: ${transactions} transactions to #${seq} ${tip}, ${keysSet} set${large}, ${keysDel} del, ${by}`;
+  return `${ns}: ${countOf(transactions, "transaction")} to #${seq} ${tip}, ${keysSet} set${large}, ${keysDel} del, ${by}`;
 }
 
 const notRead = (values: number): string =>

@@ -8,7 +8,7 @@ import { addConfig, setConfig } from "../gitwire/config/config-edit.ts";
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { fetchPack, lsRefs, type RemoteRefs } from "../gitwire/protocol/fetch-pack.ts";
+import { lsRefs, type RemoteRefs } from "../gitwire/protocol/fetch-pack.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
 import { initRepository } from "../gitwire/repo/init.ts";
@@ -16,7 +16,7 @@ import type { Repository } from "../gitwire/repo.ts";
 import { whileKept } from "../gitwire/store/pack-keep.ts";
 import { checkoutTree } from "../gitwire/worktree/checkout.ts";
 import { trackingRefspecs } from "./fetch.ts";
-import { withConnection } from "./remote-session.ts";
+import { receive, withConnection } from "./remote-session.ts";
 import type { Surroundings } from "./workspace.ts";
 
 /** The remote a clone is made from, as git calls it. */
@@ -56,7 +56,7 @@ async function cloneInto(url: string, dir: string, around: Surroundings): Promis
   await whileKept(async (keeps) => {
     await withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
       const wants = changes.map(({ newOid }) => newOid);
-      await fetchPack(transport, { wants, haves: [], destination: repo, agent: AGENT, progress: words.hear, keeps });
+      await receive(transport, around, words, { wants, haves: [], destination: repo, keeps });
     });
     const transaction = await repo.refs.begin(changes);
     await transaction.prepare();

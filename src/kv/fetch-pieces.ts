@@ -1,10 +1,8 @@
 /** Brings pieces here that a value needs and this clone does not have: all of them in one request, by their object ids. */
 
-import { AGENT } from "../agent.ts";
 import { KvError, toKvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { fetchPack } from "../gitwire/protocol/fetch-pack.ts";
-import { fetchUrl, pushUrl, withConnection } from "./remote-session.ts";
+import { fetchUrl, pushUrl, receive, withConnection } from "./remote-session.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Fetches blobs from the mirror, or from the Stargate where the mirror does not have them (yet). Throws NETWORK and so on. */
@@ -29,6 +27,6 @@ export async function fetchPieces(workspace: Workspace, oids: readonly Oid[]): P
 
 async function fetchFrom({ repo, around }: Workspace, url: string, oids: readonly Oid[]): Promise<void> {
   await withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
-    await fetchPack(transport, { wants: oids, haves: [], destination: repo, agent: AGENT, progress: words.hear });
+    await receive(transport, around, words, { wants: oids, haves: [], destination: repo });
   });
 }

@@ -219,7 +219,9 @@ export class Kv {
   /** The keys in which two states differ, in byte order; `b` is the newest by default. */
   async diff(a: string, b?: string, { prefix = "" }: { readonly prefix?: string } = {}): Promise<KvChange[]> {
     const [before, after] = [await this.#moment(a), await this.#moment(b)];
-    const found = diffStates(this.#workspace.repo.objects, before.state, after.state, utf8ToByteString(prefix));
+    const { repo, around } = this.#workspace;
+    const range = utf8ToByteString(prefix);
+    const found = await diffStates(repo.objects, before.state, after.state, range, around.signal);
     return found.filter(isVisible).map(({ key, before: old, after: now }) => {
       const op = old === undefined ? "add" : now === undefined ? "del" : "change";
       return { op, key: byteStringToUtf8(key) ?? key, before: old?.meta, after: now?.meta };

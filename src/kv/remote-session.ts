@@ -4,7 +4,7 @@ import { AGENT } from "../agent.ts";
 import { KvError } from "../errors.ts";
 import type { GitConfig } from "../gitwire/config.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import { type FetchOrder, fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
@@ -124,6 +124,23 @@ export function namingAddress(url: string, thrown: unknown): unknown {
   });
 }
 
+/** Fetches, and tells how much has arrived. */
+export async function receive(
+  transport: Transport,
+  { progress, signal, clock }: Surroundings,
+  words: ServerWords,
+  order: Pick<FetchOrder, "wants" | "haves" | "destination" | "keeps">,
+): Promise<void> {
+  const { ProgressMeter } = await import("./progress-meter.ts");
+  const meter = new ProgressMeter("receiving", progress, () => clock.now());
+  const onBytes = (received: number): void => meter.tell(received, undefined);
+  try {
+    await fetchPack(transport, { ...order, agent: AGENT, progress: words.hear, onBytes, signal });
+  } finally {
+    meter.end();
+  }
+}
+
 /**
  * Lists the refs at `url` under `prefixes`, lets `choose` say which values are wanted, and fetches those and what they need
  * into the repository. Returns the refs. The local refs are the caller's to move; what `keeps` holds until then is safe from a
@@ -143,7 +160,7 @@ export async function fetchObjects(
     const wants = choose(refs).filter((oid) => !repo.objects.has(oid));
     if (wants.length > 0) {
       const haves = repo.refs.list().map(({ oid }) => oid);
-      await fetchPack(transport, { wants, haves, destination: repo, agent: AGENT, progress: words.hear, keeps });
+      await receive(transport, around, words, { wants, haves, destination: repo, keeps });
     }
     return refs;
   });

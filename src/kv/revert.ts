@@ -43,7 +43,7 @@ export async function revert(workspace: Workspace, at: At, options: RevertOption
   const { ledger } = target;
   const before = ledger.parent === undefined ? undefined : stateAt(repo.objects, ledger.parent);
   const isEpoch = ledger.parent === undefined && ledger.parentEpoch !== undefined;
-  const differences = isEpoch ? [] : diffStates(repo.objects, before, target);
+  const differences = isEpoch ? [] : await diffStates(repo.objects, before, target, "", workspace.around.signal);
   if (differences.length === 0) {
     throw new KvError("INPUT_INVALID", `transaction ${ledger.seq} (${ledger.oid}) changed no key`);
   }

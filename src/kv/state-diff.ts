@@ -4,6 +4,7 @@ import { compare, utf8ToByteString } from "../bytes.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { type Key, parseName } from "./key.ts";
 import { trieKeyName } from "./ledger-trie.ts";
 import { type Metadata, parseMetadata } from "./record.ts";
@@ -26,18 +27,21 @@ export interface KeyDifference {
 
 /**
  * The keys that begin with `prefix` (bytes) and have another revision in `after` than in `before` (undefined: nothing was there),
- * in byte order. Throws KEY_INVALID, CORRUPT and so on where a tree is not one of ours.
+ * in byte order. Throws KEY_INVALID, CORRUPT and so on where a tree is not one of ours, and what `signal` is aborted with.
  */
-export function diffStates(
+export async function diffStates(
   objects: ObjectSource,
   before: Pick<NamespaceState, "meta"> | undefined,
   after: Pick<NamespaceState, "meta">,
   prefix = "",
-): KeyDifference[] {
+  signal?: AbortSignal,
+): Promise<KeyDifference[]> {
   const found: KeyDifference[] = [];
+  const slice = new TimeSlice();
   const side = (record: Oid | undefined): KeySide | undefined =>
     record === undefined ? undefined : { record, meta: parseMetadata(readAs(objects, record, "blob")) };
   for (const change of diffTries(objects, "meta", before?.meta, after.meta, LIMITS.packObjects)) {
+    if (slice.isOver()) await slice.pause(signal);
     const name = trieKeyName("meta", change.fileName);
     const parsed = name === undefined ? undefined : parseName(name);
     // A key that its name tells need not be read to be left out.

@@ -92,9 +92,6 @@ export interface VerifySummary {
   readonly signers: ReadonlyMap<string, number>;
 }
 
-/** Transactions between two looks at who waits and two lines of progress. */
-const STRIDE = 64;
-
 /** Audits. Throws INPUT_INVALID where `since` is not in the ledger, and what the signal is aborted with. */
 export async function verifyLedger(objects: ObjectSource, options: VerifyOptions): Promise<VerifySummary> {
   const pool = new ReplayPool(objects, options.etagOf, options.threads);
@@ -152,7 +149,8 @@ class LedgerAudit {
 
   async run(): Promise<void> {
     const { tip, since, signal, progress } = this.#options;
-    const slice = new TimeSlice();
+    // A look at the clock for each: a transaction may change a hundred thousand keys.
+    const slice = new TimeSlice(1);
     const ledger = await this.#chain(tip.ledger.oid, since, slice);
     if (since !== undefined && ledger.at(-1) !== since) {
       throw new KvError("INPUT_INVALID", `${since} is not in the ledger of '${tip.ns}'`);
@@ -163,11 +161,11 @@ class LedgerAudit {
     let base = trusted === 0 ? undefined : stateAt(this.#objects, ledger.at(-1)!, index.at(ledger.length - 1));
     const total = ledger.length - trusted;
     for (let at = total - 1; at >= 0; at--) {
-      signal.throwIfAborted();
       base = await this.#transaction(base, ledger.at(at)!, index.at(at));
-      const done = total - at;
-      if (done % STRIDE === 0) progress(done, total);
-      if (slice.isOver()) await slice.pause();
+      if (slice.isOver()) {
+        progress(total - at, total);
+        await slice.pause(signal);
+      }
       await this.#finish(MOST_WAITING);
     }
     this.#pool.flush();
@@ -203,11 +201,10 @@ class LedgerAudit {
   async #chain(tip: Oid, stop: Oid | undefined, slice: TimeSlice): Promise<OidList> {
     const chain = new OidList(this.#objects.format);
     for (let at: Oid | undefined = tip; at !== undefined; ) {
-      this.#options.signal.throwIfAborted();
       chain.push(at);
       if (at === stop) break;
       at = await this.#before(at, chain.length - 1);
-      if (slice.isOver()) await slice.pause();
+      if (slice.isOver()) await slice.pause(this.#options.signal);
     }
     return chain;
   }
@@ -246,13 +243,12 @@ class LedgerAudit {
     let at = tip.index;
     let isEarly = false;
     while (at !== undefined && chain.length < length) {
-      this.#options.signal.throwIfAborted();
       const start = this.#starts.get(chain.length);
       chain.push(at);
       const before = this.#parent(at);
       isEarly ||= start !== undefined && before !== undefined;
       at = start === undefined ? before : start.index;
-      if (slice.isOver()) await slice.pause();
+      if (slice.isOver()) await slice.pause(this.#options.signal);
     }
     if (isEarly || chain.length < length || (at !== undefined && since === undefined)) {
       const count = at === undefined ? chain.length : `more than ${length}`;

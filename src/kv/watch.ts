@@ -3,6 +3,7 @@
 import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import { isOid, type Oid } from "../gitwire/object/oid.ts";
+import { TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { type ChangedKey, changesBetween } from "./changes.ts";
 import { LedgerCursor } from "./ledger-cursor.ts";
@@ -102,14 +103,15 @@ async function* transactions(
   yield* transactionsHere(workspace, cursor, tip, prefix);
 }
 
-function* transactionsHere(
+async function* transactionsHere(
   { repo, around }: Workspace,
   cursor: LedgerCursor,
   tip: NamespaceState,
   prefix: string,
-): Generator<WatchedTransaction> {
+): AsyncGenerator<WatchedTransaction> {
+  const slice = new TimeSlice(1);
   for (const { before, after } of cursor.to(tip)) {
-    around.signal.throwIfAborted();
+    if (slice.isOver()) await slice.pause(around.signal);
     const { keysSet, keysDel } = after.ledger;
     // The first commit of a namespace and that of an epoch change no key.
     const changes = keysSet + keysDel === 0 ? [] : changesBetween(repo.objects, before, after, prefix);

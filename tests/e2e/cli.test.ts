@@ -164,11 +164,15 @@ describe("ends", () => {
     return { status: await child.exited, stderr: await child.stderr.text() };
   }
 
-  test("SIGINT and SIGTERM let the verb end and exit 130", async () => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  test("SIGINT and SIGTERM let the verb end and exit 130 and 143", async () => {
+    const said = { SIGINT: "interrupted by SIGINT", SIGTERM: "ended by SIGTERM" };
+    for (const [signal, status] of [
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+    ] as const) {
       expect(await interrupt(["linger"], [signal])).toEqual({
-        status: 130,
-        stderr: `cleaned up\nerror: interrupted by ${signal}\n`,
+        status,
+        stderr: `cleaned up\nerror: ${said[signal]}\n`,
       });
     }
   });

@@ -8,7 +8,7 @@ import { diffStates, isVisible } from "../../src/kv/state-diff.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { random } from "../support/random.ts";
 
-test("any two states of a history, in both directions, by prefix", () => {
+test("any two states of a history, in both directions, by prefix", async () => {
   const seeded = random("state-diff");
   const model = new KvModel();
   const live = new Map<string, string>();
@@ -36,7 +36,7 @@ test("any two states of a history, in both directions, by prefix", () => {
   for (let run = 0; run < 60; run++) {
     const [a, b] = [seeded.pick(states), seeded.pick(states)];
     const prefix = seeded.pick(["", "a:", "a:1", "long:", "Ã©:"]);
-    const found = diffStates(model.objects, a.state, b.state, prefix);
+    const found = await diffStates(model.objects, a.state, b.state, prefix);
     const keys = found.map(({ key }) => key);
     expect(keys).toEqual([...keys].sort());
     const seen = found.filter(isVisible).map(({ key, before, after }) => {
@@ -49,17 +49,17 @@ test("any two states of a history, in both directions, by prefix", () => {
       .map((key) => [key, a.held.get(key), b.held.get(key)]);
     expect(seen).toEqual(expected);
   }
-  expect(diffStates(model.objects, undefined, states[0]!.state).length).toBe(states[0]!.held.size);
+  expect((await diffStates(model.objects, undefined, states[0]!.state)).length).toBe(states[0]!.held.size);
 });
 
-test("costs what differs, not what there is", () => {
+test("costs what differs, not what there is", async () => {
   const model = new KvModel();
   model.commit(Array.from({ length: 5_000 }, (_, i) => model.set(`k${i}`, "x")));
   const before = model.state!;
   model.commit(Array.from({ length: 20 }, (_, i) => model.set(`k${i * 100}`, "y")));
   model.objects.reads.tree = 0;
   model.objects.reads.blob = 0;
-  expect(diffStates(model.objects, before, model.state!).length).toBe(20);
+  expect((await diffStates(model.objects, before, model.state!)).length).toBe(20);
   expect(model.objects.reads.blob).toBe(40);
   // Two of each of the few levels above each key.
   expect(model.objects.reads.tree).toBeLessThanOrEqual(2 * 20 * 3);

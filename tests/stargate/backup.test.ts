@@ -36,7 +36,7 @@ const folder = (): Place => openPlace(tempDir("backup"), "/", {});
 async function backUp(dir: string, place: Place, full = false, clock = systemClock): Promise<BackupReport> {
   const repo = openRepository(dir);
   try {
-    return await makeBackup({ repo, place, full, clock });
+    return await makeBackup({ repo, place, full, clock, signal: new AbortController().signal });
   } finally {
     repo.close();
   }

@@ -37,6 +37,7 @@ export class DeltaResolver {
   readonly #fd: number;
   readonly #limits: PackLimits;
   readonly #heldMax: number;
+  readonly #signal: AbortSignal | undefined;
   readonly #slice = new TimeSlice();
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
@@ -49,14 +50,18 @@ export class DeltaResolver {
   #made = 0;
   #resolved = 0;
 
-  /** The entries in `list` have come with the pack and are in the file `fd` up to `end`; `heldMax` bytes of bases are held. */
-  constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number) {
+  /**
+   * The entries in `list` have come with the pack and are in the file `fd` up to `end`; `heldMax` bytes of bases are held. Resolving
+   * ends with the reason of `signal` when it aborts.
+   */
+  constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number, signal?: AbortSignal) {
     this.#list = list;
     this.#fd = fd;
     this.#received = list.count;
     this.#end = end;
     this.#limits = limits;
     this.#heldMax = heldMax;
+    this.#signal = signal;
   }
 
   /** Deltas without an object yet. */
@@ -74,7 +79,7 @@ export class DeltaResolver {
       const nextOfs = list.firstChild(entry);
       const nextRef = list.takeRefChildren(entry);
       if (nextOfs >= 0 || nextRef >= 0) await this.#walk(kind, { entry, depth: 0, data: undefined, nextOfs, nextRef });
-      if (this.#slice.isOver()) await this.#slice.pause();
+      if (this.#slice.isOver()) await this.#slice.pause(this.#signal);
     }
   }
 
@@ -102,7 +107,7 @@ export class DeltaResolver {
         this.#held += child.data!.length;
         if (this.#held > this.#heldMax) this.#drop(stack);
       }
-      if (this.#slice.isOver()) await this.#slice.pause();
+      if (this.#slice.isOver()) await this.#slice.pause(this.#signal);
     }
   }
 

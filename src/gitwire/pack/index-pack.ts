@@ -50,6 +50,8 @@ export interface IndexPackOptions {
   readonly seesBlobs?: boolean;
   /** Whether an object that comes twice is refused, as `git index-pack --strict` does. Default false, as for a fetch. */
   readonly unique?: boolean;
+  /** Ends it, with its reason, when it aborts. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A stored pack. */
@@ -78,6 +80,7 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
   const temp = createTemp(options.dir, "tmp_pack_");
   try {
     const { fd } = temp;
+    const { signal } = options;
     const input = new PackInput(source, fd, options.format, limits.packBytes);
     let list = newList(options);
     let checksum = await scanPack(input, list, limits);
@@ -95,9 +98,9 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
       end = await resolveDeltas(fd, list, receivedEnd, limits, options, came);
     }
     if (list.hasBaseTwice) refuseCircles(list);
-    if (list.count > received) checksum = await inSlices(rehashPack(fd, list.format, list.count, end));
+    if (list.count > received) checksum = await inSlices(rehashPack(fd, list.format, list.count, end), signal);
     writeAll(fd, checksum, end);
-    const paths = await inSlices(install(temp, list, checksum, options));
+    const paths = await inSlices(install(temp, list, checksum, options), signal);
     const byteLength = end + options.format.rawSize;
     const objectCount = list.count;
     const kindAt = kindsByOffset(list.types, list.offsets.subarray(0, objectCount));
@@ -170,11 +173,11 @@ async function resolveDeltas(
   list: EntryList,
   received: number,
   limits: PackLimits,
-  { bases, heldBytes = HELD_BYTES }: IndexPackOptions,
+  { bases, heldBytes = HELD_BYTES, signal }: IndexPackOptions,
   came?: OidTable,
 ): Promise<number> {
   if (list.deltaCount === 0) return received;
-  const resolver = new DeltaResolver(list, fd, received, limits, heldBytes);
+  const resolver = new DeltaResolver(list, fd, received, limits, heldBytes, signal);
   await resolver.resolveReceived();
   return resolver.unresolved > 0 ? appendBases(resolver, fd, list, received, bases, came) : received;
 }

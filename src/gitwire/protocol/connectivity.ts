@@ -44,6 +44,8 @@ export interface ConnectivityView {
   readonly shallow?: ReadonlySet<Oid>;
   /** Filled with those of `shallow` at which the history ends here. */
   readonly cuts?: Set<Oid>;
+  /** Ends the search, with its reason, when it aborts. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Why a tip is not connected. */
@@ -75,7 +77,7 @@ export async function findDisconnection(
   for (;;) {
     const step = walk.step();
     if (step !== undefined) return step === "done" ? undefined : step;
-    if (slice.isOver()) await slice.pause();
+    if (slice.isOver()) await slice.pause(view.signal);
   }
 }
 

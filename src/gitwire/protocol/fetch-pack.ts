@@ -15,6 +15,7 @@ import type { ObjectStore } from "../store/object-store.ts";
 import type { PackKeeps } from "../store/pack-keep.ts";
 import { Quarantine } from "../store/quarantine.ts";
 import { readShallow, updateShallow } from "../store/shallow-file.ts";
+import type { ByteSource } from "./byte-stream.ts";
 import { agentToken, type Capabilities, capabilities } from "./capabilities.ts";
 import { encodeCommandRequest } from "./command-request.ts";
 import { unconnectedTips } from "./connectivity.ts";
@@ -94,6 +95,10 @@ export interface FetchOrder {
   readonly includeTag?: boolean;
   /** Text of the server for the person who waits, as it comes. */
   readonly progress?: ((text: string) => void) | undefined;
+  /** Told how many bytes of the pack have arrived. */
+  readonly onBytes?: (received: number) => void;
+  /** Ends the fetch, with its reason, when it aborts; the connection is the caller's. */
+  readonly signal?: AbortSignal | undefined;
   /** How much of it; everything where it is left out. */
   readonly scope?: FetchScope;
   /** Limits lower than LIMITS. */
@@ -170,16 +175,17 @@ async function storePack(
   const { format, objectsDir, objects, commonDir } = order.destination;
   const quarantine = Quarantine.create(objectsDir);
   try {
-    const indexed = await indexPack(source, {
+    const indexed = await indexPack(counted(source, order.onBytes), {
       format,
       dir: quarantine.packDir,
       bases: objects,
       limits: order.limits ?? LIMITS,
+      signal: order.signal,
     });
     // What follows is progress and the packet that ends the answer.
     while ((await source.read()) !== undefined);
     const moved = moveEnds(arrival.shallow, shallowInfo, arrival.theirs, quarantine.source(objects));
-    await checkConnected(indexed, arrival, moved, quarantine, objects);
+    await checkConnected(indexed, arrival, moved, quarantine, order);
     if (indexed !== undefined) {
       if (arrival.isPartial) fs.writeFileSync(indexed.packPath.replace(/\.pack$/, ".promisor"), "");
       quarantine.migrate(objects, { keep: order.keeps });
@@ -194,13 +200,27 @@ async function storePack(
   }
 }
 
+/** The same source; `onBytes` is told of what is read. */
+function counted(source: ByteSource, onBytes: FetchOrder["onBytes"]): ByteSource {
+  if (onBytes === undefined) return source;
+  let received = 0;
+  return {
+    async read() {
+      const bytes = await source.read();
+      received += bytes?.length ?? 0;
+      onBytes(received);
+      return bytes;
+    },
+  };
+}
+
 /** All that the wants lead to must be here now. */
 async function checkConnected(
   indexed: IndexedPack | undefined,
   { wants, isPartial }: Arrival,
   { ends, opened }: MovedEnds,
   quarantine: Quarantine,
-  objects: ObjectStore,
+  { destination: { objects }, signal }: FetchOrder,
 ): Promise<void> {
   const pack = indexed === undefined ? undefined : new Pack(indexed.packPath, objects.format);
   try {
@@ -215,6 +235,7 @@ async function checkConnected(
       fsck: undefined,
       isEnd: (oid: Oid) => ends.has(oid),
       isPartial,
+      signal,
     };
     const below = opened.flatMap((oid) => parentsOf(source, oid));
     const [problem] = (await unconnectedTips(view, [...wants, ...below])).values();

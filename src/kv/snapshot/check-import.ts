@@ -7,6 +7,7 @@ import { KvError } from "../../errors.ts";
 import { SHA1 } from "../../gitwire/object/oid.ts";
 import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { LIMITS } from "../../limits.ts";
+import { TimeSlice } from "../../time-slice.ts";
 import { type EtagHasher, etagHasher, openEtag } from "../etag.ts";
 import { type Key, keyText } from "../key.ts";
 import { sizeOfFile } from "../value-source.ts";
@@ -31,9 +32,10 @@ export async function checkImport(
   onItems: (keys: number) => void = () => {},
 ): Promise<ImportSummary> {
   const checker = new Checker(await etagHasher(Number.POSITIVE_INFINITY));
+  const slice = new TimeSlice();
   for await (const some of items) {
-    signal.throwIfAborted();
     for (const item of some) {
+      if (slice.isOver()) await slice.pause(signal);
       if (item.kind === "bad") checker.bad(item.place, item.message);
       else await checker.add(item);
     }

@@ -6,6 +6,7 @@
 import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import { collectGarbage } from "../../memory.ts";
+import { TimeSlice } from "../../time-slice.ts";
 import type { WriteLine } from "../batch.ts";
 import { type CommitOutcome, commit } from "../commit.ts";
 import type { Workspace } from "../workspace.ts";
@@ -60,7 +61,7 @@ export async function writeImport(
       const message = isOne ? options.message : `${options.message}, part ${part}`;
       const before = entries.taken;
       const { set, isNew, ...place } = await commit(workspace, { message, bytes }, async (use) => {
-        await feed(entries, options, use);
+        await feed(entries, options, workspace.around.signal, use);
         options.demandSame?.();
       }).then(partOf);
       if (isNew) done.transactions++;
@@ -95,8 +96,10 @@ function broken({ code, message, data, cause }: KvError, set: number, keys: numb
 async function feed(
   entries: EntryQueue,
   { keep, most, onKeys }: WriteImportOptions,
+  signal: AbortSignal,
   use: (line: WriteLine) => void | Promise<void>,
 ): Promise<void> {
+  const slice = new TimeSlice();
   let count = 0;
   for (let bytes = 0; count < most && bytes < MOST_BYTES; count++) {
     const entry = entries.take() ?? ((await entries.more()) ? entries.take() : undefined);
@@ -105,6 +108,7 @@ async function feed(
     bytes += value.kind === "bytes" ? value.data.length : (entry.size ?? 0);
     const work = use({ op: "set", key, value, options, condition: undefined, keep });
     if (work instanceof Promise) await work;
+    if (slice.isOver()) await slice.pause(signal);
     if (count % 1_000 === 0) onKeys?.(entries.taken);
   }
 }

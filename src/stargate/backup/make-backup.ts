@@ -34,6 +34,7 @@ export interface BackupOptions {
   /** All objects anew, whatever is there. */
   readonly full: boolean;
   readonly clock: Clock;
+  readonly signal: AbortSignal;
 }
 
 export interface BackupReport {
@@ -127,7 +128,8 @@ class Backup {
   }
 
   async #pack(wants: readonly string[], base: Manifest | undefined) {
-    const { objects } = this.#options.repo;
+    const { repo, signal } = this.#options;
+    const { objects } = repo;
     const haves = (base?.refs ?? []).map(([, oid]) => oid).filter((oid) => objects.has(oid));
     const list = await listObjects(objects, new CommitGraph(objects), { wants, haves, tags: [] });
     const { size } = list.objects;
@@ -136,7 +138,10 @@ class Backup {
     const fd = fs.openSync(file, "wx", 0o600);
     try {
       const packed = packObjects(objects, list, { ofsDelta: true, thin: false }, newStatistics(size));
-      for await (const chunk of packed) writeAll(fd, chunk);
+      for await (const chunk of packed) {
+        signal.throwIfAborted();
+        writeAll(fd, chunk);
+      }
     } finally {
       fs.closeSync(fd);
     }
@@ -154,8 +159,9 @@ class Backup {
 
   /** Puts a file where it belongs, unless it is there, and reads it back. */
   async #store(from: string): Promise<StoredFile> {
-    const { place } = this.#options;
+    const { place, signal } = this.#options;
     const file = await storedAs(from);
+    signal.throwIfAborted();
     if (await place.has(fileName(file))) return file;
     await place.write(fileName(file), from);
     this.#bytes += file.size;

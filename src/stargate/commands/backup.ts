@@ -8,7 +8,7 @@ import { isStargateRepository } from "../settings.ts";
 import { oneRepository } from "./common.ts";
 
 export async function run(context: Context): Promise<void> {
-  const { flags, out, cwd, env, clock } = context;
+  const { flags, out, cwd, env, clock, signal } = context;
   const to = flags.value("to");
   if (to === undefined) {
     throw new KvError("USAGE", "--to is missing", { hint: "say where to: --to /backup/kv or --to s3://bucket/kv" });
@@ -18,7 +18,7 @@ export async function run(context: Context): Promise<void> {
     throw new KvError("NOT_A_REPOSITORY", `'${repo.gitDir}' is not a Stargate's repository`);
   }
   try {
-    const report = await makeBackup({ repo, place: openPlace(to, cwd, env), full: flags.on("full"), clock });
+    const report = await makeBackup({ repo, place: openPlace(to, cwd, env), full: flags.on("full"), clock, signal });
     const { id, base, refs, objects, bytes } = report;
     if (out.json) out.record(report);
     else {

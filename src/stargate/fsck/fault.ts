@@ -28,6 +28,6 @@ export function attempt(part: Part, subject: string, report: Report, action: () 
 /** Reports something that was thrown; bugs are thrown on. */
 export function reportThrown(part: Part, subject: string, report: Report, thrown: unknown): void {
   const { code, message } = toKvError(thrown);
-  if (code === "BUG" || code === "INTERRUPTED") throw thrown;
+  if (code === "BUG" || code === "INTERRUPTED" || code === "TERMINATED") throw thrown;
   report({ part, subject, code, message });
 }
