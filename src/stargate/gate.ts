@@ -99,6 +99,7 @@ export class Gate {
       journal = new Journal(dir);
       await repo.refs.recover(true);
       for (const recovery of await recoverJournal(repo, journal)) logRecovery(options.log, recovery);
+      journal.earlier.learn(repo);
       releaseKeptPacks(repo, journal, LIMITS.keptPacks);
       sweepQuarantines(repo.objectsDir, STALE_QUARANTINE, options.clock.now());
       return new Gate(repo, lock, journal, options);

@@ -54,6 +54,13 @@ const STEPS: readonly string[] = [
   );`,
   // How long an accept took: with the rest of the row the past hour can be shown after a restart.
   "ALTER TABLE entry ADD COLUMN ms INTEGER;",
+  // Transactions that are older than the journal (journal-earlier.ts).
+  `CREATE TABLE earlier (
+    ns TEXT NOT NULL,
+    txn TEXT NOT NULL,
+    oid TEXT NOT NULL,
+    PRIMARY KEY (ns, txn)
+  ) WITHOUT ROWID;`,
 ];
 
 /** The version this program writes. */

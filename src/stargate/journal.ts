@@ -16,6 +16,7 @@ import type { Code } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { SmallPack } from "../gitwire/store/quarantine.ts";
 import { LIMITS } from "../limits.ts";
+import { EarlierTransactions } from "./journal-earlier.ts";
 import { JournalPositions } from "./journal-positions.ts";
 import { entryOf, journalError, type JournalRow as Row } from "./journal-rows.ts";
 import { prepareSchema } from "./journal-schema.ts";
@@ -101,6 +102,8 @@ export interface RowFilter {
 export class Journal {
   /** How far those who are told of transactions have got. */
   readonly positions: JournalPositions;
+  /** What ledgers hold from before there was this journal. */
+  readonly earlier: EarlierTransactions;
   readonly #db: Database;
   /** Rows that are done but not marked yet, and the milliseconds they took. */
   readonly #finished = new Map<number, number | undefined>();
@@ -115,6 +118,7 @@ export class Journal {
     }
     this.#run(() => this.#prepare());
     this.positions = new JournalPositions(this.#db, (action) => this.#run(action));
+    this.earlier = new EarlierTransactions(this.#db, (action) => this.#run(action));
   }
 
   /**

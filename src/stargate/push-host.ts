@@ -309,7 +309,7 @@ class PushHost implements ReceivePackHost {
       now: gate.clock.now(),
       isUsedLabel: (label) =>
         [archiveRef(ns, label), chunkRef(ns, label)].some((ref) => gate.repo.refs.resolve(ref) !== undefined),
-      seen: (txn) => gate.journal.find("txn", ns, txn)?.oid,
+      seen: (txn) => gate.journal.find("txn", ns, txn)?.oid ?? gate.journal.earlier.find(ns, txn),
     });
     return { commit, policy: inForce?.oid, signer: (await signature()).signer?.fingerprint };
   }
