@@ -8,6 +8,7 @@ import type { Oid } from "../../../src/gitwire/object/oid.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import type { PushCommand } from "../../../src/gitwire/protocol/receive-commands.ts";
 import { parseLedgerCommit } from "../../../src/kv/attestation.ts";
+import { POLICY_REF } from "../../../src/kv/namespace.ts";
 import { Arena } from "../../support/arena.ts";
 import { KIBIBYTES } from "../../support/chunked.ts";
 import { withLedger } from "../../support/forged.ts";
@@ -220,5 +221,14 @@ describe("the start of an epoch is refused", () => {
       "refs/kv-chunks/main@e2",
       "refs/kv-chunks/main@e3",
     ]);
+    // And none of all these refs can be deleted, or moved by itself.
+    const refs = git(dir, "for-each-ref", "--format=%(refname) %(objectname)").split("\n");
+    const ours = refs.map((line) => line.split(" ") as [string, Oid]).filter(([name]) => name.startsWith("refs/kv"));
+    expect(new Set(ours.map(([name]) => name.split("/")[1])).size).toBe(7);
+    for (const [name, oldOid] of ours) {
+      await arena.refused({ commands: [{ ref: name, oldOid, newOid: http.repo.format.zeroOid }] }, "REF_FORBIDDEN");
+      if (name === POLICY_REF) continue;
+      await arena.refused({ commands: [{ ref: name, oldOid, newOid: before }] }, "REF_FORBIDDEN");
+    }
   });
 });
