@@ -90,11 +90,16 @@ export class CopyLink {
   async learn(): Promise<void> {
     this.#isLearned = true;
     await this.hangUp();
-    const greeting = await this.#talkOnce(greetingOf);
+    this.#take(await this.#talkOnce(greetingOf));
+  }
+
+  /** Remembers what the greeting says. Throws UNSUPPORTED where the remote's objects are of another format than the cache's. */
+  #take(greeting: Greeting): void {
     const features = greeting.kind === "refs" ? [] : (greeting.capabilities.get("fetch")?.join(" ").split(" ") ?? []);
     const canFilter = features.includes("filter") && features.includes("shallow");
     const known = this.#facts.filters === "none" ? "deep" : this.#facts.filters;
-    this.keep({ format: greeting.format.name, features, filters: canFilter ? known : "none" });
+    const facts = { ...this.#facts, format: greeting.format.name, features, filters: canFilter ? known : "none" } as const;
+    if (this.isGuess || !isSame(this.#facts, facts)) this.keep(facts);
     if (greeting.format === this.#repo.format) return;
     throw new KvError("UNSUPPORTED", `${this.shown} is a ${greeting.format.name} repository now`, {
       hint: "try again",
@@ -135,9 +140,9 @@ export class CopyLink {
   async #talkOnce<T>(use: (transport: Transport) => Promise<T>): Promise<T> {
     this.#around.signal.throwIfAborted();
     try {
-      this.#transport ??= await this.#open();
+      const transport = this.#transport ?? (await this.#open());
       this.requests++;
-      return await use(this.#transport);
+      return await use(transport);
     } catch (error) {
       const { url } = this.#transport ?? { url: this.shown };
       await this.hangUp();
@@ -147,7 +152,10 @@ export class CopyLink {
 
   async #open(): Promise<Transport> {
     const transport = await this.#connect(false);
+    this.#transport = transport;
     if (this.#isPresumed) presumeGreeting(transport, this.#presumption());
+    // A connection that stays begins with the greeting in any case.
+    else if (!this.isStateless) this.#take(await greetingOf(transport));
     return transport;
   }
 

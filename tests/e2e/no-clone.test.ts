@@ -10,6 +10,7 @@ import { startGitDaemon } from "../support/git-daemon.ts";
 import { kvOk, Scene } from "../support/scene.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
 import { tempDir } from "../support/temp.ts";
+import { OTHER_FORMAT } from "../support/test-format.ts";
 
 let scene: Scene;
 let sshd: Sshd;
@@ -92,6 +93,28 @@ describe("with nothing but the executable", () => {
     expect(answer(env, "--repo", ssh, "get", "cfg:theme")).toBe("light");
     expect(answer(env, "--repo", ssh, "get", "model").length).toBe(large.length);
     expect(answer({}, "--repo", `file://${scene.github}`, "get", "cfg:lang")).toBe("en");
+  });
+
+  test("a connection that stays is asked only for what its greeting offers, and in the format it names", () => {
+    git(scene.root, "clone", "-q", "--mirror", scene.github, "plain.git");
+    const plain = `git://127.0.0.1:${daemon.port}/plain.git`;
+    const warning = `warning: ${plain} cannot leave objects out of what it sends, so all of the newest state is fetched\n`;
+    // Without a folder to keep it in, it is fetched again.
+    for (const [where, said] of [
+      [{}, warning],
+      [{}, ""],
+      [{ XDG_CACHE_HOME: "/dev/null/cache", TMPDIR: tempDir("t") }, warning],
+    ] as const) {
+      const run = bare(where, "--repo", plain, "get", "cfg:theme");
+      expect([run.status, run.stdout, run.stderr]).toEqual([0, "light", said]);
+    }
+    const other = path.join(scene.root, "other");
+    fs.mkdirSync(other);
+    git(other, "init", "-q", "--bare", `--object-format=${OTHER_FORMAT.name}`, ".");
+    git(other, "config", "uploadpack.allowFilter", "true");
+    kvOk(other, "init", "-q");
+    kvOk(other, "set", "a key", "in the other format");
+    expect(answer({}, "--repo", `git://127.0.0.1:${daemon.port}/other`, "get", "a key")).toBe("in the other format");
   });
 
   test("keys are served, until SIGTERM or Ctrl-C", async () => {
