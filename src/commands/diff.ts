@@ -3,6 +3,7 @@
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
 import { keyText } from "../kv/key.ts";
+import { stateToRead } from "../kv/read-from.ts";
 import type { Metadata } from "../kv/record.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import { diffStates, isVisible, type KeyDifference } from "../kv/state-diff.ts";
@@ -15,7 +16,7 @@ export async function run(context: Context): Promise<void> {
   const { flags, args, out, signal } = context;
   const workspace = openWorkspace(context);
   const { objects } = workspace.repo;
-  const newest = workspace.requireState();
+  const newest = await stateToRead(workspace);
   const before = await stateAt(workspace, newest, args.one("a"));
   const b = args.optional("b");
   const after = b === undefined ? newest : await stateAt(workspace, newest, b);

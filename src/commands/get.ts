@@ -5,7 +5,7 @@ import { KvError } from "../errors.ts";
 import { findLive } from "../kv/find-live.ts";
 import { type Key, keyText, parseKey } from "../kv/key.ts";
 import { type FoundKey, inlineValue } from "../kv/read.ts";
-import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
+import { stateToRead } from "../kv/read-from.ts";
 import { facts, jsonValue } from "../kv/value-record.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { withReader } from "./open.ts";
@@ -25,8 +25,7 @@ export async function run(context: Context): Promise<void> {
 
 async function showAll(context: Context, workspace: Workspace, keys: readonly Key[]): Promise<void> {
   const { flags, out } = context;
-  const from = parseReadFrom(flags.value("read-from") ?? workspace.repo.config.get("kv.readFrom") ?? "local");
-  const newest = await stateFrom(workspace, from);
+  const newest = await stateToRead(workspace, flags.value("read-from"));
   const at = flags.value("at");
   // Loaded here: most read the newest state.
   const then = at === undefined ? undefined : await (await import("../kv/at.ts")).momentAt(workspace, newest, at);

@@ -4,7 +4,7 @@ import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { historyOf, type Revision } from "../kv/history.ts";
 import { type Key, keyText, parseKey } from "../kv/key.ts";
-import { stateFrom } from "../kv/read-from.ts";
+import { stateToRead } from "../kv/read-from.ts";
 import type { RemoteCopy } from "../kv/remote-copy.ts";
 import { SignatureReporter } from "../kv/signature-report.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -22,7 +22,7 @@ async function showAll(context: Context, workspace: Workspace): Promise<void> {
   const limit = parseCount("--limit", flags.value("limit"));
   const epochs = flags.on("epochs");
   const { copy } = workspace;
-  const tip = await stateFrom(workspace, "local");
+  const tip = await stateToRead(workspace);
   const show = await shower(context, workspace, key);
   const reach = async (last: Revision, before: Revision | undefined): Promise<void> => {
     if (copy !== undefined && (flags.on("patch") || out.json)) await bringValues(copy, key, [last, before]);

@@ -5,7 +5,7 @@ import type { Context } from "../cli/context.ts";
 import { entryFilter } from "../kv/entry-filter.ts";
 import { type IndexEntry, type ListRange, listIndex } from "../kv/index-list.ts";
 import { keyText, parseKey } from "../kv/key.ts";
-import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
+import { stateToRead } from "../kv/read-from.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { TimeSlice } from "../time-slice.ts";
@@ -22,11 +22,8 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   const { flags, out, signal } = context;
   const prefix = utf8ToByteString(flags.value("prefix") ?? "");
   const after = flags.value("after");
-  const { objects, config } = workspace.repo;
-  const newest = await stateFrom(
-    workspace,
-    parseReadFrom(flags.value("read-from") ?? config.get("kv.readFrom") ?? "local"),
-  );
+  const { objects } = workspace.repo;
+  const newest = await stateToRead(workspace, flags.value("read-from"));
   const at = flags.value("at");
   // Loaded here: most read the newest state.
   const then = at === undefined ? undefined : await (await import("../kv/at.ts")).momentAt(workspace, newest, at);

@@ -4,6 +4,7 @@ import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
 import { keyText } from "../kv/key.ts";
 import { logOf } from "../kv/log.ts";
+import { stateToRead } from "../kv/read-from.ts";
 import { SignatureReporter } from "../kv/signature-report.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { parseCount } from "./count.ts";
@@ -15,7 +16,7 @@ export async function run(context: Context): Promise<void> {
   const limit = parseCount("--limit", flags.value("limit"));
   const workspace = openWorkspace(context);
   const { objects } = workspace.repo;
-  const newest = workspace.requireState();
+  const newest = await stateToRead(workspace);
   const at = flags.value("at");
   const tip = at === undefined ? newest : (await (await import("../kv/at.ts")).momentAt(workspace, newest, at)).state;
   const given = flags.value("prefix");

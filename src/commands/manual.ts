@@ -7,6 +7,10 @@ export const MANUAL: Manual = {
     ["kv.namespace", "The namespace where --ns does not say (default: main)"],
     ["kv.remote", "The remote that reads and writes go to (default: origin)"],
     ["kv.readFrom", "Which copy reads take where --read-from does not say: local, mirror or stargate (default: local)"],
+    [
+      "kv.autoFetch",
+      "Whether reads of this clone ask the mirror first: true, or a duration (30s) that may pass between two looks (default: false)",
+    ],
     ["kv.sign", "Whether transactions are signed: true, or false to write unsigned where the policy lets that in"],
     ["kv.policyRoot", "The policy commit that this clone trusts; set on first use"],
     ["user.name, user.email, user.signingKey, commit.gpgSign, gpg.*", "Who writes and with which key, as in git"],

@@ -6,7 +6,7 @@ import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
-import { parseReadFrom, stateFrom } from "../kv/read-from.ts";
+import { stateToRead } from "../kv/read-from.ts";
 import { exportedKeys } from "../kv/snapshot/exported.ts";
 import { formatOf, writerOf } from "../kv/snapshot/formats.ts";
 import type { SnapshotWriter, WriteText } from "../kv/snapshot/writer.ts";
@@ -30,7 +30,7 @@ export async function run(context: Context): Promise<void> {
   }
   if (file === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
   const workspace = openWorkspace(context);
-  const newest = await stateFrom(workspace, parseReadFrom(flags.value("read-from") ?? "local"));
+  const newest = await stateToRead(workspace, flags.value("read-from"));
   const at = flags.value("at");
   const then = at === undefined ? undefined : await (await import("../kv/at.ts")).momentAt(workspace, newest, at);
   const state = then?.state ?? newest;

@@ -20,6 +20,7 @@ import { listLedger } from "./ledger-list.ts";
 import { logOf } from "./log.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { FoundKey } from "./read.ts";
+import { stateToRead } from "./read-from.ts";
 import { revert } from "./revert.ts";
 import type { NamespaceState } from "./state.ts";
 import { diffStates, isVisible } from "./state-diff.ts";
@@ -201,7 +202,7 @@ export class Kv {
 
   /** The revisions of `key`, newest first; with `epochs` in earlier epochs too. */
   async *history(key: string, { epochs = false }: { readonly epochs?: boolean } = {}): AsyncGenerator<KvRevision> {
-    const tip = this.#workspace.requireState();
+    const tip = await stateToRead(this.#workspace);
     for await (const revision of historyOf(this.#workspace, tip, parseKey(key), { epochs })) {
       yield await revisionOf(this.#workspace, revision);
     }
@@ -218,7 +219,8 @@ export class Kv {
 
   /** The keys in which two states differ, in byte order; `b` is the newest by default. */
   async diff(a: string, b?: string, { prefix = "" }: { readonly prefix?: string } = {}): Promise<KvChange[]> {
-    const [before, after] = [await this.#moment(a), await this.#moment(b)];
+    const newest = await stateToRead(this.#workspace);
+    const [before, after] = [await this.#momentIn(newest, a), await this.#momentIn(newest, b)];
     const { repo, around } = this.#workspace;
     const range = utf8ToByteString(prefix);
     const found = await diffStates(repo.objects, before.state, after.state, range, around.signal);
@@ -274,12 +276,19 @@ export class Kv {
   }
 
   /** The state `at` means, and the moment of it; the newest state and now without. */
-  async #moment(
-    at: string | undefined,
-  ): Promise<{ readonly state: NamespaceState; readonly now: Moment["now"] | undefined }> {
-    const newest = this.#workspace.requireState();
+  async #moment(at: string | undefined): Promise<MomentOrNow> {
+    return this.#momentIn(await stateToRead(this.#workspace), at);
+  }
+
+  async #momentIn(newest: NamespaceState, at: string | undefined): Promise<MomentOrNow> {
     return at === undefined ? { state: newest, now: undefined } : momentAt(this.#workspace, newest, at);
   }
+}
+
+/** `now` undefined: whenever it is asked for. */
+interface MomentOrNow {
+  readonly state: NamespaceState;
+  readonly now: Moment["now"] | undefined;
 }
 
 const NEVER = new AbortController().signal;

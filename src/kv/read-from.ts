@@ -14,12 +14,21 @@ export function parseReadFrom(text: string): ReadFrom {
   throw new KvError("INPUT_INVALID", `'${text}' is none of local, mirror and stargate`);
 }
 
+/** The state of the copy that `given` names; without it, of the one that `kv.readFrom` names, else of this clone. Throws as {@link stateFrom}. */
+export function stateToRead(workspace: Workspace, given?: string): Promise<NamespaceState> {
+  return stateFrom(workspace, parseReadFrom(given ?? workspace.repo.config.get("kv.readFrom") ?? "local"));
+}
+
 /** The state to read: the newest known here, or fetched first. Throws NS_NOT_FOUND, NETWORK and so on. */
 export async function stateFrom(workspace: Workspace, from: ReadFrom): Promise<NamespaceState> {
-  if (workspace.copy !== undefined) return (await import("./copy-state.ts")).remoteState(workspace, workspace.copy);
-  if (from === "local") return workspace.requireState();
+  const { repo, ns, remote, copy } = workspace;
+  if (copy !== undefined) return (await import("./copy-state.ts")).remoteState(workspace, copy);
+  if (from === "local") {
+    // Loaded here: most read what is here.
+    if (repo.config.get("kv.autoFetch") !== undefined) await (await import("./auto-fetch.ts")).autoFetch(workspace);
+    return workspace.requireState();
+  }
   const { fetchAccepted, fetchMirror } = await import("./fetch.ts");
-  const { repo, ns, remote } = workspace;
   if (from === "mirror") await fetchMirror(workspace);
   const state =
     from === "mirror" ? readState(repo.objects, repo.refs, ns, trackingRoot(remote)) : await fetchAccepted(workspace);
