@@ -61,6 +61,13 @@ const STEPS: readonly string[] = [
     oid TEXT NOT NULL,
     PRIMARY KEY (ns, txn)
   ) WITHOUT ROWID;`,
+  // How often something happened in each ten minutes of the past day (journal-counts.ts).
+  `CREATE TABLE tally (
+    step INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (step, name)
+  ) WITHOUT ROWID;`,
 ];
 
 /** The version this program writes. */

@@ -16,6 +16,7 @@ import type { Code } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { SmallPack } from "../gitwire/store/quarantine.ts";
 import { LIMITS } from "../limits.ts";
+import { type Count, JournalCounts } from "./journal-counts.ts";
 import { EarlierTransactions } from "./journal-earlier.ts";
 import { JournalPositions } from "./journal-positions.ts";
 import { entryOf, journalError, type JournalRow as Row } from "./journal-rows.ts";
@@ -105,6 +106,7 @@ export class Journal {
   /** What ledgers hold from before there was this journal. */
   readonly earlier: EarlierTransactions;
   readonly #db: Database;
+  readonly #counts: JournalCounts;
   /** Rows that are done but not marked yet, and the milliseconds they took. */
   readonly #finished = new Map<number, number | undefined>();
 
@@ -117,6 +119,7 @@ export class Journal {
       throw journalError(error);
     }
     this.#run(() => this.#prepare());
+    this.#counts = new JournalCounts(this.#db);
     this.positions = new JournalPositions(this.#db, (action) => this.#run(action));
     this.earlier = new EarlierTransactions(this.#db, (action) => this.#run(action));
   }
@@ -229,6 +232,7 @@ export class Journal {
   /** Notes that a push was refused. Does not wait for the disk. */
   reject(rejection: Rejection): void {
     this.#relaxed(() => {
+      this.#counts.add(rejection.code, rejection.at);
       const { lastInsertRowid } = this.#db
         .query(
           "INSERT INTO rejection (at, ns, code, message, who, door) VALUES ($at, $ns, $code, $message, $who, $door)",
@@ -241,6 +245,16 @@ export class Journal {
       const oldest = Number(lastInsertRowid) - LIMITS.journalRejections;
       if (oldest > 0) this.#db.query("DELETE FROM rejection WHERE id <= ?").run(oldest);
     });
+  }
+
+  /** Counts one more of `name` for the figures of a day. Does not wait for the disk. */
+  count(name: string, at: number): void {
+    this.#relaxed(() => this.#counts.add(name, at));
+  }
+
+  /** What was counted in the past day: refusals by their codes, and what else has a name. */
+  counts(): Count[] {
+    return this.#run(() => this.#counts.all());
   }
 
   /** Refused pushes, newest first. */
@@ -270,21 +284,24 @@ export class Journal {
     return this.#entries("WHERE kind = 'ref' AND mirrored_at IS NULL ORDER BY id");
   }
 
-  /** Notes that the mirror has `ns` up to `seq`; returns the acceptance times of what it did not have before. */
+  /**
+   * Notes that the mirror has `ns` up to `seq`; returns the acceptance times of what it did not have before. Does not wait for the
+   * disk: should a power cut take the note, the next look at the mirror makes it again.
+   */
   markMirrored(kind: EntryKind, ns: string, seq: number, at: number): number[] {
-    return this.#run(() => {
-      const where = "kind = ? AND ns = ? AND seq <= ? AND mirrored_at IS NULL";
-      const rows = this.#db
-        .query<{ accepted_at: number }, [string, string, number]>(`SELECT accepted_at FROM entry WHERE ${where}`)
-        .all(kind, ns, seq);
-      if (rows.length > 0) this.#db.query(`UPDATE entry SET mirrored_at = ? WHERE ${where}`).run(at, kind, ns, seq);
-      return rows.map((row) => row.accepted_at);
-    });
+    const where = "kind = ? AND ns = ? AND seq <= ? AND mirrored_at IS NULL";
+    const query = `SELECT accepted_at FROM entry WHERE ${where}`;
+    const rows = this.#run(() =>
+      this.#db.query<{ accepted_at: number }, [string, string, number]>(query).all(kind, ns, seq),
+    );
+    const mark = `UPDATE entry SET mirrored_at = ? WHERE ${where}`;
+    if (rows.length > 0) this.#relaxed(() => this.#db.query(mark).run(at, kind, ns, seq));
+    return rows.map((row) => row.accepted_at);
   }
 
-  /** Notes that the mirror has the one entry `id`. */
+  /** Notes that the mirror has the one entry `id`. Does not wait for the disk. */
   markOneMirrored(id: number, at: number): void {
-    this.#run(() => this.#db.query("UPDATE entry SET mirrored_at = ? WHERE id = ?").run(at, id));
+    this.#relaxed(() => this.#db.query("UPDATE entry SET mirrored_at = ? WHERE id = ?").run(at, id));
   }
 
   /** How many transactions of `ns` the mirror does not have, and when the oldest of them was accepted. */

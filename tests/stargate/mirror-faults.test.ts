@@ -184,6 +184,11 @@ describe("a host that fails", () => {
       await scene.pass(2 * MINUTE);
       expect(scene.host.pushes.map((time) => time - at)).toEqual([0, 240 * SECOND]);
       expect(scene.isMirrored).toBe(true);
+      // Both tries are counted where a restart finds them.
+      expect(scene.gate.journal.counts().map(({ name, count }) => [name, count])).toEqual([
+        ["mirror failed", 1],
+        ["mirror ok", 1],
+      ]);
     });
   });
 

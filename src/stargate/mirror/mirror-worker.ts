@@ -10,6 +10,7 @@
 import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { MirrorReport, MirrorState } from "../../kv/stargate-status.ts";
+import type { MirrorTryEvent } from "../events.ts";
 import type { Gate } from "../gate.ts";
 import type { MirrorPace } from "../settings.ts";
 import { HostWords } from "./host-words.ts";
@@ -387,7 +388,15 @@ export class MirrorWorker {
     return withPatience(this.#timers, this.#gate.settings.mirrorTimeout, this.#stop.signal, act);
   }
 
-  #tell(result: "ok" | "failed" | "refused"): void {
-    this.#gate.events.emit({ kind: "mirror try", at: this.#timers.now(), result });
+  /** Tells of a try. A journal that cannot count it is no reason to stop. */
+  #tell(result: MirrorTryEvent["result"]): void {
+    const { events, journal, log } = this.#gate;
+    const at = this.#timers.now();
+    events.emit({ kind: "mirror try", at, result });
+    try {
+      journal.count(`mirror ${result}`, at);
+    } catch (failure) {
+      log("warn", "journal", { message: toKvError(failure).message });
+    }
   }
 }

@@ -1,27 +1,26 @@
 /**
- * What one gate has done lately, for the status page: latency and lag over the last hour, the mirror's success over a day, the
- * newest transactions and refusals. Memory is bounded: about 200 KB a repository. After a restart the journal tells what it
- * knows of the hour before.
+ * What one gate has done lately, for the status page: latency and lag over the last hour, the mirror's success and the refusals
+ * over a day, the newest pushes. Memory is bounded: about 200 KB a repository. After a restart the journal tells what was before.
  */
 
-import type { AcceptedEvent, GateEvent, RejectedEvent } from "../events.ts";
+import type { AcceptedEvent, GateEvent, MirrorTryEvent, RejectedEvent } from "../events.ts";
 import type { Gate } from "../gate.ts";
 import type { JournalEntry } from "../journal.ts";
-import { RateWindow } from "./rate-window.ts";
+import { COUNT_STEP, COUNT_STEPS } from "../journal-counts.ts";
+import { CountWindow } from "./count-window.ts";
 import { type SeriesPoint, TimeSeries } from "./time-series.ts";
 
 /** Steps of the plots: an hour. */
 const STEPS = 120;
 const STEP = 30_000;
-/** Steps of the mirror's success: a day. */
-const DAY_STEPS = 144;
-const DAY_STEP = 600_000;
 /** Newest events that are kept. */
 const RECENT = 100;
 /** Transactions of the past hour that are read at the start: more than 50 in each second. */
 const SEEDS = 200_000;
 /** Longest text of a refusal that is kept. */
 const MESSAGE = 500;
+/** What the names of tries at the mirror begin with; codes are in capitals. */
+const TRY = "mirror ";
 
 /** A figure and what it should be. */
 export interface Objective {
@@ -43,9 +42,8 @@ export interface MonitorReport {
   readonly step: number;
   readonly accept: readonly SeriesPoint[];
   readonly lag: readonly SeriesPoint[];
-  /** Since the start of the process, by code. */
+  /** Of a day, by code. */
   readonly rejections: Readonly<Record<string, number>>;
-  readonly accepted: number;
   /** Newest first. */
   readonly recent: readonly (AcceptedEvent | RejectedEvent)[];
 }
@@ -53,9 +51,8 @@ export interface MonitorReport {
 export class Monitor {
   readonly #accept = new TimeSeries(STEPS, STEP);
   readonly #lag = new TimeSeries(STEPS, STEP);
-  readonly #tries = new RateWindow(DAY_STEPS, DAY_STEP);
-  readonly #rejections = new Map<string, number>();
-  #accepted = 0;
+  /** Refusals by code, and tries at the mirror by result, named as in the journal. */
+  readonly #day = new CountWindow(COUNT_STEPS, COUNT_STEP);
   #recent: (AcceptedEvent | RejectedEvent)[] = [];
 
   /** Watches `gate` from now on. */
@@ -67,19 +64,18 @@ export class Monitor {
   note(event: GateEvent): void {
     switch (event.kind) {
       case "accepted":
-        this.#accepted++;
         this.#accept.add(event.at, event.ms);
         this.#keep(event);
         return;
       case "rejected":
-        this.#rejections.set(event.code, (this.#rejections.get(event.code) ?? 0) + 1);
+        this.#day.add(event.at, event.code);
         this.#keep({ ...event, message: event.message.slice(0, MESSAGE) });
         return;
       case "mirrored":
         for (const lag of event.lags) this.#lag.add(event.at, lag);
         return;
       case "mirror try":
-        this.#tries.add(event.at, event.result === "ok");
+        this.#day.add(event.at, `${TRY}${event.result}`);
         return;
       case "delivery":
         return;
@@ -87,21 +83,23 @@ export class Monitor {
   }
 
   report(now: number): MonitorReport {
+    const day = this.#day.totals(now);
     return {
-      objectives: this.#objectives(now),
+      objectives: this.#objectives(now, day),
       step: STEP / 1000,
       accept: this.#accept.points(now),
       lag: this.#lag.points(now),
-      rejections: Object.fromEntries(this.#rejections),
-      accepted: this.#accepted,
+      rejections: Object.fromEntries([...day].filter(([name]) => !name.startsWith(TRY))),
       recent: this.#recent.toReversed(),
     };
   }
 
-  #objectives(now: number): Objective[] {
+  #objectives(now: number, day: ReadonlyMap<string, number>): Objective[] {
     const hour = (STEPS * STEP) / 1000;
     const [accept, lag] = [this.#accept.total(now), this.#lag.total(now)];
-    const { good, bad } = this.#tries.total(now);
+    const counted = (result: MirrorTryEvent["result"]): number => day.get(`${TRY}${result}`) ?? 0;
+    const good = counted("ok");
+    const bad = counted("failed") + counted("refused");
     const below = (name: Objective["name"], sketch: typeof accept, q: number, target: number): Objective => {
       const value = sketch.quantile(q) ?? null;
       const ok = value === null || value < target;
@@ -119,7 +117,7 @@ export class Monitor {
         target: 0.999,
         ok: success === null || success >= 0.999,
         samples: good + bad,
-        window: (DAY_STEPS * DAY_STEP) / 1000,
+        window: (COUNT_STEPS * COUNT_STEP) / 1000,
       },
     ];
   }
@@ -135,6 +133,7 @@ export class Monitor {
       if (mirroredAt !== null) this.#lag.add(mirroredAt, Math.max(0, mirroredAt - acceptedAt));
       if (ms !== null) this.#accept.add(acceptedAt, ms);
     }
+    for (const { at, name, count } of journal.counts()) this.#day.add(at, name, count);
     const accepted = journal
       .newest(RECENT)
       .reverse()

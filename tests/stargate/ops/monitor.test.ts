@@ -1,4 +1,4 @@
-/** What the status page knows after a restart: the journal has the hour before, latencies included. */
+/** What the status page knows after a restart: the journal has the hour before, latencies included, and the day. */
 
 import { expect, test } from "bun:test";
 import { GateEvents } from "../../../src/stargate/events.ts";
@@ -51,4 +51,31 @@ test("latency and lag of the past hour are there again after a restart", () => {
     ["accepted", 0],
     ["accepted", 20],
   ]);
+});
+
+test("refusals and tries at the mirror of the past day are there again after a restart", () => {
+  const dir = tempDir("journal");
+  const clock = countingClock();
+  const hour = 60 * 60_000;
+  const journal = new Journal(dir);
+  const refuse = (code: "CAS_CONFLICT" | "UNSIGNED", at: number): void =>
+    journal.reject({ at, ns: "main", code, message: "no", who: "ci", door: "http" });
+  refuse("UNSIGNED", clock.at - 25 * hour);
+  journal.count("mirror failed", clock.at - 25 * hour);
+  for (let i = 0; i < 3; i++) refuse("CAS_CONFLICT", clock.at - 2 * hour);
+  refuse("UNSIGNED", clock.at);
+  for (let i = 0; i < 8; i++) journal.count("mirror ok", clock.at - i * hour);
+  for (const result of ["failed", "refused"]) journal.count(`mirror ${result}`, clock.at);
+  journal.close();
+  const again = new Journal(dir);
+  const events = new GateEvents();
+  const monitor = new Monitor({ journal: again, clock, events });
+  again.close();
+  const success = (): unknown => monitor.report(clock.at).objectives.find(({ name }) => name === "mirror success");
+  expect(monitor.report(clock.at).rejections).toEqual({ CAS_CONFLICT: 3, UNSIGNED: 1 });
+  expect(success()).toMatchObject({ value: 0.8, samples: 10, ok: false, window: 86_400 });
+  events.emit({ kind: "mirror try", at: clock.at, result: "ok" });
+  events.emit({ kind: "rejected", at: clock.at, ns: "", code: "UNSIGNED", message: "", who: "ci", ms: 1 });
+  expect(success()).toMatchObject({ value: 9 / 11, samples: 11 });
+  expect(monitor.report(clock.at).rejections).toEqual({ CAS_CONFLICT: 3, UNSIGNED: 2 });
 });

@@ -1,8 +1,8 @@
-/** Quantiles, series and rates in bounded memory, against the exact answers. */
+/** Quantiles, series and counts in bounded memory, against the exact answers. */
 
 import { describe, expect, test } from "bun:test";
+import { CountWindow } from "../../../src/stargate/ops/count-window.ts";
 import { QuantileSketch } from "../../../src/stargate/ops/quantile-sketch.ts";
-import { RateWindow } from "../../../src/stargate/ops/rate-window.ts";
 import { TimeSeries } from "../../../src/stargate/ops/time-series.ts";
 import { random as newRandom } from "../../support/random.ts";
 
@@ -61,15 +61,25 @@ describe("series", () => {
   });
 });
 
-describe("rates", () => {
-  test("count over the window, and hold no more than it", () => {
-    const rate = new RateWindow(3, 1_000);
-    for (let i = 0; i < 10; i++) rate.add(i * 1_000, i % 2 === 0);
-    expect(rate.total(9_500)).toEqual({ good: 1, bad: 2 });
-    expect(rate.total(11_500)).toEqual({ good: 0, bad: 1 });
-    expect(rate.total(60_000)).toEqual({ good: 0, bad: 0 });
-    // A clock that is set back loses nothing.
-    rate.add(2_000, true);
-    expect(rate.total(9_500)).toEqual({ good: 2, bad: 2 });
+describe("counts", () => {
+  test("go over the window, by name, and hold no more than it", () => {
+    const window = new CountWindow(3, 1_000);
+    for (let i = 0; i < 10; i++) window.add(i * 1_000, i % 2 === 0 ? "even" : "odd");
+    expect([...window.totals(9_500)]).toEqual([
+      ["odd", 2],
+      ["even", 1],
+    ]);
+    expect([...window.totals(11_500)]).toEqual([["odd", 1]]);
+    expect([...window.totals(60_000)]).toEqual([]);
+    window.add(9_000, "odd", 5);
+    expect(window.totals(9_500).get("odd")).toBe(7);
+    // A clock that is set back a little loses nothing; one that was far ahead leaves nothing.
+    window.add(8_000, "even");
+    expect([...window.totals(8_500)]).toEqual([
+      ["odd", 7],
+      ["even", 2],
+    ]);
+    window.add(2_000, "late");
+    expect([...window.totals(2_500)]).toEqual([["late", 1]]);
   });
 });

@@ -186,7 +186,7 @@ function showRecent(host, { recent, areAllShown }) {
 
 function showRejections(host, rejections) {
   const rows = Object.entries(rejections).sort(([, a], [, b]) => b - a);
-  if (rows.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "None since the start."));
+  if (rows.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "None in the last 24 hours."));
   const most = rows[0][1];
   const cells = rows.flatMap(([code, count]) => [
     el("code", {}, code),
