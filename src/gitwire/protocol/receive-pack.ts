@@ -38,7 +38,12 @@ export interface ReceiveLimits extends PushLimits {
 
 export interface ReceivePackOptions {
   /** Where objects are kept; a Repository will do. */
-  readonly repo: { readonly format: ObjectFormat; readonly objectsDir: string; readonly objects: ObjectStore };
+  readonly repo: {
+    readonly format: ObjectFormat;
+    readonly objectsDir: string;
+    readonly objects: ObjectStore;
+    readonly sparesQuarantine?: boolean;
+  };
   readonly host: ReceivePackHost;
   /** Request and response (HTTP) rather than one connection. With `advertise: "only"` the service line comes first. */
   readonly stateless: boolean;
@@ -167,7 +172,10 @@ class ReceiveSession {
     if (!drain) return this.#apply(intent, undefined);
     let quarantine: Quarantine;
     try {
-      quarantine = Quarantine.create(repo.objectsDir, repo.objects.cacheBytes);
+      quarantine = Quarantine.create(repo.objectsDir, {
+        seenBytes: repo.objects.cacheBytes,
+        spare: repo.sparesQuarantine,
+      });
     } catch (error) {
       return this.#unpackFailed(error);
     }

@@ -9,7 +9,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { assert, KvError } from "../../errors.ts";
-import { isMissing } from "../disk.ts";
+import { errorCode, isMissing } from "../disk.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
@@ -21,6 +21,8 @@ import { PackKeeps } from "./pack-keep.ts";
 const PREFIX = ".tmp-kv-incoming-";
 /** How those of `git receive-pack` begin, for sweeping. */
 const GIT_PREFIX = "tmp_objdir-incoming-";
+/** The empty folder that waits for the next push. */
+const SPARE = ".kv-spare";
 const SEEN_BYTES = 16 * 1024 * 1024;
 
 /** A pack and its index, whole. */
@@ -31,6 +33,16 @@ export interface SmallPack {
   readonly idx: Uint8Array;
 }
 
+export interface QuarantineOptions {
+  /** Bytes of its objects that are kept in memory at the most. */
+  readonly seenBytes?: number;
+  /**
+   * Take over the folder of the quarantine before, and leave it to the next one: making two folders and removing them again is a large
+   * part of a small push. For the one process that takes pushes; {@link removeSpare} when it ends.
+   */
+  readonly spare?: boolean | undefined;
+}
+
 export class Quarantine {
   /** The folder. */
   readonly dir: string;
@@ -39,20 +51,25 @@ export class Quarantine {
   /** Its objects in memory: what is checked is read several times. indexPack fills it, then whoever reads. */
   readonly seen: ObjectCache;
   readonly #objectsDir: string;
+  /** Whether its folder is left to the next one when it is migrated, and when it is not. */
+  readonly #spare: { readonly migrated: boolean; readonly refused: boolean };
   #objects: ObjectStore | undefined;
   readonly #keeps = new PackKeeps();
   #state: "open" | "synced" | "copied" | "failed" | "migrated" | "discarded" = "open";
 
-  private constructor(objectsDir: string, dir: string, seenBytes: number) {
+  private constructor(objectsDir: string, dir: string, { seenBytes, spare }: QuarantineOptions, isTaken: boolean) {
     this.#objectsDir = objectsDir;
-    this.seen = new ObjectCache(seenBytes, { firstStay: true });
+    // What is refused leaves nothing behind, not even that.
+    this.#spare = { migrated: spare === true, refused: isTaken };
+    this.seen = new ObjectCache(seenBytes ?? SEEN_BYTES, { firstStay: true });
     this.dir = dir;
     this.packDir = path.join(dir, "pack");
   }
 
-  /** Makes an empty quarantine in the object folder `objectsDir`; `seenBytes` of its objects are kept in memory at the most. */
-  static create(objectsDir: string, seenBytes = SEEN_BYTES): Quarantine {
+  /** Makes an empty quarantine in the object folder `objectsDir`. */
+  static create(objectsDir: string, options: QuarantineOptions = {}): Quarantine {
     const dir = path.join(objectsDir, PREFIX + randomSuffix(6));
+    if (options.spare && takeSpare(objectsDir, dir)) return new Quarantine(objectsDir, dir, options, true);
     fs.mkdirSync(dir, { mode: 0o700 });
     try {
       fs.mkdirSync(path.join(dir, "pack"), { mode: 0o700 });
@@ -60,7 +77,7 @@ export class Quarantine {
       removeTree(dir);
       throw error;
     }
-    return new Quarantine(objectsDir, dir, seenBytes);
+    return new Quarantine(objectsDir, dir, options, false);
   }
 
   /**
@@ -72,7 +89,7 @@ export class Quarantine {
       throw new KvError("CORRUPT", `'${dir}' is no quarantine of '${objectsDir}'`);
     }
     if (!fs.existsSync(dir)) return undefined;
-    const quarantine = new Quarantine(objectsDir, dir, SEEN_BYTES);
+    const quarantine = new Quarantine(objectsDir, dir, {}, false);
     quarantine.#state = "synced";
     return quarantine;
   }
@@ -148,7 +165,7 @@ export class Quarantine {
     this.#state = "migrated";
     this.#objects?.close();
     for (const packPath of packs) store?.addPack({ packPath });
-    removeTree(this.dir);
+    this.#leave(this.#spare.migrated);
   }
 
   /** Removes the quarantine and everything in it; lets go of what was migrated; harmless more than once. */
@@ -157,7 +174,11 @@ export class Quarantine {
     this.#keeps.release();
     if (this.#state === "migrated" || this.#state === "discarded") return;
     this.#state = "discarded";
-    removeTree(this.dir);
+    this.#leave(this.#spare.refused);
+  }
+
+  #leave(asSpare: boolean): void {
+    if (!asSpare || !leaveSpare(this.#objectsDir, this.dir)) removeTree(this.dir);
   }
 
   get #holds(): boolean {
@@ -201,6 +222,40 @@ function fsyncFile(file: string): void {
 
 function removeTree(dir: string): void {
   fs.rmSync(dir, { recursive: true, force: true });
+}
+
+/** Gives the spare folder the name `dir`; false where there is none. */
+function takeSpare(objectsDir: string, dir: string): boolean {
+  const spare = path.join(objectsDir, SPARE);
+  try {
+    // Whoever sweeps looks at when it was written to.
+    const now = new Date();
+    fs.utimesSync(path.join(spare, "pack"), now, now);
+    fs.renameSync(spare, dir);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+/** Empties `dir` and makes it the spare folder; false where there is one already. */
+function leaveSpare(objectsDir: string, dir: string): boolean {
+  const packDir = path.join(dir, "pack");
+  for (const name of fs.readdirSync(dir)) if (name !== "pack") removeTree(path.join(dir, name));
+  for (const name of fs.readdirSync(packDir)) removeTree(path.join(packDir, name));
+  try {
+    fs.renameSync(dir, path.join(objectsDir, SPARE));
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOTEMPTY" || errorCode(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Removes the spare folder, where there is one. */
+export function removeSpare(objectsDir: string): void {
+  removeTree(path.join(objectsDir, SPARE));
 }
 
 /**

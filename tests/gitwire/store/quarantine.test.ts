@@ -6,7 +6,7 @@ import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { writeLoose } from "../../../src/gitwire/store/object-writer.ts";
-import { Quarantine, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
+import { Quarantine, removeSpare, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
 import { fsck, git } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
 import { TEST_FORMAT } from "../../support/test-format.ts";
@@ -97,6 +97,65 @@ test("temporary files stay behind", async () => {
   fs.writeFileSync(path.join(quarantine.packDir, "tmp_pack_left"), "half a pack");
   quarantine.migrate(store);
   expect(listDir(path.join(dir, "pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
+});
+
+describe("a spare folder", () => {
+  const SPARE = ".kv-spare";
+  const temporary = (dir: string): string[] => listDir(dir).filter((name) => /^\.(?:tmp-|kv-)/.test(name));
+
+  test("is taken over by the next quarantine and left to the one after it", async () => {
+    const { repo, dir, store } = makeObjects();
+    const oids: Oid[] = [];
+    const inodes = new Set<number>();
+    for (const text of ["one", "two", "three"]) {
+      const quarantine = Quarantine.create(dir, { spare: true });
+      inodes.add(fs.statSync(quarantine.packDir).ino);
+      expect(temporary(dir)).toEqual([path.basename(quarantine.dir)]);
+      oids.push(...(await receive(quarantine, store, text)));
+      fs.writeFileSync(path.join(quarantine.packDir, "tmp_pack_left"), "half a pack");
+      quarantine.migrate(store);
+      quarantine.discard();
+      expect(temporary(dir)).toEqual([SPARE]);
+      expect(listDir(path.join(dir, SPARE, "pack"))).toEqual([]);
+    }
+    expect(inodes.size).toBe(1);
+    for (const oid of oids) expect(git(repo, "cat-file", "-t", oid)).toBe("blob");
+    removeSpare(dir);
+    removeSpare(dir);
+    expect(temporary(dir)).toEqual([]);
+  });
+
+  test("is neither made nor used up by what is refused", async () => {
+    const { dir, store } = makeObjects();
+    const refuse = async (): Promise<void> => {
+      const quarantine = Quarantine.create(dir, { spare: true });
+      await receive(quarantine, store, "refused");
+      fs.mkdirSync(path.join(quarantine.dir, "ab"));
+      quarantine.discard();
+    };
+    await refuse();
+    expect(temporary(dir)).toEqual([]);
+    Quarantine.create(dir, { spare: true }).migrate(store);
+    await refuse();
+    expect([temporary(dir), listDir(path.join(dir, SPARE)), listDir(path.join(dir, SPARE, "pack"))]).toEqual([
+      [SPARE],
+      ["pack"],
+      [],
+    ]);
+  });
+
+  test("there is one, whoever comes at the same time; none that is taken is swept", () => {
+    const { dir, store } = makeObjects();
+    const both = [Quarantine.create(dir, { spare: true }), Quarantine.create(dir, { spare: true })];
+    for (const each of both) each.migrate(store);
+    expect(temporary(dir)).toEqual([SPARE]);
+    const long = new Date(Date.now() - 60_000);
+    for (const at of ["", "pack"]) fs.utimesSync(path.join(dir, SPARE, at), long, long);
+    const taken = Quarantine.create(dir, { spare: true });
+    expect(sweepQuarantines(dir, 30_000)).toBe(0);
+    expect(listDir(taken.dir)).toEqual(["pack"]);
+    taken.discard();
+  });
 });
 
 describe("failures", () => {
