@@ -1,6 +1,7 @@
 /** `git kv verify`: an audit of the ledger that trusts no server. */
 
 import type { Context } from "../cli/context.ts";
+import { printable } from "../cli/output.ts";
 import { EXIT, KvError } from "../errors.ts";
 import { isOid } from "../gitwire/object/oid.ts";
 import { type AuditReport, audit } from "../kv/audit.ts";
@@ -36,7 +37,7 @@ export async function run(context: Context): Promise<number> {
 
 function describe({ ns, seq, oid, code, message }: Finding): string {
   const where = ns === undefined ? "policy" : `${ns}${seq === undefined ? "" : ` #${seq}`}`;
-  return `${code}\t${where}\t${oid}\t${message.replace(/\s*\n\s*/g, "; ")}`;
+  return `${code}\t${where}\t${oid}\t${printable(message.replace(/\s*\n\s*/g, "; "))}`;
 }
 
 function toJson({ namespaces, policy, pin }: AuditReport, findings: number): object {

@@ -4,10 +4,12 @@
  */
 
 import { KvError, toKvError } from "../errors.ts";
-import type { ObjectSource } from "../gitwire/object/object.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
+import { parseIndexCommit } from "./attestation.ts";
 import { auditRefs, missingRefs, refRole } from "./audit-refs.ts";
+import { agree } from "./check-attestation.ts";
 import { closedIndex, fetchArchive } from "./epochs.ts";
 import { etagHasher } from "./etag.ts";
 import { judgeAdmin } from "./judge-admin.ts";
@@ -19,7 +21,7 @@ import { claimedTime, PolicyHistory } from "./policy-history.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
 import { rehashing } from "./rehashing-source.ts";
-import { type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
+import { type NamespaceState, readState, stateAt } from "./state.ts";
 import { type Finding, type Judge, type VerifySummary, verifyLedger } from "./verify.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -49,6 +51,8 @@ class Audit {
   readonly #workspace: Workspace;
   readonly #options: AuditOptions;
   readonly #objects: ObjectSource;
+  /** Found so far, of refs and policy. */
+  #problems = 0;
 
   constructor(workspace: Workspace, options: AuditOptions) {
     this.#workspace = workspace;
@@ -106,6 +110,7 @@ class Audit {
   }
 
   #problem(ns: string | undefined, oid: Oid, { code, message }: KvError): void {
+    this.#problems++;
     this.#options.found({ ns, seq: undefined, oid, code, message });
   }
 
@@ -119,7 +124,7 @@ class Audit {
     const orphans = roles.filter((role) => !names.has(role.ns));
     for (const { ref, ns: of } of orphans)
       this.#problem(of, ref.oid, new KvError("CORRUPT", `there is no ledger that ${ref.name} belongs to`));
-    if (tips.length + orphans.length > 0) return tips;
+    if (tips.length > 0 || this.#problems > 0) return tips;
     throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not in this repository`);
   }
 
@@ -134,15 +139,11 @@ class Audit {
   /** This clone's own state or the mirror's, whichever goes further; that neither follows the other is a finding. */
   async #tip(ns: string): Promise<NamespaceState[]> {
     const { repo, remote } = this.#workspace;
-    const own = readState(repo.objects, repo.refs, ns);
-    const tracked = readTracked(repo.objects, repo.refs, ns, remote);
-    const trackedOid = repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger);
-    if (tracked === undefined && trackedOid !== undefined) {
-      const text = `what '${remote}' has as the ledger cannot be read`;
-      this.#problem(ns, trackedOid, new KvError("ATTESTATION_MISMATCH", text));
-    }
+    const own = this.#state(ns, "refs/");
+    const tracked = this.#state(ns, trackingRoot(remote));
     if (own === undefined || tracked === undefined) return [own ?? tracked ?? []].flat();
     const [newer, older] = tracked.ledger.seq > own.ledger.seq ? [tracked, own] : [own, tracked];
+    this.#pair(older);
     let line = ledgerLine(repo.objects, newer.ledger, older.ledger);
     for (let tried = ""; line.kind === "cut" && line.closed.label !== tried; ) {
       tried = line.closed.label;
@@ -157,6 +158,35 @@ class Audit {
         : `${both} do not follow each other`;
     this.#problem(ns, tracked.ledger.oid, new KvError("NOT_FAST_FORWARD", text));
     return [own];
+  }
+
+  /** What the refs under `root` hold of `ns`; undefined, and a finding, where that cannot be read or is another namespace's. */
+  #state(ns: string, root: string): NamespaceState | undefined {
+    const { objects, refs } = this.#workspace.repo;
+    try {
+      return readState(objects, refs, ns, root);
+    } catch (thrown) {
+      const { code, message } = toKvError(thrown);
+      const { ledger } = namespaceRefs(ns, root);
+      const oid = refs.resolve(ledger);
+      if (code === "BUG" || code === "IO" || oid === undefined) throw thrown;
+      this.#problem(ns, oid, new KvError(code, `${ledger} cannot be read: ${message}`));
+      return undefined;
+    }
+  }
+
+  /** The kv-index of a state that is not walked from: its tree is the one that the ledger attests. */
+  #pair({ ns, ledger, index }: NamespaceState): void {
+    if (index === undefined) return;
+    try {
+      const commit = parseIndexCommit(this.#objects.format, index, readAs(this.#objects, index, "commit"));
+      agree("KV-Txn of the kv-index", commit.txn, ledger.txn);
+      agree("KV-Index-Tree", ledger.indexTree, commit.tree);
+    } catch (thrown) {
+      const { code, message } = toKvError(thrown);
+      if (code === "BUG" || code === "IO") throw thrown;
+      this.#problem(ns, ledger.oid, new KvError(code, `the kv-index beside it is not its own: ${message}`));
+    }
   }
 
   async #policy(): Promise<PolicyHistory | undefined> {

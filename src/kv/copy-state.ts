@@ -4,10 +4,10 @@ import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { namespaceRefs } from "./namespace.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
-import { type NamespaceState, stateAt } from "./state.ts";
+import { type NamespaceState, requireNamespace, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** Learns the state. Throws NS_NOT_FOUND, NETWORK and so on. */
+/** Learns the state. Throws NS_NOT_FOUND, ATTESTATION_MISMATCH, NETWORK and so on. */
 export async function remoteState(workspace: Workspace, copy: RemoteCopy): Promise<NamespaceState> {
   const { ns } = workspace;
   const state = copy.isSelective ? await selectedState(workspace, copy) : await wholeState(workspace, copy);
@@ -40,6 +40,6 @@ async function wholeState(workspace: Workspace, copy: RemoteCopy): Promise<Names
   return copy.through(() => read(workspace, ledger));
 }
 
-function read({ repo }: Workspace, ledger: Oid): NamespaceState {
-  return stateAt(repo.objects, ledger);
+function read({ repo, ns }: Workspace, ledger: Oid): NamespaceState {
+  return requireNamespace(stateAt(repo.objects, ledger), ns);
 }

@@ -12,7 +12,7 @@ import { LIMITS } from "../limits.ts";
 import { type LedgerPosition, ledgerLine } from "./ledger-line.ts";
 import { epochRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
-import { ledgerContains, type NamespaceState, readState, readTracked, stateAt } from "./state.ts";
+import { ledgerContains, type NamespaceState, readState, readTracked, requireNamespace, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Refs a clone tracks, as refspecs for `remote.<name>.fetch`. Chunks and archives are fetched when something needs them. */
@@ -92,7 +92,8 @@ async function fetchKept(workspace: Workspace, keeps: PackKeeps): Promise<Namesp
   const choose = (all: RemoteRefMap): Oid[] => wanted.flatMap((ref) => all.get(ref) ?? []);
   const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, choose, keeps);
   const ledger = refs.get(names.ledger);
-  const state = ledger === undefined ? undefined : stateAt(repo.objects, ledger, refs.get(names.index));
+  const state =
+    ledger === undefined ? undefined : requireNamespace(stateAt(repo.objects, ledger, refs.get(names.index)), ns);
   // What was accepted before we asked, the Stargate has; only what came meanwhile can be ahead of its answer.
   if (before !== undefined) await demandContains(workspace, state, before);
   const updates = wanted.flatMap((ref): [string, Oid][] => (refs.has(ref) ? [[ref, refs.get(ref)!]] : []));

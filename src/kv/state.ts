@@ -51,7 +51,19 @@ export function stateAt(objects: ObjectSource, oid: Oid, index?: Oid): Namespace
   return { ns: ledger.ns, ledger, data: child("data"), meta: child("meta"), index };
 }
 
-/** The state the refs under `root` hold of `ns`, or undefined where there is none. */
+/**
+ * `state`, which a ref called by `ns` led to. Throws ATTESTATION_MISMATCH where it is another namespace's, so that whoever can move refs
+ * but sign nothing cannot show one ledger, however well signed, in the place of another.
+ */
+export function requireNamespace(state: NamespaceState, ns: string): NamespaceState {
+  if (state.ns === ns) return state;
+  throw new KvError(
+    "ATTESTATION_MISMATCH",
+    `the ref of the ledger of '${ns}' is at ${state.ledger.oid}, of another namespace`,
+  );
+}
+
+/** The state the refs under `root` hold of `ns`, or undefined where there is none. Throws as {@link stateAt} and {@link requireNamespace}. */
 export function readState(
   objects: ObjectSource,
   refs: RefSource,
@@ -63,7 +75,7 @@ export function readState(
   for (let ledger = refs.resolve(names.ledger); ledger !== undefined; ) {
     const index = refs.resolve(names.index);
     const again = refs.resolve(names.ledger);
-    if (again === ledger) return stateAt(objects, ledger, index);
+    if (again === ledger) return requireNamespace(stateAt(objects, ledger, index), ns);
     ledger = again;
   }
   return undefined;

@@ -10,7 +10,7 @@ import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { configureRemote } from "../../src/kv/setup.ts";
 import type { Finding } from "../../src/kv/verify.ts";
 import { withLedger } from "../support/forged.ts";
-import { git } from "../support/git.ts";
+import { git, gitInput } from "../support/git.ts";
 import { gitAsync } from "../support/git-async.ts";
 import { noise } from "../support/noise.ts";
 import { large, type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
@@ -78,12 +78,15 @@ describe("a ledger through three policies", () => {
   });
 
   /** Runs `act` on a copy and verifies that. */
-  async function after(act: (client: TestClient, copy: string) => void): Promise<string[]> {
+  async function after(
+    act: (client: TestClient, copy: string) => void,
+    options: { all?: boolean; ns?: string } = {},
+  ): Promise<string[]> {
     const copy = path.join(path.dirname(dir), `copy-${Math.random().toString(36).slice(2)}.git`);
     Bun.spawnSync(["cp", "-r", dir, copy]);
     git(copy, "config", "kv.policyRoot", root);
     act(new TestClient(copy, copy), copy);
-    return (await verify(copy)).said;
+    return (await verify(copy, options)).said;
   }
 
   test("it is good, whoever may write now; the root is pinned at the first use", async () => {
@@ -146,7 +149,7 @@ describe("a ledger through three policies", () => {
       git(copy, "update-ref", "refs/kv-remotes/origin/kv/main", oid);
     };
     expect(await after(tracking("refs/kv/main^"))).toEqual([]);
-    expect(await after(tracking(POLICY_REF))).toEqual(["main - ATTESTATION_MISMATCH"]);
+    expect(await after(tracking(POLICY_REF))).toEqual(["main - ATTESTATION_MISSING"]);
     const forked = await after((one, copy) => {
       const tip = git(copy, "rev-parse", "refs/kv/main");
       const fork = alice.signed(one, one.plan({ fork: "1" }));
@@ -156,6 +159,36 @@ describe("a ledger through three policies", () => {
       expect(tip).not.toBe(fork.ledger);
     });
     expect(forked).toEqual(["main - NOT_FAST_FORWARD"]);
+  });
+
+  test("a mirror whose kv-index is not its ledger's", async () => {
+    const tracking = (ledger: string, index: string) => (_one: TestClient, copy: string) => {
+      git(copy, "update-ref", "refs/kv-remotes/origin/kv/main", ledger);
+      git(copy, "update-ref", "refs/kv-remotes/origin/kv-index/main", index);
+    };
+    expect(await after(tracking("refs/kv/main", "refs/kv-index/main"))).toEqual([]);
+    expect(await after(tracking("refs/kv/main^", "refs/kv-index/main^"))).toEqual([]);
+    expect(await after(tracking("refs/kv/main", "refs/kv-index/main^"))).toEqual(["main - ATTESTATION_MISMATCH"]);
+    expect(await after(tracking("refs/kv/main", "refs/kv/main"))).toEqual(["main - ATTESTATION_MISMATCH"]);
+  });
+
+  test("a ledger that stands under the name of another namespace, however well it is signed", async () => {
+    const under = (root: string) => (_one: TestClient, copy: string) => {
+      for (const group of ["kv", "kv-index"]) git(copy, "update-ref", `${root}${group}/other`, `refs/${group}/main`);
+    };
+    for (const root of ["refs/", "refs/kv-remotes/origin/"]) {
+      expect(await after(under(root), { all: true })).toEqual(["other - ATTESTATION_MISMATCH"]);
+      expect(await after(under(root), { ns: "other" })).toEqual(["other - ATTESTATION_MISMATCH"]);
+    }
+  });
+
+  test("a tip that is no ledger commit is a finding, and the rest is looked at", async () => {
+    const broken = await after((_one, copy) => {
+      const text = git(copy, "cat-file", "commit", "refs/kv/main").replace("\ncommitter ", "\ncommited ");
+      const tip = gitInput(copy, `${text}\n`, "hash-object", "-t", "commit", "-w", "--stdin", "--literally");
+      git(copy, "update-ref", "refs/kv/main", tip);
+    });
+    expect(broken).toEqual(["main - BAD_OBJECT"]);
   });
 
   test("links of the policy: each signed by an admin of the one before", async () => {

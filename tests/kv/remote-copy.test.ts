@@ -8,8 +8,10 @@ import { stateAtPoint } from "../../src/kv/at.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { commit } from "../../src/kv/commit.ts";
 import { bringKeys } from "../../src/kv/copy-keys.ts";
+import { fetchAccepted } from "../../src/kv/fetch.ts";
 import { historyOf } from "../../src/kv/history.ts";
 import { keyText, parseKey } from "../../src/kv/key.ts";
+import { configureRemote } from "../../src/kv/setup.ts";
 import { waitForMirror } from "../../src/kv/wait.ts";
 import { type WatchOptions, watch } from "../../src/kv/watch.ts";
 import { failureOf } from "../support/failure.ts";
@@ -36,8 +38,8 @@ async function store(name: string, keys: readonly string[], format = TEST_FORMAT
   return path.join(root, name);
 }
 
-async function write(dir: string, keys: readonly string[], create = false, text?: string): Promise<void> {
-  const workspace = workspaceAt(dir);
+async function write(dir: string, keys: readonly string[], create = false, text?: string, ns = "main"): Promise<void> {
+  const workspace = workspaceAt(dir, { ns });
   if (create) await commit(workspace, { create: { epoch: "e1" } }, () => {});
   await commit(workspace, { message: undefined, bytes: 1000 }, async (use) => {
     for (const key of keys) {
@@ -321,6 +323,18 @@ test("a ledger that goes back is noticed", async () => {
   git(dir, "update-ref", "refs/kv/main", old);
   expect(await visitor.get("a")).toEqual(["value of a"]);
   expect(visitor.warnings).toEqual([`the ledger of 'main' at ${visitor.url} is at #2 and was at #3 before`]);
+});
+
+test("the ledger of another namespace in the place of the one that is asked for is refused", async () => {
+  const dir = await store("moved.git", ["a"]);
+  await write(dir, ["b"], true, undefined, "open");
+  for (const group of ["kv", "kv-index"]) git(dir, "update-ref", `refs/${group}/main`, `refs/${group}/open`);
+  expect((await failureOf(new Visitor(urlOf("moved.git")).get("b"))).code).toBe("ATTESTATION_MISMATCH");
+  const clone = workspaceAt(newRepository(TEST_FORMAT));
+  configureRemote(clone, urlOf("moved.git"));
+  expect((await failureOf(fetchAccepted(clone))).code).toBe("ATTESTATION_MISMATCH");
+  expect(clone.repo.refs.resolve("refs/kv/main")).toBeUndefined();
+  clone.repo.close();
 });
 
 test("a namespace that is not there, and a host that is none", async () => {

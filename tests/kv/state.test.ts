@@ -93,6 +93,16 @@ test("a ref at something else is an error, not an empty namespace", () => {
   }
 });
 
+test("a ledger under the name of another namespace is not taken for that one's", () => {
+  for (const held of [refs(first, undefined), refs(undefined, first)]) {
+    const moved = { resolve: (name: string) => held.resolve(name.replace("/other", "/main")) };
+    expect(() => newestState(objects, moved, "other", "origin")).toThrow("of another namespace");
+  }
+  const both = refs(first, second);
+  const mirror = { resolve: (name: string) => both.resolve(name.replace("origin/kv/main", "origin/kv/other")) };
+  expect(newestState(objects, mirror, "main", "origin")?.ledger.seq).toBe(1);
+});
+
 test("refs that move between two looks: the kv-index is the one of the ledger that is returned", () => {
   const model = new KvModel();
   const commits = ["one", "two"].map((value) => {
