@@ -41,7 +41,7 @@ export function dispatch(program: Program, argv: readonly string[]): Request {
 /** Help is wanted even where the other arguments are wrong: that is when people ask for it. */
 function asksHelp(argv: readonly string[], start: number): boolean {
   const end = argv.indexOf("--", start);
-  return argv.slice(start, end < 0 ? undefined : end).includes("--help");
+  return argv.slice(start, end < 0 ? undefined : end).some((word) => word === "--help" || word === "-h");
 }
 
 /** Reads global flags and the one or two words of a command's name. */

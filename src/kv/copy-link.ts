@@ -98,7 +98,12 @@ export class CopyLink {
     const features = greeting.kind === "refs" ? [] : (greeting.capabilities.get("fetch")?.join(" ").split(" ") ?? []);
     const canFilter = features.includes("filter") && features.includes("shallow");
     const known = this.#facts.filters === "none" ? "deep" : this.#facts.filters;
-    const facts = { ...this.#facts, format: greeting.format.name, features, filters: canFilter ? known : "none" } as const;
+    const facts = {
+      ...this.#facts,
+      format: greeting.format.name,
+      features,
+      filters: canFilter ? known : "none",
+    } as const;
     if (this.isGuess || !isSame(this.#facts, facts)) this.keep(facts);
     if (greeting.format === this.#repo.format) return;
     throw new KvError("UNSUPPORTED", `${this.shown} is a ${greeting.format.name} repository now`, {
