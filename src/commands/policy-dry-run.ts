@@ -11,7 +11,7 @@ import { beginDryRun, type Verdict, type Wish } from "../kv/dry-run.ts";
 import { keyText } from "../kv/key.ts";
 import { parseNamespace } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
-import { requireSoundPolicy } from "../kv/policy-check.ts";
+import { givenPolicy } from "../kv/policy-check.ts";
 import { adminsOf, readKey, type Writer, writersOf } from "../kv/policy-keys.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -34,7 +34,7 @@ export async function dryRun(
   { as, batch }: { readonly as: string; readonly batch: string },
 ): Promise<number> {
   const { clock, cwd, flags, out } = context;
-  const policy = await requireSoundPolicy(source.text, source.name);
+  const policy = await givenPolicy(source.text, source.name);
   const ns = workspace?.ns ?? parseNamespace(flags.value("ns") ?? "main");
   const signer = as === "unsigned" ? undefined : await signerOf(policy, ns, as, cwd);
   const run = await beginDryRun(policy, ns, signer, clock.now());

@@ -14,7 +14,7 @@ import { writePack } from "../gitwire/store/object-writer.ts";
 import { type PackKeeps, whileKept } from "../gitwire/store/pack-keep.ts";
 import { POLICY_REF } from "./namespace.ts";
 import { POLICY_FILE, type Policy } from "./policy.ts";
-import { requireSoundPolicy } from "./policy-check.ts";
+import { givenPolicy } from "./policy-check.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { linkProblem } from "./policy-link.ts";
 import { policyAt, policyText } from "./read-policy.ts";
@@ -35,13 +35,13 @@ export type Applied =
   | { readonly kind: "applied"; readonly oid: Oid; readonly before: Oid | undefined }
   | { readonly kind: "in force already"; readonly oid: Oid };
 
-/** Throws CONFIG with all problems of the file, POLICY_UNTRUSTED, CAS_CONFLICT and what a push throws. */
+/** Throws INPUT_INVALID with all problems of the file, POLICY_UNTRUSTED, CAS_CONFLICT and what a push throws. */
 export function applyPolicy(workspace: Workspace, options: ApplyOptions): Promise<Applied> {
   return whileKept((keeps) => applyKept(workspace, options, keeps));
 }
 
 async function applyKept(workspace: Workspace, options: ApplyOptions, keeps: PackKeeps): Promise<Applied> {
-  const policy = await requireSoundPolicy(options.text, options.name);
+  const policy = await givenPolicy(options.text, options.name);
   const { repo } = workspace;
   if (!workspace.hasStargate) workspace.requireLocalMode();
   const tip = workspace.hasStargate ? await fetchTip(workspace, keeps) : repo.refs.resolve(POLICY_REF);

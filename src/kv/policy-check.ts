@@ -19,6 +19,19 @@ export async function requireSoundPolicy(text: string, name: string = POLICY_PAT
   throw new KvError("CONFIG", describeProblems(problems, name), { data: { problems } });
 }
 
+/** As {@link requireSoundPolicy}, of a policy that is to be tried or applied: throws INPUT_INVALID with every problem. */
+export async function givenPolicy(text: string, name: string): Promise<Policy> {
+  try {
+    return await requireSoundPolicy(text, name);
+  } catch (error) {
+    if (!(error instanceof KvError) || error.code !== "CONFIG") throw error;
+    throw new KvError("INPUT_INVALID", error.message, {
+      cause: error,
+      ...(error.data !== undefined && { data: error.data }),
+    });
+  }
+}
+
 /** All that is wrong with a policy, by line. */
 export async function policyProblems(text: string): Promise<readonly YamlProblem[]> {
   const opened = openYaml(text);

@@ -1,14 +1,19 @@
 import { describe, expect, test } from "bun:test";
+import type { Program } from "../../src/cli/command.ts";
 import { bindArgs, dispatch } from "../../src/cli/dispatch.ts";
+import { PROGRAM as KV } from "../../src/commands/table.ts";
 import { KvError } from "../../src/errors.ts";
+import { PROGRAM as STARGATE } from "../../src/stargate/commands/table.ts";
 import { PROGRAM } from "./program.ts";
 
-function command(...argv: string[]): string {
-  const request = dispatch(PROGRAM, argv);
+function commandOf(program: Program, argv: readonly string[]): string {
+  const request = dispatch(program, argv);
   if (request.kind !== "run") return request.kind;
-  bindArgs(PROGRAM, request.command, request.parsed.args);
+  bindArgs(program, request.command, request.parsed.args);
   return request.command.name;
 }
+
+const command = (...argv: string[]): string => commandOf(PROGRAM, argv);
 
 function failure(...argv: string[]): KvError {
   try {
@@ -45,6 +50,7 @@ describe("dispatch", () => {
     expect(command("--version")).toBe("version");
     expect(command("set", "--help")).toBe("help");
     expect(command("set", "k", "--unknown", "--help")).toBe("help");
+    expect(command("set", "--unknown", "-h")).toBe("help");
     expect(command("remote", "setup", "-h")).toBe("help");
     expect(command("--help", "set")).toBe("help");
     expect(command("set", "k", "--", "--help")).toBe("set");
@@ -105,5 +111,55 @@ describe("dispatch", () => {
     expect(bind("set", "a", "").optional("value")).toBe("");
     expect(() => bind("set", "a").one("value")).toThrow("not required");
     expect(() => bind("set", "a").list("kee")).toThrow("no argument kee is declared");
+  });
+});
+
+describe("every command of both programs", () => {
+  const all = [KV, STARGATE].flatMap((program) => program.commands.map((command) => ({ program, command })));
+  const usage = (program: Program, argv: readonly string[]): KvError => {
+    let error: unknown;
+    try {
+      commandOf(program, argv);
+    } catch (thrown) {
+      error = thrown;
+    }
+    if (!(error instanceof KvError) || error.code !== "USAGE") throw new Error(`${argv.join(" ")}: ${error}`);
+    return error;
+  };
+
+  test("shows its help, whatever else is wrong", () => {
+    for (const { program, command } of all) {
+      const words = command.name.split(" ");
+      for (const rest of [["-h"], ["--help"], ["--no-such-flag", "-h"]]) {
+        const asked = dispatch(program, [...words, ...rest]);
+        expect([command.name, asked]).toEqual([command.name, { kind: "help", command }]);
+      }
+    }
+  });
+
+  test("names the flag that was meant, and the command", () => {
+    for (const { program, command } of all) {
+      const words = command.name.split(" ");
+      expect(usage(program, [...words, "--jsom"]).hint).toBe("did you mean --json?");
+      // Of very short names any word is as near as another.
+      for (const { name } of (command.flags ?? []).filter(({ name }) => name.length > 3))
+        expect(usage(program, [...words, `--${name}x`]).hint).toMatch(/^did you mean --/);
+      // One letter more than any name: the next one is the name itself.
+      if (!command.hidden)
+        expect(usage(program, [...words.slice(0, -1), `${words.at(-1)}x`]).hint).toContain(words.join(" "));
+    }
+  });
+
+  test("asks for the argument that is missing, and refuses one too many", () => {
+    for (const { program, command } of all) {
+      const words = command.name.split(" ");
+      const args = command.args ?? [];
+      const needed = args.filter(({ count }) => count === "one" || count === "some");
+      const some = needed.map(({ choices }) => choices?.[0] ?? "x");
+      if (needed.length > 0) expect(usage(program, [...words, ...some.slice(1)]).hint).toContain("--help");
+      const isOpen = args.some(({ count }) => count === "some" || count === "any");
+      const most = args.map(({ choices }) => choices?.[0] ?? "x");
+      if (!isOpen) expect(usage(program, [...words, ...most, "more"]).message).toContain("'more'");
+    }
   });
 });
