@@ -73,11 +73,17 @@ function checkedPiece(objects: ObjectSource, key: string, piece: Piece, at: numb
   const { oid, size, sha256 } = piece;
   const isIt = ({ kind, data }: GitObject): boolean =>
     kind === "blob" && data.length === size && new Bun.SHA256().update(data).digest("hex") === sha256;
-  const first = objects.readInto?.(oid, room);
-  if (first !== undefined && isIt(first)) return first.data;
-  // Of an object that is stored twice the other copy may be sound.
-  const object = objects.read(oid);
   const named = `piece ${sha256.slice(0, 12)} (blob ${oid}) at byte ${at} of ${JSON.stringify(key)}`;
+  let object: GitObject | undefined;
+  try {
+    const first = objects.readInto?.(oid, room);
+    if (first !== undefined && isIt(first)) return first.data;
+    // Of an object that is stored twice the other copy may be sound.
+    object = objects.read(oid);
+  } catch (cause) {
+    if (!(cause instanceof KvError)) throw cause;
+    throw new KvError(cause.code, `${named}: ${cause.message}`, { cause });
+  }
   if (object === undefined) throw new KvError("CORRUPT", `${named} is missing`);
   if (isIt(object)) return object.data;
   throw new KvError("CORRUPT", `${named} is damaged: its bytes are not those the manifest names`);

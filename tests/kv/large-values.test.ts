@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { KvError } from "../../src/errors.ts";
 import type { ObjectSource } from "../../src/gitwire/object/object.ts";
 import { SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import type { WriteLine } from "../../src/kv/batch.ts";
@@ -244,11 +245,16 @@ describe("reading", () => {
       [undefined, "missing"],
       [flipped, "damaged"],
       [longer, "damaged"],
+      [new KvError("CORRUPT", "x.pack, entry at 5: it is cut short"), `of "k": x.pack, entry at 5`],
     ] as const) {
       const bent: ObjectSource = {
         format: objects.format,
         has: (oid) => objects.has(oid),
-        read: (oid) => (oid !== second!.oid ? objects.read(oid) : instead && { kind: "blob", data: instead }),
+        read: (oid) => {
+          if (oid !== second!.oid) return objects.read(oid);
+          if (instead instanceof KvError) throw instead;
+          return instead && { kind: "blob", data: instead };
+        },
       };
       const parts: Buffer[] = [];
       const whole = { start: 0, end: manifest.size };
