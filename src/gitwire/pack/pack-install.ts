@@ -12,6 +12,7 @@ import { OidTable } from "../object/oid-table.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { withRoom } from "./grow.ts";
 import { type FinishedPack, packHeader } from "./pack-builder.ts";
+import { PACK_HEADER_BYTES } from "./pack-file.ts";
 import { type IndexedObjects, writePackIndex } from "./pack-index-writer.ts";
 import { createTemp, fsyncDir, PACK_TEMP, type TempFile, writeAll } from "./temp-file.ts";
 import { BaseCopier, type BaseSink, type BaseSource, findEnds, placesOf } from "./thin-bases.ts";
@@ -96,7 +97,10 @@ function writeWhole(fd: number, pack: FinishedPack): Stored {
   return { objects: pack.objects, checksum: Buffer.from(pack.checksum, "hex") };
 }
 
-/** Writes the pack with the bases it lacks at its end, and the header and trailer that this takes. */
+/**
+ * Writes the pack with the bases it lacks, those first: only when they are there is it known how many entries the header declares, and a
+ * large pack is to be hashed once, while it is written.
+ */
 function writeCompleted(fd: number, pack: FinishedPack, source: BaseSource): Stored {
   const { format, missingBases } = pack;
   const places = placesOf(source, missingBases);
@@ -104,17 +108,18 @@ function writeCompleted(fd: number, pack: FinishedPack, source: BaseSource): Sto
   const missing = missingBases.find((oid) => !found.has(oid));
   if (missing !== undefined) throw new KvError("BAD_OBJECT", `${missing}, the base of a delta, is missing`);
   findEnds(places);
-  // Most bases are one entry each; where some are more, the count was wrong and so was the hash.
-  const expected = pack.objectCount + missingBases.length;
-  const hasher = newHasher(format);
-  const grown = new GrownPack(new EntryWriter(fd, 0, hasher), pack, expected);
-  const copier = new BaseCopier(source, grown);
+  const bases = new AddedBases(new EntryWriter(fd, PACK_HEADER_BYTES), pack);
+  const copier = new BaseCopier(source, bases);
   for (const place of places) copier.add(place);
-  const end = grown.finish();
-  const { count } = grown;
-  const checksum = count === expected ? (hasher.digest() as Buffer) : atOnce(rehashPack(fd, format, count, end));
-  writeAll(fd, checksum, end);
-  return { objects: grown.objects(), checksum };
+  const start = bases.finish();
+  const hasher = newHasher(format);
+  atOnce(hashPack(hasher, fd, pack.objectCount + bases.count, start));
+  const entries = new EntryWriter(fd, start, hasher);
+  for (const chunk of pack.entries()) entries.write(chunk);
+  entries.flush();
+  const checksum = hasher.digest() as Buffer;
+  writeAll(fd, checksum, entries.position);
+  return { objects: bases.and(pack.objects, start - PACK_HEADER_BYTES), checksum };
 }
 
 /**
@@ -122,9 +127,15 @@ function writeCompleted(fd: number, pack: FinishedPack, source: BaseSource): Sto
  * Yields now and then.
  */
 export function* rehashPack(fd: number, format: ObjectFormat, count: number, end: number): Generator<void, Buffer> {
-  writeAll(fd, packHeader(count), 0);
   const hasher = newHasher(format);
-  const buffer = Buffer.allocUnsafeSlow(REHASH_BYTES);
+  yield* hashPack(hasher, fd, count, end);
+  return hasher.digest() as Buffer;
+}
+
+/** Writes the header of the pack in `fd` and hashes it and the entries up to `end`. */
+function* hashPack(hasher: Bun.CryptoHasher, fd: number, count: number, end: number): Generator<void> {
+  writeAll(fd, packHeader(count), 0);
+  const buffer = Buffer.allocUnsafeSlow(Math.min(REHASH_BYTES, end));
   for (let at = 0; at < end; ) {
     const got = fs.readSync(fd, buffer, 0, Math.min(buffer.length, end - at), at);
     if (got === 0) throw new KvError("IO", "the temporary pack was cut short");
@@ -132,36 +143,26 @@ export function* rehashPack(fd: number, format: ObjectFormat, count: number, end
     at += got;
     yield;
   }
-  return hasher.digest() as Buffer;
 }
 
-/** A pack's objects and further ones at its end. */
-class GrownPack implements BaseSink {
+/** The bases that a pack lacks, on their way to a file. */
+class AddedBases implements BaseSink {
   readonly format: ObjectFormat;
   readonly #writer: EntryWriter;
-  readonly #first: IndexedObjects;
+  readonly #pack: IndexedObjects;
   #held: OidTable | undefined;
-  #count: number;
-  #ids: Buffer[];
-  #offsets: Float64Array;
-  #crcs: Uint32Array;
+  readonly #ids: Buffer[] = [];
+  #offsets = new Float64Array(64);
+  #crcs = new Uint32Array(64);
 
-  /** Writes `pack` to `writer` with a header that declares `expected` entries. */
-  constructor(writer: EntryWriter, pack: FinishedPack, expected: number) {
-    const { count, ids, offsets, crcs } = pack.objects;
+  constructor(writer: EntryWriter, pack: FinishedPack) {
     this.format = pack.format;
     this.#writer = writer;
-    this.#first = pack.objects;
-    this.#count = count;
-    this.#ids = [ids.subarray(0, count * pack.format.rawSize)];
-    this.#offsets = offsets.slice(0, count);
-    this.#crcs = crcs.slice(0, count);
-    writer.write(packHeader(expected));
-    for (const chunk of pack.entries()) writer.write(chunk);
+    this.#pack = pack.objects;
   }
 
   get count(): number {
-    return this.#count;
+    return this.#ids.length;
   }
 
   get position(): number {
@@ -169,31 +170,38 @@ class GrownPack implements BaseSink {
   }
 
   has(oid: Oid): boolean {
-    this.#held ??= tableOf(this.format, this.#first);
+    this.#held ??= tableOf(this.format, this.#pack);
     return this.#held.has(oid);
   }
 
   append(oid: Oid, _kind: ObjectKind, header: Buffer, stream: Buffer): number {
-    const number = this.#count++;
+    const number = this.#ids.push(Buffer.from(oid, "hex")) - 1;
     this.#offsets = withRoom(this.#offsets, number);
     this.#crcs = withRoom(this.#crcs, number);
     this.#offsets[number] = this.position;
     this.#crcs[number] = Bun.hash.crc32(stream, Bun.hash.crc32(header));
-    this.#ids.push(Buffer.from(oid, "hex"));
     this.#writer.write(header);
     this.#writer.write(stream);
     return number;
   }
 
-  /** Writes what is left; returns where the entries end. */
+  /** Writes what is left; returns where they end. */
   finish(): number {
     this.#writer.flush();
     return this.position;
   }
 
-  objects(): IndexedObjects {
-    const ids = Buffer.concat(this.#ids, this.#count * this.format.rawSize);
-    return { count: this.#count, ids, offsets: this.#offsets, crcs: this.#crcs };
+  /** They, and behind them `objects`, whose entries begin `shift` bytes later than they say. */
+  and({ count, ids, offsets, crcs }: IndexedObjects, shift: number): IndexedObjects {
+    const first = this.count;
+    const allOffsets = new Float64Array(first + count);
+    allOffsets.set(this.#offsets.subarray(0, first));
+    for (let i = 0; i < count; i++) allOffsets[first + i] = offsets[i]! + shift;
+    const allCrcs = new Uint32Array(first + count);
+    allCrcs.set(this.#crcs.subarray(0, first));
+    allCrcs.set(crcs.subarray(0, count), first);
+    const allIds = Buffer.concat([...this.#ids, ids.subarray(0, count * this.format.rawSize)]);
+    return { count: first + count, ids: allIds, offsets: allOffsets, crcs: allCrcs };
   }
 }
 
