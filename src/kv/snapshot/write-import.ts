@@ -8,7 +8,7 @@ import type { Oid } from "../../gitwire/object/oid.ts";
 import { collectGarbage } from "../../memory.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import type { WriteLine } from "../batch.ts";
-import { type CommitOutcome, commit } from "../commit.ts";
+import { type CommitOptions, commit } from "../commit.ts";
 import type { Workspace } from "../workspace.ts";
 import type { ImportSummary } from "./check-import.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
@@ -60,10 +60,7 @@ export async function writeImport(
     for (let part = 1; await entries.more(); part++) {
       const message = isOne ? options.message : `${options.message}, part ${part}`;
       const before = entries.taken;
-      const { set, isNew, ...place } = await commit(workspace, { message, bytes }, async (use) => {
-        await feed(entries, options, workspace.around.signal, use);
-        options.demandSame?.();
-      }).then(partOf);
+      const { set, isNew, ...place } = await importPart(workspace, entries, { message, bytes }, options);
       if (isNew) done.transactions++;
       done.set += set;
       done.unchanged += entries.taken - before - set;
@@ -76,8 +73,17 @@ export async function writeImport(
   return { ledger, ...done };
 }
 
-/** What is kept of a transaction: its changes are most of what there is in memory. */
-function partOf(outcome: CommitOutcome): LedgerPlace & { readonly set: number; readonly isNew: boolean } {
+/** Sets the next of the entries in one transaction; hands on little, as its changes are most of what there is in memory. */
+async function importPart(
+  workspace: Workspace,
+  entries: EntryQueue,
+  how: CommitOptions,
+  options: WriteImportOptions,
+): Promise<LedgerPlace & { readonly set: number; readonly isNew: boolean }> {
+  const outcome = await commit(workspace, how, async (use) => {
+    await feed(entries, options, workspace.around.signal, use);
+    options.demandSame?.();
+  });
   if (outcome.kind === "committed") {
     return { oid: outcome.ledger, seq: outcome.seq, set: outcome.changes.length, isNew: true };
   }
