@@ -53,11 +53,11 @@ async function bringValues(copy: RemoteCopy, key: Key, revisions: readonly (Revi
 /** Shows a revision, given the one before. */
 async function shower(
   { flags, out }: Context,
-  { repo }: Workspace,
+  { repo, copy }: Workspace,
   key: Key,
 ): Promise<(revision: Revision, before: Revision | undefined) => Promise<void>> {
   const { objects } = repo;
-  const reporter = new SignatureReporter(objects);
+  const reporter = new SignatureReporter(objects, copy && ((work) => copy.through(work)));
   // Loaded here: most look at the list alone.
   const patchOf = flags.on("patch") ? (await import("../kv/value-patch.ts")).valuePatch : undefined;
   const details = out.json ? await import("./history-record.ts") : undefined;

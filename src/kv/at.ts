@@ -176,8 +176,12 @@ async function commitAt(workspace: Workspace, tip: NamespaceState, id: string): 
 
 /** The one ledger commit of the namespace whose id begins with `prefix`. */
 async function abbreviated(workspace: Workspace, tip: NamespaceState, prefix: string): Promise<LedgerCommit> {
-  const ids = workspace.repo.objects.resolvePrefix(prefix, MOST_ALIKE);
-  const commits = ids.flatMap((oid) => ledgerCommit(workspace, oid) ?? []).filter(({ ns }) => ns === tip.ns);
+  const alike = (): LedgerCommit[] => {
+    const ids = workspace.repo.objects.resolvePrefix(prefix, MOST_ALIKE);
+    return ids.flatMap((oid) => ledgerCommit(workspace, oid) ?? []).filter(({ ns }) => ns === tip.ns);
+  };
+  let commits = alike();
+  if (commits.length === 0 && (await bringArchives(workspace, tip, () => alike().length > 0))) commits = alike();
   const [commit, second] = commits;
   if (second !== undefined) {
     throw new KvError("INPUT_INVALID", `'${prefix}' is how ${commits.length} commits begin`, {

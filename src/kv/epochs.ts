@@ -14,6 +14,7 @@ import { TimeSlice } from "../time-slice.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import { type ClosedEpoch, commitBefore } from "./ledger-line.ts";
 import { archiveRef, epochRef, indexArchiveRef, trackingRoot } from "./namespace.ts";
+import type { RemoteCopy } from "./remote-copy.ts";
 import { fetchObjects, fetchUrl, hasRemote, pushUrl } from "./remote-session.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
@@ -91,13 +92,9 @@ export async function epochWithSeq(
  * keeps both from giving it.
  */
 export async function fetchArchive(workspace: Workspace, closed: ClosedEpoch): Promise<void> {
-  if (workspace.copy !== undefined) {
-    throw new KvError("UNSUPPORTED", `the epoch '${closed.label}' is over, and is read in a clone`, {
-      hint: "git kv clone URL, then read there",
-    });
-  }
-  const { ns, remote } = workspace;
+  const { ns, remote, copy } = workspace;
   if (isHere(workspace, closed)) return;
+  if (copy !== undefined) return bringToCache(copy, ns, closed);
   const failures: KvError[] = [];
   const urls = hasRemote(workspace)
     ? [fetchUrl(workspace), ...(workspace.hasStargate ? [pushUrl(workspace)] : [])]
@@ -116,6 +113,17 @@ export async function fetchArchive(workspace: Workspace, closed: ClosedEpoch): P
   throw new KvError("IO", `the archive of the epoch '${closed.label}' of '${ns}' is not here, and ${who}`, {
     hint: "fetch refs/kv-archive/* from a repository that has it",
   });
+}
+
+/** Without a clone the commits are enough: what they lead to is brought when it is read. */
+async function bringToCache(copy: RemoteCopy, ns: string, closed: ClosedEpoch): Promise<void> {
+  try {
+    await copy.bringArchive(ns, closed);
+  } catch (error) {
+    if (!(error instanceof KvError) || error.code !== "REMOTE_REJECTED") throw error;
+    const what = `the archive of the epoch '${closed.label}' of '${ns}' is not at ${copy.shown}`;
+    throw new KvError("IO", what, { hint: "--repo with the address of a repository that has it", cause: error });
+  }
 }
 
 /**
@@ -160,8 +168,10 @@ async function fetchFrom(
 }
 
 /** Whether a closed epoch is here, with what was deleted in it. */
-function isHere(workspace: Workspace, { label, ledger }: ClosedEpoch): boolean {
-  return workspace.repo.objects.has(ledger) && closedIndex(workspace, label) !== undefined;
+function isHere(workspace: Workspace, closed: ClosedEpoch): boolean {
+  const { copy, ns, repo } = workspace;
+  if (copy !== undefined) return copy.hasArchive(ns, closed);
+  return repo.objects.has(closed.ledger) && closedIndex(workspace, closed.label) !== undefined;
 }
 
 /** The last kv-index commit of a closed epoch, where it is here. */

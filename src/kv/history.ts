@@ -119,9 +119,11 @@ export async function* historyOf(
 async function epochEnds(workspace: Workspace, tip: NamespaceState): Promise<NamespaceState[]> {
   // Loaded here: most ask for the epoch they are in.
   const { epochsBack } = await import("./epochs.ts");
+  const { repo, copy } = workspace;
   const ends: NamespaceState[] = [];
   for await (const { last } of epochsBack(workspace, tip)) {
-    ends.push(last.oid === tip.ledger.oid ? tip : stateAt(workspace.repo.objects, last.oid));
+    const read = (): NamespaceState => stateAt(repo.objects, last.oid);
+    ends.push(last.oid === tip.ledger.oid ? tip : copy === undefined ? read() : await copy.through(read));
   }
   return ends;
 }

@@ -19,6 +19,7 @@ import { type CacheFolder, clearPacks, pruneCaches, type RemoteFacts } from "./c
 import { CopyLink } from "./copy-link.ts";
 import { Absent } from "./copy-store.ts";
 import { fetchTip } from "./copy-whole.ts";
+import type { ClosedEpoch } from "./ledger-line.ts";
 import type { RemoteRefMap } from "./remote-session.ts";
 import type { Surroundings } from "./workspace.ts";
 
@@ -202,9 +203,24 @@ export class RemoteCopy {
    * Brings all commits of the ledger that ends with `tip`, without what is in them: those of its epoch that did not come before. A few
    * hundred bytes each, so this costs the length of the ledger, once.
    */
-  async bringLedger(ns: string, tip: Oid): Promise<void> {
+  bringLedger(ns: string, tip: Oid): Promise<void> {
+    return this.#bringCommits(commitsRef(ns), tip);
+  }
+
+  /** The same for a closed epoch, all of it. */
+  bringArchive(ns: string, { label, ledger }: ClosedEpoch): Promise<void> {
+    return this.#bringCommits(commitsRef(`${ns}@${label}`), ledger);
+  }
+
+  /** Whether the commits of a closed epoch are here. */
+  hasArchive(ns: string, { label, ledger }: ClosedEpoch): boolean {
     const { refs, objects } = this.repo;
-    const name = `refs/kv-commits/${ns}`;
+    return refs.resolve(commitsRef(`${ns}@${label}`)) === ledger && objects.has(ledger);
+  }
+
+  /** The ref `name` of the cache says up to where they are here. */
+  async #bringCommits(name: string, tip: Oid): Promise<void> {
+    const { refs, objects } = this.repo;
     const before = refs.resolve(name);
     const isHere = before !== undefined && objects.has(before);
     if (isHere && before === tip) return;
@@ -294,6 +310,8 @@ export class RemoteCopy {
     clearPacks(this.repo);
   }
 }
+
+const commitsRef = (what: string): string => `refs/kv-commits/${what}`;
 
 function isDamage(error: unknown): boolean {
   return error instanceof KvError && error.code === "CORRUPT";

@@ -8,6 +8,7 @@ import { parseIdent } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { LedgerCommit } from "./attestation.ts";
+import type { Reach } from "./history.ts";
 import type { Policy } from "./policy.ts";
 
 /**
@@ -31,10 +32,12 @@ const UNSIGNED: SignatureReport = { state: "unsigned" };
 /** Judges the transactions of one ledger; policies are read once. */
 export class SignatureReporter {
   readonly #objects: ObjectSource;
+  readonly #reach: Reach;
   readonly #policies = new Map<Oid, Policy | undefined>();
 
-  constructor(objects: ObjectSource) {
+  constructor(objects: ObjectSource, reach: Reach = (work) => work()) {
     this.#objects = objects;
+    this.#reach = reach;
   }
 
   /** Never throws for what a commit or its policy holds. */
@@ -63,7 +66,7 @@ export class SignatureReporter {
     const { policyAt } = await import("./read-policy.ts");
     let policy: Policy | undefined;
     try {
-      policy = policyAt(this.#objects, oid);
+      policy = await this.#reach(() => policyAt(this.#objects, oid));
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
     }

@@ -12,6 +12,7 @@ import { fsck, git } from "../support/git.ts";
 import { type GitDaemon, startGitDaemon } from "../support/git-daemon.ts";
 import { ENV, Scene, stargateOk } from "../support/scene.ts";
 import { newKey, type TestKey } from "../support/signing.ts";
+import { tempDir } from "../support/temp.ts";
 
 let host: GitDaemon | undefined;
 let scene: Scene | undefined;
@@ -19,6 +20,8 @@ afterAll(async () => {
   await scene?.serving.stop();
   host?.stop();
 });
+
+const CACHE = tempDir("cache");
 
 /** Runs git-kv in `dir` as the holder of `key`. */
 function as(key: TestKey, dir: string, ...args: string[]): Run {
@@ -29,6 +32,7 @@ function as(key: TestKey, dir: string, ...args: string[]): Run {
     GIT_CONFIG_KEY_1: "user.signingKey",
     GIT_CONFIG_VALUE_1: key.file,
     SSH_AUTH_SOCK: "",
+    XDG_CACHE_HOME: CACHE,
   };
   return runProgram(executable("git-kv"), args, { cwd: dir, env });
 }
@@ -185,6 +189,24 @@ test("a new epoch: begun by an admin, on the mirror as one step, small to clone,
     ["e2", "current", expect.any(String)],
     ["e1", "closed", `#1-#${Number(begun.seq) - 1}`],
   ]);
+
+  // Without a clone the archives are read as well, from the Stargate and from the host.
+  git(scene.github, "config", "uploadpack.allowFilter", "true");
+  const nowhere = tempDir("nowhere");
+  for (const url of [
+    scene.url.replace("http://", `http://t:${scene.token}@`),
+    `git://127.0.0.1:${host!.port}/github.git`,
+  ]) {
+    const from = (...args: string[]): string => ok(as(writer, nowhere, "--repo", url, ...args));
+    expect(from("get", "cfg:a", "--at", "4")).toBe("value 1");
+    for (const args of [
+      ["history", "cfg:a", "--epochs", "--patch"],
+      ["history", "cfg:short", "--epochs", "--json"],
+      ["history", "big:kept", "--epochs", "--json"],
+    ]) {
+      expect([url, args, from(...args)]).toEqual([url, args, ok(as(writer, fresh, ...args))]);
+    }
+  }
 
   // A ledger that really was taken back is still called that.
   const message = path.join(scene.root, "message");

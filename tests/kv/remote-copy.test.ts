@@ -4,13 +4,14 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readAs } from "../../src/gitwire/object/object.ts";
-import { stateAtPoint } from "../../src/kv/at.ts";
+import { momentAt, stateAtPoint } from "../../src/kv/at.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { commit } from "../../src/kv/commit.ts";
 import { bringKeys } from "../../src/kv/copy-keys.ts";
 import { fetchAccepted } from "../../src/kv/fetch.ts";
 import { historyOf } from "../../src/kv/history.ts";
 import { keyText, parseKey } from "../../src/kv/key.ts";
+import { beginEpoch } from "../../src/kv/new-epoch.ts";
 import { configureRemote } from "../../src/kv/setup.ts";
 import { waitForMirror } from "../../src/kv/wait.ts";
 import { type WatchOptions, watch } from "../../src/kv/watch.ts";
@@ -196,6 +197,69 @@ test("the revisions of a key, and the store as it was", async () => {
     return readValue(copy.repo.objects, before, parseKey("user:0005"), { now: 0, allowExpired: true }).data.toString();
   });
   expect(then).toBe("value 1");
+});
+
+test("closed epochs: their revisions, deleted keys and states, each archive brought once", async () => {
+  const dir = await store("epochs.git", KEYS.slice(0, 300));
+  const remove = async (key: string): Promise<void> => {
+    const workspace = workspaceAt(dir);
+    await commit(workspace, { message: undefined }, (use) =>
+      use({ op: "del", key: parseKey(key), condition: undefined }),
+    );
+    workspace.repo.close();
+  };
+  const roll = async (label: string): Promise<void> => {
+    const workspace = workspaceAt(dir);
+    await beginEpoch(workspace, { label, message: undefined });
+    workspace.repo.close();
+  };
+  await write(dir, ["user:0005"], false, "two");
+  await remove("user:0006");
+  await roll("e2");
+  await write(dir, ["user:0005", "user:0006"], false, "three");
+  await roll("e3");
+  await write(dir, ["user:0005"], false, "four");
+  const visitor = new Visitor(urlOf("epochs.git"));
+  const revisions = (key: string, epochs: boolean): Promise<string[]> =>
+    visitor.read(async ({ workspace, state }) => {
+      const found: string[] = [];
+      for await (const { rev, meta, made } of historyOf(workspace, state, parseKey(key), { epochs })) {
+        found.push(`${meta === undefined ? "del" : "set"} ${rev} ${made?.epoch} ${made?.seq}`);
+      }
+      return found;
+    });
+  const valueAt = (key: string, at: string): Promise<string> =>
+    visitor.read(async ({ workspace, copy, state }) => {
+      const { state: then } = await momentAt(workspace, state, at);
+      await bringKeys(copy, then, [parseKey(key)]);
+      return readValue(copy.repo.objects, then, parseKey(key), { now: 0, allowExpired: true }).data.toString();
+    });
+  // A number of a closed epoch finds its archive by itself.
+  expect(await valueAt("user:0005", "3")).toBe("two");
+  expect(await revisions("user:0005", false)).toHaveLength(2);
+  const all = ["set 4 e3 8", "set 3 e2 6", "set 2 e1 3", "set 1 e1 2"];
+  expect(await revisions("user:0005", true)).toEqual(all);
+  expect(await revisions("user:0006", true)).toEqual(["set 1 e2 6", "del 2 e1 4", "set 1 e1 2"]);
+  expect(await revisions("user:0006", true)).toHaveLength(3);
+  expect(visitor.requests).toBe(1);
+  const closed = git(dir, "rev-parse", "refs/kv-archive/main@e1");
+  for (const at of [closed, closed.slice(0, 12), "4", "-4"]) {
+    const fresh = new Visitor(urlOf("epochs.git"));
+    const seq = await fresh.read(
+      async ({ workspace, state }) => (await momentAt(workspace, state, at)).state.ledger.seq,
+    );
+    expect([at, seq]).toEqual([at, 4]);
+  }
+  expect((await failureOf(valueAt("user:0005", "12345678"))).code).toBe("INPUT_INVALID");
+  git(dir, "update-ref", "-d", "refs/kv-archive/main@e1");
+  git(dir, "update-ref", "-d", "refs/kv-index-archive/main@e1");
+  git(dir, "-c", "gc.reflogExpire=now", "gc", "-q", "--prune=now");
+  const late = new Visitor(urlOf("epochs.git"));
+  const gone = await failureOf(late.read(async ({ workspace, state }) => momentAt(workspace, state, "3")));
+  expect([gone.code, gone.message]).toEqual([
+    "IO",
+    expect.stringContaining("archive of the epoch 'e1' of 'main' is not"),
+  ]);
 });
 
 describe("the cache", () => {
