@@ -86,6 +86,20 @@ describe("from a host that serves partial clones", () => {
     expect(many.warnings).toEqual([]);
   });
 
+  test("one that takes refs by their names is asked one time less", async () => {
+    const dir = await store("named.git", KEYS);
+    git(dir, "config", "uploadpack.allowRefInWant", "true");
+    const visitor = new Visitor(urlOf("named.git"));
+    expect(await visitor.get(KEYS[7]!)).toEqual([`value of ${KEYS[7]}`]);
+    // The tip in two ways at once, one of them with its upper trees; the leaves, the two blobs.
+    expect(visitor.requests).toBe(4);
+    expect(await visitor.get(KEYS[8]!)).toEqual([`value of ${KEYS[8]}`]);
+    expect(visitor.requests).toBe(3);
+    await write(dir, [KEYS[7]!], false, "new");
+    expect(await visitor.get(KEYS[7]!)).toEqual(["new"]);
+    expect(visitor.requests).toBe(3);
+  });
+
   test("a listing is the same as in a clone, whole, in parts and after changes", async () => {
     const dir = await store("listed.git", [...KEYS, LONG]);
     const visitor = new Visitor(urlOf("listed.git"));
