@@ -39,6 +39,11 @@ export class CopyStore extends ObjectStore {
     return object === undefined ? undefined : this.#checked(oid, object);
   }
 
+  override readOnce(oid: Oid): GitObject | undefined {
+    const object = super.readOnce(oid);
+    return object === undefined ? undefined : this.#checked(oid, object);
+  }
+
   #checked(oid: Oid, object: GitObject): GitObject {
     if (hashObject(this.format, object.kind, object.data) === oid) return object;
     throw new KvError("CORRUPT", `${oid} in ${this.objectsDir} is damaged: its bytes are not those its id names`);

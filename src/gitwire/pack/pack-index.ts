@@ -217,6 +217,13 @@ export class PackIndex {
     if (this.#size <= KEPT_MAX) this.#readWhole();
   }
 
+  /** The same index with all of it in memory, good whatever happens to the file: this one, or one for the caller alone where it is very large. */
+  inMemory(): PackIndex {
+    const index = this.#whole !== undefined || this.#size <= LARGE_MAX ? this : new PackIndex(this.path, this.format);
+    index.#readWhole();
+    return index;
+  }
+
   /** Gives back the file descriptor; the file is opened again when needed. */
   release(): void {
     if (this.#fd !== undefined) fs.closeSync(this.#fd);

@@ -80,7 +80,8 @@ class CommitTable {
 
   #parse(commit: number): boolean {
     const { format } = this.#objects;
-    const object = this.#objects.read(this.oid(commit));
+    const oid = this.oid(commit);
+    const object = this.#objects.readOnce?.(oid) ?? this.#objects.read(oid);
     if (object?.kind !== "commit") {
       this.#state[commit] = ABSENT;
       return false;

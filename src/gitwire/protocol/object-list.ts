@@ -9,22 +9,26 @@
 
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import type { ObjectSource } from "../object/object.ts";
+import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { tagTarget } from "../object/tag.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
 import { compareTrees } from "../object/tree-difference.ts";
+import { withRoom } from "../pack/grow.ts";
+import { ObjectCache } from "../pack/object-cache.ts";
+import type { Pack } from "../pack/pack-reader.ts";
 import type { CommitGraph } from "./commit-graph.ts";
 import { DepthWalk, FilterGate } from "./filter-gate.ts";
+import { ListedObjects } from "./listed-objects.ts";
 import type { ObjectFilter } from "./object-filter.ts";
 import { revisionRange } from "./revision-range.ts";
 
 /** What goes into a pack, in the order it is written. */
 export interface ObjectList {
-  readonly objects: OidTable;
-  /** An object like this one that the receiver has or is sent: a good base for a delta. By number in `objects`. */
-  readonly likely: ReadonlyMap<number, Oid>;
+  readonly objects: ListedObjects;
+  /** An object like that of this number, which the receiver has or is sent: a good base for a delta. */
+  likely(number: number): Oid | undefined;
   /** True where the receiver surely has the object already. */
   receiverHas(oid: Oid): boolean;
 }
@@ -45,9 +49,18 @@ const ROOT_BASELINES = 8;
 /** Deepest chain of tags on tags that is followed. */
 const DEEPEST_TAG = 100;
 
+/** Where the objects are; one that has packs can say where they are kept. */
+export type ListedSource = ObjectSource & { packs?(): readonly Pack[] };
+
+/** See ListBuilder.#likely. */
+const OTHER = 2 ** 31;
+
+/** Bytes of trees kept while a list is made: each is read for its own commit and for the next. */
+const TREE_BYTES = 16 * 1024 * 1024;
+
 /** Makes the list. Throws CORRUPT where an object is missing or of the wrong kind. */
 export async function listObjects(
-  source: ObjectSource,
+  source: ListedSource,
   graph: CommitGraph,
   request: ObjectListRequest,
 ): Promise<ObjectList> {
@@ -58,8 +71,7 @@ export async function listObjects(
 }
 
 class ListBuilder implements ObjectList {
-  readonly objects: OidTable;
-  readonly likely = new Map<number, Oid>();
+  readonly objects: ListedObjects;
   readonly #source: ObjectSource;
   readonly #graph: CommitGraph;
   /** What the receiver has, or is sent as part of something else. */
@@ -67,15 +79,28 @@ class ListBuilder implements ObjectList {
   readonly #gate: FilterGate | undefined;
   /** What was met and left out, or may be missing on the other side because of the filter. */
   readonly #passed: OidTable;
+  /** For each object one like it: 0 for none, or one more than its number, or from {@link OTHER} on its number in {@link #others}. */
+  #likely = new Uint32Array(0);
+  /** Those of them that are not listed. */
+  readonly #others: OidTable;
+  /** Kept here and not with the source: a clone reads all there are, and would leave nothing that others read often. */
+  readonly #trees = new ObjectCache(TREE_BYTES);
   readonly #slice = new TimeSlice();
 
-  constructor(source: ObjectSource, graph: CommitGraph, gate: FilterGate | undefined) {
+  constructor(source: ListedSource, graph: CommitGraph, gate: FilterGate | undefined) {
     this.#source = source;
     this.#graph = graph;
     this.#gate = gate;
     this.#passed = new OidTable(source.format);
-    this.objects = new OidTable(source.format, 1024);
+    this.objects = new ListedObjects(source.format, () => source.packs?.() ?? []);
     this.#known = new OidTable(source.format);
+    this.#others = new OidTable(source.format);
+  }
+
+  likely(number: number): Oid | undefined {
+    const one = this.#likely[number] ?? 0;
+    if (one === 0) return undefined;
+    return one < OTHER ? this.objects.oid(one - 1) : this.#others.oid(one - OTHER);
   }
 
   receiverHas(oid: Oid): boolean {
@@ -186,7 +211,7 @@ class ListBuilder implements ObjectList {
     const stack = [root];
     for (let oid = stack.pop(); oid !== undefined; oid = stack.pop()) {
       if (!(isWanted && oid === root ? this.#add(oid) : this.#take(oid, true))) continue;
-      const cursor = new TreeCursor(this.#source.format, this.#readTree(oid));
+      const cursor = new TreeCursor(this.#source.format, this.#readTree(oid, true));
       while (cursor.next()) {
         if (cursor.mode === MODE.gitlink || this.#isHandled(cursor)) continue;
         if (cursor.isTree()) stack.push(cursor.oid());
@@ -303,20 +328,30 @@ class ListBuilder implements ObjectList {
     const { size } = this.objects;
     const index = this.objects.add(oid);
     if (index < size) return false;
-    if (likely !== undefined) this.likely.set(index, likely);
+    if (likely !== undefined) this.#setLikely(index, likely);
     return true;
   }
 
-  #read(oid: Oid): { kind: ObjectKind; data: Buffer } {
-    const object = this.#source.read(oid);
+  #setLikely(number: number, likely: Oid): void {
+    const listed = this.objects.indexOf(likely);
+    this.#likely = withRoom(this.#likely, number);
+    this.#likely[number] = listed >= 0 ? listed + 1 : OTHER + this.#others.add(likely);
+  }
+
+  #read(oid: Oid): GitObject {
+    const object = this.#source.readOnce?.(oid) ?? this.#source.read(oid);
     if (object === undefined) throw new KvError("CORRUPT", `object ${oid} is missing`);
     return object;
   }
 
-  #readTree(oid: Oid): Buffer {
-    const { kind, data } = this.#read(oid);
-    if (kind !== "tree") throw new KvError("CORRUPT", `${oid} is a ${kind}, not a tree`);
-    return data;
+  /** `once`: it is not asked for again. */
+  #readTree(oid: Oid, once = false): Buffer {
+    const kept = this.#trees.get(oid);
+    if (kept !== undefined) return kept.data;
+    const tree = this.#read(oid);
+    if (tree.kind !== "tree") throw new KvError("CORRUPT", `${oid} is a ${tree.kind}, not a tree`);
+    if (!once) this.#trees.set(oid, tree);
+    return tree.data;
   }
 }
 

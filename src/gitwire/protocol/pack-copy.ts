@@ -5,24 +5,25 @@
  */
 
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 import type { TimeSlice } from "../../time-slice.ts";
 import { isMissing } from "../disk.ts";
 import { newHasher } from "../object/oid.ts";
-import type { OidTable } from "../object/oid-table.ts";
 import { PACK_HEADER_BYTES, PackFile } from "../pack/pack-file.ts";
 import type { Pack } from "../pack/pack-reader.ts";
+import type { ListedObjects, Span } from "./listed-objects.ts";
 
 /** Packs of fewer objects are not worth the look at each of them. */
 const LEAST_OBJECTS = 256;
-/** Bytes read at once. */
-const CHUNK = 128 * 1024;
+/** Bytes read at once: as much as two packets of the sideband hold. */
+const CHUNK = 2 * (LIMITS.packet - 5);
 
 /** A pack that is taken over. */
 export interface PackCopy {
   readonly pack: Pack;
   readonly file: PackFile;
-  /** Number in the list of each object of the pack, in the order of its index. */
-  readonly numbers: Uint32Array;
+  /** Its objects where the list keeps them by their places in it; otherwise the number in the list of each, in the order of its index. */
+  readonly listed: Span | Uint32Array;
 }
 
 /**
@@ -31,7 +32,7 @@ export interface PackCopy {
  */
 export async function copyOf(
   pack: Pack,
-  objects: OidTable,
+  objects: ListedObjects,
   isFree: (number: number) => boolean,
   slice: TimeSlice,
 ): Promise<PackCopy | undefined> {
@@ -40,7 +41,11 @@ export async function copyOf(
   try {
     const { count } = pack;
     if (count < LEAST_OBJECTS || count > objects.size) return undefined;
-    file.open(pack.index);
+    const span = objects.spanIn(pack);
+    if (span !== undefined && span.size < count) return undefined;
+    file.open(span?.index ?? pack.index);
+    // Spans share no objects, and whatever is in one is written with it or after the copies.
+    if (span !== undefined) return { pack, file, listed: span };
     const ids = pack.index.loadIds();
     const numbers = new Uint32Array(count);
     for (let i = 0; i < count; i++) {
@@ -52,7 +57,7 @@ export async function copyOf(
       }
       numbers[i] = number;
     }
-    return { pack, file, numbers };
+    return { pack, file, listed: numbers };
   } catch (error) {
     file.release();
     if (isMissing(error)) return undefined;
@@ -60,17 +65,17 @@ export async function copyOf(
   }
 }
 
-/** The entries of the pack, in chunks. Throws CORRUPT at the end where the pack is not the one its checksum names. */
+/** The entries of the pack, in chunks, each of them good until the next is asked for. Throws CORRUPT at the end where the pack is not the one its checksum names. */
 export function* entriesOf({ pack, file }: PackCopy): Generator<Buffer> {
   const { rawSize } = pack.format;
   const { end } = file;
   const hasher = newHasher(pack.format);
+  const memory = Buffer.allocUnsafeSlow(Math.min(CHUNK, end));
   const edge = Buffer.alloc(Math.max(PACK_HEADER_BYTES, rawSize));
   file.readFully(edge, PACK_HEADER_BYTES, 0, PACK_HEADER_BYTES);
   hasher.update(edge.subarray(0, PACK_HEADER_BYTES));
   for (let at = PACK_HEADER_BYTES; at < end; at += CHUNK) {
-    // A buffer of its own for each: the last one may still wait to be sent.
-    const chunk = Buffer.allocUnsafe(Math.min(CHUNK, end - at));
+    const chunk = memory.subarray(0, Math.min(CHUNK, end - at));
     file.readFully(chunk, chunk.length, at, at);
     hasher.update(chunk);
     yield chunk;

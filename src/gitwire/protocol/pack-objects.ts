@@ -25,6 +25,7 @@ import { PACK_HEADER_BYTES } from "../pack/pack-file.ts";
 import { deflate } from "../pack/zlib.ts";
 import { deflatedLoose, looseHeader } from "../store/loose-stream.ts";
 import type { ObjectStore } from "../store/object-store.ts";
+import type { Span } from "./listed-objects.ts";
 import type { ObjectList } from "./object-list.ts";
 import { copyOf, entriesOf, type PackCopy } from "./pack-copy.ts";
 
@@ -69,7 +70,7 @@ const EMPTY = Buffer.alloc(0);
 const UNWRITTEN = 0;
 const IN_PROGRESS = -1;
 
-/** Yields the pack of `list`, trailer included. Throws CORRUPT where an object is missing or damaged. */
+/** Yields the pack of `list`, trailer included, in chunks that are good until the next is asked for. Throws CORRUPT where an object is missing or damaged. */
 export async function* packObjects(
   store: ObjectStore,
   list: ObjectList,
@@ -145,8 +146,10 @@ class EntryWriter {
   readonly #list: ObjectList;
   readonly #options: PackObjectsOptions;
   readonly #statistics: PackStatistics;
-  /** Where each object's entry starts; see UNWRITTEN and IN_PROGRESS. */
+  /** Where each object's entry starts, but for those in {@link #copied}; see UNWRITTEN and IN_PROGRESS. */
   readonly #offsets: Float64Array;
+  /** What is added to the places of entries in packs that were taken over, by the spans of their objects. */
+  readonly #copied = new Map<Span, number>();
   /** Deltas between each object and a whole one. */
   readonly #depths: Uint8Array;
   readonly #chunks: Buffer[] = [];
@@ -175,20 +178,21 @@ class EntryWriter {
 
   /** Whether nothing has been written for the object of that number. */
   isFree(index: number): boolean {
-    return this.#offsets[index] === UNWRITTEN;
+    return this.#offsetOf(index) === UNWRITTEN;
   }
 
   /**
    * Counts the entries of a pack as written here; the caller hands them on. How deep they lie is not known: a delta of one of them
    * may come to lie at the end of two packs' chains, twice as deep as either.
    */
-  skip({ pack, file, numbers }: PackCopy): void {
-    const offsets = pack.index.loadOffsets();
-    for (const [i, number] of numbers.entries()) {
-      this.#offsets[number] = this.position + offsets[i]! - PACK_HEADER_BYTES;
-    }
+  skip({ pack, file, listed }: PackCopy): void {
+    const shift = this.position - PACK_HEADER_BYTES;
+    if (listed instanceof Uint32Array) {
+      const offsets = pack.index.loadOffsets();
+      for (let i = 0; i < listed.length; i++) this.#offsets[listed[i]!] = shift + offsets[i]!;
+    } else this.#copied.set(listed, shift);
     this.position += file.end - PACK_HEADER_BYTES;
-    this.#statistics.packReused += numbers.length;
+    this.#statistics.packReused += pack.count;
   }
 
   /** All bytes since the last call. */
@@ -206,12 +210,12 @@ class EntryWriter {
   write(index: number): Pieces | undefined {
     const stack = this.#stack;
     if (stack.length === 0) {
-      if (this.#offsets[index] !== UNWRITTEN) return undefined;
+      if (!this.isFree(index)) return undefined;
       stack.push(this.#begin(index));
     }
     for (let entry = stack.at(-1); entry !== undefined; entry = stack.at(-1)) {
       const base = entry.base === undefined ? -1 : this.#list.objects.indexOf(entry.base);
-      if (base >= 0 && this.#offsets[base] === UNWRITTEN) {
+      if (base >= 0 && this.isFree(base)) {
         stack.push(this.#begin(base));
         continue;
       }
@@ -229,6 +233,15 @@ class EntryWriter {
     this.#push(piece);
   }
 
+  #offsetOf(index: number): number {
+    const offset = this.#offsets[index]!;
+    if (offset !== UNWRITTEN || this.#copied.size === 0) return offset;
+    const { objects } = this.#list;
+    const span = objects.spanOf(index);
+    const shift = span === undefined ? undefined : this.#copied.get(span);
+    return shift === undefined ? UNWRITTEN : shift + span!.index.offset(objects.placeIn(span!, index));
+  }
+
   #begin(index: number): Entry {
     this.#offsets[index] = IN_PROGRESS;
     return this.#stored(index) ?? this.#made(index);
@@ -238,7 +251,7 @@ class EntryWriter {
   #emit(entry: Entry, base: number): void {
     // A base under way needs this object itself (two packs, each with one as a delta of the other); a chain may also
     // grow too long where packs are joined. Then the object is written whole.
-    if (base >= 0 && (this.#offsets[base] === IN_PROGRESS || this.#depths[base]! >= MAX_DEPTH)) {
+    if (base >= 0 && (this.#offsetOf(base) === IN_PROGRESS || this.#depths[base]! >= MAX_DEPTH)) {
       this.#append(this.#whole(entry.index), -1);
       return;
     }
@@ -256,7 +269,7 @@ class EntryWriter {
     } else {
       const type: EntryType = isOfs ? ENTRY.ofsDelta : ENTRY.refDelta;
       end = encodeTypeSize(head, 0, type, entry.size);
-      if (isOfs) end = encodeOfsDistance(head, end, offset - this.#offsets[base]!);
+      if (isOfs) end = encodeOfsDistance(head, end, offset - this.#offsetOf(base));
       else end += head.write(entry.base ?? "", end, "hex");
       this.#statistics.deltas++;
       if (entry.isReused) this.#statistics.reusedDeltas++;
@@ -284,7 +297,7 @@ class EntryWriter {
       return this.#isUsable(base) ? { index, kind, size, base, data, pieces, isReused: true } : undefined;
     }
     // Stored whole, but one like it is at hand.
-    if (kind === "tree" && size >= MIN_DELTA && this.#isUsable(this.#list.likely.get(index))) return undefined;
+    if (kind === "tree" && size >= MIN_DELTA && this.#isUsable(this.#list.likely(index))) return undefined;
     return { index, kind, size, base: undefined, data, pieces, isReused: true };
   }
 
@@ -319,7 +332,7 @@ class EntryWriter {
 
   /** A new entry: a delta against something alike, or the whole object. */
   #made(index: number): Entry {
-    const likely = this.#list.likely.get(index);
+    const likely = this.#list.likely(index);
     if (this.#isUsable(likely)) {
       const target = this.#read(index);
       const base = this.#store.read(likely);

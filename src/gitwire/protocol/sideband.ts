@@ -23,8 +23,10 @@ export function sidebandSink(sink: ByteSink, band: Band, maxPacket: number = LIM
   const most = maxPacket - 5;
   return {
     write: async (bytes) => {
+      // One packet's memory for all of them: a sink has taken what it was given when it says so.
+      const memory = Buffer.allocUnsafe(5 + Math.min(most, bytes.length));
       for (let at = 0; at < bytes.length; at += most) {
-        await sink.write(sidebandPacket(band, bytes.subarray(at, at + most)));
+        await sink.write(packetIn(memory, band, bytes.subarray(at, at + most)));
       }
     },
   };
@@ -33,10 +35,15 @@ export function sidebandSink(sink: ByteSink, band: Band, maxPacket: number = LIM
 /** One sideband packet; `data` is at most LIMITS.packet - 5 bytes. */
 export function sidebandPacket(band: Band, data: string | Uint8Array): Buffer {
   const bytes = typeof data === "string" ? utf8(data) : data;
-  const packet = Buffer.allocUnsafe(5 + bytes.length);
+  return packetIn(Buffer.allocUnsafe(5 + bytes.length), band, bytes);
+}
+
+/** The packet, at the start of `memory`. */
+function packetIn(memory: Buffer, band: Band, data: Uint8Array): Buffer {
+  const packet = memory.subarray(0, 5 + data.length);
   writePacketLength(packet, packet.length);
   packet[4] = band;
-  packet.set(bytes, 5);
+  packet.set(data, 5);
   return packet;
 }
 

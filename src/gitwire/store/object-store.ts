@@ -113,6 +113,10 @@ export class ObjectStore implements ObjectSource {
     return this.#objects.get(oid) ?? this.#readStored(oid, into);
   }
 
+  readOnce(oid: Oid): GitObject | undefined {
+    return this.#objects.get(oid) ?? this.#readStored(oid);
+  }
+
   has(oid: Oid): boolean {
     return oid === this.format.emptyTree || this.#objects.get(oid) !== undefined || this.locate(oid) !== undefined;
   }

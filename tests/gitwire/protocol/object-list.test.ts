@@ -45,7 +45,8 @@ function someCommits(dir: string, rnd: Random, most: number): string[] {
 async function pack(repo: Repository, list: ObjectList, thin: boolean, ofsDelta: boolean): Promise<Buffer> {
   const chunks: Buffer[] = [];
   const statistics = newStatistics(0);
-  for await (const chunk of packObjects(repo.objects, list, { thin, ofsDelta }, statistics)) chunks.push(chunk);
+  for await (const chunk of packObjects(repo.objects, list, { thin, ofsDelta }, statistics))
+    chunks.push(Buffer.from(chunk));
   const bytes = Buffer.concat(chunks);
   expect(statistics.bytes).toBe(bytes.length);
   return bytes;
@@ -328,7 +329,7 @@ async function packOf(
   const statistics = newStatistics(0);
   const chunks: Buffer[] = [];
   for await (const chunk of packObjects(repo.objects, list, { thin: false, ofsDelta: true }, statistics)) {
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   }
   const longest = Math.max(...chunks.map((chunk) => chunk.length));
   return { bytes: Buffer.concat(chunks), longest, reused: [statistics.reused, statistics.reusedDeltas] };

@@ -39,7 +39,7 @@ async function packOf(dir: string, options: { wants?: Oid[]; haves?: Oid[]; ofsD
   const chunks: Buffer[] = [];
   try {
     for await (const chunk of packObjects(repo.objects, list, { thin: false, ofsDelta }, statistics))
-      chunks.push(chunk);
+      chunks.push(Buffer.from(chunk));
   } finally {
     repo.close();
   }
@@ -80,6 +80,30 @@ test.each(["sha1", "sha256"])("a store of one pack and what came later, %s", asy
   const all = await packOf(dir);
   expect(all.packReused).toBeGreaterThanOrEqual(packed);
   expect(received(dir, all.pack, format)).toBe(all.objects);
+});
+
+test("a store of so many objects that their places in its pack are kept", async () => {
+  const dir = newServer();
+  const files = Array.from(
+    { length: 70_000 },
+    (_, i) => `M 100644 inline ${i % 300}/${i}\ndata ${String(i).length}\n${i}\n`,
+  );
+  const head = (n: number): string => `commit refs/heads/main\ncommitter C <c@d> ${n} +0000\ndata 1\nx\n`;
+  gitInput(dir, `${head(1)}${files.join("")}\n`, "fast-import", "--quiet");
+  git(dir, "repack", "-q", "-a", "-d");
+  grow(dir, "other", 3);
+  const all = await packOf(dir);
+  expect(all.packReused).toBe(70_302);
+  expect(all.objects).toBe(70_302 + 12);
+  expect(received(dir, all.pack, TEST_FORMAT.name)).toBe(all.objects);
+  // A delta of an object in the pack that was taken over.
+  gitInput(dir, `${head(2)}from refs/heads/main^0\nM 100644 inline 5/5\ndata 1\ny\n`, "fast-import", "--quiet");
+  const more = await packOf(dir);
+  expect([more.objects, more.packReused]).toEqual([all.objects + 4, 70_302]);
+  expect(received(dir, more.pack, TEST_FORMAT.name)).toBe(more.objects);
+  // One object of the pack is not sent: it is not taken over.
+  const part = await packOf(dir, { haves: [git(dir, "rev-parse", "main:7/7")] });
+  expect([part.objects, part.packReused]).toEqual([more.objects - 1, 0]);
 });
 
 test("not where the receiver has some of it, where objects are unreachable, or where it reads no ofs-delta", async () => {
@@ -128,7 +152,7 @@ test("a pack that goes away is no reason to fail", async () => {
   expect(fs.readdirSync(folder)).not.toEqual(before);
   const chunks: Buffer[] = [];
   const options = { thin: false, ofsDelta: true };
-  for await (const chunk of packObjects(repo.objects, list, options, newStatistics(0))) chunks.push(chunk);
+  for await (const chunk of packObjects(repo.objects, list, options, newStatistics(0))) chunks.push(Buffer.from(chunk));
   repo.close();
   expect(received(dir, Buffer.concat(chunks), TEST_FORMAT.name)).toBe(list.objects.size);
 });
