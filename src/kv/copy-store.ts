@@ -39,8 +39,8 @@ export class CopyStore extends ObjectStore {
     return object === undefined ? undefined : this.#checked(oid, object);
   }
 
-  override readOnce(oid: Oid): GitObject | undefined {
-    const object = super.readOnce(oid);
+  override readOnce(oid: Oid, into?: Buffer): GitObject | undefined {
+    const object = super.readOnce(oid, into);
     return object === undefined ? undefined : this.#checked(oid, object);
   }
 

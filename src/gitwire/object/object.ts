@@ -23,8 +23,8 @@ export interface ObjectSource {
    * out where the data is stored uncompressed. Where they differ, {@link read} tells whether the object is damaged.
    */
   readInto?(oid: Oid, into: Buffer): GitObject | undefined;
-  /** As {@link read}, by a reader that goes over many objects: none is kept for another reader. */
-  readOnce?(oid: Oid): GitObject | undefined;
+  /** As {@link read}, by a reader that goes over many objects: none is kept for another one. Where `into` is given, as {@link readInto}. */
+  readOnce?(oid: Oid, into?: Buffer): GitObject | undefined;
   /** Whether the object is here; cheaper than {@link read}. */
   has(oid: Oid): boolean;
   /** Bytes of the object's content, or undefined where it is not here: for sources that can tell without reading all of it. */

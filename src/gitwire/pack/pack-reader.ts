@@ -82,8 +82,11 @@ export class Pack {
     return position < 0 ? -1 : this.index.offset(position);
   }
 
-  /** The object whose entry is at `offset`; its data in `into` (see ObjectSource.readInto) where that may be. Throws CORRUPT, LIMIT_EXCEEDED. */
-  read(offset: number, into?: Buffer): GitObject {
+  /**
+   * The object whose entry is at `offset`; its data in `into` where that has room. `isCompared`: as ObjectSource.readInto. Throws
+   * CORRUPT, LIMIT_EXCEEDED.
+   */
+  read(offset: number, into?: Buffer, isCompared = into !== undefined): GitObject {
     const chain: { offset: number; delta: Buffer | undefined }[] = [];
     let held = 0;
     let at = offset;
@@ -92,7 +95,10 @@ export class Pack {
       const header = this.#header(at, from);
       const kind = entryKind(header.type);
       if (kind !== undefined) {
-        object = { kind, data: this.#inflate(at, header, chain.length === 0 ? into : undefined) };
+        object = {
+          kind,
+          data: chain.length === 0 ? this.#inflate(at, header, into, isCompared) : this.#inflate(at, header),
+        };
         break;
       }
       if (chain.length >= LIMITS.deltaDepth) {
@@ -115,8 +121,8 @@ export class Pack {
       if (isKept || chain.length === 0) this.#cache.set(this.#key(at), object);
       at = link.offset;
       const delta = link.delta ?? this.#inflate(at, this.#header(at));
-      const room = isKept || chain.length < 2 ? undefined : passing[chain.length % 2];
-      object = { kind: object.kind, data: this.#apply(at, object.data, delta, room) };
+      const passed = isKept || chain.length < 2 ? undefined : passing[chain.length % 2];
+      object = { kind: object.kind, data: this.#apply(at, object.data, delta, chain.length === 0 ? into : passed) };
     }
     return object;
   }
@@ -292,7 +298,7 @@ export class Pack {
   }
 
   /** Data of the entry whose `header` was just read into {@link page}. */
-  #inflate(offset: number, header: EntryHeader, into?: Buffer): Buffer {
+  #inflate(offset: number, header: EntryHeader, into?: Buffer, isCompared = false): Buffer {
     return this.#file.decoding(offset, () => {
       const { size, length } = header;
       const stored = storedAt(page.bytes, page.at + length, page.end, size);
@@ -301,20 +307,20 @@ export class Pack {
         const few = inflateFew(this.#fewBytes(offset, length, size), size);
         if (few !== undefined) return few;
       }
-      const output = size <= COPIED_BYTES || size > PAGE_BYTES * 2 ? small : Buffer.allocUnsafeSlow(size + 1);
+      const output = outputFor(size, into);
       if (this.#inflateFromPage(header, output) >= 0)
         return output === small ? Buffer.copyBytesFrom(small, 0, size) : output.subarray(0, size);
-      return this.#stored(offset, header, into) ?? this.#inflateStream(offset, header).data;
+      return this.#stored(offset, header, into, isCompared) ?? this.#inflateStream(offset, header).data;
     });
   }
 
   /** Large data that is stored and not compressed, in `into` where that has room; undefined for any other. */
-  #stored(offset: number, { size, length }: EntryHeader, into: Buffer | undefined): Buffer | undefined {
+  #stored(offset: number, { size, length }: EntryHeader, into?: Buffer, isCompared = false): Buffer | undefined {
     if (size <= PAGE_BYTES * 2 || !beginsStored(page.bytes, page.at + length)) return undefined;
     const most = Math.min(deflateBound(size), this.#file.end - offset - length);
     const stream = into !== undefined && into.length >= most ? into.subarray(0, most) : Buffer.allocUnsafeSlow(most);
     this.#file.readFully(stream, most, offset + length, offset);
-    return unstore(stream, size, into !== undefined);
+    return unstore(stream, size, isCompared);
   }
 
   /** What most probably holds the whole stream of an entry: the rest of {@link page}, or as much as it can take. */
@@ -385,6 +391,13 @@ export class Pack {
     if (!this.#file.isOpen) this.#file.open(this.index);
     return this.#file;
   }
+}
+
+/** Where data of `size` bytes is inflated to from the {@link page}. */
+function outputFor(size: number, into: Buffer | undefined): Buffer {
+  if (size > PAGE_BYTES * 2) return small;
+  if (into !== undefined && size < into.length) return into;
+  return size <= COPIED_BYTES ? small : Buffer.allocUnsafeSlow(size + 1);
 }
 
 const small = Buffer.allocUnsafeSlow(PAGE_BYTES * 2 + 1);

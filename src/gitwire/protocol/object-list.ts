@@ -85,6 +85,8 @@ class ListBuilder implements ObjectList {
   readonly #others: OidTable;
   /** Kept here and not with the source: a clone reads all there are, and would leave nothing that others read often. */
   readonly #trees = new ObjectCache(TREE_BYTES);
+  /** Where trees are that are looked at once. */
+  readonly #room = Buffer.allocUnsafeSlow(32 * 1024);
   readonly #slice = new TimeSlice();
 
   constructor(source: ListedSource, graph: CommitGraph, gate: FilterGate | undefined) {
@@ -338,17 +340,17 @@ class ListBuilder implements ObjectList {
     this.#likely[number] = listed >= 0 ? listed + 1 : OTHER + this.#others.add(likely);
   }
 
-  #read(oid: Oid): GitObject {
-    const object = this.#source.readOnce?.(oid) ?? this.#source.read(oid);
+  #read(oid: Oid, into?: Buffer): GitObject {
+    const object = this.#source.readOnce?.(oid, into) ?? this.#source.read(oid);
     if (object === undefined) throw new KvError("CORRUPT", `object ${oid} is missing`);
     return object;
   }
 
-  /** `once`: it is not asked for again. */
+  /** The content of a tree; `once`: it is good until the next one is read, and not asked for again. */
   #readTree(oid: Oid, once = false): Buffer {
     const kept = this.#trees.get(oid);
     if (kept !== undefined) return kept.data;
-    const tree = this.#read(oid);
+    const tree = this.#read(oid, once ? this.#room : undefined);
     if (tree.kind !== "tree") throw new KvError("CORRUPT", `${oid} is a ${tree.kind}, not a tree`);
     if (!once) this.#trees.set(oid, tree);
     return tree.data;

@@ -21,13 +21,17 @@ export const SMALL_SIDEBAND_PACKET = 1_000;
 /** A sink whose bytes leave on `band` of `sink`, in packets of at most `maxPacket` bytes (header included). */
 export function sidebandSink(sink: ByteSink, band: Band, maxPacket: number = LIMITS.packet): ByteSink {
   const most = maxPacket - 5;
+  // One packet's memory for all of them, unless two are written at a time: a sink has taken what it was given when it says so.
+  let free = Buffer.alloc(0);
   return {
     write: async (bytes) => {
-      // One packet's memory for all of them: a sink has taken what it was given when it says so.
-      const memory = Buffer.allocUnsafe(5 + Math.min(most, bytes.length));
+      const needed = 5 + Math.min(most, bytes.length);
+      const memory = free.length >= needed ? free : Buffer.allocUnsafeSlow(needed);
+      free = Buffer.alloc(0);
       for (let at = 0; at < bytes.length; at += most) {
         await sink.write(packetIn(memory, band, bytes.subarray(at, at + most)));
       }
+      free = memory;
     },
   };
 }

@@ -113,8 +113,8 @@ export class ObjectStore implements ObjectSource {
     return this.#objects.get(oid) ?? this.#readStored(oid, into);
   }
 
-  readOnce(oid: Oid): GitObject | undefined {
-    return this.#objects.get(oid) ?? this.#readStored(oid);
+  readOnce(oid: Oid, into?: Buffer): GitObject | undefined {
+    return this.#objects.get(oid) ?? this.#readStored(oid, into, false);
   }
 
   has(oid: Oid): boolean {
@@ -274,9 +274,9 @@ export class ObjectStore implements ObjectSource {
     this.#objects.clear();
   }
 
-  #readStored(oid: Oid, into?: Buffer): GitObject | undefined {
+  #readStored(oid: Oid, into?: Buffer, isCompared = into !== undefined): GitObject | undefined {
     return this.#find(oid, (at) =>
-      at.kind === "packed" ? at.pack.read(at.offset, into) : readLoose(at.objectsDir, oid),
+      at.kind === "packed" ? at.pack.read(at.offset, into, isCompared) : readLoose(at.objectsDir, oid),
     );
   }
 
