@@ -82,10 +82,7 @@ export class Pack {
     return position < 0 ? -1 : this.index.offset(position);
   }
 
-  /**
-   * The object whose entry is at `offset`; its data in `into` where that has room. `isCompared`: as ObjectSource.readInto. Throws
-   * CORRUPT, LIMIT_EXCEEDED.
-   */
+  /** The object whose entry is at `offset`; its data in `into` where that has room, compared as ObjectSource.readInto says. Throws CORRUPT, LIMIT_EXCEEDED. */
   read(offset: number, into?: Buffer, isCompared = into !== undefined): GitObject {
     const chain: { offset: number; delta: Buffer | undefined }[] = [];
     let held = 0;
@@ -95,10 +92,7 @@ export class Pack {
       const header = this.#header(at, from);
       const kind = entryKind(header.type);
       if (kind !== undefined) {
-        object = {
-          kind,
-          data: chain.length === 0 ? this.#inflate(at, header, into, isCompared) : this.#inflate(at, header),
-        };
+        object = { kind, data: this.#inflate(at, header, chain.length === 0 ? into : undefined, isCompared) };
         break;
       }
       if (chain.length >= LIMITS.deltaDepth) {
@@ -320,7 +314,7 @@ export class Pack {
     const most = Math.min(deflateBound(size), this.#file.end - offset - length);
     const stream = into !== undefined && into.length >= most ? into.subarray(0, most) : Buffer.allocUnsafeSlow(most);
     this.#file.readFully(stream, most, offset + length, offset);
-    return unstore(stream, size, isCompared);
+    return unstore(stream, size, isCompared && into !== undefined);
   }
 
   /** What most probably holds the whole stream of an entry: the rest of {@link page}, or as much as it can take. */
