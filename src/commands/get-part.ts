@@ -64,7 +64,7 @@ function open(workspace: Workspace, found: FoundKey): Opened {
     manifest,
     stream: async (range, use) => {
       await bringPieces(workspace, manifest, range);
-      await streamValue(objects, manifest, range, use);
+      await streamValue(objects, manifest, range, use, workspace.around.signal);
     },
   };
 }

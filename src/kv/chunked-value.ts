@@ -7,6 +7,7 @@ import { KvError } from "../errors.ts";
 import { type GitObject, type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { deflateBound } from "../gitwire/pack/zlib.ts";
+import { TimeSlice } from "../time-slice.ts";
 import type { ByteRange } from "./byte-range.ts";
 import { openEtag } from "./etag.ts";
 import { keyText } from "./key.ts";
@@ -47,23 +48,27 @@ export function missingPieces(
 
 /**
  * Hands the bytes of `range` on in order. They are good until `use` returns. The etag is checked where the range is the whole
- * value. Throws CORRUPT where a piece is missing or not the one the manifest names: none of its bytes have been handed on.
+ * value. Throws CORRUPT where a piece is missing or not the one the manifest names: none of its bytes have been handed on. Lets others
+ * run now and then, and ends with the reason of `signal`.
  */
 export async function streamValue(
   objects: ObjectSource,
   manifest: Manifest,
   range: ByteRange,
   use: (bytes: Buffer) => void,
+  signal?: AbortSignal,
 ): Promise<void> {
   const isWhole = range.start === 0 && range.end === manifest.size;
   const etag = isWhole ? await openEtag() : undefined;
   const pieces = piecesOf(manifest, range);
   // One place for all of them: fresh memory for each takes longer than reading it.
   const room = Buffer.allocUnsafeSlow(deflateBound(Math.max(0, ...pieces.map(({ piece }) => piece.size))));
+  const slice = new TimeSlice(1);
   for (const { piece, at } of pieces) {
     const data = checkedPiece(objects, manifest.key, piece, at, room);
     etag?.update(data);
     use(data.subarray(Math.max(0, range.start - at), range.end - at));
+    if (slice.isOver()) await slice.pause(signal);
   }
   if (etag !== undefined && etag.finish() !== manifest.etag)
     throw wrong(manifest.key, "is made of sound pieces, but is not the value its etag names");

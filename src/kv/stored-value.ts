@@ -68,5 +68,5 @@ export async function readValue(workspace: Workspace, found: FoundKey, use: (byt
   const manifest = readManifest(objects, found);
   const range = { start: 0, end: manifest.size };
   await bringPieces(workspace, manifest, range);
-  await streamValue(objects, manifest, range, use);
+  await streamValue(objects, manifest, range, use, workspace.around.signal);
 }

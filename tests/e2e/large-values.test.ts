@@ -187,6 +187,20 @@ describe("in one repository", () => {
     expect([git(dir, "rev-parse", "refs/kv/main"), packFiles(dir)]).toEqual(before);
   });
 
+  test("an interrupt ends a value that is being printed", () => {
+    fs.writeFileSync(path.join(dir, "zeros"), "");
+    fs.truncateSync(path.join(dir, "zeros"), 128 * MiB);
+    kvOk(dir, "set", "zeros", "--file", "zeros");
+    // Somebody has read its first byte when the signal comes; most of the rest is not made yet.
+    const run = shell(
+      dir,
+      'mkfifo q; "$KV" get zeros >q & pid=$!; exec 8<q; head -c 1 <&8 >first; kill -INT $pid; wc -c <&8; wait $pid; echo $?',
+    );
+    const [rest, status] = run.stdout.trim().split("\n").map(Number);
+    expect([status, run.stderr]).toEqual([130, "error: interrupted by SIGINT\n"]);
+    expect(rest).toBeLessThan(128 * MiB - 1);
+  });
+
   test("a damaged piece: exit 5, and not a byte of it or after it is printed", () => {
     const broken = tempDir("broken");
     git(broken, "init", "-q", "--bare", ".");

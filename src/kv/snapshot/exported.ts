@@ -106,7 +106,7 @@ function open(workspace: Workspace, find: FindFiles, entry: IndexEntry, etagOf: 
 async function streamPieces(workspace: Workspace, manifest: Manifest, use: (bytes: Buffer) => void): Promise<void> {
   const whole = { start: 0, end: manifest.size };
   await bringPieces(workspace, manifest, whole);
-  await streamValue(workspace.repo.objects, manifest, whole, use);
+  await streamValue(workspace.repo.objects, manifest, whole, use, workspace.around.signal);
 }
 
 function foundKey({ repo: { objects } }: Workspace, find: FindFiles, { key, state }: IndexEntry): FoundKey {
