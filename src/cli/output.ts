@@ -49,6 +49,7 @@ export class Output {
   #progress = 0;
   /** When the next one may be shown, in milliseconds since the program began. */
   #nextProgress = SILENT;
+  #lastWarning: string | undefined;
 
   constructor(options: OutputOptions) {
     this.json = options.json;
@@ -124,9 +125,11 @@ export class Output {
     if (!this.quiet && this.notesTerminal) this.#say(`${printable(line).replace(/\t/g, " ")}\n`);
   }
 
-  /** Something that may be wrong though the work goes on. */
+  /** Something that may be wrong though the work goes on. Said once where it is found again and again: in a wait, while following. */
   warn(text: string): void {
-    if (!this.quiet) this.#say(`${this.#paint("warning:", 33)} ${text}\n`);
+    if (this.quiet || text === this.#lastWarning) return;
+    this.#lastWarning = text;
+    this.#say(`${this.#paint("warning:", 33)} ${text}\n`);
   }
 
   /** For --debug. */

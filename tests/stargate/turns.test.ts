@@ -5,12 +5,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { clone } from "../../src/kv/clone.ts";
 import { etagOf } from "../../src/kv/etag.ts";
 import { stargateAcceptor } from "../../src/kv/stargate-acceptor.ts";
 import { offerPlace, readTurnFeature, takeOffer, turnFeature } from "../../src/kv/turn-words.ts";
 import type { Workspace } from "../../src/kv/workspace.ts";
 import { writeTransaction } from "../../src/kv/write.ts";
+import { answerHook } from "../../src/stargate/hook-push.ts";
 import { type After, type Turn, Turns, type TurnTimes } from "../../src/stargate/turns.ts";
 import { git } from "../support/git.ts";
 import { TestClient, TestStargate, verdict } from "../support/stargate.ts";
@@ -225,6 +227,31 @@ describe("32 writers of one namespace", () => {
     expect(verdict(await client.push(late))).toBe("CAS_CONFLICT");
     // What is in already is not held back either.
     expect(verdict(await client.push(good))).toBe("ok");
+    turns.leave(again);
+    expect(turns.isBusy("main")).toBe(false);
+  });
+
+  test("a stock git's push by the hooks stands in the same line", async () => {
+    const served = stargate.daemon.registry.byName("kv.git")!;
+    const { turns, repo } = served.gate;
+    const who = { name: "git", scope: "write", door: "hook" } as const;
+    const pushes = ["first", "second"].map((value) => {
+      const { commands, pack } = client.plan({ hooked: value });
+      // git has taken the objects in when it asks.
+      writePack(repo.objects, pack.finish());
+      return () => answerHook(served, who, { phase: "accept", commands, options: [] });
+    });
+    repo.objects.refresh();
+    const turn = (await turns.wait("main", "push"))!;
+    const first = pushes[0]!();
+    while (turns.waiting === 0) await Bun.sleep(1);
+    turns.leave(turn);
+    expect((await first).results.map(({ status }) => status)).toEqual(["ok", "ok"]);
+    // git plans nothing again, so what comes too late is told at once.
+    const again = (await turns.wait("main", "push"))!;
+    expect((await pushes[1]!()).results).toMatchObject(
+      Array(2).fill({ status: "ng", reason: expect.stringMatching(/^CAS_CONFLICT: /) }),
+    );
     turns.leave(again);
     expect(turns.isBusy("main")).toBe(false);
   });

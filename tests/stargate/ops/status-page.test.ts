@@ -78,7 +78,7 @@ describe.each(SCREENS)("%s", (_name, screen) => {
     ]) {
       expect(await textOf(`#${part}`)).not.toBe("");
     }
-    expect(await textOf("#objectives")).toContain("under 150 ms");
+    expect(await textOf("#objectives")).toContain("under 150\u00a0ms");
     expect(await textOf("#recent")).toContain("ci-bot");
     expect(await textOf("#rejections")).toContain("CAS_CONFLICT");
     expect(

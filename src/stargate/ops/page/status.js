@@ -74,7 +74,9 @@ function showObjectives(host, objectives) {
     const [figure, small] =
       unit === "ms" ? duration(value) : [percent(value).replace("\u00a0%", ""), value === null ? "" : "%"];
     const goal =
-      unit === "ms" ? `under ${duration(target).join(" ").replace(".0 ", " ")}` : `at least ${percent(target)}`;
+      unit === "ms"
+        ? `under ${duration(target).join("\u00a0").replace(".0\u00a0", "\u00a0")}`
+        : `at least ${percent(target)}`;
     const verdict = samples === 0 ? "nothing to measure yet" : `${ok ? "✓ met" : "✕ missed"} · ${goal}`;
     const state = samples === 0 ? "" : ok ? " is-good" : " is-bad";
     return el(
