@@ -4,6 +4,7 @@
  */
 
 import { AGENT } from "../agent.ts";
+import { KvError } from "../errors.ts";
 import { encodeCommit } from "../gitwire/object/commit.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
@@ -15,6 +16,7 @@ import { type PackKeeps, whileKept } from "../gitwire/store/pack-keep.ts";
 import { POLICY_REF } from "./namespace.ts";
 import { POLICY_FILE, type Policy } from "./policy.ts";
 import { givenPolicy } from "./policy-check.ts";
+import { chainOf, knownPolicy } from "./policy-in-force.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { linkProblem } from "./policy-link.ts";
 import { policyAt, policyText } from "./read-policy.ts";
@@ -64,10 +66,18 @@ async function applyKept(workspace: Workspace, options: ApplyOptions, keeps: Pac
   return { kind: "applied", oid, before: tip };
 }
 
-/** The policy the Stargate has in force; it is here then. */
+/**
+ * The policy the Stargate has in force; it is here then. Throws NOT_FAST_FORWARD where it does not follow the one this clone knows: an
+ * admin must not be made to sign on top of another chain, or of an old policy.
+ */
 async function fetchTip(workspace: Workspace, keeps: PackKeeps): Promise<Oid | undefined> {
   const { repo, around } = workspace;
-  return (await fetchObjects(repo, around, pushUrl(workspace), [POLICY_REF], undefined, keeps)).get(POLICY_REF);
+  const known = knownPolicy(workspace)?.oid;
+  const refs = await fetchObjects(repo, around, pushUrl(workspace), [POLICY_REF], undefined, keeps);
+  const tip = refs.get(POLICY_REF);
+  if (known === undefined || (tip !== undefined && chainOf(repo.objects, tip).includes(known))) return tip;
+  const text = `the policy of the Stargate (${tip ?? "none"}) does not follow the one this clone knows (${known})`;
+  throw new KvError("NOT_FAST_FORWARD", text, { hint: "sign nothing on top of it before it is known who moved it" });
 }
 
 /** The commit, signed where `judge` (the policy before; of the first one itself) names admins. */

@@ -42,7 +42,7 @@ export async function judgeSignature(
     case "unsigned":
       return { ...NOBODY, problem: isRequired ? unsigned(ns) : undefined };
     case "bad":
-      return { ...NOBODY, problem: new KvError("BAD_SIGNATURE", `the signature is no good: ${verdict.reason}`) };
+      return { ...NOBODY, problem: bad(verdict.reason) };
     case "unknown":
       return { ...NOBODY, problem: stranger(`the OpenPGP key ${verdict.keyId}`, ns) };
     case "good":
@@ -100,6 +100,12 @@ export async function judgeLogin(
 export function unsigned(ns: string): KvError {
   return new KvError("UNSIGNED", `the policy requires signed transactions in '${ns}', this one is not signed`, {
     hint: "set user.signingKey (and gpg.format ssh) to a key that the policy lists as a writer",
+  });
+}
+
+function bad(reason: string): KvError {
+  return new KvError("BAD_SIGNATURE", `the signature is no good: ${reason}`, {
+    hint: "sign anew, with a key of a kind that is accepted and that is valid now: see docs/signing.md",
   });
 }
 

@@ -115,9 +115,21 @@ async function tryKey(entry: unknown): Promise<ReadKey | undefined> {
   return undefined;
 }
 
-/** Where signatures are required but nobody is admin, whoever holds an admin token could change who may write. */
+/**
+ * Where signatures are required but nobody is admin, whoever holds an admin token could change who may write; where the admins are groups
+ * without members, nobody could ever change anything again.
+ */
 function adminFindings(file: Fields): YamlFinding[] {
-  if (listOf(mapOf(file.stargate).admins).length > 0) return [];
+  const admins = listOf(mapOf(file.stargate).admins);
+  const groups = mapOf(file.groups);
+  const isEmpty = (entry: unknown): boolean => {
+    const { group } = mapOf(entry);
+    return typeof group === "string" && Object.hasOwn(groups, group) && listOf(groups[group]).length === 0;
+  };
+  if (admins.length > 0) {
+    const message = "are groups without members: nobody could change this policy any more";
+    return admins.every(isEmpty) ? [{ path: ["stargate", "admins"], message }] : [];
+  }
   return Object.entries(mapOf(file.namespaces))
     .filter(([, rules]) => mapOf(rules).require_signed_commits === true)
     .map(([ns]) => ({

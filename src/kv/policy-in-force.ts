@@ -25,7 +25,8 @@ export function knownPolicy({ repo, remote }: Workspace): KnownPolicy | undefine
   return tracked?.chain.includes(accepted!.oid) ? tracked : accepted;
 }
 
-function chainOf(objects: ObjectSource, tip: Oid): Oid[] {
+/** The links from `tip` back, the newest first, as far as they are here. */
+export function chainOf(objects: ObjectSource, tip: Oid): Oid[] {
   const chain: Oid[] = [];
   for (let at: Oid | undefined = tip; at !== undefined && chain.length < LIMITS.policyLinks; ) {
     chain.push(at);

@@ -15,6 +15,7 @@ import {
 } from "../gitwire/sign.ts";
 import type { Signer } from "../gitwire/sign-ssh.ts";
 import type { Policy } from "./policy.ts";
+import type { Writer } from "./policy-keys.ts";
 import type { CommitSigner } from "./signing.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -39,21 +40,30 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
     const writers = await writersOf(policyAt(workspace.repo.objects, policy), workspace.ns);
     if (writers.length === 0) return { role, sshBlobs: undefined };
     const now = workspace.around.clock.now();
-    const valid = writers.filter((writer) => isValidAt(writer, now));
-    const ids = (isOpenPgp: boolean): string[] =>
-      valid.flatMap(({ openpgp, id }) => ((openpgp !== undefined) === isOpenPgp ? id : []));
-    return { role, sshBlobs: new Set(ids(false)), openpgp: ids(true) };
+    return listing(
+      role,
+      writers.filter((writer) => isValidAt(writer, now)),
+    );
   });
 }
 
-/** Whoever signs in this workspace as an admin of `judge`. Throws CONFIG where no key is found. */
+/** Whoever signs in this workspace as an admin of `judge`, which names some. Throws CONFIG where no key is found. */
 export async function adminSigner(workspace: Workspace, judge: Policy): Promise<CommitSigner> {
   return commitSigner(workspace, async () => {
     const { adminsOf, isValidAt } = await import("./policy-keys.ts");
     const now = workspace.around.clock.now();
-    const admins = (await adminsOf(judge)).filter((admin) => admin.ssh !== undefined && isValidAt(admin, now));
-    return { role: "an admin of the policy", sshBlobs: new Set(admins.map(({ id }) => id)) };
+    const admins = await adminsOf(judge);
+    return listing(
+      "an admin of the policy",
+      admins.filter((admin) => isValidAt(admin, now)),
+    );
   });
+}
+
+function listing(role: string, keys: readonly Writer[]): ListedKeys {
+  const ids = (isOpenPgp: boolean): string[] =>
+    keys.flatMap(({ openpgp, id }) => ((openpgp !== undefined) === isOpenPgp ? id : []));
+  return { role, sshBlobs: new Set(ids(false)), openpgp: ids(true) };
 }
 
 /** Whoever signs commits in this workspace; `listed` is asked only where git's settings name no key. Throws CONFIG. */

@@ -1,11 +1,26 @@
 /** How a refusal reaches the one who pushes: `ng <ref> <CODE>: <sentence>` for every ref, and the way out on the sideband. */
 
-import { KvError, toKvError } from "../errors.ts";
+import { type Code, KvError, toKvError } from "../errors.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { classifyRef } from "../kv/namespace.ts";
 import type { Gate } from "./gate.ts";
 import type { Identity } from "./tokens.ts";
+
+const BY_HAND = "a transaction is made with git kv; made otherwise, it must be as docs/formats/data-format.md has it";
+
+/** The way out of refusals that bring none of their own. */
+const WAYS_OUT: Partial<Record<Code, string>> = {
+  ATTESTATION_MISSING: BY_HAND,
+  ATTESTATION_MISMATCH: BY_HAND,
+  REPLAY_MISMATCH: BY_HAND,
+  CHUNK_MISMATCH: BY_HAND,
+  NOT_LINEAR: BY_HAND,
+  TXN_TOO_LARGE: "split it into several transactions, or let an admin raise max_keys_per_txn",
+  REF_FORBIDDEN: "docs/stargate.md, 'Which refs', has what may be pushed together",
+  FORBIDDEN: "use a token or key that may do it: 'git-kv-stargate token add', or the policy's writers and admins",
+  NOT_FAST_FORWARD: "fetch, then write again on what is there now",
+};
 
 /** The same refusal for every command; the longer text goes to `progress`. */
 export function rejectAll(
@@ -14,7 +29,8 @@ export function rejectAll(
   progress: (text: string) => void,
 ): RefResult[] {
   progress(`error: ${error.message}\n`);
-  if (error.hint !== undefined) progress(`hint: ${error.hint}\n`);
+  const hint = error.hint ?? WAYS_OUT[error.code];
+  if (hint !== undefined) progress(`hint: ${hint}\n`);
   const reason = `${error.code}: ${oneLine(error.message)}`;
   return commands.map(({ ref }) => ({ ref, status: "ng", reason }));
 }

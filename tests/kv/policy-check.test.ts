@@ -69,6 +69,15 @@ namespaces:
     ]);
   });
 
+  test("admins that are nobody: the policy could never be changed again", async () => {
+    const text = (members: string): string =>
+      `version: 1\nstargate: { admins: [{ group: one }, { group: two }] }\ngroups: { one: [], two: [${members}] }\n`;
+    expect(await problems(text(""))).toEqual([
+      "2: stargate.admins: are groups without members: nobody could change this policy any more",
+    ]);
+    expect(await problems(text(quoted(alice)))).toEqual([]);
+  });
+
   test("YAML that could stand for more than it says is not taken", () => {
     const broken = (text: string): string => {
       const opened = openYaml(text);

@@ -3,10 +3,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { verifyCommitSignature } from "../../src/gitwire/object/commit-signature.ts";
 import { type ObjectFormat, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { readOpenPgpKey } from "../../src/gitwire/object/openpgp.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
+import { applyPolicy } from "../../src/kv/apply-policy.ts";
 import { commit } from "../../src/kv/commit.ts";
 import { localAcceptor } from "../../src/kv/local-acceptor.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
@@ -45,6 +47,8 @@ class Site {
   readonly notes: string[] = [];
   agent: string | undefined;
   env: Record<string, string | undefined> = {};
+  /** Where a signature is judged that a program makes now. */
+  clock: Clock | undefined;
 
   constructor(format: ObjectFormat, config: Config) {
     this.dir = newRepository(format);
@@ -59,7 +63,8 @@ class Site {
       GNUPGHOME: gpg.home,
       ...this.env,
     };
-    return workspaceAt(this.dir, { env, note: (text) => this.notes.push(text) });
+    const { clock } = this;
+    return workspaceAt(this.dir, { env, note: (text) => this.notes.push(text), ...(clock && { clock }) });
   }
 
   init() {
@@ -299,6 +304,19 @@ describe("nobody named a key", () => {
     expect(await failureOf(site.set("a", "1"))).toMatchObject({ code: "CONFIG" });
   });
 
+  test("so it is with an admin, where the policy is changed", async () => {
+    const site = new Site(TEST_FORMAT, {});
+    site.clock = systemClock;
+    const admins = JSON.stringify([{ pgp: gpg.armored }]);
+    site.policy(`version: 1\nstargate: { admins: ${admins} }\n`);
+    await site.init();
+    const next = `version: 1\nstargate: { admins: ${admins} }\nnamespaces: { main: {} }\n`;
+    const applied = await applyPolicy(site.workspace(), { text: next, name: "policy.yaml", message: undefined });
+    expect(applied.kind).toBe("applied");
+    expect(site.notes.join("\n")).toContain("the policy lists it as an admin of the policy");
+    expect(tryGit(site.dir, ["verify-commit", POLICY_REF], { env: { GNUPGHOME: gpg.home } }).status).toBe(0);
+  });
+
   test("a writer whose time is over is passed over", async () => {
     const site = new Site(TEST_FORMAT, {});
     const over = newKey("rsa-2048", { file: path.join(site.home, ".ssh/id_rsa") });
@@ -341,7 +359,9 @@ describe("when", () => {
 
   test("where the policy requires it, for this namespace or for all", async () => {
     const key = newKey();
-    for (const text of [required(key), required(key).replace("main", '"*"')]) {
+    const spelled = required(key).replace("require_signed_commits", '"require_signed\\u005fcommits"');
+    expect(spelled).not.toContain("require_signed_commits");
+    for (const text of [required(key), required(key).replace("main", '"*"'), spelled]) {
       const site = new Site(TEST_FORMAT, {
         "gpg.format": "ssh",
         "user.signingKey": key.file,

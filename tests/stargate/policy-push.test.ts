@@ -4,12 +4,17 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { writePack } from "../../src/gitwire/store/object-writer.ts";
+import { applyPolicy } from "../../src/kv/apply-policy.ts";
+import { fetchAccepted } from "../../src/kv/fetch.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
+import { configureRemote } from "../../src/kv/setup.ts";
+import { failureOf } from "../support/failure.ts";
 import { withLedger } from "../support/forged.ts";
-import { fsck, git } from "../support/git.ts";
+import { fsck, git, gitInput } from "../support/git.ts";
 import { policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
-import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER } from "../support/test-format.ts";
+import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER, TEST_FORMAT } from "../support/test-format.ts";
 import { TestKey } from "../support/test-key.ts";
+import { newRepository, workspaceAt } from "../support/workspace.ts";
 
 /** A policy with admins and, for "main", writers that must sign. */
 function policyOf(admins: readonly TestKey[], writers: readonly TestKey[] = []): string {
@@ -166,4 +171,25 @@ describe("admins", () => {
     expect(verdict(await admin.push(bob.signed(admin, admin.plan({ next: "1" }))))).toBe("SIGNER_NOT_ALLOWED");
     expect(git(gateway.dir, "rev-parse", "refs/kv/main")).toBe(old.ledger);
   });
+
+  test("an admin is not made to sign on top of an old policy, or of another chain", async () => {
+    const clone = workspaceAt(newRepository(TEST_FORMAT));
+    configureRemote(clone, gateway.loginUrl(gateway.token("admin")));
+    await fetchAccepted(clone);
+    const now = tip();
+    const root = git(gateway.dir, "rev-list", "--max-parents=0", POLICY_REF);
+    const other = gitInput(gateway.dir, `${git(gateway.dir, "cat-file", "commit", root)} again\n`, ...HASH_COMMIT);
+    for (const shown of [`${now}^`, other]) {
+      git(gateway.dir, "update-ref", POLICY_REF, shown);
+      const apply = applyPolicy(clone, { text: policyOf([alice]), name: "policy.yaml", message: undefined });
+      expect(await failureOf(apply)).toMatchObject({
+        code: "NOT_FAST_FORWARD",
+        message: expect.stringContaining(`does not follow the one this clone knows (${now})`),
+      });
+    }
+    git(gateway.dir, "update-ref", POLICY_REF, now);
+    clone.repo.close();
+  });
 });
+
+const HASH_COMMIT = ["hash-object", "-t", "commit", "-w", "--stdin"];
