@@ -22,7 +22,7 @@ import {
 } from "./repo/discover.ts";
 import { checkBareAllowed, checkOwner } from "./repo/safe-directory.ts";
 import { ObjectStore, type ObjectStoreOptions } from "./store/object-store.ts";
-import { removeSpare } from "./store/quarantine.ts";
+import { removeSpare } from "./store/spare-folder.ts";
 
 const makeStore = (dir: string, format: ObjectFormat, options: ObjectStoreOptions): ObjectStore =>
   new ObjectStore(dir, format, options);

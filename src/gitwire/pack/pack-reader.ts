@@ -18,6 +18,7 @@ import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
 import { PAGE_BYTES, page } from "./pack-page.ts";
 import { beginsStored, storedAt, unstore } from "./stored-stream.ts";
+import { WalkedChains } from "./walked-chains.ts";
 import { deflateBound, inflateAt, inflateFew, inflateInto, maxStream, mayInflateFew, TRUNCATED } from "./zlib.ts";
 
 /** Data up to this size is copied out of a buffer that is used again; more is inflated to where it stays. */
@@ -27,8 +28,6 @@ const EMPTY = Buffer.alloc(0);
 const PIECE_BYTES = 128 * 1024;
 /** Deltas of one chain kept inflated on the way to its base; beyond that they are read a second time. */
 const CHAIN_BYTES = 16 * 1024 * 1024;
-/** Chains of a pack that are known as walked. */
-const MOST_WALKED = 16 * 1024;
 /** Objects up to this size are made in memory that is used again, where they are links of a chain only. */
 const PASSING_BYTES = 64 * 1024;
 const DEFAULT_CACHE_BYTES = 16 * 1024 * 1024;
@@ -48,8 +47,7 @@ export class Pack {
   #order: PackOrder | undefined;
   #orderAsked = 0;
   readonly #file: PackFile;
-  /** Where chains end that were walked. */
-  readonly #walked = new Set<number>();
+  readonly #walked = new WalkedChains();
 
   /** `path` ends in ".pack"; the index beside it ends in ".idx". Files are opened when first needed. */
   constructor(path: string, format: ObjectFormat, cache: ObjectCache = new ObjectCache(DEFAULT_CACHE_BYTES)) {
@@ -110,7 +108,7 @@ export class Pack {
     if (chain.length === 0) return object;
     // Most chains that are walked once never are again: of those what was there just before is kept, which is often asked for next, and what
     // else is on the way is made where nothing is kept.
-    const isKept = this.#isWalkedAgain(at);
+    const isKept = this.#walked.isAgain(at);
     for (let link = chain.pop(); link !== undefined; link = chain.pop()) {
       if (isKept || chain.length === 0) this.#cache.set(this.#key(at), object);
       at = link.offset;
@@ -119,14 +117,6 @@ export class Pack {
       object = { kind: object.kind, data: this.#apply(at, object.data, delta, chain.length === 0 ? into : passed) };
     }
     return object;
-  }
-
-  /** Whether a chain was walked before that ends at `offset`. */
-  #isWalkedAgain(offset: number): boolean {
-    if (this.#walked.has(offset)) return true;
-    if (this.#walked.size === MOST_WALKED) this.#walked.clear();
-    this.#walked.add(offset);
-    return false;
   }
 
   /** Kind of the object whose entry is at `offset`, following its chain without inflating anything. */

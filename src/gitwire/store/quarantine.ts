@@ -9,7 +9,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { assert, KvError } from "../../errors.ts";
-import { errorCode, isMissing } from "../disk.ts";
+import { isMissing } from "../disk.ts";
 import type { ObjectSource } from "../object/object.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
@@ -17,12 +17,11 @@ import { fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
 import { readDirIfThere } from "./loose.ts";
 import { ObjectStore } from "./object-store.ts";
 import { PackKeeps } from "./pack-keep.ts";
+import { leaveSpare, takeSpare } from "./spare-folder.ts";
 
 const PREFIX = ".tmp-kv-incoming-";
 /** How those of `git receive-pack` begin, for sweeping. */
 const GIT_PREFIX = "tmp_objdir-incoming-";
-/** The empty folder that waits for the next push. */
-const SPARE = ".kv-spare";
 const SEEN_BYTES = 16 * 1024 * 1024;
 
 /** A pack and its index, whole. */
@@ -38,7 +37,7 @@ export interface QuarantineOptions {
   readonly seenBytes?: number;
   /**
    * Take over the folder of the quarantine before, and leave it to the next one: making two folders and removing them again is a large
-   * part of a small push. For the one process that takes pushes; {@link removeSpare} when it ends.
+   * part of a small push. For the one process that takes pushes; removeSpare when it ends.
    */
   readonly spare?: boolean | undefined;
 }
@@ -222,40 +221,6 @@ function fsyncFile(file: string): void {
 
 function removeTree(dir: string): void {
   fs.rmSync(dir, { recursive: true, force: true });
-}
-
-/** Gives the spare folder the name `dir`; false where there is none. */
-function takeSpare(objectsDir: string, dir: string): boolean {
-  const spare = path.join(objectsDir, SPARE);
-  try {
-    // Whoever sweeps looks at when it was written to.
-    const now = new Date();
-    fs.utimesSync(path.join(spare, "pack"), now, now);
-    fs.renameSync(spare, dir);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
-}
-
-/** Empties `dir` and makes it the spare folder; false where there is one already. */
-function leaveSpare(objectsDir: string, dir: string): boolean {
-  const packDir = path.join(dir, "pack");
-  for (const name of fs.readdirSync(dir)) if (name !== "pack") removeTree(path.join(dir, name));
-  for (const name of fs.readdirSync(packDir)) removeTree(path.join(packDir, name));
-  try {
-    fs.renameSync(dir, path.join(objectsDir, SPARE));
-    return true;
-  } catch (error) {
-    if (errorCode(error) === "ENOTEMPTY" || errorCode(error) === "EEXIST") return false;
-    throw error;
-  }
-}
-
-/** Removes the spare folder, where there is one. */
-export function removeSpare(objectsDir: string): void {
-  removeTree(path.join(objectsDir, SPARE));
 }
 
 /**
