@@ -42,7 +42,8 @@ export class FlagSet {
   named(name: string): FlagSpec {
     const spec = this.#byName.get(name);
     if (spec !== undefined) return spec;
-    throw this.#unknown(`--${name}`, nearest(name.replace(/^no-/, ""), this.#byName.keys()));
+    const near = nearest(name, this.#byName.keys()) ?? nearest(name.replace(/^no-/, ""), this.#byName.keys());
+    throw this.#unknown(`--${name}`, near);
   }
 
   find(name: string): FlagSpec | undefined {

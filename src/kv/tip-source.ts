@@ -40,6 +40,7 @@ export async function newestTip(workspace: Workspace): Promise<NamespaceState | 
   try {
     return await fetchAccepted(workspace);
   } catch (error) {
+    workspace.around.signal.throwIfAborted();
     if (!isAway(error)) throw error;
     workspace.around.warn(`the Stargate cannot be reached, the mirror is read: ${toKvError(error).message}`);
     return mirrorTip(workspace);

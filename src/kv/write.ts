@@ -9,6 +9,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import type { FinishedPack, PackBuilder, PackMark } from "../gitwire/pack/pack-builder.ts";
 import type { BaseSource } from "../gitwire/pack/thin-bases.ts";
 import { LIMITS } from "../limits.ts";
+import { TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import type { KnownChunks } from "./chunk-tree.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
@@ -133,11 +134,15 @@ class TransactionWriter {
     const { builder } = this.#request;
     const values = builder.mark();
     for (let attempt = 1; ; attempt++) {
+      const slice = new TimeSlice(1);
       const { base, chunks, plan } = await this.#planSurely(values, attempt === 1);
       if (plan.kind === "unchanged") return { kind: "unchanged", state: plan.base };
+      const pack = builder.finish();
+      // An interrupt that came while all of this was made is heard now: what is accepted stays.
+      if (slice.isOver()) await slice.pause(this.#workspace.around.signal);
       try {
         const { expectTree } = this.#request;
-        await this.#acceptor.accept({ plan, pack: builder.finish(), expectTree, objects: chunks?.objects });
+        await this.#acceptor.accept({ plan, pack, expectTree, objects: chunks?.objects });
         return committed(plan);
       } catch (thrown) {
         const known = await this.#recover(toKvError(thrown), attempt, base);

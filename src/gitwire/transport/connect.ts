@@ -13,6 +13,8 @@ import { parseUrl, type RemoteUrl, redactUrl } from "./url.ts";
  * the first greeting or request. Throws INPUT_INVALID, UNSUPPORTED, NETWORK, or what opening a local repository throws.
  */
 export async function connect(address: string, service: Service, options: ConnectOptions): Promise<Transport> {
+  // What aborts later breaks the connection; what has happened already is not told again.
+  options.signal?.throwIfAborted();
   const url = parseUrl(address);
   const shown = redactUrl(address);
   checkAllowed(url, options);

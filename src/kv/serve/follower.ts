@@ -138,7 +138,7 @@ export class Follower {
       this.#asked = performance.now();
       this.#error = undefined;
     } catch (thrown) {
-      if (this.#stopped.signal.aborted) return;
+      if (this.#stopped.signal.aborted || workspace.around.signal.aborted) return;
       const error = toKvError(thrown);
       if (error.code === "BUG") throw error;
       if (workspace.copy !== undefined && this.#state === undefined) throw error;
