@@ -35,7 +35,7 @@ export class PackedCache {
   /** The refs of the file as it is now. Throws CORRUPT where it is damaged. */
   read(): PackedRefs {
     if (this.#held !== undefined && this.isCurrent(this.#held.refs)) return this.#held.refs;
-    this.#letGo();
+    this.close();
     let fd: number;
     try {
       fd = fs.openSync(this.file, "r");
@@ -86,21 +86,9 @@ export class PackedCache {
 
   /** Lets go of the file; the next read opens it again. */
   close(): void {
-    const fd = this.#take();
-    if (fd !== undefined) fs.closeSync(fd);
-  }
-
-  /** As {@link close}, of a file that was replaced: nobody waits until the file system has removed it. */
-  #letGo(): void {
-    const fd = this.#take();
-    if (fd !== undefined) fs.close(fd, () => {});
-  }
-
-  #take(): number | undefined {
-    const held = this.#held;
-    if (held === undefined) return undefined;
-    forgotten.unregister(held);
+    if (this.#held === undefined) return;
+    forgotten.unregister(this.#held);
+    fs.closeSync(this.#held.fd);
     this.#held = undefined;
-    return held.fd;
   }
 }
