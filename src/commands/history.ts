@@ -7,6 +7,7 @@ import { type Key, keyText, parseKey } from "../kv/key.ts";
 import { stateToRead } from "../kv/read-from.ts";
 import type { RemoteCopy } from "../kv/remote-copy.ts";
 import { SignatureReporter } from "../kv/signature-report.ts";
+import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { parseCount } from "./count.ts";
 import { withReader } from "./open.ts";
@@ -38,10 +39,18 @@ async function showAll(context: Context, workspace: Workspace): Promise<void> {
   }
   if (last === undefined) {
     const where = epochs ? "" : ` in the epoch '${tip.ledger.epoch}'`;
-    throw new KvError("KEY_NOT_FOUND", `${JSON.stringify(keyText(key))} was never set${where}`);
+    const hint = epochs || !(await hasEarlier(workspace, tip)) ? {} : { hint: EARLIER };
+    throw new KvError("KEY_NOT_FOUND", `${JSON.stringify(keyText(key))} was never set${where}`, hint);
   }
   if (count <= limit) await reach(last, undefined);
-  if (!epochs && last.made === undefined && count <= limit) out.hint("--epochs brings what is in earlier epochs");
+  if (!epochs && last.made === undefined && count <= limit) out.hint(EARLIER);
+}
+
+const EARLIER = "--epochs brings what is in earlier epochs";
+
+async function hasEarlier(workspace: Workspace, tip: NamespaceState): Promise<boolean> {
+  const { epochOf } = await import("../kv/epochs.ts");
+  return (await epochOf(workspace, tip)).before !== undefined;
 }
 
 /** Brings what is shown of the values of revisions. */

@@ -9,7 +9,7 @@ import { systemClock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { openRepository } from "../gitwire/repo.ts";
-import { type Moment, momentAt, parseAt } from "./at.ts";
+import { type Moment, momentAt } from "./at.ts";
 import { commit } from "./commit.ts";
 import { entryFilter } from "./entry-filter.ts";
 import { findLive } from "./find-live.ts";
@@ -21,7 +21,7 @@ import { logOf } from "./log.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { FoundKey } from "./read.ts";
 import { stateToRead } from "./read-from.ts";
-import { revert } from "./revert.ts";
+import { parseTransaction, revert } from "./revert.ts";
 import type { NamespaceState } from "./state.ts";
 import { diffStates, isVisible } from "./state-diff.ts";
 import { KvValue, readValue } from "./stored-value.ts";
@@ -232,7 +232,7 @@ export class Kv {
 
   /** Takes a transaction (its KV-Txn, commit or number) back in a new one. Throws CAS_CONFLICT where a key has changed since. */
   async revert(txn: string, { message, expectTree }: WriteOptions = {}): Promise<Written> {
-    const at = parseAt(txn, this.#workspace.repo.format, this.#workspace.now());
+    const at = parseTransaction(txn, this.#workspace.repo.format, this.#workspace.now());
     return written(await revert(this.#workspace, at, { message, expectTree }));
   }
 

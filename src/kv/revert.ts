@@ -5,9 +5,9 @@
 
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
-import type { Oid } from "../gitwire/object/oid.ts";
+import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
-import { type At, stateAtPoint } from "./at.ts";
+import { type At, parseAt, stateAtPoint } from "./at.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { acceptorOf } from "./commit.ts";
 import { recordOf } from "./history.ts";
@@ -24,6 +24,15 @@ export interface RevertOptions {
   /** Subject and body; undefined takes the usual ones. */
   readonly message: string | undefined;
   readonly expectTree: Oid | undefined;
+}
+
+/** The transaction that `text` names: by its KV-Txn, its commit or its number. Throws INPUT_INVALID, also for a time or a count back. */
+export function parseTransaction(text: string, format: ObjectFormat, now: number): At {
+  const at = parseAt(text, format, now);
+  if (at.kind !== "time" && at.kind !== "back") return at;
+  throw new KvError("INPUT_INVALID", `'${text}' names no one transaction`, {
+    hint: "give its KV-Txn, its commit or its number",
+  });
 }
 
 /** What came of it, and which transaction was taken back. */

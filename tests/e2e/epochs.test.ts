@@ -190,6 +190,12 @@ test("a new epoch: begun by an admin, on the mirror as one step, small to clone,
     ["e1", "closed", `#1-#${Number(begun.seq) - 1}`],
   ]);
 
+  const short = as(writer, fresh, "history", "cfg:short");
+  expect([short.status, short.stderr]).toEqual([
+    6,
+    expect.stringContaining("hint: --epochs brings what is in earlier"),
+  ]);
+
   // Without a clone the archives are read as well, from the Stargate and from the host.
   git(scene.github, "config", "uploadpack.allowFilter", "true");
   const nowhere = tempDir("nowhere");

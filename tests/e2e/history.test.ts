@@ -174,7 +174,7 @@ describe("diff and revert", () => {
       del: 1,
     });
     expect(kv(dir, "get", "cfg:lang").status).toBe(6);
-    expect(kv(dir, "revert", "2h").status).toBe(64);
+    expect(kv(dir, "revert", "2h").status).toBe(4);
   });
 });
 

@@ -216,6 +216,10 @@ test("one store gives the same answers", async () => {
       ]);
     }
   }
+  for (const txn of ["-1", "2h", "99"]) {
+    const { code } = (await opened.revert(txn).catch((error) => error)) as KvError;
+    expect([txn, code]).toEqual([txn, JSON.parse(kv(dir, "revert", "--json", "--", txn).stdout).error.code]);
+  }
   for (const at of ["99", "2001-01-01", "zz", "ffffffff"]) {
     const { code } = (await opened.get("a", { at }).catch((error) => error)) as KvError;
     expect([at, code]).toEqual([at, JSON.parse(kv(dir, "get", "a", "--at", at, "--json").stdout).error.code]);
