@@ -3,6 +3,7 @@
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { fetchAccepted, fetchMirror, trackingRefspecs } from "../kv/fetch.ts";
+import { pinKnownRoot } from "../kv/policy-pin.ts";
 import { checkStargate, configureRemote, findPolicy, unconfigureRemote } from "../kv/setup.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { openWorkspace } from "./open.ts";
@@ -44,6 +45,17 @@ export async function setUp({ out }: Context, workspace: Workspace): Promise<voi
       ? `namespace '${workspace.ns}' has no transaction yet`
       : `namespace '${workspace.ns}' is at seq ${state.ledger.seq}`,
   );
+  pin(out, workspace);
+}
+
+/** From here on this clone knows whose signatures count, and notices when that is exchanged. */
+function pin(out: Context["out"], workspace: Workspace): void {
+  const pinned = pinKnownRoot(workspace);
+  if (pinned.kind === "pinned now") {
+    out.note(`kv.policyRoot is now ${pinned.root}: compare it with what the administrators say it is`);
+  } else if (pinned.kind === "changed") {
+    out.warn(`THE ROOT OF TRUST HAS CHANGED: the first policy is ${pinned.root}, kv.policyRoot is ${pinned.pinned}`);
+  }
 }
 
 async function undo({ out }: Context, workspace: Workspace): Promise<void> {

@@ -167,7 +167,7 @@ class Doctor {
     if (problem !== undefined) return fail("POLICY_UNTRUSTED", `${problem.oid}: ${problem.error.message}`, ASK_ADMIN);
     const text = `${history.tip.slice(0, 12)} in force, from the root ${history.root.slice(0, 12)}`;
     return pin.kind === "none"
-      ? warn(`${text}, which is not pinned`, "git kv verify pins it")
+      ? warn(`${text}, which is not pinned`, "git kv remote setup, or git kv verify, pins it")
       : ok(`${text} as pinned`);
   }
 

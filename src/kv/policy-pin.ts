@@ -1,11 +1,15 @@
 /**
- * The root of trust: the first policy commit, kept in git's config (`kv.policyRoot`) of the clone that first audited it. Everything else
- * follows from it by signatures; that the root is the right one nobody can prove from the repository.
+ * The root of trust: the first policy commit, kept in git's config (`kv.policyRoot`) when a clone is set up, else when it is first audited.
+ * Everything else follows from it by signatures; that the root is the right one nobody can prove from the repository.
  */
 
 import { setConfig } from "../gitwire/config/config-edit.ts";
+import { commitLinks } from "../gitwire/object/commit.ts";
+import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import { knownPolicy } from "./policy-in-force.ts";
+import type { Workspace } from "./workspace.ts";
 
 const NAME = "kv.policyRoot";
 
@@ -23,4 +27,15 @@ export function pinPolicyRoot(repo: Repository, root: Oid | undefined, keep: boo
   if (root === undefined || !keep) return { kind: "none" };
   setConfig(repo.configFile, NAME, root);
   return { kind: "pinned now", root };
+}
+
+/** Compares and pins the root of the policy this clone knows, where all of its chain is here: what comes later is held against it. */
+export function pinKnownRoot(workspace: Workspace): PolicyPin {
+  const { repo } = workspace;
+  const first = knownPolicy(workspace)?.chain.at(-1);
+  const isRoot =
+    first !== undefined &&
+    repo.objects.has(first) &&
+    commitLinks(repo.objects.format, readAs(repo.objects, first, "commit")).parents.length === 0;
+  return isRoot ? pinPolicyRoot(repo, first, true) : { kind: "none" };
 }

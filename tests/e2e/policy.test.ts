@@ -70,6 +70,12 @@ test(
     // It is mirrored, and another clone reads it without asking anybody.
     kvOk(dir, "wait", "--oid", git(dir, "rev-parse", "refs/kv/main"), "--visible-on=mirror");
     const other = scene.clone("other");
+    // Both keep the root of trust from the day they were set up; another one is not taken quietly.
+    for (const clone of [dir, other]) expect(git(clone, "config", "kv.policyRoot")).toBe(first.oid);
+    git(other, "config", "kv.policyRoot", applied.stdout.trim());
+    const again = as(bot, other, "remote", "setup");
+    expect(again.stderr).toContain(`THE ROOT OF TRUST HAS CHANGED: the first policy is ${first.oid}`);
+    git(other, "config", "kv.policyRoot", first.oid);
     expect(git(scene.github, "rev-parse", "refs/kv-policy/current")).toBe(applied.stdout.trim());
     expect(await scene.serving.stop()).toBe(0);
     expect(JSON.parse(kvOk(other, "policy", "show", "--json"))).toMatchObject({
