@@ -280,11 +280,14 @@ export class ObjectStore implements ObjectSource {
     );
   }
 
-  /** Finds the object and applies `use` to its place; where it is not found, once more on a fresh view of the disk. */
+  /**
+   * Finds the object and applies `use` to its place; where it is not found, again on each fresh view of the disk. A pack that has
+   * just been seen may be gone when it is opened: a busy Stargate rolls its packs up many times a second.
+   */
   #find<T>(oid: Oid, use: (location: ObjectLocation) => T | undefined): T | undefined {
     this.#damage = undefined;
     let found = this.#search(oid, use);
-    if (found === undefined && !this.#sealed && this.refresh()) found = this.#search(oid, use);
+    while (found === undefined && !this.#sealed && this.refresh()) found = this.#search(oid, use);
     // A damaged copy matters only where there is no good one.
     if (found === undefined && this.#damage !== undefined) throw this.#damage;
     return found;

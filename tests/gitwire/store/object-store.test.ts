@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
@@ -173,6 +173,33 @@ describe("other processes at work", () => {
     expect(closed.packs().length).toBe(1);
     git(repo, "repack", "-a", "-d", "-f", "-q", "--depth=7");
     for (const [oid, { data }] of objects) expect(closed.read(oid)!.data.equals(data)).toBe(true);
+  });
+
+  test("packs that are replaced whenever they have just been seen", () => {
+    const repo = makeRepo(TEST_FORMAT, 5);
+    repackOnce(repo, "ofs");
+    const objects = allObjects(repo);
+    const packDir = path.join(repo, "objects/pack");
+    const store = open(repo);
+    const [oid, { data }] = [...objects][0]!;
+    const original = fs.readdirSync as (...args: unknown[]) => unknown;
+    let replaced = 0;
+    const spy = spyOn(fs as unknown as { readdirSync: typeof original }, "readdirSync").mockImplementation(
+      (...args) => {
+        const names = original(...args);
+        if (args[0] === packDir && replaced < 4) {
+          git(repo, "tag", "-m", "another object", `t${replaced++}`);
+          git(repo, "repack", "-a", "-d", "-q");
+        }
+        return names;
+      },
+    );
+    try {
+      expect(store.read(oid)?.data.equals(data)).toBe(true);
+    } finally {
+      spy.mockRestore();
+    }
+    expect(replaced).toBe(4);
   });
 
   test("everything unpacked and the packs removed", () => {
