@@ -17,15 +17,17 @@ import { fsck, git } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
 import { noise } from "../support/noise.ts";
 import { type Sshd, startSshd } from "../support/sshd.ts";
-import { large, type Planned, TestClient, TestStargate, verdict } from "../support/stargate.ts";
+import { large, type Planned, policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
+import { TestKey } from "../support/test-key.ts";
 
 setDefaultTimeout(60_000);
 
 /** The compiled program: a push runs it three times. */
 const PROGRAM = [executable("git-kv-stargate")];
 
+const admin = new TestKey("admin");
 let sshd: Sshd;
 /** An ssh that logs nobody in, and runs git-shell as sshd would: a login takes a second and more. */
 let quick: string;
@@ -57,6 +59,10 @@ describe.each(["with a daemon", "without a daemon"])("a stock receive-pack %s", 
   beforeAll(async () => {
     stargate = await TestStargate.start({ upkeep: false });
     ({ dir } = stargate);
+    const office = new TestClient(dir, stargate.loginUrl(stargate.token("admin")));
+    const policy = `version: 1\nstargate: { admins: ["${admin.line}"] }\nnamespaces: { main: {} }\n`;
+    const inForce = policyPush(office, policy, undefined, (commit) => admin.signCommit(commit));
+    expect(verdict(await office.push(inForce))).toBe("ok");
     installHooks(dir, PROGRAM);
     if (how === "without a daemon") await stargate.stop();
     client = clientOf(dir);
@@ -144,6 +150,25 @@ describe.each(["with a daemon", "without a daemon"])("a stock receive-pack %s", 
     const both = client.plan({ y: "1" });
     const command = { ref: "refs/heads/both", oldOid: client.repo.format.zeroOid, newOid: both.ledger };
     await refused({ ...both, commands: [...both.commands, command] }, "REF_FORBIDDEN");
+  });
+
+  test("an epoch begins with an admin's signature", async () => {
+    const seconds = Math.floor(Date.now() / 1000);
+    const before = git(dir, "rev-parse", "refs/kv/main", "refs/kv-index/main");
+    const honest = await client.planEpoch("e2", { seconds });
+    await refused(honest, "UNSIGNED");
+    const signed = admin.signed(client, await client.planEpoch("e2", { seconds }));
+    expect([verdict(await client.push(signed)), client.said]).toEqual(["ok", expect.any(String)]);
+    const refs = ["refs/kv-archive/main@e1", "refs/kv-index-archive/main@e1"];
+    expect(git(dir, "rev-parse", ...refs)).toBe(before);
+    expect(git(dir, "rev-parse", "refs/kv/main", "refs/kv-epoch/main")).toBe(`${signed.ledger}\n${signed.ledger}`);
+    expect(git(dir, "rev-list", "--count", "refs/kv/main")).toBe("1");
+    const journal = new Journal(stargateDir(dir));
+    expect(journal.newest(1)[0]).toMatchObject({ kind: "txn", ns: "main", oid: signed.ledger, keysSet: 0 });
+    journal.close();
+    // The next one builds on it.
+    await client.set({ "after:it": "1" });
+    expect(git(dir, "rev-parse", "refs/kv/main^")).toBe(signed.ledger);
   });
 
   test("many pushes at a time, through git and through the Stargate: each is there or was refused", async () => {

@@ -7,16 +7,19 @@ import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
 import { type ObjectFormat, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { openRepository } from "../../src/gitwire/repo.ts";
+import { audit } from "../../src/kv/audit.ts";
 import { type BackupReport, makeBackup } from "../../src/stargate/backup/make-backup.ts";
 import { openPlace, type Place } from "../../src/stargate/backup/place.ts";
 import { type RestoreReport, restoreBackup } from "../../src/stargate/backup/restore-backup.ts";
 import { Journal } from "../../src/stargate/journal.ts";
 import { stargateDir } from "../../src/stargate/settings.ts";
 import { fsck, git } from "../support/git.ts";
-import { random } from "../support/random.ts";
+import { fromSeed, random } from "../support/random.ts";
 import { S3Server } from "../support/s3-server.ts";
-import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
+import { large, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
+import { workspaceAt } from "../support/workspace.ts";
 
 const ends: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -107,6 +110,42 @@ describe.each([SHA1, SHA256])("$name", (format) => {
     await writer.set({ "after:it": "1" });
     expect(rowsOf(dir)[0]).toMatchObject({ ns: "main", seq: 22 });
   });
+});
+
+test("a store with epochs, archives and pieces: restored it verifies to its first transaction, and goes on", async () => {
+  const { stargate, client, token } = await scene(TEST_FORMAT);
+  const admin = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
+  const roll = async (label: string): Promise<void> => {
+    const seconds = Math.floor(Date.now() / 1000);
+    expect(verdict(await admin.push(await admin.planEpoch(label, { seconds })))).toBe("ok");
+  };
+  const place = folder();
+  await client.set({ "cfg:a": "1", gone: "x", big: large(Buffer.from(fromSeed(3).bytes(1_200_000))) });
+  await client.set({ gone: undefined });
+  await roll("e2");
+  await client.set({ "cfg:a": "2" });
+  const between = await backUp(stargate.dir, place);
+  await roll("e3");
+  await client.set({ "cfg:a": "3", gone: "again" });
+  expect((await backUp(stargate.dir, place)).base).toBe(between.id);
+  for (const [id, transactions] of [
+    [between.id, 4],
+    [undefined, 6],
+  ] as const) {
+    const dir = path.join(tempDir("restored"), "kv.git");
+    expect(await restore(place, dir, id)).toMatchObject({ transactions });
+    expect(fsck(dir)).toBe("");
+    const findings: unknown[] = [];
+    const options = { all: true, found: (finding: unknown) => findings.push(finding), progress: () => {} };
+    const { namespaces } = await audit(workspaceAt(dir), options);
+    expect([findings, namespaces]).toEqual([[], [expect.objectContaining({ ns: "main", firstSeq: 1, transactions })]]);
+    if (id !== undefined) continue;
+    expect(refsOf(dir)).toBe(refsOf(stargate.dir));
+    const again = await TestStargate.start({ dir });
+    ends.push(() => again.stop());
+    await new TestClient(dir, again.loginUrl(token)).set({ "after:it": "1" });
+    expect(rowsOf(dir)[0]).toMatchObject({ ns: "main", seq: transactions + 1 });
+  }
 });
 
 test("while transactions come from several writers, refs and journal are of one instant", async () => {

@@ -14,9 +14,10 @@ import { initialize } from "../../src/stargate/initialize.ts";
 import { silentLog } from "../../src/stargate/log.ts";
 import { MirrorWorker } from "../../src/stargate/mirror/mirror-worker.ts";
 import { HOST_PACE, loadSettings } from "../../src/stargate/settings.ts";
+import { KIBIBYTES } from "../support/chunked.ts";
 import { FakeHost } from "../support/fake-host.ts";
 import { fromSeed, random } from "../support/random.ts";
-import { STARGATE_PROGRAM, TestClient } from "../support/stargate.ts";
+import { large, type Planned, STARGATE_PROGRAM, TestClient, type TestValues } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { VirtualTimers } from "../support/virtual-timers.ts";
 
@@ -69,14 +70,22 @@ class Scene {
   }
 
   /** Accepts a transaction as a push would, and wakes the worker. */
-  async set(values: Record<string, string>, ns = "main"): Promise<string> {
+  set(values: TestValues, ns = "main"): Promise<string> {
+    return this.#accept(this.#client.plan(values, ns), ns, Object.keys(values).length);
+  }
+
+  /** Begins an epoch. */
+  async roll(label: string): Promise<string> {
+    return this.#accept(await this.#client.planEpoch(label), "main", 0);
+  }
+
+  async #accept({ commands, pack, ledger, txn }: Planned, ns: string, keysSet: number): Promise<string> {
     const { objects } = this.gate.repo;
-    const { commands, pack, ledger, txn } = this.#client.plan(values, ns);
     writePack(objects, pack.finish());
     objects.refresh();
     const seq = stateAt(objects, ledger).ledger.seq;
     const who = { who: "test", door: undefined, signer: undefined };
-    const row = { kind: "txn", ns, txn, seq, oid: ledger, updates: commands, keysSet: 1, keysDel: 0, ...who } as const;
+    const row = { kind: "txn", ns, txn, seq, oid: ledger, updates: commands, keysSet, keysDel: 0, ...who } as const;
     await accept(this.gate, row, { quarantine: undefined, objects });
     this.worker.wake();
     return ledger;
@@ -391,6 +400,60 @@ describe("a backlog larger than a push may be", () => {
       expect(order).toEqual([...order].sort((a, b) => a - b));
       expect(order).not.toContain(-1);
       expect(new Set(order).size).toBe(order.length);
+    }, "mirror: { max_push: 20KB }\n");
+  });
+
+  test("epochs that begin in the middle of it: each a step of its own, with its archive, after all that came before", async () => {
+    await withScene(async (scene) => {
+      const { host } = scene;
+      await scene.set({ before: "1" });
+      await scene.pass(MINUTE);
+      host.isDown = true;
+      const { bytes } = fromSeed(9);
+      const ledgers: string[] = [];
+      const sets = async (): Promise<void> => {
+        for (let i = 0; i < 10; i++) ledgers.push(await scene.set({ [`k${i}`]: bytes(2_500).toString("base64") }));
+        ledgers.push(await scene.set({ big: large(Buffer.from(bytes(3_000)), KIBIBYTES) }));
+        ledgers.push(await scene.set({ big: large(Buffer.from(bytes(3_000)), KIBIBYTES) }));
+      };
+      await sets();
+      const roots = [undefined, await scene.roll("e2")];
+      ledgers.push(roots[1]!);
+      await sets();
+      roots.push(await scene.roll("e3"));
+      ledgers.push(roots[2]!);
+      await sets();
+      host.isDown = false;
+      const marks: string[] = [];
+      /** Epoch by the ref that names its first commit, archives and pieces that are there. */
+      const stages: (readonly [number, string[]])[] = [];
+      const check = host.onMoved;
+      host.onMoved = () => {
+        check();
+        marks.push(host.refsHere.get("refs/kv-mirror/main")!);
+        const closed = [...host.refsHere.keys()].filter((ref) => /^refs\/kv-(archive|chunks)/.test(ref)).sort();
+        stages.push([roots.indexOf(host.refsHere.get("refs/kv-epoch/main")), closed]);
+      };
+      await scene.pass(10 * MINUTE);
+      expect(scene.isMirrored).toBe(true);
+      expect(host.largest).toBeLessThanOrEqual(20_000);
+      const order = marks.map((mark) => ledgers.indexOf(mark));
+      expect(order).toEqual([...new Set(order)].sort((a, b) => a - b));
+      expect(order).not.toContain(-1);
+      // An archive is there as soon as the new epoch is, and not before; so are the pieces of values.
+      const epochs = order.map((place) => roots.filter((root) => root && ledgers.indexOf(root) <= place).length);
+      expect(stages.map(([epoch]) => epoch)).toEqual(epochs);
+      expect(new Set(epochs).size).toBe(3);
+      const archives = (epoch: number): string[] =>
+        ["e1", "e2"].slice(0, epoch).map((one) => `refs/kv-archive/main@${one}`);
+      const pieces = (place: number): string[] =>
+        ["e1", "e2", "e3"]
+          .filter((_, i) => (i === 0 ? 10 : ledgers.indexOf(roots[i]!)) <= place)
+          .map((one) => `refs/kv-chunks/main@${one}`);
+      expect(stages.map(([, refs]) => refs)).toEqual(
+        order.map((place, i) => [...archives(epochs[i]!), ...pieces(place)]),
+      );
+      expect(scene.worker.report()).toMatchObject({ state: "idle", diverged: [] });
     }, "mirror: { max_push: 20KB }\n");
   });
 

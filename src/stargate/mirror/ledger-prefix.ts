@@ -7,26 +7,36 @@ import { commitLinks, parseCommit } from "../../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { PushCommand } from "../../gitwire/protocol/receive-commands.ts";
-import { chunkRef, classifyRef } from "../../kv/namespace.ts";
+import { commitBefore } from "../../kv/ledger-line.ts";
+import { classifyRef, indexArchiveRef } from "../../kv/namespace.ts";
 import { OidList } from "../../kv/oid-list.ts";
 import { stateAt } from "../../kv/state.ts";
 import type { LanePlan } from "./mirror-plan.ts";
 
+/** The part of an epoch that waits. */
+interface Stretch {
+  readonly label: string;
+  /** Place of its newest transaction among those that wait. */
+  readonly begin: number;
+}
+
 export class PendingLedger {
   readonly #objects: ObjectSource;
   readonly #lane: LanePlan;
-  /** Ledger commits the mirror lacks, and as many kv-index commits, the newest first. */
+  /** Ledger commits the mirror lacks, and as many kv-index commits, the newest first; over the starts of epochs. */
   readonly #ledger: OidList;
   readonly #index: OidList;
-  /** Of the current epoch. */
-  readonly #chunkRef: string;
+  /** The newest first. */
+  readonly #epochs: Stretch[] = [];
 
   constructor(objects: ObjectSource, lane: LanePlan) {
     this.#objects = objects;
     this.#lane = lane;
-    this.#ledger = this.#chain(`refs/kv/${lane.ns}`);
-    this.#index = this.#chain(`refs/kv-index/${lane.ns}`);
-    this.#chunkRef = lane.ns === "" ? "" : chunkRef(lane.ns, stateAt(objects, lane.tip).ledger.epoch);
+    this.#ledger = new OidList(objects.format);
+    this.#index = new OidList(objects.format);
+    const [ledger, index] = [this.#move(`refs/kv/${lane.ns}`), this.#move(`refs/kv-index/${lane.ns}`)];
+    if (ledger !== undefined) this.#followLedger(ledger);
+    if (index !== undefined) this.#followIndex(index);
   }
 
   /** Transactions the mirror lacks. One that cannot be split counts as none: a policy, or a kv-index that is out of step. */
@@ -37,48 +47,78 @@ export class PendingLedger {
   /** The push of the oldest `count` transactions of these, fewer than all. */
   first(count: number): LanePlan {
     const at = this.#ledger.length - count;
-    const [ledger, index] = [this.#ledger.at(at)!, this.#index.at(at)!];
     const txns = new Set<string>();
     for (let i = at; i < this.#ledger.length; i++) txns.add(this.#txn(this.#ledger.at(i)!));
     const commands = this.#lane.commands.flatMap((command): PushCommand[] => {
-      const newOid = this.#valueThen(command, { ledger, index, txns });
+      const newOid = this.#valueThen(command, at, txns);
       return newOid === undefined ? [] : [{ ...command, newOid }];
     });
-    return { ns: this.#lane.ns, commands, tip: ledger };
+    return { ns: this.#lane.ns, commands, tip: this.#ledger.at(at)! };
   }
 
-  /** What a ref is at when the transactions `txns` are in; undefined where it has not moved by then. */
-  #valueThen(
-    { ref, oldOid, newOid }: PushCommand,
-    { ledger, index, txns }: { ledger: Oid; index: Oid; txns: ReadonlySet<string> },
-  ): Oid | undefined {
-    switch (classifyRef(ref)?.kind) {
+  /** What a ref is at after the transaction at `at`; `txns` are it and those before. Undefined where it has not moved by then. */
+  #valueThen({ ref, oldOid, newOid }: PushCommand, at: number, txns: ReadonlySet<string>): Oid | undefined {
+    const is = classifyRef(ref);
+    const epoch = this.#epochs.findLastIndex(({ begin }) => begin <= at);
+    switch (is?.kind) {
       case "index":
-        return index;
+        return this.#index.at(at);
+      case "epoch":
+        return epoch === 0 ? newOid : this.#firstOf(epoch);
+      case "archive":
+      case "index-archive":
+        // The mirror must never be without what was before: an archive comes with the first part of the epoch that follows.
+        return this.#isClosed(is.epoch, epoch) ? newOid : undefined;
       case "chunks":
-        // Those of a closed epoch go with the first part, as its archive does.
-        if (ref !== this.#chunkRef) return newOid;
-        for (let at: Oid | undefined = newOid; at !== undefined && at !== oldOid; at = this.#parent(at)) {
-          if (txns.has(this.#txn(at))) return at;
+        if (is.epoch !== this.#epochs[epoch]!.label) return this.#isClosed(is.epoch, epoch) ? newOid : undefined;
+        for (let one: Oid | undefined = newOid; one !== undefined && one !== oldOid; one = this.#parent(one)) {
+          if (txns.has(this.#txn(one))) return one;
         }
         return undefined;
       case "ledger":
       case "mirror":
       case undefined:
-        return ledger;
+        return this.#ledger.at(at);
       default:
-        // Where an epoch has begun, the mirror must never be without what was before it: its archive comes with the first part.
         return newOid;
     }
   }
 
-  #chain(ref: string): OidList {
-    const chain = new OidList(this.#objects.format);
-    const move = this.#lane.commands.find((command) => command.ref === ref);
-    if (move === undefined) return chain;
-    for (let at: Oid | undefined = move.newOid; at !== undefined && at !== move.oldOid; at = this.#parent(at))
-      chain.push(at);
-    return chain;
+  /** Whether an epoch was over when the one at `epoch` had begun. */
+  #isClosed(label: string, epoch: number): boolean {
+    return !this.#epochs.slice(0, epoch + 1).some((one) => one.label === label);
+  }
+
+  /** The first commit of an epoch; undefined where the mirror has it, or it is the namespace's first, which no ref names. */
+  #firstOf(epoch: number): Oid | undefined {
+    const before = this.#epochs[epoch + 1];
+    if (before !== undefined) return this.#ledger.at(before.begin - 1);
+    const oldest = this.#ledger.at(-1)!;
+    const { closed } = commitBefore(this.#objects.format, oldest, readAs(this.#objects, oldest, "commit"));
+    return closed === undefined ? undefined : oldest;
+  }
+
+  #followLedger({ newOid, oldOid }: PushCommand): void {
+    let label: string | undefined = stateAt(this.#objects, newOid).ledger.epoch;
+    for (let at: Oid | undefined = newOid; at !== undefined && at !== oldOid; ) {
+      if (label !== undefined) this.#epochs.push({ label, begin: this.#ledger.length });
+      this.#ledger.push(at);
+      const before = commitBefore(this.#objects.format, at, readAs(this.#objects, at, "commit"));
+      label = before.closed?.label;
+      at = before.oid;
+    }
+  }
+
+  #followIndex({ newOid, oldOid }: PushCommand): void {
+    for (let at: Oid | undefined = newOid; at !== undefined && at !== oldOid; ) {
+      this.#index.push(at);
+      const earlier = this.#epochs.find(({ begin }) => begin === this.#index.length);
+      at = earlier === undefined ? this.#parent(at) : this.#move(indexArchiveRef(this.#lane.ns, earlier.label))?.newOid;
+    }
+  }
+
+  #move(ref: string): PushCommand | undefined {
+    return this.#lane.commands.find((command) => command.ref === ref);
   }
 
   #parent(oid: Oid): Oid | undefined {
