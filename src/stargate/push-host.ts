@@ -13,6 +13,7 @@ import { STRICT_SETTINGS } from "../gitwire/protocol/receive-settings.ts";
 import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { VisibleRefs } from "../gitwire/protocol/visible-refs.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
+import { checkEpochLabel } from "../kv/check-attestation.ts";
 import { judgeAdmin } from "../kv/judge-admin.ts";
 import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
 import { archiveRef, chunkRef, POLICY_REF } from "../kv/namespace.ts";
@@ -285,6 +286,7 @@ class PushHost implements ReceivePackHost {
     const inForce = gate.policy();
     const data = readAs(objects, ledger.newOid, "commit");
     const commit = parseLedgerCommit(objects.format, ledger.newOid, data);
+    checkEpochLabel(commit.epoch);
     let judged: Promise<SignatureJudgement> | undefined;
     const signature = (): Promise<SignatureJudgement> => {
       judged ??= this.#judgeAuthor(data, inForce?.policy, kind);

@@ -143,6 +143,8 @@ describe("trailers", () => {
     await refusedText((text) => text.replace(/KV-Policy: .*\n/, ""));
     await refusedText((text) => text.replace(/KV-Seq: (\d+)/, "KV-Seq: 0$1"));
     await refusedText((text) => text.replace(/Keys-Del: 0/, "Keys-Del: -0"));
+    for (const label of ["e1\x1b", "../e1", "e1/x", "e1.lock", "-e"])
+      await refusedText((text) => text.replace("\nEpoch: e1\n", `\nEpoch: ${label}\n`));
   });
 
   test("look-alikes and strays: in the body, in the subject, after a second block, with a foreign letter", async () => {
