@@ -80,7 +80,9 @@ async function readWords(stream: ReadableStream<Uint8Array>, onMessage: (text: s
 }
 
 function silence({ shownUrl, command, hints }: ProcessOptions, status: number, words: string | undefined): KvError {
-  const said = words === undefined || words === "" ? "" : `: ${words.split("\n").at(-1)!.trim()}`;
+  // A hint of a program like ours comes after what it is about.
+  const line = words?.split("\n").findLast((text) => text.trim() !== "" && !text.startsWith("hint: "));
+  const said = line === undefined ? "" : `: ${line.trim()}`;
   return new KvError("NETWORK", `cannot read from ${shownUrl} ('${command[0]}' exited with ${status})${said}`, {
     hint: hints.silent,
     data: { status },
