@@ -21,6 +21,8 @@ export interface TreeDraft {
 interface Template {
   readonly oid: Oid;
   readonly parts: RecordParts;
+  /** Bytes of each part, and of all. */
+  readonly sizes: readonly number[];
   readonly size: number;
 }
 
@@ -65,7 +67,10 @@ export class NodeWriter {
     const delta = template === undefined ? undefined : partsDelta(template, parts, data);
     if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
     const oid = this.#sink.write("blob", data);
-    if (template === undefined) this.#templates.set(kind, { oid, parts, size: data.length });
+    if (template === undefined) {
+      const sizes = parts.map((part) => Buffer.byteLength(part));
+      this.#templates.set(kind, { oid, parts, sizes, size: data.length });
+    }
     return oid;
   }
 
@@ -109,10 +114,10 @@ function partsDelta(template: Template, parts: RecordParts, data: Buffer): Buffe
   let at = 0;
   for (const [i, part] of parts.entries()) {
     const same = template.parts[i];
-    const size = Buffer.byteLength(part);
+    const size = part === same ? template.sizes[i]! : Buffer.byteLength(part);
     if (part === same && size >= SHORTEST_COPY) delta.copy(from, size);
     else delta.insert(data, at, at + size);
-    from += same === undefined ? 0 : Buffer.byteLength(same);
+    from += template.sizes[i] ?? 0;
     at += size;
   }
   const bytes = delta.finish(template.size, data.length);

@@ -12,7 +12,7 @@ import { withRoom } from "./grow.ts";
 import { ENTRY, type EntryType, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 import { Spill } from "./spill.ts";
-import { deflateDelta, deflateParts } from "./zlib.ts";
+import { deflateDelta, deflateParts, STORED_DELTA, STORED_FRAME, STORED_MAX, storeBlock } from "./zlib.ts";
 
 const HEADER_BYTES = 12;
 const DEFAULT_MEMORY = 32 * 1024 * 1024;
@@ -195,10 +195,13 @@ export class PackBuilder implements ObjectSink {
   #append(type: EntryType, data: Uint8Array, distance: number, base: Oid | undefined, depth: number): void {
     this.#changes++;
     const index = this.#table.size - 1;
-    const end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
-    const header = head.subarray(0, end);
+    let end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
     const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
-    const stream = isDelta ? [deflateDelta(data)] : deflateParts(data);
+    let stream: readonly Uint8Array[] = [];
+    // Most of a bulk write: put together in one place, without a view of each part.
+    if (data.length <= (isDelta ? STORED_DELTA : STORED_MAX)) end = storeBlock(data, head, end);
+    else stream = isDelta ? [deflateDelta(data)] : deflateParts(data);
+    const header = head.subarray(0, end);
     this.#offsets = withRoom(this.#offsets, index);
     this.#crcs = withRoom(this.#crcs, index);
     this.#depths = withRoom(this.#depths, index);
@@ -209,7 +212,7 @@ export class PackBuilder implements ObjectSink {
   }
 }
 
-const head = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
+const head = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER + Math.max(STORED_DELTA, STORED_MAX) + STORED_FRAME);
 
 /** The twelve bytes a pack of `count` objects starts with. */
 export function packHeader(count: number): Buffer {

@@ -17,12 +17,12 @@ import { asBuffer } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 
 /** Data of at most this many bytes is stored, not compressed. */
-const STORED_MAX = 40;
+export const STORED_MAX = 40;
 /**
  * Deltas up to this size are stored: their copies and object ids hardly compress. A million records took 7 % more bytes and
  * a third less time than with every delta compressed.
  */
-const STORED_DELTA = 160;
+export const STORED_DELTA = 160;
 /** Data of at least this many bytes goes through libdeflate. */
 const LIBDEFLATE_MIN = 2_048;
 const LEVEL = 2;
@@ -32,6 +32,8 @@ const SAMPLE = 4 * 1024;
 const SAMPLE_GAIN = 32;
 /** Most bytes of one stored block (RFC 1951, section 3.2.4). */
 const STORED_BLOCK = 0xffff;
+/** Bytes of a zlib stream around its one stored block. */
+export const STORED_FRAME = 11;
 /** Objects up to this size are inflated into one shared buffer and copied out. */
 const SCRATCH_BYTES = 64 * 1024;
 
@@ -291,8 +293,24 @@ function wrapped(body: Uint8Array, data: Uint8Array): Buffer {
 
 /** A zlib stream of stored blocks (RFC 1951, section 3.2.4). */
 function store(data: Uint8Array): Buffer {
-  const parts = storedParts(data);
-  return parts.length === 3 ? Buffer.concat(parts, data.length + 11) : Buffer.concat(parts);
+  if (data.length > STORED_BLOCK) return Buffer.concat(storedParts(data));
+  const stream = Buffer.allocUnsafe(data.length + STORED_FRAME);
+  storeBlock(data, stream, 0);
+  return stream;
+}
+
+/** Writes {@link deflate}'s stream of data that is stored in one block to `output[at]`; returns where it ends. */
+export function storeBlock(data: Uint8Array, output: Buffer, at: number): number {
+  const { length } = data;
+  output[at] = 0x78;
+  output[at + 1] = 0x01;
+  output[at + 2] = 1;
+  output[at + 3] = length & 0xff;
+  output[at + 4] = length >>> 8;
+  output[at + 5] = ~length & 0xff;
+  output[at + 6] = (~length >>> 8) & 0xff;
+  output.set(data, at + 7);
+  return output.writeUInt32BE(Bun.hash.adler32(data), at + 7 + length);
 }
 
 /** The stream of {@link store} in parts: what stands around the blocks, and views of `data`. */
