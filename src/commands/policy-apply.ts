@@ -3,6 +3,8 @@
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { applyPolicy } from "../kv/apply-policy.ts";
+import { policyWarnings } from "../kv/policy-warnings.ts";
+import { parsePolicy } from "../kv/read-policy.ts";
 import { openWorkspace } from "./open.ts";
 import { readPolicyFile, writtenPolicy } from "./policy-file.ts";
 
@@ -18,4 +20,5 @@ export async function run(context: Context): Promise<void> {
   if (out.json) out.record({ oid: applied.oid, applied: applied.kind === "applied" });
   else out.line(applied.oid);
   if (applied.kind !== "applied") out.note("this policy is in force already");
+  for (const text of await policyWarnings(parsePolicy(source.text, source.name), context.clock.now())) out.warn(text);
 }

@@ -3,6 +3,8 @@
 import type { Context } from "../cli/context.ts";
 import { EXIT, KvError } from "../errors.ts";
 import { policyProblems } from "../kv/policy-check.ts";
+import { policyWarnings } from "../kv/policy-warnings.ts";
+import { parsePolicy } from "../kv/read-policy.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { describeProblems } from "../yaml-file.ts";
 import { openWorkspace } from "./open.ts";
@@ -29,6 +31,7 @@ export async function run(context: Context): Promise<number> {
   if (out.json) for (const problem of problems) out.record(problem);
   else if (problems.length > 0) out.line(describeProblems(problems, source.name));
   if (problems.length > 0) return EXIT.invalid;
+  for (const text of await policyWarnings(parsePolicy(source.text, source.name), context.clock.now())) out.warn(text);
   out.note(`${source.name} is a sound policy`);
   return EXIT.ok;
 }

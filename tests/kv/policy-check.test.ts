@@ -11,6 +11,7 @@ import type { Policy } from "../../src/kv/policy.ts";
 import { policyProblems } from "../../src/kv/policy-check.ts";
 import { policyJsonSchema } from "../../src/kv/policy-json-schema.ts";
 import { adminsOf, writersOf } from "../../src/kv/policy-keys.ts";
+import { policyWarnings } from "../../src/kv/policy-warnings.ts";
 import { parsePolicy } from "../../src/kv/read-policy.ts";
 import { openYaml } from "../../src/yaml-file.ts";
 import { newGpg, run } from "../support/signing.ts";
@@ -127,6 +128,26 @@ namespaces:
       { prefixes: ["a:1", "b:x"], from: Date.parse("2026-01-01"), until: Date.parse("2027-01-01") },
     ]);
   });
+});
+
+test("what a sound policy may say without meaning it", async () => {
+  const now = Date.parse("2026-06-01");
+  const warnings = async (namespaces: string, admin = quoted(alice)): Promise<readonly string[]> =>
+    policyWarnings(parsePolicy(`version: 1\nstargate: { admins: [${admin}] }\nnamespaces: ${namespaces}\n`), now);
+  const main = `main: { require_signed_commits: true, writers: [${quoted(bob)}] }`;
+  const open = "signatures are required in 'main' only: whoever may push can begin another one, unsigned";
+  expect(await warnings(`{ ${main} }`)).toEqual([expect.stringContaining(open)]);
+  expect(await warnings(`{ ${main}, "*": { verify: replay } }`)).toEqual([expect.stringContaining(open)]);
+  expect(await warnings(`{ ${main}, "*": { require_signed_commits: true, writers: [${quoted(alice)}] } }`)).toEqual([]);
+  expect(await warnings("{ main: {} }")).toEqual([]);
+  const closed = '"*": { require_signed_commits: true }';
+  expect(await warnings(`{ ${closed} }`)).toEqual([]);
+  expect(await warnings(`{ main: { require_signed_commits: true }, ${closed} }`)).toEqual([
+    "nobody may write in 'main': no writer's time is now",
+  ]);
+  expect(await warnings("{}", `{ key: ${quoted(alice)}, until: 2026-01-01 }`)).toEqual([
+    "no admin's time is now: while that is so, nobody can change this policy",
+  ]);
 });
 
 describe("the JSON Schema", () => {
