@@ -25,15 +25,52 @@ export async function connectDaemon(
   url: GitUrl,
   shownUrl: string,
   service: Service,
-  options: Pick<ConnectOptions, "version" | "signal">,
+  options: ConnectOptions,
 ): Promise<StreamTransport> {
-  const socket = await open(url, shownUrl, options.signal);
-  const connection = overSocket(socket, shownUrl, options.signal);
+  const command = gitProxy(url.host, options);
+  const connection =
+    command === undefined
+      ? overSocket(await open(url, shownUrl, options.signal), shownUrl, options.signal)
+      : await throughCommand(command, url, shownUrl, options);
   const { version = 0 } = options;
   const host = url.port === undefined ? url.host : `${url.host}:${url.port}`;
   const extra = version > 0 ? `\0version=${version}\0` : "";
   await connection.output.write(pktLine(`${service} ${url.path}\0host=${host}\0${extra}`));
   return new StreamTransport(shownUrl, service, connection);
+}
+
+/**
+ * The program that makes connections to `host` (git: `core.gitProxy`, GIT_PROXY_COMMAND), or undefined. An entry may end with
+ * ` for DOMAIN`; the first that fits counts, and `none` stands for no program.
+ */
+export function gitProxy(host: string, { config, env }: Pick<ConnectOptions, "config" | "env">): string | undefined {
+  if (env.GIT_PROXY_COMMAND !== undefined) return env.GIT_PROXY_COMMAND || undefined;
+  for (const entry of config.getAll("core.gitproxy")) {
+    const at = entry.indexOf(" for ");
+    const domain = at < 0 ? "" : entry.slice(at + 5);
+    if (at >= 0 && host !== domain && !host.endsWith(`.${domain}`)) continue;
+    const command = at < 0 ? entry : entry.slice(0, at);
+    return command === "none" ? undefined : command;
+  }
+  return undefined;
+}
+
+/** A connection over a program that is told host and port, and carries the bytes. */
+async function throughCommand(
+  command: string,
+  url: GitUrl,
+  shownUrl: string,
+  { env, onMessage, signal }: ConnectOptions,
+): Promise<Connection> {
+  const { startProcess } = await import("./process-connection.ts");
+  return startProcess({
+    command: [command, url.host.replace(/^\[(.*)\]$/, "$1"), String(url.port ?? PORT)],
+    env,
+    shownUrl,
+    hints: { notStarted: "core.gitProxy or GIT_PROXY_COMMAND names it", silent: HINT },
+    ...(onMessage && { onMessage }),
+    ...(signal && { signal }),
+  });
 }
 
 function open(url: GitUrl, shownUrl: string, signal: AbortSignal | undefined): Promise<net.Socket> {

@@ -13,6 +13,7 @@ import { proxyRefusal } from "./http-error.ts";
 import type { HttpSettings } from "./http-settings.ts";
 import { type LowSpeed, SpeedGuard } from "./low-speed.ts";
 import { systemCertificates, type TlsSettings } from "./tls-settings.ts";
+import type { Tunnel } from "./tunnel.ts";
 
 export interface HttpRequest {
   readonly method: "GET" | "POST";
@@ -20,6 +21,8 @@ export interface HttpRequest {
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body?: RequestBody;
   readonly signal?: AbortSignal | undefined;
+  /** Where a route of ours begins: the request takes it, and no proxy. */
+  readonly tunnel?: Tunnel | undefined;
   /** Called when the last of the body was taken, and with false where it turns out that nothing can have arrived. */
   readonly onSent?: (sent: boolean) => void;
 }
@@ -28,7 +31,8 @@ export interface HttpRequest {
 export async function sendRequest(request: HttpRequest, settings: HttpSettings, shownUrl: string): Promise<Response> {
   try {
     return await attempt(request, settings, settings.tls, shownUrl);
-  } catch (error) {
+  } catch (cause) {
+    const error = request.tunnel?.failure ?? cause;
     const code = errorCode(error);
     if (NOT_SENT.test(code)) request.onSent?.(false);
     const wider = UNKNOWN_ISSUER.test(code) && settings.tls ? systemCertificates(settings.tls) : undefined;
@@ -71,7 +75,8 @@ function start(
     // No answer within five minutes is not an error: hooks may take their time.
     timeout: false,
     ...(body === undefined ? {} : { body }),
-    ...(settings.proxy === undefined ? {} : { proxy: settings.proxy }),
+    ...(request.tunnel === undefined ? {} : { unix: request.tunnel.path }),
+    ...(settings.proxy === undefined || request.tunnel !== undefined ? {} : { proxy: settings.proxy }),
     ...(tls === undefined ? {} : { tls: { ...tls } }),
     ...(signal === undefined ? {} : { signal }),
   };

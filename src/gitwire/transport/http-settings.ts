@@ -6,13 +6,16 @@ import { cookieHeader, readCookieFile } from "./cookies.ts";
 import type { Environment } from "./environment.ts";
 import { type LowSpeed, lowSpeedRule } from "./low-speed.ts";
 import { checkProxyLogin, proxyFor } from "./proxy.ts";
-import { type TlsSettings, tlsSettings } from "./tls-settings.ts";
+import type { RouteTerms } from "./route.ts";
+import { proxyTlsSettings, type TlsSettings, tlsSettings } from "./tls-settings.ts";
 import { type HttpUrl, httpBase, origin } from "./url.ts";
 
 export interface HttpSettings {
   /** User-Agent, `http.extraHeader` and the cookies of `http.cookieFile`. */
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly proxy: string | undefined;
+  /** What may ask for a route of ours (route.ts). */
+  readonly terms: RouteTerms;
   /** Undefined for http:// through no or an http:// proxy. */
   readonly tls: TlsSettings | undefined;
   /** Which redirects are followed: all, that of the first request only, or none. */
@@ -30,13 +33,19 @@ export function httpSettings(url: HttpUrl, first: HttpUrl, options: ConnectOptio
   const address = httpBase(url);
   const get = (key: string): string | undefined => config.urlMatch("http", key, address).at(-1);
   const proxy = proxyFor(url, options.proxy ?? get("proxy"), env);
-  if (proxy !== undefined)
-    checkProxyLogin(proxy, env.GIT_HTTP_PROXY_AUTHMETHOD ?? options.proxyAuthMethod ?? get("proxyauthmethod"));
+  const method = env.GIT_HTTP_PROXY_AUTHMETHOD ?? options.proxyAuthMethod ?? get("proxyauthmethod");
+  if (proxy !== undefined) checkProxyLogin(proxy, method);
+  const resolve = config.urlMatch("http", "curloptresolve", address);
   const secure = url.kind === "https" || proxy?.startsWith("https:") === true;
   const agent = env.GIT_HTTP_USER_AGENT ?? get("useragent") ?? userAgent(options.agent);
   return {
     headers: [["User-Agent", agent], ...extraHeaders(url, first, options), ...cookies(url, get("cookiefile"), env)],
     proxy,
+    terms: {
+      resolve: resolve.slice(resolve.lastIndexOf("") + 1),
+      digest: method === "digest",
+      proxyTls: proxyTlsSettings(get, env),
+    },
     tls: secure ? tlsSettings(get, env) : undefined,
     followRedirects: redirects(get("followredirects")),
     lowSpeed: lowSpeedRule(get, env),

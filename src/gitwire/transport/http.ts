@@ -21,6 +21,7 @@ import { type HttpRequest, responseSource, sendRequest } from "./http-client.ts"
 import { statusError } from "./http-error.ts";
 import { type HttpSettings, httpSettings } from "./http-settings.ts";
 import { ProxyLogin } from "./proxy-login.ts";
+import type { Tunnel } from "./tunnel.ts";
 import { type HttpUrl, httpBase, origin, parseUrl } from "./url.ts";
 
 type Source = ByteSource & { cancel(): Promise<void> };
@@ -41,6 +42,7 @@ export class HttpTransport implements Transport {
   #asked = false;
   #approval: Promise<void> = Promise.resolve();
   #proxyLogin: ProxyLogin | undefined;
+  #tunnel: { readonly key: string; readonly tunnel: Tunnel } | undefined;
   #open: Source | undefined;
 
   constructor(url: HttpUrl, service: Service, options: ConnectOptions) {
@@ -97,6 +99,7 @@ export class HttpTransport implements Transport {
 
   async close(): Promise<void> {
     await this.#open?.cancel();
+    this.#tunnel?.tunnel.close();
     await this.#approval;
   }
 
@@ -176,17 +179,41 @@ export class HttpTransport implements Transport {
   async #sendThroughProxy(request: HttpRequest): Promise<Response> {
     const { proxy } = this.#settings;
     const shown = httpBase(this.#url);
-    if (proxy === undefined) return sendRequest(request, this.#settings, shown);
+    if (proxy === undefined) return sendRequest(await this.#routed(request, undefined), this.#settings, shown);
     this.#proxyLogin ??= new ProxyLogin(this.#options);
     const address = await this.#proxyLogin.addressOf(proxy);
     try {
-      const response = await sendRequest(request, { ...this.#settings, proxy: address }, shown);
+      const routed = await this.#routed(request, address);
+      const response = await this.#sendByProxy(routed, address, shown);
       await (response.status === 407 ? this.#proxyLogin.reject() : this.#proxyLogin.approve());
       return response;
     } catch (error) {
       if (error instanceof KvError && error.code === "UNAUTHENTICATED") await this.#proxyLogin.reject();
       throw error;
     }
+  }
+
+  /** The request by a route of ours, where it needs one. */
+  async #routed(request: HttpRequest, proxy: string | undefined): Promise<HttpRequest> {
+    const { terms } = this.#settings;
+    if (proxy === undefined && terms.resolve.length === 0) return request;
+    const { routeTo } = await import("./route.ts");
+    const route = routeTo(this.#url, proxy, terms);
+    if (route === undefined) return request;
+    const key = JSON.stringify(route);
+    if (this.#tunnel?.key !== key) {
+      this.#tunnel?.tunnel.close();
+      const [{ Tunnel }, { dial }] = await Promise.all([import("./tunnel.ts"), import("./dial.ts")]);
+      this.#tunnel = { key, tunnel: await Tunnel.open(() => dial(route)) };
+    }
+    return { ...request, tunnel: this.#tunnel.tunnel };
+  }
+
+  async #sendByProxy(request: HttpRequest, proxy: string, shown: string): Promise<Response> {
+    const settings = { ...this.#settings, proxy };
+    if (request.tunnel !== undefined || !settings.terms.digest) return sendRequest(request, settings, shown);
+    const { sendByDigest } = await import("./proxy-digest.ts");
+    return sendByDigest(request, settings, shown);
   }
 
   /** A push needs a credential nearly always: one that costs nothing goes with the first request. A fetch is asked for it. */

@@ -19,6 +19,8 @@ export class ProxyLogin {
 
   /** The proxy's address with the password in it. Throws UNAUTHENTICATED where there is none to be had. */
   async addressOf(proxy: string): Promise<string> {
+    // A SOCKS proxy's password is in its address, or there is none.
+    if (!/^https?:/i.test(proxy)) return proxy;
     const url = parseUrl(proxy);
     if ((url.kind !== "http" && url.kind !== "https") || url.user === undefined || url.password !== undefined) {
       return proxy;

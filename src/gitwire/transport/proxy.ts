@@ -12,7 +12,7 @@ import { type HttpUrl, origin, redactUrl } from "./url.ts";
 
 /**
  * The proxy for `url`, as a URL, or undefined for none. `configured` is what the configuration says: undefined leaves it to the
- * environment, "" means none. Throws UNSUPPORTED for a SOCKS proxy.
+ * environment, "" means none. Throws UNSUPPORTED for a proxy of another kind than HTTP and SOCKS.
  */
 export function proxyFor(url: HttpUrl, configured: string | undefined, env: Environment): string | undefined {
   const proxy = configured ?? proxyVariable(url, env);
@@ -20,20 +20,20 @@ export function proxyFor(url: HttpUrl, configured: string | undefined, env: Envi
   if (bypassesProxy(url, env.NO_PROXY ?? env.no_proxy ?? "")) return undefined;
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(proxy)?.[1]?.toLowerCase();
   if (scheme === undefined) return `http://${proxy}`;
-  if (scheme === "http" || scheme === "https") return proxy;
+  if (/^(https?|socks(4|4a|5|5h)?)$/.test(scheme)) return proxy;
   throw new KvError("UNSUPPORTED", `a ${scheme} proxy is not supported (${redactUrl(proxy)})`, {
     hint: "use an http:// proxy, or ssh with a ProxyCommand",
   });
 }
 
 /**
- * Throws UNSUPPORTED where the proxy's address has a login and `http.proxyAuthMethod` wants it sent by another method than Basic:
- * the password must not go out in the clear then.
+ * Throws UNSUPPORTED where the proxy's address has a login and `http.proxyAuthMethod` wants it sent by another method than Basic or
+ * Digest: the password must not go out in the clear then.
  */
 export function checkProxyLogin(proxy: string, method: string | undefined): void {
-  if (method === undefined || !/^(digest|negotiate|ntlm)$/.test(method) || !/^[a-z]+:\/\/[^/]*@/i.test(proxy)) return;
+  if (method === undefined || !/^(negotiate|ntlm)$/.test(method) || !/^https?:\/\/[^/]*@/i.test(proxy)) return;
   throw new KvError("UNSUPPORTED", `a login at a proxy by ${method} is not supported (http.proxyAuthMethod)`, {
-    hint: "use a proxy that takes 'basic', or ssh with a ProxyCommand",
+    hint: "use a proxy that takes 'basic' or 'digest', or ssh with a ProxyCommand",
   });
 }
 

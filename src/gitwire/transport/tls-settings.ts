@@ -50,6 +50,23 @@ export function tlsSettings(get: (key: string) => string | undefined, env: Envir
   };
 }
 
+/** Settings for an https:// proxy (`http.proxySSL*`, GIT_PROXY_SSL_*) where there are any of its own. */
+export function proxyTlsSettings(get: (key: string) => string | undefined, env: Environment): TlsSettings | undefined {
+  const file = (variable: string, key: string): string | undefined => {
+    const value = env[variable] ?? get(key);
+    return value === undefined ? undefined : expandPath(value, env);
+  };
+  const ca = file("GIT_PROXY_SSL_CAINFO", "proxysslcainfo");
+  const cert = file("GIT_PROXY_SSL_CERT", "proxysslcert");
+  const key = file("GIT_PROXY_SSL_KEY", "proxysslkey") ?? cert;
+  if (ca === undefined && cert === undefined) return undefined;
+  return {
+    rejectUnauthorized: true,
+    ...(ca === undefined ? {} : { ca: readPem(ca) }),
+    ...(cert === undefined || key === undefined ? {} : { cert: readPem(cert), key: readPem(key) }),
+  };
+}
+
 /**
  * What `http.sslVersion` asks for: as with curl, that version or a newer one. Older ones than TLS 1.2 are not spoken here, so that
  * asking for one asks for nothing. Throws UNSUPPORTED for SSL, which nothing speaks any more.

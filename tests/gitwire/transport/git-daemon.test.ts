@@ -1,6 +1,7 @@
 /** The git:// transport against the real `git daemon`. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import * as fs from "node:fs";
 import * as net from "node:net";
 import * as path from "node:path";
 import { lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
@@ -54,6 +55,31 @@ for (const version of [0, 1, 2] as const) {
     }
   });
 }
+
+test("core.gitProxy: a program is told host and port and carries the bytes", async () => {
+  const command = path.join(root, "proxy");
+  const script = [
+    "#!/bin/bash",
+    `echo "$@" >>'${root}/asked'`,
+    "exec 3<>/dev/tcp/$1/$2",
+    "cat <&3 &",
+    "cat >&3",
+    "kill $!",
+  ];
+  fs.writeFileSync(command, `${script.join("\n")}\n`, { mode: 0o755 });
+  const transport = await connect(
+    `git://127.0.0.1:${port}/repo.git`,
+    "git-upload-pack",
+    connectOptions([["core.gitProxy", `${command} for 127.0.0.1`]]),
+  );
+  try {
+    const { refs } = await lsRefs(transport, ["refs/heads/"], { agent: AGENT });
+    expect(refs.map(({ oid }) => oid)).toContain(tip);
+  } finally {
+    await transport.close();
+  }
+  expect(fs.readFileSync(path.join(root, "asked"), "utf8")).toBe(`127.0.0.1 ${port}\n`);
+});
 
 test("pushes", async () => {
   const transport = await connect(`git://127.0.0.1:${port}/repo.git`, "git-receive-pack", connectOptions());

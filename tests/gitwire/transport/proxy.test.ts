@@ -126,7 +126,7 @@ test("errors: a proxy that is not there, wants a password, or is of a kind we do
   expect(gone.message).not.toContain("secret");
   const refused = await failure("http://git.invalid/refuse", PROXY);
   expect([refused.code, refused.hint]).toEqual(["UNAUTHENTICATED", expect.stringContaining("http.proxy")]);
-  expect((await failure("http://git.invalid", "socks5://me:secret@127.0.0.1:1")).code).toBe("UNSUPPORTED");
+  expect((await failure("http://git.invalid", "gopher://me:secret@127.0.0.1:1")).code).toBe("UNSUPPORTED");
 });
 
 test("http.proxyAuthMethod: a password is not sent by Basic where another method is asked for", async () => {
@@ -142,7 +142,7 @@ test("http.proxyAuthMethod: a password is not sent by Basic where another method
         env,
       ),
     );
-  for (const method of ["digest", "negotiate", "ntlm"]) {
+  for (const method of ["negotiate", "ntlm"]) {
     const { code, message } = await failureOf(attempt(method, withLogin));
     expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining(method)]);
     expect(heads).toEqual([]);
@@ -238,7 +238,7 @@ test("remote.<name>.proxyAuthMethod goes before http.proxyAuthMethod", async () 
     ["http.proxy", PROXY.replace("://", "://me:secret@")],
     ["http.proxyAuthMethod", "basic"],
   ]);
-  const { code, message } = await failureOf(list("http://git.invalid", { ...options, proxyAuthMethod: "digest" }));
-  expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining("digest")]);
+  const { code, message } = await failureOf(list("http://git.invalid", { ...options, proxyAuthMethod: "ntlm" }));
+  expect([code, message]).toEqual(["UNSUPPORTED", expect.stringContaining("ntlm")]);
   expect(heads).toEqual([]);
 });
