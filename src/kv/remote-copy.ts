@@ -247,6 +247,8 @@ export class RemoteCopy {
 
   /** Brings everything of the states that end with `tips`: for a host that is not selective. */
   async bringWhole(tips: RemoteRefMap): Promise<void> {
+    // Then all is begun again with a cache of the right format.
+    if (this.isOfOtherFormat) throw new KvError("UNSUPPORTED", `${this.shown} is a ${this.facts.format} repository`);
     const isKnown = [...tips].every(([name, oid]) => this.repo.refs.resolve(name) === oid);
     if (!isKnown) {
       this.#around.warn(

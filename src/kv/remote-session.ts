@@ -83,8 +83,13 @@ export function openConnection(
   const onMessage = aside.hear;
   const onDate = (date: string): void => noticeServerDate(around, redactUrl(url), date);
   const own = ownOptions(config, url, service);
-  return connect(url, service, { config, env, agent: AGENT, onMessage, onDate, signal, ...own, ...more });
+  const logins = LOGINS.get(around) ?? new Map();
+  LOGINS.set(around, logins);
+  return connect(url, service, { config, env, agent: AGENT, logins, onMessage, onDate, signal, ...own, ...more });
 }
+
+/** A command asks for the password of a server once, however many connections it makes. */
+const LOGINS = new WeakMap<Surroundings, NonNullable<ConnectOptions["logins"]>>();
 
 /** What `remote.<name>.*` says of connections to an address of that remote. */
 function ownOptions(

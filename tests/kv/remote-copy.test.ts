@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readAs } from "../../src/gitwire/object/object.ts";
+import { SHA1 } from "../../src/gitwire/object/oid.ts";
 import { momentAt, stateAtPoint } from "../../src/kv/at.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { commit } from "../../src/kv/commit.ts";
@@ -91,8 +92,9 @@ describe("from a host that serves partial clones", () => {
     git(dir, "config", "uploadpack.allowRefInWant", "true");
     const visitor = new Visitor(urlOf("named.git"));
     expect(await visitor.get(KEYS[7]!)).toEqual([`value of ${KEYS[7]}`]);
-    // The tip in two ways at once, one of them with its upper trees; the leaves, the two blobs.
-    expect(visitor.requests).toBe(4);
+    // The tip in two ways at once, one of them with its upper trees; the leaves, the two blobs. Where the first guess at the format was wrong, more
+    // is known by the time of the copy that is read.
+    expect(visitor.requests).toBe(TEST_FORMAT === SHA1 ? 4 : 3);
     expect(await visitor.get(KEYS[8]!)).toEqual([`value of ${KEYS[8]}`]);
     expect(visitor.requests).toBe(3);
     await write(dir, [KEYS[7]!], false, "new");
@@ -158,6 +160,15 @@ describe("from a host that serves partial clones", () => {
     await store("other.git", ["k"], OTHER_FORMAT);
     const visitor = new Visitor(urlOf("other.git"));
     expect(await visitor.get("k")).toEqual(["value of k"]);
+    // It is read again from the beginning, and a password is not asked for again.
+    await store("private.git.other", ["k"], OTHER_FORMAT);
+    const ask = path.join(tempDir("home"), "ask");
+    fs.writeFileSync(ask, '#!/bin/sh\necho >> "$0.log"\ncase "$1" in User*) echo u;; *) echo p;; esac\n', {
+      mode: 0o755,
+    });
+    const asked = new Visitor(urlOf("private.git.other"), { GIT_ASKPASS: ask });
+    expect(await asked.get("k")).toEqual(["value of k"]);
+    expect(fs.readFileSync(`${ask}.log`, "utf8").length).toBe(2);
     expect(await visitor.get("k")).toEqual(["value of k"]);
     expect(visitor.requests).toBe(1);
   });

@@ -1,6 +1,7 @@
 /** What every transport is given besides the address. */
 
 import type { GitConfig } from "../config.ts";
+import type { FoundCredential } from "./credentials.ts";
 import type { Environment } from "./environment.ts";
 
 export interface ConnectOptions {
@@ -18,6 +19,8 @@ export interface ConnectOptions {
   readonly proxyAuthMethod?: string | undefined;
   /** Over HTTP: nobody is asked for a password; a server that wants one refuses then. */
   readonly anonymous?: boolean;
+  /** Logins that HTTP servers took from connections before, by user and address: nobody is asked for them again. */
+  readonly logins?: Map<string, FoundCredential>;
   /** Takes what ssh and the remote's git write to stderr; without it that goes to our stderr. */
   readonly onMessage?: (text: string) => void;
   /** Takes the `Date` of each answer of an HTTP server that no cache has kept. */

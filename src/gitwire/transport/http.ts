@@ -168,7 +168,7 @@ export class HttpTransport implements Transport {
       const date = response.headers.has("age") ? null : response.headers.get("date");
       if (date !== null) this.#options.onDate?.(date);
       if (response.status !== 401) {
-        if (response.ok && this.#credential !== undefined) this.#approval = this.#credential.approve();
+        if (response.ok) this.#approve();
         return response;
       }
       request.onSent?.(false);
@@ -219,16 +219,30 @@ export class HttpTransport implements Transport {
   /** A push needs a credential nearly always: one that costs nothing goes with the first request. A fetch is asked for it. */
   async #seekCredential(): Promise<void> {
     this.#credentialSought = true;
-    const { config, env } = this.#options;
+    const { config, env, logins } = this.#options;
+    if (!hasAuthorization(this.#settings)) this.#credential = logins?.get(this.#loginKey);
+    if (this.#credential !== undefined) return;
     const inUrl = this.#url.user !== undefined && this.#url.password !== undefined;
     if (hasAuthorization(this.#settings) || !(inUrl || this.service === "git-receive-pack")) return;
     this.#credential = await cheapCredential(this.#url, config, env);
+  }
+
+  /** The server took the credential, if there is one. */
+  #approve(): void {
+    if (this.#credential === undefined) return;
+    this.#approval = this.#credential.approve();
+    this.#options.logins?.set(this.#loginKey, this.#credential);
+  }
+
+  get #loginKey(): string {
+    return `${this.#url.user ?? ""} ${httpBase(this.#url)}`;
   }
 
   /** After a 401: whether there is another credential to try. */
   async #answerChallenge(response: Response, refused: string | undefined): Promise<boolean> {
     await this.#credential?.reject();
     this.#credential = undefined;
+    this.#options.logins?.delete(this.#loginKey);
     if (this.#asked || this.#options.anonymous === true || hasAuthorization(this.#settings)) return false;
     const { config, env } = this.#options;
     const challenges = [response.headers.get("www-authenticate") ?? ""].filter((text) => text !== "");
