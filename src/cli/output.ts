@@ -81,6 +81,11 @@ export class Output {
     this.answer(`${text}\n`);
   }
 
+  /** Text of somebody else's as a line of the answer has it: as it is, but on a terminal with its control characters shown. */
+  foreign(text: string): string {
+    return this.answersTerminal ? printable(text) : text;
+  }
+
   /** One object of the answer as a line of JSON. */
   record(value: object): void {
     this.answer(`${JSON.stringify(value)}\n`);

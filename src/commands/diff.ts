@@ -50,7 +50,7 @@ function show({ out }: Context, { key, before, after }: KeyDifference, patch: st
     out.record({ op, key: keyText(key), before: facts(before?.meta), after: facts(after?.meta), patch });
     return;
   }
-  out.line(`${sign} ${keyText(key)}`);
+  out.line(`${sign} ${out.foreign(keyText(key))}`);
   if (patch !== undefined && patch !== "") out.answer(`${patch.split("\n").map(inColumn).join("\n")}\n\n`);
 }
 

@@ -52,11 +52,11 @@ function showRow({ flags, out }: Context, entry: IndexEntry, row: Row): void {
     out.answer(columns.join("\t") + (flags.on("nul") ? "\0" : "\n"));
   if (row.kind === "deleted") {
     if (out.json) out.record({ key, deleted: true, rev: row.rev });
-    else line("-", "deleted", row.rev, "-", "-", "-", key);
+    else line("-", "deleted", row.rev, "-", "-", "-", out.foreign(key));
     return;
   }
   const { found, pieces } = row;
   const { size, type, rev, ctype, etag, expires } = found.meta;
   if (out.json) out.record({ key, size, type, rev, ctype, oid: found.oid, etag, pieces, expires });
-  else line(size, type, rev, expires === undefined ? "-" : formatTime(expires), etag, pieces ?? "-", key);
+  else line(size, type, rev, expires === undefined ? "-" : formatTime(expires), etag, pieces ?? "-", out.foreign(key));
 }

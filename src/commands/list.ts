@@ -73,5 +73,5 @@ function show({ flags, out }: Context, entry: IndexEntry): void {
   const expires = entry.state.kind === "live" ? entry.state.expires : undefined;
   const deleted = entry.state.kind === "deleted" ? { deleted: true } : {};
   if (out.json) out.record({ key, expires, ...deleted });
-  else out.answer(key + (flags.on("nul") ? "\0" : "\n"));
+  else out.answer(out.foreign(key) + (flags.on("nul") ? "\0" : "\n"));
 }

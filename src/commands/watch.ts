@@ -33,7 +33,7 @@ function show({ out }: Context, { ns, ledger }: NamespaceState, { key, rev, meta
   const op = meta === undefined ? "del" : "set";
   const value = meta === undefined ? {} : describe(meta);
   if (out.json) out.record({ ns, seq, oid, txn, op, key: keyText(key), rev, ...value, ...(last && { last }) });
-  else out.line(`${seq}\t${op}\t${keyText(key)}`);
+  else out.line(`${seq}\t${op}\t${out.foreign(keyText(key))}`);
 }
 
 function describe({ type, size, etag, ctype, expires, labels }: NonNullable<ChangedKey["meta"]>): object {

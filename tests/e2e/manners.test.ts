@@ -199,6 +199,14 @@ describe("on a terminal", () => {
     expect(shown('"$KV" get none', { TERM: "dumb" })).toBe(plain);
   });
 
+  test("a key that would drive it is shown, and printed as it is elsewhere", () => {
+    kvOk(work, "set", "csi:\u009b31m", "v");
+    for (const args of ["list --prefix csi", "list --prefix csi --long", "diff -1", "watch --since 0 --prefix csi"]) {
+      expect([args, shown(`"$KV" ${args}`)]).toEqual([args, expect.stringMatching(/csi:\\x9b31m\r\n$/)]);
+      expect([args, kvOk(work, ...args.split(" "))]).toEqual([args, expect.stringMatching(/csi:\u009b31m$/)]);
+    }
+  });
+
   test("a value is followed by a newline there, unless --raw forbids", () => {
     fs.writeFileSync(path.join(work, "value"), "no newline");
     kvOk(work, "set", "file", "--file", "value");
