@@ -10,6 +10,7 @@ import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
 import { parseIndexCommit } from "./attestation.ts";
 import { auditRefs, missingRefs, refRole } from "./audit-refs.ts";
 import { agree } from "./check-attestation.ts";
+import { claimedTime } from "./claimed-time.ts";
 import { closedIndex, fetchArchive } from "./epochs.ts";
 import { etagHasher } from "./etag.ts";
 import { judgeAdmin } from "./judge-admin.ts";
@@ -17,7 +18,7 @@ import { judgeSignature } from "./judge-signature.ts";
 import { type ClosedEpoch, ledgerLine } from "./ledger-line.ts";
 import { chunkRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
-import { claimedTime, PolicyHistory } from "./policy-history.ts";
+import { PolicyHistory } from "./policy-history.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
 import { rehashing } from "./rehashing-source.ts";
@@ -251,11 +252,11 @@ class Audit {
         problems.push(new KvError("POLICY_UNTRUSTED", `its policy cannot be read: ${error.message}`));
       }
       const { format } = this.#objects;
-      const time = claimedTime(this.#objects, data);
+      const time = claimedTime(format, data);
       const isAdmins = commit.parentEpoch !== undefined && policy !== undefined && hasAdmins(policy);
       const { problem, signer, limit } = isAdmins
-        ? await judgeAdmin(format, data, policy!, time)
-        : await judgeSignature(format, data, policy, ns, time);
+        ? await judgeAdmin(format, data, policy!, time, true)
+        : await judgeSignature(format, data, policy, ns, time, true);
       if (problem !== undefined) problems.push(problem);
       const known = signer && { fingerprint: signer.fingerprint, prefixes: limit };
       return { rules: namespacePolicy(policy, ns), signer: known, problems };

@@ -10,16 +10,18 @@ import { adminsOf, isValidAt } from "./policy-keys.ts";
 const NOBODY = { signer: undefined, name: undefined, limit: undefined } as const;
 const HINT = "let one of stargate.admins sign it: git kv epoch new";
 
-/** Judges the commit `data` by the admins of `policy`, which names some, at the time `now`, in milliseconds. */
+/** Judges the commit `data` by the admins of `policy`, which names some, at the time `now`, in milliseconds; `isClaimed`: it is the one that the commit states. */
 export async function judgeAdmin(
   format: ObjectFormat,
   data: Uint8Array,
   policy: Policy,
   now: number,
+  isClaimed = false,
 ): Promise<SignatureJudgement> {
   const admins = await adminsOf(policy);
   const verdict = await verifyCommitSignature(format, data, {
     now,
+    isClaimed,
     openpgpKeys: admins.flatMap(({ openpgp }) => openpgp ?? []),
   });
   const no = (code: "UNSIGNED" | "BAD_SIGNATURE" | "SIGNER_NOT_ALLOWED", text: string): SignatureJudgement => {

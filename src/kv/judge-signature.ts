@@ -6,6 +6,7 @@
 import { KvError } from "../errors.ts";
 import { type Signer, verifyCommitSignature } from "../gitwire/object/commit-signature.ts";
 import type { ObjectFormat } from "../gitwire/object/oid.ts";
+import { claimedTime } from "./claimed-time.ts";
 import type { ContentRules } from "./content-rules.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
 import { isValidAt, type Writer, writersOf } from "./policy-keys.ts";
@@ -24,7 +25,8 @@ export interface SignatureJudgement {
 const NOBODY = { signer: undefined, name: undefined, limit: undefined } as const;
 
 /**
- * Judges the commit `data` by `policy` (undefined: there is none) for the namespace `ns` at the time `now`, in milliseconds.
+ * Judges the commit `data` by `policy` (undefined: there is none) for the namespace `ns` at the time `now`, in milliseconds; `isClaimed`: it
+ * is the time that the commit states.
  * A signature that is there is held to the policy whether or not one is required: what is kept for ever has been looked at.
  */
 export async function judgeSignature(
@@ -33,11 +35,12 @@ export async function judgeSignature(
   policy: Policy | undefined,
   ns: string,
   now: number,
+  isClaimed = false,
 ): Promise<SignatureJudgement> {
   const isRequired = namespacePolicy(policy, ns).requireSignedCommits;
   const writers = policy === undefined ? [] : await writersOf(policy, ns);
   const openpgpKeys = writers.flatMap(({ openpgp }) => openpgp ?? []);
-  const verdict = await verifyCommitSignature(format, data, { now, openpgpKeys });
+  const verdict = await verifyCommitSignature(format, data, { now, isClaimed, openpgpKeys });
   switch (verdict.kind) {
     case "unsigned":
       return { ...NOBODY, problem: isRequired ? unsigned(ns) : undefined };
@@ -48,6 +51,31 @@ export async function judgeSignature(
     case "good":
       return judgeSigner(verdict.signer, writers, isRequired, ns, now);
   }
+}
+
+/**
+ * Why an audit, which has only the time that the commit states, would not let its good signature pass; undefined where it would. What
+ * is let in must stand for ever, so the Stargate asks this besides.
+ */
+export async function claimProblem(
+  format: ObjectFormat,
+  data: Buffer,
+  policy: Policy | undefined,
+  ns: string,
+  signer: Signer,
+): Promise<KvError | undefined> {
+  const time = claimedTime(format, data);
+  const { requireSignedCommits } = namespacePolicy(policy, ns);
+  const writers = policy === undefined ? [] : await writersOf(policy, ns);
+  const { problem } = judgeSigner(signer, writers, requireSignedCommits, ns, time);
+  return problem && claimed(problem, time);
+}
+
+/** A problem that there is at the time `time` which a commit states, and not now. */
+export function claimed({ code, message }: KvError, time: number): KvError {
+  return new KvError(code, `${message}, and the commit says it is from ${new Date(time).toISOString()}`, {
+    hint: "set the clock right, and no date of your own: an audit has only the time that a commit states",
+  });
 }
 
 /** Whether the policy lets the maker of a good signature write. */

@@ -4,10 +4,10 @@
  */
 
 import { KvError, toKvError } from "../errors.ts";
-import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
+import { claimedTime } from "./claimed-time.ts";
 import type { Policy } from "./policy.ts";
 import { linkProblem, parsePolicyCommit } from "./policy-link.ts";
 import { policyAt } from "./read-policy.ts";
@@ -57,8 +57,8 @@ export class PolicyHistory {
     let before: Policy | undefined;
     for (const oid of links) {
       const object = objects.read(oid);
-      const time = object?.kind === "commit" ? attempt(oid, () => claimedTime(objects, object.data)) : undefined;
-      const error = time === undefined ? undefined : await linkProblem(objects, oid, before, time);
+      const time = object?.kind === "commit" ? attempt(oid, () => claimedTime(objects.format, object.data)) : undefined;
+      const error = time === undefined ? undefined : await linkProblem(objects, oid, before, time, true);
       if (error !== undefined) problems.push({ oid, error });
       before = attempt(oid, () => history.policy(oid)) ?? before;
     }
@@ -86,11 +86,6 @@ export class PolicyHistory {
     this.#policies.set(oid, policy);
     return policy;
   }
-}
-
-/** When a commit says it was made, in milliseconds. */
-export function claimedTime({ format }: Pick<ObjectSource, "format">, data: Buffer): number {
-  return parseIdent(parseCommit(format, data).committer).seconds * 1_000;
 }
 
 function asProblem(thrown: unknown): KvError {

@@ -25,7 +25,7 @@ export function parsePolicyCommit(objects: ObjectSource, oid: Oid): Commit {
 }
 
 /**
- * Why the link `oid` may not follow `before` at the time `now` (milliseconds), as far as its signature goes; undefined: it may. The
+ * Why the link `oid` may not follow `before` at the time `now` (milliseconds; `isClaimed`: the one that it states), as far as its signature goes; undefined: it may. The
  * first link (`before` undefined) and one after a policy without admins may be anybody's.
  */
 export async function linkProblem(
@@ -33,10 +33,11 @@ export async function linkProblem(
   oid: Oid,
   before: Policy | undefined,
   now: number,
+  isClaimed = false,
 ): Promise<KvError | undefined> {
   if (before === undefined || !hasAdmins(before)) return undefined;
   const admins = await adminsOf(before);
-  const verdict = await verdictOf(objects, oid, admins, now);
+  const verdict = await verdictOf(objects, oid, admins, now, isClaimed);
   if (verdict === undefined) return undefined;
   const refuse = (why: string): KvError =>
     new KvError("POLICY_UNTRUSTED", `policy commit ${oid} ${why}`, {
@@ -70,11 +71,12 @@ async function verdictOf(
   oid: Oid,
   admins: Awaited<ReturnType<typeof adminsOf>>,
   now: number,
+  isClaimed = false,
 ): Promise<SignatureVerdict | undefined> {
   const object = objects.read(oid);
   if (object?.kind !== "commit") return undefined;
   const openpgpKeys = admins.flatMap(({ openpgp }) => openpgp ?? []);
-  return verifyCommitSignature(objects.format, object.data, { now, openpgpKeys });
+  return verifyCommitSignature(objects.format, object.data, { now, isClaimed, openpgpKeys });
 }
 
 function say(verdict: Exclude<SignatureVerdict, { kind: "good" }>): string {

@@ -48,7 +48,7 @@ export class SignatureReporter {
     const known = policy === undefined ? undefined : await this.#policyAt(policy);
     const time = parseIdent(commit.committer).seconds * 1_000;
     const data = readAs(this.#objects, oid, "commit");
-    const { signer, name, problem } = await judgeSignature(this.#objects.format, data, known, ns, time);
+    const { signer, name, problem } = await judgeSignature(this.#objects.format, data, known, ns, time, true);
     if (signer === undefined) {
       const state = problem?.code === "SIGNER_NOT_ALLOWED" ? "unknown" : "bad";
       return { state, ...(problem !== undefined && { problem: problem.message }) };

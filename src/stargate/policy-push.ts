@@ -4,10 +4,12 @@
  */
 
 import { KvError, toKvError } from "../errors.ts";
-import type { ObjectSource } from "../gitwire/object/object.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
 import type { Push } from "../gitwire/protocol/receive-pack-host.ts";
+import { claimedTime } from "../kv/claimed-time.ts";
+import { claimed } from "../kv/judge-signature.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import { POLICY_FILE, type Policy } from "../kv/policy.ts";
 import { requireSoundPolicy } from "../kv/policy-check.ts";
@@ -55,6 +57,9 @@ export async function judgePolicy(
     // Judged by the policy before it, and received now: what a link says of admins counts from the next one on.
     const problem = await linkProblem(objects, oid, before, now);
     if (problem !== undefined) throw problem;
+    const time = claimedTime(format, readAs(objects, oid, "commit"));
+    const then = await linkProblem(objects, oid, before, time, true);
+    if (then !== undefined) throw claimed(then, time);
     signer = await linkSigner(objects, oid, before, now);
     before = await soundPolicy(objects, oid);
   }

@@ -14,8 +14,9 @@ import type { RefResult } from "../gitwire/protocol/report-status.ts";
 import { VisibleRefs } from "../gitwire/protocol/visible-refs.ts";
 import { type LedgerCommit, parseLedgerCommit } from "../kv/attestation.ts";
 import { checkEpochLabel } from "../kv/check-attestation.ts";
+import { claimedTime } from "../kv/claimed-time.ts";
 import { judgeAdmin } from "../kv/judge-admin.ts";
-import { judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
+import { claimed, claimProblem, judgeLogin, judgeSignature, type SignatureJudgement } from "../kv/judge-signature.ts";
 import { archiveRef, chunkRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { hasAdmins } from "../kv/policy-keys.ts";
@@ -320,9 +321,17 @@ class PushHost implements ReceivePackHost {
   async #judgeAuthor(data: Buffer, policy: Policy | undefined, kind: Transaction): Promise<SignatureJudgement> {
     const { repo, clock } = this.#gate;
     const { ns, begins } = kind;
-    if (begins !== undefined && policy !== undefined && hasAdmins(policy))
-      return judgeAdmin(repo.format, data, policy, clock.now());
-    const judged = await judgeSignature(repo.format, data, policy, ns, clock.now());
+    const { format } = repo;
+    if (begins !== undefined && policy !== undefined && hasAdmins(policy)) {
+      const judged = await judgeAdmin(format, data, policy, clock.now());
+      if (judged.problem !== undefined) return judged;
+      const time = claimedTime(format, data);
+      const { problem } = await judgeAdmin(format, data, policy, time, true);
+      return { ...judged, problem: problem && claimed(problem, time) };
+    }
+    const judged = await judgeSignature(format, data, policy, ns, clock.now());
+    if (judged.signer !== undefined && judged.problem === undefined)
+      return { ...judged, problem: await claimProblem(format, data, policy, ns, judged.signer) };
     const { key } = this.#who;
     if (key === undefined || policy === undefined) return judged;
     if (judged.signer !== undefined || judged.problem !== undefined) return judged;

@@ -161,6 +161,12 @@ describe("admins", () => {
     expect(await push(policyOf([alice]), alice)).toBe("POLICY_UNTRUSTED");
     expect(admin.said).toContain("no admin at this time");
     expect(await push(terms(`{ key: ${line}, from: 2020-01-01 }`), carol)).toBe("ok");
+    // And the time that the link claims, which is all that an audit has.
+    const early = (commit: string): string => alice.signCommit(commit.replaceAll(/> \d+ /g, "> 1500000000 "));
+    expect(verdict(await admin.push(policyPush(admin, policyOf([alice], [bob]), undefined, early)))).toBe(
+      "POLICY_UNTRUSTED",
+    );
+    expect(admin.said).toContain("no admin at this time, and the commit says it is from 2017-07-14");
     expect(await push(policyOf([alice], [bob]), alice)).toBe("ok");
   });
 

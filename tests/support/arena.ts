@@ -48,6 +48,8 @@ export class Arena {
   readonly bot = new TestKey("bot");
   /** Could write until 2020. */
   readonly former = new TestKey("former");
+  /** May write since 2020. */
+  readonly newcomer = new TestKey("newcomer");
   readonly rsa = new TestKey("rsa", "ssh-rsa");
   readonly admin = new TestKey("admin");
   readonly stranger = new TestKey("stranger");
@@ -89,6 +91,7 @@ export class Arena {
       quoted(this.rsa),
       `{ key: ${quoted(this.bot)}, prefixes: ["cfg:"] }`,
       `{ key: ${quoted(this.former)}, until: 2020-01-01 }`,
+      `{ key: ${quoted(this.newcomer)}, from: 2020-01-01 }`,
     ];
     const main = `require_signed_commits: true, allowed_prefixes: ["cfg:", "user:", ".", "-", "%"], forbidden: [{ lfs: true }]`;
     return (

@@ -45,6 +45,8 @@ export type SignatureVerdict =
 export interface SignatureContext {
   /** When the commit was received, in milliseconds: keys must be valid then. */
   readonly now: number;
+  /** True where nobody knows that, and `now` is what the commit says: then a signature's own date counts where it is later. */
+  readonly isClaimed?: boolean;
   /** The OpenPGP keys a signature may be by; SSH signatures hold their key. */
   readonly openpgpKeys?: readonly OpenPgpKey[];
 }
@@ -90,7 +92,7 @@ async function openPgpVerdict(
   payload: Buffer,
   context: SignatureContext,
 ): Promise<SignatureVerdict> {
-  const verdict = await verifyOpenPgp(signature, payload, context.openpgpKeys ?? [], context.now);
+  const verdict = await verifyOpenPgp(signature, payload, context.openpgpKeys ?? [], context);
   if (verdict.kind !== "good") return verdict;
   const { key, signedBy } = verdict;
   return { kind: "good", signer: { kind: "openpgp", fingerprint: key.fingerprint, signedBy, userIds: key.userIds } };

@@ -80,14 +80,14 @@ export async function readOpenPgpKey(armored: string): Promise<OpenPgpKey> {
 }
 
 /**
- * Judges an armored detached signature over `message` with the keys in `keys`, at the time `now` (milliseconds). Never
- * throws for what the signature holds.
+ * Judges an armored detached signature over `message` with the keys in `keys`, at the time `now` (milliseconds), or its own where that is
+ * later and `now` is only claimed. Never throws for what the signature holds.
  */
 export async function verifyOpenPgp(
   armored: string,
   message: Uint8Array,
   keys: readonly OpenPgpKey[],
-  now: number,
+  time: { readonly now: number; readonly isClaimed?: boolean },
 ): Promise<OpenPgpVerdict> {
   if (armored.length > LIMITS.openpgpSignature) return bad(`is longer than ${LIMITS.openpgpSignature} characters`);
   if (!SIGNATURE.test(armored)) return bad("is not one armored block");
@@ -102,7 +102,9 @@ export async function verifyOpenPgp(
   if (packet === undefined || more.length > 0)
     return bad(`block holds ${signature.packets.length} signatures, not one`);
   if (packet.signatureType !== openpgp.enums.signature.binary) return bad("is not one over a binary document");
-  if ((packet.created?.getTime() ?? 0) > now + CLOCK_SKEW) return bad("is from the future");
+  const created = packet.created?.getTime() ?? 0;
+  const now = time.isClaimed === true ? Math.max(time.now, created) : time.now;
+  if (created > now + CLOCK_SKEW) return bad("is from the future");
   const candidates = keys.filter(({ key }) => key.getKeys(packet.issuerKeyID).length > 0);
   if (candidates.length === 0) return { kind: "unknown", keyId: packet.issuerKeyID.toHex().toUpperCase() };
   let verdict: OpenPgpVerdict = bad("does not fit");

@@ -44,9 +44,14 @@ async function signed(key: openpgp.PrivateKey, options: SignOptions = {}): Promi
   return (armored as string).replaceAll("\r\n", "\n");
 }
 
-async function judge(armored: string, keys: readonly openpgp.PublicKey[], now = NOW): Promise<OpenPgpVerdict> {
+async function judge(
+  armored: string,
+  keys: readonly openpgp.PublicKey[],
+  now = NOW,
+  isClaimed = false,
+): Promise<OpenPgpVerdict> {
   const read = await Promise.all(keys.map((key) => readOpenPgpKey(key.armor())));
-  return verifyOpenPgp(armored, MESSAGE, read, now);
+  return verifyOpenPgp(armored, MESSAGE, read, { now, isClaimed });
 }
 const reason = (verdict: OpenPgpVerdict): string => (verdict.kind === "bad" ? verdict.reason : `it is ${verdict.kind}`);
 
@@ -79,6 +84,16 @@ describe("good", () => {
     const ahead = (minutes: number) => signed(key, { date: new Date(NOW + minutes * 60_000) });
     expect((await judge(await ahead(9), [key.toPublic()])).kind).toBe("good");
     expect(reason(await judge(await ahead(11), [key.toPublic()]))).toContain("from the future");
+  });
+
+  test("a commit that claims to be older: the signature's own date counts, where the time of receipt is not known", async () => {
+    const key = await newKey();
+    const armored = await signed(key);
+    const claimed = NOW - 400 * DAY;
+    expect((await judge(armored, [key.toPublic()], claimed, true)).kind).toBe("good");
+    expect(reason(await judge(armored, [key.toPublic()], claimed))).toContain("from the future");
+    const short = await newKey({ keyExpirationTime: (20 * DAY) / 1000 });
+    expect(reason(await judge(await signed(short), [short.toPublic()], NOW + 11 * DAY, true))).toContain("expired");
   });
 
   test("a key that was renewed after it signed", async () => {

@@ -68,7 +68,7 @@ test("whatever is taken passes the audit", async () => {
   const alice = new TestKey("alice");
   const stargate = await TestStargate.start({ upkeep: false });
   const client = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
-  const key = JSON.stringify(alice.line);
+  const key = `{ key: ${JSON.stringify(alice.line)}, from: 2020-01-01 }`;
   const policy = `version: 1\nstargate: { admins: [${key}] }\nnamespaces: { main: { require_signed_commits: true, writers: [${key}] } }\n`;
   expect(verdict(await client.push(policyPush(client, policy)))).toBe("ok");
   const said = new Map<string, number>();

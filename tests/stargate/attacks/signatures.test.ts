@@ -32,6 +32,15 @@ test("a commit that claims to be from when the key was valid: the time of receip
   await arena.refused(old, "SIGNER_NOT_ALLOWED");
 });
 
+test("a commit that claims to be from before the key was valid: let in, no audit would let it pass", async () => {
+  const before = (text: string): string =>
+    arena.newcomer.signCommit(text.replaceAll(/> \d+ \+0000/g, "> 1500000000 +0000"));
+  const said = await arena.refused(edited(before), "SIGNER_NOT_ALLOWED");
+  expect(said).toContain("can write from 2020-01-01T00:00:00.000Z on, and the commit says it is from 2017-07-14");
+  expect(said).toContain("hint: set the clock right");
+  expect(verdict(await arena.http.push(arena.sign({ "cfg:newcomer": "1" }, arena.newcomer)))).toBe("ok");
+});
+
 test("outside the signer's prefixes: one key is enough, deletions count, and the message names key, rule and way out", async () => {
   const said = await arena.refused(arena.sign({ "cfg:x": "1", "user:x": "1" }, arena.bot), "PREFIX_NOT_ALLOWED");
   expect(said).toContain('bot may not write "user:x": its prefixes are "cfg:"');
