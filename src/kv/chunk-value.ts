@@ -31,8 +31,10 @@ export interface ChunkedValue {
   readonly data: Buffer;
 }
 
-/** Fewest bytes of a manifest that one piece takes. */
-const LEAST_ENTRY = 120;
+/** Bytes that a piece takes in a manifest, at least: its size, of four digits, and two digests. */
+const LEAST_ENTRY = 139;
+/** A manifest of more pieces would be too large, whatever they are. */
+const MOST_PIECES = Math.floor(LIMITS.manifestBytes / LEAST_ENTRY);
 
 /**
  * Stores the value of `source`, of which `head` was read already, in pieces. Throws VALUE_TOO_LARGE, LIMIT_EXCEEDED (too many
@@ -45,7 +47,10 @@ export async function chunkValue(
   work: ChunkingWork,
 ): Promise<ChunkedValue> {
   const { rules, signal } = work;
-  const chunker = openChunker(rules.chunking, work.deltas?.guide);
+  const { chunking } = rules;
+  const largest = chunking.mode === "fixed" ? chunking.size : chunking.max;
+  if ((source.size ?? 0) / largest > MOST_PIECES) throw tooManyPieces(key);
+  const chunker = openChunker(chunking, work.deltas?.guide);
   const etag = await openEtag();
   const chunks: Piece[] = [];
   let at = 0;
@@ -54,7 +59,7 @@ export async function chunkValue(
       chunks.push(work.pieces.add(piece, at, work.deltas));
       at += piece.length;
     }
-    if (chunks.length * LEAST_ENTRY > LIMITS.manifestBytes) throw tooManyPieces(key, chunks.length);
+    if (chunks.length > MOST_PIECES) throw tooManyPieces(key);
   };
   let done = 0;
   const slice = new TimeSlice(1);
@@ -72,12 +77,13 @@ export async function chunkValue(
   }
   source.finish();
   keep(chunker.finish());
-  const manifest: Manifest = { key: keyText(key), size: done, etag: etag.finish(), chunking: rules.chunking, chunks };
+  const manifest: Manifest = { key: keyText(key), size: done, etag: etag.finish(), chunking, chunks };
   return { manifest, data: encodeManifest(manifest) };
 }
 
-function tooManyPieces(key: Key, count: number): KvError {
-  return new KvError("LIMIT_EXCEEDED", `the value of ${JSON.stringify(keyText(key))} has more than ${count} pieces`, {
+function tooManyPieces(key: Key): KvError {
+  const text = `the value of ${JSON.stringify(keyText(key))} has over ${MOST_PIECES} pieces, more than a manifest can list`;
+  return new KvError("LIMIT_EXCEEDED", text, {
     hint: "larger pieces make fewer: an admin can raise the policy's chunking sizes",
   });
 }

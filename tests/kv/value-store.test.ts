@@ -169,13 +169,22 @@ describe("a value", () => {
     expect(await stored(bytes("x".repeat(5_000)), store)).toMatchObject({ type: "chunked", size: 5_000 });
   });
 
-  test("that would need a larger manifest than there may be is refused while it comes", async () => {
-    const { store } = storeWith({ maxTotal: undefined });
+  test("that would need a larger manifest than there may be is refused while it comes, or by its size", async () => {
+    const { store, pieces } = storeWith({ maxTotal: undefined });
+    const tooMany = { code: "LIMIT_EXCEEDED", message: expect.stringContaining("has over 30174 pieces, more than") };
+    const sparse = file("");
+    if (sparse.op !== "set" || sparse.value.kind !== "file") throw new Error("not a file");
+    fs.truncateSync(sparse.value.path, 30_174 * 1_024 + 1);
+    expect(await failure(sparse, store)).toMatchObject(tooMany);
+    expect(pieces.bytes).toEqual({ new: 0, reused: 0 });
     const portion = Buffer.alloc(256 * 1_024);
     const endless = set({ kind: "stream", read: async () => portion });
-    expect(await failure(endless, store)).toMatchObject({
+    expect(await failure(endless, store)).toMatchObject(tooMany);
+    // One more than a manifest has room for beside the rest of it.
+    fs.truncateSync(sparse.value.path, 30_174 * 1_024);
+    expect(await failure(sparse, store)).toMatchObject({
       code: "LIMIT_EXCEEDED",
-      message: expect.stringContaining("pieces"),
+      message: expect.stringContaining("has 30174 pieces: its manifest is over"),
     });
   });
 });
