@@ -44,6 +44,13 @@ export function auditRefs(
   walked: WalkedLedger,
   found: (oid: Oid, error: KvError) => void,
 ): void {
+  // Refs are called by an epoch's label, so that there is one of each.
+  const labels = new Set([walked.epoch]);
+  for (const { root, closed } of walked.starts) {
+    if (labels.has(closed.label))
+      found(root, new KvError("ATTESTATION_MISMATCH", `there are two epochs '${closed.label}'`));
+    labels.add(closed.label);
+  }
   for (const { name, oid } of refs) {
     const is = refRole(name, remote);
     if (is === undefined || !("ns" in is) || is.ns !== walked.ns) continue;

@@ -54,21 +54,24 @@ export async function judgeSignature(
 }
 
 /**
- * Why an audit, which has only the time that the commit states, would not let its good signature pass; undefined where it would. What
- * is let in must stand for ever, so the Stargate asks this besides.
+ * Why an audit, which has only the time that the commit states, would not let pass what was judged `now` and found good; undefined where
+ * it would. What is let in must stand for ever, so the Stargate asks this besides.
  */
 export async function claimProblem(
   format: ObjectFormat,
   data: Buffer,
   policy: Policy | undefined,
   ns: string,
-  signer: Signer,
+  now: SignatureJudgement & { readonly signer: Signer },
 ): Promise<KvError | undefined> {
   const time = claimedTime(format, data);
   const { requireSignedCommits } = namespacePolicy(policy, ns);
   const writers = policy === undefined ? [] : await writersOf(policy, ns);
-  const { problem } = judgeSigner(signer, writers, requireSignedCommits, ns, time);
-  return problem && claimed(problem, time);
+  const { problem, limit } = judgeSigner(now.signer, writers, requireSignedCommits, ns, time);
+  if (problem !== undefined) return claimed(problem, time);
+  // A key may be listed twice, with other prefixes at other times.
+  if (limit?.prefixes.join("\0") === now.limit?.prefixes.join("\0")) return undefined;
+  return claimed(new KvError("PREFIX_NOT_ALLOWED", `${now.name} has other prefixes now`), time);
 }
 
 /** A problem that there is at the time `time` which a commit states, and not now. */

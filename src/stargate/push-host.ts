@@ -330,11 +330,12 @@ class PushHost implements ReceivePackHost {
       return { ...judged, problem: problem && claimed(problem, time) };
     }
     const judged = await judgeSignature(format, data, policy, ns, clock.now());
-    if (judged.signer !== undefined && judged.problem === undefined)
-      return { ...judged, problem: await claimProblem(format, data, policy, ns, judged.signer) };
+    const { signer, problem } = judged;
+    if (problem !== undefined) return judged;
+    if (signer !== undefined)
+      return { ...judged, problem: await claimProblem(format, data, policy, ns, { ...judged, signer }) };
     const { key } = this.#who;
     if (key === undefined || policy === undefined) return judged;
-    if (judged.signer !== undefined || judged.problem !== undefined) return judged;
     return { ...judged, ...(await judgeLogin(policy, ns, key, clock.now())) };
   }
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as path from "node:path";
 import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { audit } from "../../src/kv/audit.ts";
+import { auditRefs } from "../../src/kv/audit-refs.ts";
 import { git, gitInput } from "../support/git.ts";
 import { TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
@@ -86,6 +87,21 @@ describe("in the repository that has everything", () => {
     ]);
     expect(await verify(at, { all: false })).toEqual([]);
   });
+});
+
+test("an epoch that is called as one before", () => {
+  const walked = (epoch: string, ...closed: string[]): string[] => {
+    const starts = closed.map((label) => ({ root: label, closed: { label, ledger: label }, index: undefined }));
+    const said: string[] = [];
+    const objects = workspaceAt(dir).repo.objects;
+    auditRefs(objects, [], "origin", { ns: "main", epoch, starts, isWhole: true }, (oid, { message }) =>
+      said.push(`${oid} ${message}`),
+    );
+    return said;
+  };
+  expect(walked("e3", "e2", "e1")).toEqual([]);
+  expect(walked("e1", "e2", "e1")).toEqual(["e1 there are two epochs 'e1'"]);
+  expect(walked("e3", "e1", "e1")).toEqual(["e1 there are two epochs 'e1'"]);
 });
 
 describe("in a clone", () => {

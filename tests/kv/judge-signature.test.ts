@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { encodeCommit } from "../../src/gitwire/object/commit.ts";
-import { judgeSignature } from "../../src/kv/judge-signature.ts";
+import { claimProblem, judgeSignature } from "../../src/kv/judge-signature.ts";
 import type { Policy } from "../../src/kv/policy.ts";
 import { parsePolicy } from "../../src/kv/read-policy.ts";
 import { OTHER_SIGNATURE_HEADER, SIGNATURE_HEADER, TEST_FORMAT } from "../support/test-format.ts";
@@ -71,6 +71,35 @@ describe("where signatures are required", () => {
     expect(await judge(bot.signCommit(TEXT), both(line))).toBe("ci bot");
     expect(await judge(bot.signCommit(TEXT), both(`{ key: ${line}, prefixes: ["b"] }`))).toBe("ci bot under b");
     expect(await judge(bot.signCommit(TEXT), both(`{ key: ${line}, until: 2021-01-01 }`))).toBe("SIGNER_NOT_ALLOWED");
+  });
+});
+
+describe("what an audit will say, by the time that the commit claims", () => {
+  const listed = (...terms: string[]): Policy =>
+    policyWith(
+      `require_signed_commits: true, writers: [${terms.map((more) => `{ key: ${JSON.stringify(bot.line)}, ${more} }`).join(", ")}]`,
+    );
+  async function ask(policy: Policy): Promise<string> {
+    const data = Buffer.from(bot.signCommit(TEXT));
+    const judged = await judgeSignature(TEST_FORMAT, data, policy, "main", NOW);
+    expect(judged.problem).toBeUndefined();
+    const problem = await claimProblem(TEST_FORMAT, data, policy, "main", { ...judged, signer: judged.signer! });
+    return problem === undefined ? "nothing" : `${problem.code}: ${problem.message}`;
+  }
+
+  test("nothing, where the key could write then as it can now", async () => {
+    expect(await ask(listed('prefixes: ["a"]'))).toBe("nothing");
+    expect(await ask(listed("from: 2026-01-01"))).toBe("nothing");
+  });
+
+  test("that it could not, or could write other keys", async () => {
+    const then = ", and the commit says it is from 2026-01-02T03:00:00.000Z";
+    expect(await ask(listed("from: 2026-02-01"))).toBe(
+      `SIGNER_NOT_ALLOWED: ci bot can write from 2026-02-01T00:00:00.000Z on${then}`,
+    );
+    expect(await ask(listed('prefixes: ["a"], until: 2026-02-01', 'prefixes: ["b"], from: 2026-02-01'))).toBe(
+      `PREFIX_NOT_ALLOWED: ci bot has other prefixes now${then}`,
+    );
   });
 });
 
