@@ -21,11 +21,12 @@ const FANOUT_BYTES = 1_024;
 /** Indexes up to this size are kept in memory. */
 const WHOLE_MAX = 64 * 1024;
 /**
- * Indexes up to this size are, where the pack's objects are read in bulk or after this many lookups: each costs two reads. Larger
- * ones are, up to LARGE_MAX, once lookups have read as much as there is: then they are many, and all over the pack.
+ * Indexes up to this size are, where the pack's objects are read in bulk or after a lookup for each so many bytes: a lookup is two reads, and
+ * memory for the whole has to be touched first. Larger ones are, up to LARGE_MAX, once lookups have read as much as there is: then they
+ * are many, and all over the pack.
  */
 const KEPT_MAX = 16 * 1024 * 1024;
-const KEPT_AFTER = 128;
+const KEPT_SHARE = 8 * 1024;
 const LARGE_MAX = 128 * 1024 * 1024;
 /** Bytes of ids read around the computed place. */
 const WINDOW_BYTES = 4_096;
@@ -69,7 +70,7 @@ export class PackIndex {
       this.#size = fs.fstatSync(this.#fd).size;
       if (this.#size <= WHOLE_MAX) this.#readWhole();
       const later = this.#size <= LARGE_MAX ? Math.ceil(this.#size / WINDOW_BYTES) : Number.POSITIVE_INFINITY;
-      this.#keepAfter = this.#size <= KEPT_MAX ? KEPT_AFTER : later;
+      this.#keepAfter = this.#size <= KEPT_MAX ? Math.ceil(this.#size / KEPT_SHARE) : later;
       const head = this.#read(0, Math.min(8 + FANOUT_BYTES, this.#size), Buffer.allocUnsafe(8 + FANOUT_BYTES));
       if (head.length < FANOUT_BYTES + 8) throw this.#corrupt("it is too short");
       this.version = head.readUInt32BE(0) === MAGIC ? 2 : 1;

@@ -116,6 +116,8 @@ export class Pack {
       const passed = isKept || chain.length < 2 ? undefined : passing[chain.length % 2];
       object = { kind: object.kind, data: this.#apply(at, object.data, delta, chain.length === 0 ? into : passed) };
     }
+    // What is asked for next is often a delta of it.
+    if (into === undefined) this.#cache.set(this.#key(offset), object);
     return object;
   }
 

@@ -1,8 +1,8 @@
 /**
  * The objects of a repository: its packs, its loose objects, and those of the folders it borrows from.
  *
- * Lookups go through the pack that answered last, the others from the newest on, then loose objects, then alternates. A
- * miss looks at the disk once more before it is final, because gc and repack move objects while we read; what an open pack
+ * Lookups go through the two packs that answered last, the others from there on to older ones and then from the newest on, then loose objects, then
+ * alternates: what an object names is in its pack or came before it. A miss looks at the disk once more before it is final, because gc and repack move objects while we read; what an open pack
  * held stays readable. object-writer.ts adds to them.
  */
 
@@ -57,6 +57,11 @@ export type ObjectLocation =
   | { readonly kind: "packed"; readonly pack: Pack; readonly offset: number; readonly position: number }
   | { readonly kind: "loose"; readonly objectsDir: string };
 
+interface PlacedPack {
+  readonly pack: Pack;
+  readonly folder: Folder;
+}
+
 /** One object folder. */
 interface Folder {
   readonly objectsDir: string;
@@ -77,8 +82,8 @@ export class ObjectStore implements ObjectSource {
   readonly #own: Folder;
   /** Own folder first; undefined until the alternates have been read. */
   #folders: readonly Folder[] | undefined;
-  /** The pack that answered last. */
-  #recent: { readonly pack: Pack; readonly folder: Folder } | undefined;
+  /** The two packs that answered last, the later one first. */
+  #lately: readonly PlacedPack[] = [];
   /** Packs that may hold descriptors, in order of opening. */
   readonly #open = new Set<Pack>();
   readonly #added: string[] = [];
@@ -268,7 +273,7 @@ export class ObjectStore implements ObjectSource {
   close(): void {
     for (const folder of this.#folders ?? [this.#own]) folder.packs.close();
     this.#folders = undefined;
-    this.#recent = undefined;
+    this.#lately = [];
     this.#open.clear();
     this.#bases.clear();
     this.#objects.clear();
@@ -295,14 +300,17 @@ export class ObjectStore implements ObjectSource {
 
   #search<T>(oid: Oid, use: (location: ObjectLocation) => T | undefined): T | undefined {
     raw.write(oid, 0, "hex");
-    const recent = this.#recent;
-    if (recent !== undefined) {
-      const found = this.#inPack(recent.pack, recent.folder, use);
+    const lately = this.#lately;
+    for (const { pack, folder } of lately) {
+      const found = this.#inPack(pack, folder, use);
       if (found !== undefined) return found;
     }
     for (const folder of this.#all()) {
-      for (const pack of folder.packs.packs()) {
-        if (pack === recent?.pack) continue;
+      const packs = folder.packs.packs();
+      const first = folder === lately[0]?.folder ? packs.indexOf(lately[0].pack) + 1 : 0;
+      for (let i = 0; i < packs.length; i++) {
+        const pack = packs[(first + i) % packs.length]!;
+        if (lately.some((other) => other.pack === pack)) continue;
         const found = this.#inPack(pack, folder, use);
         if (found !== undefined) return found;
       }
@@ -320,7 +328,7 @@ export class ObjectStore implements ObjectSource {
       return this.#tolerant(() => {
         const position = pack.index.findRaw(raw, 0);
         if (position < 0) return undefined;
-        if (this.#recent?.pack !== pack) this.#recent = { pack, folder };
+        if (this.#lately[0]?.pack !== pack) this.#lately = [{ pack, folder }, ...this.#lately].slice(0, 2);
         return use({ kind: "packed", pack, offset: pack.index.offset(position), position });
       });
     } catch (error) {
@@ -339,7 +347,7 @@ export class ObjectStore implements ObjectSource {
   #forget(pack: Pack, folder: Folder): void {
     folder.packs.drop(pack);
     this.#open.delete(pack);
-    if (this.#recent?.pack === pack) this.#recent = undefined;
+    this.#lately = this.#lately.filter((other) => other.pack !== pack);
   }
 
   /** Keeps a CORRUPT for later: there may be a good copy elsewhere. */
@@ -369,7 +377,7 @@ export class ObjectStore implements ObjectSource {
     this.#open.add(pack);
     if (this.#open.size <= OPEN_PACKS) return;
     for (const oldest of this.#open) {
-      if (oldest === this.#recent?.pack) continue;
+      if (oldest === this.#lately[0]?.pack) continue;
       oldest.release();
       this.#open.delete(oldest);
       return;
