@@ -9,6 +9,7 @@ import { type ByteRange, parseRange } from "../kv/byte-range.ts";
 import { readManifest, streamValue } from "../kv/chunked-value.ts";
 import { keyName, keyText } from "../kv/key.ts";
 import type { Manifest } from "../kv/manifest.ts";
+import { ProgressMeter } from "../kv/progress-meter.ts";
 import { type FoundKey, inlineValue } from "../kv/read.ts";
 import { facts, jsonValue } from "../kv/value-record.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -33,22 +34,40 @@ export async function showPart(context: Context, workspace: Workspace, found: Fo
   const value = open(workspace, found);
   const about = { ...(given !== undefined && { range: `${range.start}-${range.end - 1}` }) };
   const pieces = value.manifest?.chunks.length;
+  const told = showsProgress(context, range.end - range.start);
   const file = targetOf(context, found);
   if (file !== undefined) {
-    await writeTo(path.resolve(cwd, file), (use) => value.stream(range, use));
+    await writeTo(path.resolve(cwd, file), (use) => value.stream(range, told(use)));
     if (out.json) out.record({ key: keyText(found.key), file, ...about, ...facts(found, pieces) });
     return;
   }
   if (!out.json) {
-    await value.stream(range, (bytes) => {
+    const print = (bytes: Buffer): void => {
       out.answer(bytes);
       // The bytes are good until here.
       out.flush();
-    });
+    };
+    // On a terminal the value itself shows how far it is.
+    await value.stream(range, out.answersTerminal ? print : told(print));
     return;
   }
   const data = await gather(found, range, value);
   out.record({ key: keyText(found.key), ...jsonValue(data), ...about, ...facts(found, pieces) });
+}
+
+/** Tells how much of `size` bytes has been used. */
+function showsProgress({ out, clock }: Context, size: number): (use: (bytes: Buffer) => void) => typeof use {
+  const meter = new ProgressMeter(
+    "writing",
+    (text) => out.progress(text),
+    () => clock.now(),
+  );
+  let done = 0;
+  return (use) => (bytes) => {
+    use(bytes);
+    done += bytes.length;
+    meter.tell(done, size);
+  };
 }
 
 function open(workspace: Workspace, found: FoundKey): Opened {

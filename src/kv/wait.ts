@@ -20,8 +20,9 @@ const LONGEST_PAUSE = 5_000;
  */
 export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: number): Promise<void> {
   const { ns } = workspace;
-  const { clock } = workspace.around;
-  const deadline = clock.now() + timeout;
+  const { clock, progress } = workspace.around;
+  const begun = clock.now();
+  const deadline = begun + timeout;
   const watermark = `refs/kv-mirror/${ns}`;
   const poller = new RefPoller(workspace, fetchUrl(workspace), [watermark]);
   const pauses = new Pauses(FIRST_PAUSE, LONGEST_PAUSE, () => clock.random(1)[0]! / 255);
@@ -29,7 +30,9 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
   let failure: unknown = new KvError("NETWORK", "the mirror gave no answer");
   try {
     for (;;) {
-      const left = deadline - clock.now();
+      const now = clock.now();
+      progress(`waiting for the mirror: ${Math.round((now - begun) / 1000)} s`);
+      const left = deadline - now;
       const limit = AbortSignal.timeout(Math.max(1, Math.min(left, MOST_TIMEOUT)));
       const look = await lookOnce(workspace, limit, async () => {
         const mark = (await poller.look()).get(watermark);
@@ -48,6 +51,7 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
       await sleep(Math.min(rest, pauses.next()), undefined, { signal: workspace.around.signal });
     }
   } finally {
+    progress("");
     await poller.close();
   }
 }
