@@ -165,6 +165,9 @@ test(
     kvInput(one, large, "set", "large/value", "-");
     expect(JSON.parse(kvOk(one, "snapshot", "--dir", "out", "--json"))).toMatchObject({ dir: "out", keys: 10 });
     expect(fs.readFileSync(path.join(one, "out", "large", "value")).equals(large)).toBe(true);
+    // The longest name a file can have is written to in the other way, too.
+    kvOk(one, "get", "語".repeat(85), "-o", "語".repeat(85));
+    expect(fs.readFileSync(path.join(one, "語".repeat(85)))).toEqual(Buffer.from([4, 0, 255]));
     const two = store();
     kvOk(two, "import", path.join(one, "out"));
     const valuesOf = (dir: string): string[] =>
