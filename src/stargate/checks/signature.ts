@@ -1,6 +1,6 @@
 /**
  * The signature: good, and by a key that may write, where the policy asks for one; good, where there is one at all. Keys are
- * judged at the time of receipt, never at the date the commit claims.
+ * judged at the time of receipt; by the date that the commit claims, which is all an audit has, nothing more is let in.
  */
 
 import type { Check } from "./check.ts";
