@@ -83,6 +83,8 @@ const STARGATE_ROWS: Readonly<Record<string, Row>> = {
   completion: row("zsh"),
 };
 
+const lines = (text: string): string[] => text.split("\n").filter((line) => line !== "");
+
 let scene: Scene;
 let work: string;
 let runs = 0;
@@ -140,8 +142,7 @@ for (const { program, rows, place } of PROGRAMS) {
       const empty = tempDir("empty");
       each((_, args) => {
         const { status, stdout, stderr } = runProgram(file, [...args, "--json"], { cwd: empty, env: ENV, input: "" });
-        const lines = stdout.split("\n").filter((line) => line !== "");
-        const errors = lines.flatMap((line) => (JSON.parse(line) as { error?: object }).error ?? []);
+        const errors = lines(stdout).flatMap((line) => (JSON.parse(line) as { error?: object }).error ?? []);
         const error = expect.objectContaining({ exit: status, message: expect.any(String) });
         return { is: [errors, status === 0 || stderr], should: status === 0 ? [[], true] : [[error], ""] };
       });
@@ -153,6 +154,16 @@ for (const { program, rows, place } of PROGRAMS) {
 function shell(dir: string, script: string, env: NodeJS.ProcessEnv = {}): Run {
   return runProgram("bash", ["-c", script], { cwd: dir, env: { ...ENV, KV: executable("git-kv"), ...env } });
 }
+
+test("--debug shows where an error comes from, on stderr, and GIT_KV_TRACE what is done, without keys and values", () => {
+  const run = shell(work, '"$KV" get none --json --debug');
+  expect([run.status, lines(run.stdout).length]).toEqual([6, 1]);
+  expect(run.stderr).toMatch(/^KvError: not found: "none"\n {4}at /);
+  const traced = shell(work, '"$KV" set secret-key secret-value', { GIT_KV_TRACE: "2", GIT_KV_TRACE_PACKET: "0" });
+  expect(traced.status).toBe(0);
+  expect(traced.stderr).toMatch(/^\d\d:\d\d:\d\d\.\d{6} git-kv +perf: set: exit 0; /m);
+  expect(traced.stderr).not.toContain("secret");
+});
 
 describe("surroundings", () => {
   test("closed descriptors are as empty ones", () => {

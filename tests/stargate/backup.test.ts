@@ -36,10 +36,16 @@ async function scene(format: ObjectFormat = SHA1) {
 
 const folder = (): Place => openPlace(tempDir("backup"), "/", {});
 
-async function backUp(dir: string, place: Place, full = false, clock = systemClock): Promise<BackupReport> {
+async function backUp(
+  dir: string,
+  place: Place,
+  full = false,
+  clock = systemClock,
+  signal = new AbortController().signal,
+): Promise<BackupReport> {
   const repo = openRepository(dir);
   try {
-    return await makeBackup({ repo, place, full, clock, signal: new AbortController().signal });
+    return await makeBackup({ repo, place, full, clock, signal });
   } finally {
     repo.close();
   }
@@ -146,6 +152,29 @@ test("a store with epochs, archives and pieces: restored it verifies to its firs
     await new TestClient(dir, again.loginUrl(token)).set({ "after:it": "1" });
     expect(rowsOf(dir)[0]).toMatchObject({ ns: "main", seq: transactions + 1 });
   }
+});
+
+test("one that is interrupted is none, and the next one makes use of what is there", async () => {
+  const { stargate, client } = await scene(TEST_FORMAT);
+  await client.set({ big: "x".repeat(200_000) });
+  const place = folder();
+  const controller = new AbortController();
+  // In the middle: the objects are there, the rest is not.
+  const breaking: Place = Object.create(place, {
+    write: {
+      value: async (name: string, from: string) => {
+        await place.write(name, from);
+        controller.abort(new KvError("INTERRUPTED", "interrupted"));
+      },
+    },
+  });
+  expect(await codeOf(backUp(stargate.dir, breaking, false, systemClock, controller.signal))).toBe("INTERRUPTED");
+  const dir = path.join(tempDir("restored"), "kv.git");
+  expect(await codeOf(restore(place, dir))).not.toBe("ok");
+  const { bytes } = await backUp(stargate.dir, place);
+  expect(await restore(place, dir)).toMatchObject({ transactions: 1 });
+  // All of it was written once.
+  expect((await backUp(stargate.dir, folder(), true)).bytes).toBeGreaterThan(bytes);
 });
 
 test("while transactions come from several writers, refs and journal are of one instant", async () => {
