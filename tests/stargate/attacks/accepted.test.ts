@@ -1,16 +1,16 @@
 /**
- * What gets in is sound: a writer signs transactions whose commits were changed at random, in their headers, trailers and text; whatever the
- * Stargate takes of them, an audit and git itself have nothing against.
+ * What gets in is sound: commits of transactions and policies are changed at random, in their headers, trailers and text, and signed by
+ * somebody who may; whatever the Stargate takes of them, an audit and git itself have nothing against.
  */
 
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { audit } from "../../../src/kv/audit.ts";
 import { withLedger } from "../../support/forged.ts";
 import { git } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
-import { policyPush, TestClient, TestStargate, verdict } from "../../support/stargate.ts";
+import { type Planned, policyPush, TestClient, TestStargate, verdict } from "../../support/stargate.ts";
 import { tempDir } from "../../support/temp.ts";
 import { TestKey } from "../../support/test-key.ts";
 import { workspaceAt } from "../../support/workspace.ts";
@@ -64,44 +64,69 @@ function mutate(text: string): string {
   }
 }
 
-test("whatever is taken passes the audit", async () => {
+describe("whatever is taken passes the audit", () => {
   const alice = new TestKey("alice");
-  const stargate = await TestStargate.start({ upkeep: false });
-  const client = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
   const key = `{ key: ${JSON.stringify(alice.line)}, from: 2020-01-01 }`;
   const policy = `version: 1\nstargate: { admins: [${key}] }\nnamespaces: { main: { require_signed_commits: true, writers: [${key}] } }\n`;
-  expect(verdict(await client.push(policyPush(client, policy)))).toBe("ok");
-  const said = new Map<string, number>();
-  for (let i = 0; i < PUSHES; i++) {
-    const planned = client.plan({ [`k${rng.int(20)}`]: `${i}` });
-    const forged = withLedger(client, planned, (text) => alice.signCommit(mutate(text)));
-    const answer = verdict(await client.push(forged));
-    said.set(answer, (said.get(answer) ?? 0) + 1);
-  }
-  const findings: string[] = [];
-  const workspace = workspaceAt(stargate.dir);
-  await audit(workspace, {
-    all: true,
-    found: ({ seq, code, message }) => findings.push(`${seq} ${code}: ${message}`),
-    progress: () => {},
+  const sign = (text: string): string => alice.signCommit(text);
+  let stargate: TestStargate;
+  let client: TestClient;
+  beforeAll(async () => {
+    stargate = await TestStargate.start({ upkeep: false });
+    client = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
+    expect(verdict(await client.push(policyPush(client, policy)))).toBe("ok");
   });
-  workspace.repo.close();
-  expect(findings).toEqual([]);
-  expect(git(stargate.dir, "fsck", "--strict", "--no-dangling")).toBe("");
-  // git reads the same signatures, and finds them good.
-  const signers = path.join(tempDir("signers"), "allowed");
-  fs.writeFileSync(signers, `* ${alice.line}\n`);
-  const verdicts = git(
-    stargate.dir,
-    "-c",
-    `gpg.ssh.allowedSignersFile=${signers}`,
-    "log",
-    "--format=%G?",
-    "refs/kv/main",
-  );
-  expect(new Set(verdicts.split("\n"))).toEqual(new Set(["G"]));
-  // The text of the subject is the writer's, so some must have got in, and most must not.
-  expect(said.get("ok")).toBeGreaterThan(0);
-  expect(said.get("ATTESTATION_MISMATCH")).toBeGreaterThan(0);
-  await stargate.stop();
+  afterAll(() => stargate.stop());
+
+  /** Pushes what `forge` makes, and says how often each answer came. */
+  async function pushes(
+    forge: (i: number) => Pick<Planned, "commands"> & Partial<Planned>,
+  ): Promise<Map<string, number>> {
+    const said = new Map<string, number>();
+    for (let i = 0; i < PUSHES; i++) {
+      const answer = verdict(await client.push(forge(i)));
+      said.set(answer, (said.get(answer) ?? 0) + 1);
+    }
+    return said;
+  }
+
+  async function findings(): Promise<string[]> {
+    const found: string[] = [];
+    const workspace = workspaceAt(stargate.dir);
+    await audit(workspace, {
+      all: true,
+      found: ({ ns, seq, code, message }) => found.push(`${ns} ${seq} ${code}: ${message}`),
+      progress: () => {},
+    });
+    workspace.repo.close();
+    return found;
+  }
+
+  test("transactions", async () => {
+    const said = await pushes((i) => {
+      const planned = client.plan({ [`k${rng.int(20)}`]: `${i}` });
+      if (i % 3 > 0) return withLedger(client, planned, (text) => sign(mutate(text)));
+      // The kv-index commit is signed by nobody.
+      const signed = alice.signed(client, planned);
+      return withLedger(client, { ...signed, ledger: signed.commands[1]!.newOid }, mutate);
+    });
+    expect(await findings()).toEqual([]);
+    expect(git(stargate.dir, "fsck", "--strict", "--no-dangling")).toBe("");
+    // git reads the same signatures, and finds them good.
+    const signers = path.join(tempDir("signers"), "allowed");
+    fs.writeFileSync(signers, `* ${alice.line}\n`);
+    const log = ["-c", `gpg.ssh.allowedSignersFile=${signers}`, "log", "--format=%G?", "refs/kv/main"];
+    expect(new Set(git(stargate.dir, ...log).split("\n"))).toEqual(new Set(["G"]));
+    // The text of the subject is the writer's, so some must have got in, and most must not.
+    expect(said.get("ok")).toBeGreaterThan(0);
+    expect(said.get("ATTESTATION_MISMATCH")).toBeGreaterThan(0);
+  });
+
+  test("policies", async () => {
+    const said = await pushes((i) => policyPush(client, `${policy}# ${i}\n`, undefined, (text) => sign(mutate(text))));
+    expect(verdict(await client.push(alice.signed(client, client.plan({ end: "1" }))))).toBe("ok");
+    expect(await findings()).toEqual([]);
+    expect(said.get("ok")).toBeGreaterThan(0);
+    expect(said.get("ok")).toBeLessThan(PUSHES);
+  });
 });
