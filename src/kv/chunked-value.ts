@@ -14,6 +14,9 @@ import { keyText } from "./key.ts";
 import { type Manifest, type Piece, parseManifest } from "./manifest.ts";
 import type { FoundKey } from "./read.ts";
 
+/** Bytes from which another thread hashes a piece: to call it takes as long as hashing a few kilobytes. */
+const BESIDE = 64 * 1024;
+
 /** The manifest of a chunked key. Throws CORRUPT where it is not the one its id and metadata name. */
 export function readManifest(objects: ObjectSource, { key, oid, meta }: FoundKey): Manifest {
   const data = readAs(objects, oid, "blob");
@@ -61,28 +64,40 @@ export async function streamValue(
   const isWhole = range.start === 0 && range.end === manifest.size;
   const etag = isWhole ? await openEtag() : undefined;
   const pieces = piecesOf(manifest, range);
-  // One place for all of them: fresh memory for each takes longer than reading it.
-  const room = Buffer.allocUnsafeSlow(deflateBound(Math.max(0, ...pieces.map(({ piece }) => piece.size))));
+  const most = deflateBound(Math.max(0, ...pieces.map(({ piece }) => piece.size)));
+  // Two places for all of them: fresh memory for each takes longer than reading it.
+  const rooms: Buffer[] = [];
+  let last: Buffer | undefined;
   const slice = new TimeSlice(1);
-  for (const { piece, at } of pieces) {
-    const data = checkedPiece(objects, manifest.key, piece, at, room);
-    etag?.update(data);
-    use(data.subarray(Math.max(0, range.start - at), range.end - at));
+  for (const [i, { piece, at }] of pieces.entries()) {
+    rooms[i & 1] ??= Buffer.allocUnsafeSlow(most);
+    const checked = checkedPiece(objects, manifest.key, piece, at, rooms[i & 1]!);
+    // Meanwhile another thread computes the digest of this one.
+    if (last !== undefined) etag?.update(last);
+    last = await checked;
+    use(last.subarray(Math.max(0, range.start - at), range.end - at));
     if (slice.isOver()) await slice.pause(signal);
   }
+  if (last !== undefined) etag?.update(last);
   if (etag !== undefined && etag.finish() !== manifest.etag)
     throw wrong(manifest.key, "is made of sound pieces, but is not the value its etag names");
 }
 
-function checkedPiece(objects: ObjectSource, key: string, piece: Piece, at: number, room: Buffer): Buffer {
+async function checkedPiece(
+  objects: ObjectSource,
+  key: string,
+  piece: Piece,
+  at: number,
+  room: Buffer,
+): Promise<Buffer> {
   const { oid, size, sha256 } = piece;
-  const isIt = ({ kind, data }: GitObject): boolean =>
-    kind === "blob" && data.length === size && new Bun.SHA256().update(data).digest("hex") === sha256;
+  const isIt = async ({ kind, data }: GitObject): Promise<boolean> =>
+    kind === "blob" && data.length === size && (await sha256Of(data)) === sha256;
   const named = `piece ${sha256.slice(0, 12)} (blob ${oid}) at byte ${at} of ${JSON.stringify(key)}`;
   let object: GitObject | undefined;
   try {
     const first = objects.readInto?.(oid, room);
-    if (first !== undefined && isIt(first)) return first.data;
+    if (first !== undefined && (await isIt(first))) return first.data;
     // Of an object that is stored twice the other copy may be sound.
     object = objects.read(oid);
   } catch (cause) {
@@ -90,8 +105,14 @@ function checkedPiece(objects: ObjectSource, key: string, piece: Piece, at: numb
     throw new KvError(cause.code, `${named}: ${cause.message}`, { cause });
   }
   if (object === undefined) throw new KvError("CORRUPT", `${named} is missing`);
-  if (isIt(object)) return object.data;
+  if (await isIt(object)) return object.data;
   throw new KvError("CORRUPT", `${named} is damaged: its bytes are not those the manifest names`);
+}
+
+/** SHA-256 in hex, of large data computed by another thread. */
+async function sha256Of(data: Buffer): Promise<string> {
+  if (data.length < BESIDE) return new Bun.SHA256().update(data).digest("hex");
+  return Buffer.from(await crypto.subtle.digest("SHA-256", data as Uint8Array<ArrayBuffer>)).toString("hex");
 }
 
 function wrong(key: string, what: string): KvError {
