@@ -1,11 +1,13 @@
 /** Attacks on what is stored: trees that lie, paths that are none, trailers that say two things, all signed by a writer. */
 
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { audit } from "../../../src/kv/audit.ts";
 import { Arena } from "../../support/arena.ts";
 import type { Files } from "../../support/forge.ts";
 import { withLedger } from "../../support/forged.ts";
 import { type TreeForgery, withTrees } from "../../support/forged-trees.ts";
 import { policyPush, verdict } from "../../support/stargate.ts";
+import { workspaceAt } from "../../support/workspace.ts";
 
 setDefaultTimeout(60_000);
 
@@ -172,4 +174,17 @@ test("sampled and attested policies let no forbidden key in either", async () =>
     await arena.refused(arena.http.plan({ "cfg:ok": "1" }), "UNSIGNED");
     expect(verdict(await arena.http.push(arena.sign({ "cfg:ok": verify })))).toBe("ok");
   }
+});
+
+test("what an attested policy takes on trust, an audit finds", async () => {
+  const lie = withTrees(arena.http, arena.http.plan({ "cfg:hidden": "1" }), {
+    index: (files) => files.delete(pathOf(files, "cfg%3Ahidden.ref")),
+    text: (commit) => arena.alice.signCommit(commit),
+  });
+  expect(verdict(await arena.ssh.push(lie))).toBe("ok");
+  const found: string[] = [];
+  const workspace = workspaceAt(arena.stargate.dir);
+  await audit(workspace, { all: true, found: ({ oid, code }) => found.push(`${oid} ${code}`), progress: () => {} });
+  workspace.repo.close();
+  expect(found).toEqual([`${lie.ledger} REPLAY_MISMATCH`]);
 });
