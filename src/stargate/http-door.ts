@@ -117,7 +117,7 @@ export class HttpDoor {
     return this.#serve(request, served, service, who, "only");
   }
 
-  #post(request: Request, served: Served, service: Service, who: Identity): Response {
+  #post(request: Request, served: Served, service: Service, who: Identity): Response | Promise<Response> {
     const type = request.headers.get("content-type");
     const expected = `application/x-${service}-request`;
     if (type !== expected) return text(415, `the content type is not ${expected}`);
@@ -157,10 +157,17 @@ export class HttpDoor {
     return text(429, `too many wrong tokens: try again in ${seconds} s`, { "Retry-After": seconds });
   }
 
-  #serve(request: Request, served: Served, service: Service, who: Identity, advertise: "only" | "skip"): Response {
+  async #serve(
+    request: Request,
+    served: Served,
+    service: Service,
+    who: Identity,
+    advertise: "only" | "skip",
+  ): Promise<Response> {
     // Bun's timer runs on while a body arrives, and would break off any push that takes longer; http-stream.ts has its own.
     this.#server.timeout(request, 0);
     const body = new ResponseBody();
+    request.signal.addEventListener("abort", () => body.hangUp());
     const gzip = /gzip/i.test(request.headers.get("content-encoding") ?? "");
     const most = service === "git-upload-pack" ? LIMITS.requestBody : Number.POSITIVE_INFINITY;
     const input = bodySource(request.body, gzip, most);
@@ -179,7 +186,8 @@ export class HttpDoor {
         .finally(() => this.#server.timeout(request, IDLE_SECONDS)),
     );
     const kind = advertise === "only" ? "advertisement" : "result";
-    return new Response(body.stream, { headers: { ...NO_CACHE, "Content-Type": `application/x-${service}-${kind}` } });
+    await body.begun;
+    return new Response(body.content, { headers: { ...NO_CACHE, "Content-Type": `application/x-${service}-${kind}` } });
   }
 
   #failed(served: Served, service: Service, who: Identity, error: KvError, body: ResponseBody): void {

@@ -7,6 +7,9 @@ import type { ByteSink, ByteSource } from "../gitwire/protocol/byte-stream.ts";
 /** Bytes of a response that may wait for a slow client. */
 const HIGH_WATER = 256 * 1024;
 
+/** Bytes of a response up to which it may be sent in one piece. */
+const SHORT = 64 * 1024;
+
 /**
  * Bytes written after which the garbage they make is collected. By itself the runtime waits until there is as much of it as of
  * everything else, and an index of 85 MB is in memory during a large clone.
@@ -122,8 +125,17 @@ async function next(
 
 /** A response body that a session writes. */
 export class ResponseBody implements ByteSink {
-  readonly stream: ReadableStream<Uint8Array>;
+  /**
+   * Resolves when {@link content} can be sent: a response that is complete in the same turn of the event loop in which it begins goes
+   * out in one piece, which takes a third of the calls of a stream.
+   */
+  readonly begun: Promise<void>;
+  readonly #stream: ReadableStream<Uint8Array>;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
+  readonly #begin: () => void;
+  /** All there is so far, as long as nothing of it is sent. */
+  #held: Uint8Array[] | undefined = [];
+  #heldBytes = 0;
   #wake: (() => void) | undefined;
   #isGone = false;
   readonly #stall: number;
@@ -131,26 +143,38 @@ export class ResponseBody implements ByteSink {
 
   constructor(patience: Patience = PATIENCE) {
     this.#stall = patience.stall;
-    this.stream = new ReadableStream<Uint8Array>(
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.begun = promise;
+    this.#begin = resolve;
+    this.#stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.#controller = controller;
         },
         pull: () => this.#wake?.(),
-        cancel: () => {
-          this.#isGone = true;
-          this.#wake?.();
-        },
+        cancel: () => this.hangUp(),
       },
       { highWaterMark: HIGH_WATER, size: (chunk) => chunk?.byteLength ?? 0 },
     );
+  }
+
+  /** What is sent, once it has begun. */
+  get content(): ReadableStream<Uint8Array> | Uint8Array {
+    return this.#held === undefined ? this.#stream : Buffer.concat(this.#held);
+  }
+
+  /** The client is gone. */
+  hangUp(): void {
+    this.#isGone = true;
+    this.#wake?.();
+    this.#begin();
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     this.#requireClient();
     if (bytes.length === 0) return;
     // The writer may use its memory again, while this still waits to be sent.
-    this.#controller.enqueue(new Uint8Array(bytes));
+    this.#take(new Uint8Array(bytes));
     this.#uncollected += bytes.length;
     if (this.#uncollected > COLLECT_AFTER) {
       this.#uncollected = 0;
@@ -168,16 +192,40 @@ export class ResponseBody implements ByteSink {
     this.#requireClient();
   }
 
+  #take(bytes: Uint8Array): void {
+    if (this.#held === undefined) {
+      this.#controller.enqueue(bytes);
+      return;
+    }
+    if (this.#held.push(bytes) === 1) setImmediate(() => this.#send());
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes > SHORT) this.#send();
+  }
+
+  /** Sends what is held, and from now on whatever comes. */
+  #send(): void {
+    const held = this.#held;
+    if (this.#isGone || held === undefined) return;
+    this.#held = undefined;
+    for (const bytes of held) this.#controller.enqueue(bytes);
+    this.#begin();
+  }
+
   /** The response is complete. */
   end(): void {
-    if (!this.#isGone) this.#controller.close();
+    if (!this.#isGone && this.#held === undefined) this.#controller.close();
     this.#isGone = true;
+    this.#begin();
   }
 
   /** The response cannot be completed: the connection is broken off, so that the client does not take it for whole. */
   abort(error: Error): void {
-    if (!this.#isGone) this.#controller.error(error);
+    if (!this.#isGone) {
+      this.#held = undefined;
+      this.#controller.error(error);
+    }
     this.#isGone = true;
+    this.#begin();
   }
 
   #requireClient(): void {

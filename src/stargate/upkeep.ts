@@ -1,6 +1,6 @@
 /**
  * Keeps the repository of a gate tidy while it serves: packs loose objects, rolls small packs up, takes back the copies of large
- * bases that thin packs brought, and sweeps what killed writers left.
+ * bases that thin packs brought, sweeps what killed writers left, and gives memory back.
  */
 
 import { toKvError } from "../errors.ts";
@@ -19,6 +19,8 @@ const LOOK = 1_000;
 const LATER = 60_000;
 /** Milliseconds between two looks at the packs the journal keeps, unless a roll-up comes before. */
 const RELEASE = 10_000;
+/** Milliseconds after which objects that nobody read are no longer kept in memory. */
+const UNUSED = 30_000;
 /** Milliseconds between two sweeps. */
 const SWEEP = 24 * 60 * 60_000;
 
@@ -28,6 +30,7 @@ export class Upkeep {
   readonly #timer: Timer;
   #notBefore = 0;
   #nextSweep = 0;
+  #nextForget = 0;
   #nextRelease = 0;
   #running: Promise<void> | undefined;
   readonly #copies: CopyFinder;
@@ -49,6 +52,7 @@ export class Upkeep {
 
   #look(): void {
     const now = this.#gate.clock.now();
+    if (now >= this.#nextForget) this.#forget(now);
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
     if (now >= this.#nextRelease) this.#release(now);
@@ -60,6 +64,11 @@ export class Upkeep {
     this.#running = (manyLoose ? this.#packLoose(now) : this.#combine(now)).finally(() => {
       this.#running = undefined;
     });
+  }
+
+  #forget(now: number): void {
+    this.#nextForget = now + UNUSED;
+    this.#gate.repo.objects.forgetUnused();
   }
 
   async #packLoose(start: number): Promise<void> {

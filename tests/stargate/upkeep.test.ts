@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { systemClock } from "../../src/clock.ts";
 import { fsck, git, gitInput } from "../support/git.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 
@@ -54,3 +55,26 @@ test("a served repository keeps few packs, and serves all the while", async () =
     await stargate.stop();
   }
 });
+
+test("objects that nobody reads any more are not kept in memory", async () => {
+  let shift = 0;
+  const stargate = await TestStargate.start({ clock: { ...systemClock, now: () => Date.now() + shift } });
+  try {
+    await new TestClient(stargate.dir, stargate.loginUrl(stargate.token())).set({ key: "value" });
+    const { objects } = stargate.daemon.registry.byName("kv.git")!.gate.repo;
+    const oid = git(stargate.dir, "rev-parse", "refs/kv/main");
+    expect(objects.read(oid)?.kind).toBe("commit");
+    // Out of reach: from here on it is in memory or nowhere.
+    fs.renameSync(path.join(stargate.dir, "objects/pack"), path.join(stargate.dir, "pack"));
+    expect(objects.read(oid)?.kind).toBe("commit");
+    for (const pack of objects.packs()) pack.release();
+    for (let isKept = true; isKept; isKept = objects.read(oid) !== undefined) {
+      for (let look = 0; look < 2; look++) {
+        shift += 31_000;
+        await Bun.sleep(1_100);
+      }
+    }
+  } finally {
+    await stargate.stop();
+  }
+}, 60_000);

@@ -54,6 +54,14 @@ export class ObjectCache {
     return cost <= this.#budget / 4 && !(this.#firstStay && this.#youngBytes + cost > this.#budget);
   }
 
+  /** Drops what was not used since the last call; called at intervals it keeps what is in use and gives back the rest. */
+  age(): void {
+    this.#old = this.#young;
+    this.#oldBytes = this.#youngBytes;
+    this.#young = new Map();
+    this.#youngBytes = 0;
+  }
+
   clear(): void {
     this.#young = new Map();
     this.#old = new Map();
@@ -63,12 +71,7 @@ export class ObjectCache {
 
   #add(key: string, object: GitObject): void {
     const cost = object.data.length + ENTRY_OVERHEAD;
-    if (!this.#firstStay && this.#youngBytes + cost > this.#budget / 2) {
-      this.#old = this.#young;
-      this.#oldBytes = this.#youngBytes;
-      this.#young = new Map();
-      this.#youngBytes = 0;
-    }
+    if (!this.#firstStay && this.#youngBytes + cost > this.#budget / 2) this.age();
     this.#young.set(key, object);
     this.#youngBytes += cost;
   }

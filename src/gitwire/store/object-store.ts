@@ -25,6 +25,8 @@ const CACHED_BLOB = 32 * 1024;
 const SWEEP_SHARE = 500;
 /** Packs kept open; more would use up the process's file descriptors. */
 const OPEN_PACKS = 200;
+/** Paths remembered of packs that were put here: a daemon puts one for each push. */
+const ADDED_PACKS = 100;
 
 export interface ObjectStoreOptions {
   /** Object folders to read from besides those in info/alternates (GIT_ALTERNATE_OBJECT_DIRECTORIES). */
@@ -250,11 +252,11 @@ export class ObjectStore implements ObjectSource {
 
   /** Takes up a pack that was just put into this store's own `pack` folder. */
   addPack(paths: { readonly packPath: string }): Pack {
-    this.#added.push(paths.packPath);
+    if (this.#added.push(paths.packPath) > ADDED_PACKS) this.#added.shift();
     return this.#own.packs.add(paths.packPath);
   }
 
-  /** Paths of the packs that were put here through this store; maintenance may have replaced them since. */
+  /** Paths of the newest packs that were put here through this store; maintenance may have replaced them since. */
   addedPacks(): readonly string[] {
     return this.#added;
   }
@@ -267,6 +269,12 @@ export class ObjectStore implements ObjectSource {
   /** A loose object is about to be written here: a sealed store looks for them from now on. */
   expectLoose(): void {
     this.#noLoose = false;
+  }
+
+  /** Forgets the objects that nobody read since the last call: for a server, whose cache is large and seldom needed as a whole. */
+  forgetUnused(): void {
+    this.#objects.age();
+    this.#bases.age();
   }
 
   /** Closes all files and forgets what is cached; the store may be used again. */

@@ -64,6 +64,21 @@ test("where the first stay, nothing is dropped and nothing more taken", () => {
   expect([cache.bytes, cache.hasRoom(SIZE)]).toEqual([10_000, false]);
 });
 
+test("aged, it keeps what was used since the time before", () => {
+  const cache = filled(50_000, 10);
+  cache.age();
+  expect(cache.bytes).toBe(10_000);
+  expect(held(cache, 3)).toEqual(["k0", "k1", "k2"]);
+  cache.age();
+  expect(cache.bytes).toBe(3_000);
+  cache.set("k9", blob(SIZE));
+  cache.age();
+  expect([held(cache, 10), cache.bytes]).toEqual([["k9"], 2_000]);
+  cache.age();
+  cache.age();
+  expect(cache.bytes).toBe(0);
+});
+
 test("cleared, it is empty and takes objects again", () => {
   const cache = filled(10_000, 20);
   cache.clear();
