@@ -1,7 +1,7 @@
 /** Connections of a workspace: to the remote it reads from and to the Stargate it writes to. */
 
 import { AGENT } from "../agent.ts";
-import { KvError } from "../errors.ts";
+import { type Code, KvError } from "../errors.ts";
 import type { GitConfig } from "../gitwire/config.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { type FetchOrder, fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
@@ -106,12 +106,22 @@ function ownOptions(
   return {};
 }
 
+/** What may keep a session from beginning. Other codes speak of keys and states, of which nobody is asked then. */
+const BEFORE_SESSIONS: readonly Code[] = [
+  "NOT_LEADER",
+  "FORBIDDEN",
+  "NOT_A_REPOSITORY",
+  "POLICY_UNTRUSTED",
+  "STORAGE",
+  "BUSY",
+];
+
 /** A Stargate's refusal to begin, as that code: `CODE: sentence` in the place of the first packet, its hint in the line after. */
 function codedError(thrown: unknown, aside: ServerWords): unknown {
   if (!(thrown instanceof KvError) || thrown.code !== "REMOTE_REJECTED") return thrown;
   const [text = "", hint] = thrown.message.replace(/^remote error: /, "").split(/\nhint: /);
   const refusal = codedRefusal(text);
-  if (refusal === undefined) return thrown;
+  if (refusal === undefined || !BEFORE_SESSIONS.includes(refusal.code)) return thrown;
   // Over SSH the same words come beside it, or are on their way.
   aside.takeHint();
   return new KvError(refusal.code, refusal.message, { cause: thrown, ...(hint !== undefined && { hint }) });
