@@ -87,7 +87,7 @@ async function runVerb(program: Program, request: Request & { kind: "run" }, hos
     flags: new Flags(known.specs, parsed.flags),
     args: bindArgs(program, command, parsed.args),
     out,
-    stdin: new Stdin(host.signal),
+    stdin: new Stdin(host.signal, () => out.hint("this is read from the terminal; Ctrl-D ends it")),
     env: host.env,
     // Asked for when it is needed: some commands do anywhere.
     get cwd() {

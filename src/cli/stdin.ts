@@ -5,15 +5,16 @@ import { isTerminal } from "../fd.ts";
 
 export class Stdin {
   readonly #signal: AbortSignal;
+  readonly #onTerminal: () => void;
   #reader: AsyncIterator<Uint8Array> | undefined;
 
-  /** Reading ends with the reason of `signal` when it aborts: nobody may ever write to the other end. */
-  constructor(signal: AbortSignal) {
+  /**
+   * Reading ends with the reason of `signal` when it aborts: nobody may ever write to the other end. `onTerminal` is called before
+   * the first read where somebody is to type.
+   */
+  constructor(signal: AbortSignal, onTerminal: () => void) {
     this.#signal = signal;
-  }
-
-  get isTerminal(): boolean {
-    return isTerminal(0);
+    this.#onTerminal = onTerminal;
   }
 
   /**
@@ -22,6 +23,7 @@ export class Stdin {
    * @throws KvError IO
    */
   async read(): Promise<Buffer | undefined> {
+    if (this.#reader === undefined && isTerminal(0)) this.#onTerminal();
     this.#reader ??= Bun.stdin.stream()[Symbol.asyncIterator]();
     try {
       for (;;) {

@@ -218,6 +218,13 @@ describe("on a terminal", () => {
     }
   });
 
+  test("whoever is to type is told so", () => {
+    expect(shown('"$KV" set typed - --no-color')).toMatch(
+      /^(\^D\x08\x08)?hint: this is read from the terminal; Ctrl-D ends it\r\n[0-9a-f]+\r\n$/,
+    );
+    expect(shell(work, '"$KV" set typed - </dev/null').stderr).not.toContain("hint");
+  });
+
   test("a value is followed by a newline there, unless --raw forbids", () => {
     fs.writeFileSync(path.join(work, "value"), "no newline");
     kvOk(work, "set", "file", "--file", "value");
