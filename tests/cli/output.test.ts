@@ -129,6 +129,9 @@ describe("errors", () => {
 
   test("lines of a message stay lines", () => {
     expect(printable("a\nb\tc\r\x07\x9b")).toBe("a\nb\tc\\x0d\\x07\\x9b");
+    expect(printable("cfg:\u202egpj.exe \u2066a\u2069\u2028 \u0633\u0644")).toBe(
+      "cfg:\\u202egpj.exe \\u2066a\\u2069\\u2028 \u0633\u0644",
+    );
   });
 });
 
