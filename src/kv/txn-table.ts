@@ -2,11 +2,12 @@
  * The transactions of one ledger by their sequence number: where each is, its KV-Txn and when it was made. Commits only name what
  * came before them, so without this a number, a date or a KV-Txn is found by walking back from the tip (docs/design/165).
  *
- *   file = "KVTXN\0\0" version(1) first(6) count(6) 0 0 0 0, then `count` rows: those of KV-Seq first, first + 1, ...
- *   row  = object id (20 or 32)  KV-Txn (26)  time(5)  latest(5)  skew(5)
+ *   file = "KVTXN\0\0" version(2) first(6) count(6) 0 0 0 0, then `count` rows: those of KV-Seq first, first + 1, ...
+ *   row  = object id (20 or 32)  KV-Txn (26)  time(5)  least(5)
  *
- * Numbers are big-endian, times in Unix seconds. `latest` is the latest time of this row and all before it, and `skew` how far a
- * row of these was behind `latest` at most: by the two a time is found by halving, although the clocks of writers disagree.
+ * Numbers are big-endian, times in Unix seconds. `least` is the least time of the rows that end with this one, as many as the lowest bit of
+ * its number says (the first row is 1): of row 12 of the rows 9 to 12 (a Fenwick tree). So the newest row of a time or before is
+ * found in steps that double, whatever the clocks of writers said, and rows are only ever added.
  *
  * It is a cache of what the objects say: whoever asks it looks at the commit it names. Rows are on the disk before the count says
  * so, and two processes that add the same rows write the same bytes.
@@ -25,7 +26,7 @@ export interface TxnRow {
   readonly time: number;
 }
 
-const MAGIC = Buffer.from("KVTXN\0\0\x01", "latin1");
+const MAGIC = Buffer.from("KVTXN\0\0\x02", "latin1");
 const HEADER = 24;
 const TXN = 26;
 const NUMBER = 5;
@@ -62,7 +63,7 @@ export class RowStack {
     this.length++;
   }
 
-  /** The rows, oldest first; `latest` and `skew` are still to be filled in. */
+  /** The rows, oldest first; `least` is still to be filled in. */
   rows(): Buffer {
     const chunks = [...this.#chunks].reverse();
     if (chunks.length > 0) chunks[0] = chunks[0]!.subarray(this.#free * this.#size);
@@ -71,15 +72,11 @@ export class RowStack {
 }
 
 function rowSize(format: ObjectFormat): number {
-  return format.rawSize + TXN + 3 * NUMBER;
+  return format.rawSize + TXN + 2 * NUMBER;
 }
 
-/** What a row says of the times up to it. */
-interface Times {
-  readonly time: number;
-  readonly latest: number;
-  readonly skew: number;
-}
+/** How many rows the `least` of row `number` is of. */
+const reach = (number: number): number => number & -number;
 
 export class TxnTable {
   readonly #file: string;
@@ -175,28 +172,23 @@ export class TxnTable {
     throw new KvError("IO", `${this.#file} became shorter while it was read`, { hint: "run the command again" });
   }
 
-  #times(seq: number): Times | undefined {
-    const bytes = this.#bytes(seq);
-    if (bytes === undefined) return undefined;
-    const at = this.#format.rawSize + TXN;
-    const number = (i: number): number => bytes.readUIntBE(at + i * NUMBER, NUMBER);
-    return { time: number(0), latest: number(1), skew: number(2) };
-  }
-
   /** The newest transaction up to `last` that was made at `time` or before; undefined where none was. */
   newestAt(time: number, last: number): number | undefined {
-    const end = this.#times(last);
-    if (end === undefined) return undefined;
-    // Rows whose `latest` is beyond this are all newer than `time` themselves.
-    const bound = time + end.skew;
-    let [low, high] = [this.#first, last + 1];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if (this.#times(middle)!.latest <= bound) low = middle + 1;
-      else high = middle;
+    for (let number = Math.min(last, this.last) - this.#first + 1; number > 0; ) {
+      const bytes = this.#bytes(this.#first + number - 1)!;
+      if (this.#least(bytes) > time) number -= reach(number);
+      else if (this.#time(bytes) <= time) return this.#first + number - 1;
+      else number--;
     }
-    for (let seq = low - 1; seq >= this.#first; seq--) if (this.#times(seq)!.time <= time) return seq;
     return undefined;
+  }
+
+  #time(row: Buffer): number {
+    return row.readUIntBE(this.#format.rawSize + TXN, NUMBER);
+  }
+
+  #least(row: Buffer): number {
+    return row.readUIntBE(this.#format.rawSize + TXN + NUMBER, NUMBER);
   }
 
   /** The transaction called `txn`, or undefined. */
@@ -221,26 +213,24 @@ export class TxnTable {
   replaceAfter(seq: number, rows: RowStack): void {
     const kept = seq - this.#first + 1;
     const isJoined = kept > 0 && seq <= this.last;
-    const before = isJoined ? this.#times(seq) : undefined;
     const inTail = isJoined ? kept - this.#stored : 0;
     const old = inTail > 0 ? this.#tail.subarray(0, inTail * this.#size) : Buffer.alloc(0);
     if (!isJoined) this.#first = seq + 1;
     this.#stored = isJoined ? Math.min(this.#stored, kept) : 0;
     this.#block = undefined;
-    const added = rows.rows();
-    this.#fillTimes(added, before);
-    this.#tail = Buffer.concat([old, added]);
+    const filled = this.#stored + old.length / this.#size;
+    this.#tail = Buffer.concat([old, rows.rows()]);
+    for (let number = filled + 1; number <= this.#stored + this.tail; number++) this.#fillLeast(number);
   }
 
-  #fillTimes(rows: Buffer, before: Times | undefined): void {
-    let { latest, skew } = before ?? { latest: 0, skew: 0 };
-    for (let at = this.#format.rawSize + TXN; at < rows.length; at += this.#size) {
-      const time = rows.readUIntBE(at, NUMBER);
-      latest = Math.max(latest, time);
-      skew = Math.max(skew, latest - time);
-      rows.writeUIntBE(latest, at + NUMBER, NUMBER);
-      rows.writeUIntBE(skew, at + 2 * NUMBER, NUMBER);
+  /** The `least` of a row of the tail whose time is there; those before it are filled in. */
+  #fillLeast(number: number): void {
+    const row = this.#slice(this.#tail, number - 1 - this.#stored);
+    let least = this.#time(row);
+    for (let other = number - 1; other > number - reach(number); other -= reach(other)) {
+      least = Math.min(least, this.#least(this.#bytes(this.#first + other - 1)!));
     }
+    row.writeUIntBE(least, this.#format.rawSize + TXN + NUMBER, NUMBER);
   }
 
   /** Brings the rows behind those of the file into it. Throws the system's errors. */
