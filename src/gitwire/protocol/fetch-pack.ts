@@ -54,7 +54,7 @@ export async function lsRefs(
   const greeting = await greetingOf(transport);
   const isWanted = (name: string): boolean => prefixes.length === 0 || prefixes.some((p) => name.startsWith(p));
   if (greeting.kind === "refs") {
-    return { format: greeting.format, refs: greeting.refs.filter(({ name }) => isWanted(name)), unbornHead: undefined };
+    return { format: greeting.format, refs: wantedRefs(greeting.refs, isWanted), unbornHead: undefined };
   }
   const unborn = greeting.capabilities.get("ls-refs")?.some((value) => value.split(" ").includes("unborn")) === true;
   const args = formatLsRefsRequest({ symrefs: true, peel: true, unborn, prefixes });
@@ -67,6 +67,17 @@ export async function lsRefs(
     refs: refs.map((line) => withoutKind(line as RemoteRef & { kind: string })),
     unbornHead: lines.find((line) => line.kind === "unborn" && line.name === "HEAD")?.symref,
   };
+}
+
+function wantedRefs(refs: Iterable<RemoteRef>, isWanted: (name: string) => boolean): RemoteRef[] {
+  const wanted: RemoteRef[] = [];
+  for (const ref of refs) if (isWanted(ref.name)) wanted.push(ref);
+  return wanted;
+}
+
+/** Values of the refs that are here too. */
+function* valuesAtHand(refs: Iterable<RemoteRef>, objects: ObjectStore): Generator<Oid> {
+  for (const { oid } of refs) if (objects.hasAtHand(oid)) yield oid;
 }
 
 function withoutKind({ kind: _, ...ref }: RemoteRef & { readonly kind: string }): RemoteRef {
@@ -132,8 +143,8 @@ export async function fetchPack(transport: Transport, order: FetchOrder): Promis
   checkFormat(transport, greeting, order.destination.format);
   const wants = [...new Set(order.wants)];
   if (wants.length === 0) return { objectCount: 0, byteLength: 0, common: [], isPartial: false };
-  const advertised = greeting.kind === "refs" ? greeting.refs.map(({ oid }) => oid) : [];
   const { destination, scope = {} } = order;
+  const advertised = greeting.kind === "refs" ? valuesAtHand(greeting.refs, destination.objects) : [];
   const shallow = readShallow(destination.commonDir, destination.format);
   const depth = depthRequest(scope, shallow, greeting, transport.url);
   const isPartial = scope.partial === true || depth.filter !== undefined;

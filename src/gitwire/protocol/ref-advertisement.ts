@@ -15,6 +15,7 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { isOid, type ObjectFormat, type Oid, SHA1 } from "../object/oid.ts";
 import type { RefCursor } from "../refs/ref-snapshot.ts";
+import { AdvertisedRefs } from "./advertised-refs.ts";
 import {
   type Capabilities,
   capabilityFormat,
@@ -42,7 +43,7 @@ export interface RefAdvertisement {
   readonly version: 0 | 1;
   readonly format: ObjectFormat;
   readonly capabilities: Capabilities;
-  readonly refs: readonly RemoteRef[];
+  readonly refs: AdvertisedRefs;
   /** Tips of the other side's alternates (`.have` lines): objects it has under no ref of its own. */
   readonly haves: readonly Oid[];
   readonly shallow: readonly Oid[];
@@ -170,7 +171,7 @@ async function readRefs(reader: PktReader, first: Packet, version: 0 | 1): Promi
 class RefList {
   #capabilities: Capabilities | undefined;
   #format: ObjectFormat | undefined;
-  readonly #refs: { name: string; oid: Oid; peeled?: Oid; symref?: string }[] = [];
+  readonly #refs = new AdvertisedRefs();
   readonly #haves: Oid[] = [];
   readonly #shallow: Oid[] = [];
   #lines = 0;
@@ -202,12 +203,12 @@ class RefList {
       return;
     }
     if (!name.endsWith("^{}")) {
-      this.#refs.push({ name, oid });
+      this.#refs.add(name, oid);
       return;
     }
-    const last = this.#refs.at(-1);
-    if (last?.name !== name.slice(0, -3)) throw new KvError("PROTOCOL", `peeled ref without its ref: ${quoted(line)}`);
-    last.peeled = oid;
+    if (this.#refs.last !== name.slice(0, -3))
+      throw new KvError("PROTOCOL", `peeled ref without its ref: ${quoted(line)}`);
+    this.#refs.addPeeled(oid);
   }
 
   #oid(text: string, line: string): Oid {
@@ -217,12 +218,9 @@ class RefList {
 
   finish(): Omit<RefAdvertisement, "version"> {
     const capabilities = this.#capabilities ?? new Map<string, readonly string[]>();
-    const symrefs = capabilities.get("symref") ?? [];
-    const byName = new Map(symrefs.length > 0 ? this.#refs.map((ref) => [ref.name, ref]) : []);
-    for (const symref of symrefs) {
+    for (const symref of capabilities.get("symref") ?? []) {
       const colon = symref.indexOf(":");
-      const ref = byName.get(symref.slice(0, colon));
-      if (ref !== undefined) ref.symref = symref.slice(colon + 1);
+      this.#refs.setSymref(symref.slice(0, colon), symref.slice(colon + 1));
     }
     const format = this.#format ?? capabilityFormat(capabilities);
     return { format, capabilities, refs: this.#refs, haves: this.#haves, shallow: this.#shallow };

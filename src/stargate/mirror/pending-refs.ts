@@ -33,7 +33,7 @@ async function pushOne(gate: Gate, session: PushSession, entry: JournalEntry): P
   const { objects, format } = gate.repo;
   if (update === undefined || !objects.has(update.newOid)) return "it is gone";
   const { ref, newOid } = update;
-  const there = session.advertised.refs.find(({ name }) => name === ref)?.oid;
+  const there = session.advertised.refs.find(ref)?.oid;
   if (there === newOid) return undefined;
   if (there !== undefined) {
     const graph = new CommitGraph(objects);
@@ -43,7 +43,7 @@ async function pushOne(gate: Gate, session: PushSession, entry: JournalEntry): P
   const pack = await packFor(
     objects,
     [newOid],
-    session.advertised.refs.map(({ oid }) => oid),
+    Array.from(session.advertised.refs, ({ oid }) => oid),
     false,
   );
   try {

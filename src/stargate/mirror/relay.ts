@@ -86,7 +86,7 @@ export class Relay implements OrdinaryHost {
    */
   async #passage(push: Push, session: PushSession, command: PushCommand): Promise<Passage> {
     const { zeroOid } = this.#gate.repo.format;
-    const there = session.advertised.refs.find(({ name }) => name === command.ref)?.oid ?? zeroOid;
+    const there = session.advertised.refs.find(command.ref)?.oid ?? zeroOid;
     if (there === command.oldOid) return { kind: "pass", command };
     if (there === command.newOid) return { kind: "there", command };
     if (there === zeroOid) return { kind: "pass", command: { ...command, oldOid: zeroOid } };
@@ -166,8 +166,8 @@ export class Relay implements OrdinaryHost {
   }
 }
 
-function haves(refs: readonly { readonly oid: Oid }[]): Oid[] {
-  return refs.map(({ oid }) => oid);
+function haves(refs: Iterable<{ readonly oid: Oid }>): Oid[] {
+  return Array.from(refs, ({ oid }) => oid);
 }
 
 function ng(ref: string, reason: string): RefResult {

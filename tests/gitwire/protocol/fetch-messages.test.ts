@@ -111,7 +111,7 @@ test("a v0 fetch of real git, both directions", async () => {
   const answered = new PktReader(bytesSource(received()));
   const greeting = await readGreeting(answered);
   if (greeting.kind !== "refs") throw new Error("no refs");
-  expect(greeting.refs[0]).toEqual({ name: "HEAD", oid: second, symref: "refs/heads/main" });
+  expect([...greeting.refs][0]).toEqual({ name: "HEAD", oid: second, symref: "refs/heads/main" });
   const statuses: unknown[] = [];
   for (;;) {
     const packet = await answered.read();

@@ -4,6 +4,7 @@ import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Oid } from "../../../src/gitwire/object/oid.ts";
+import { AdvertisedRefs } from "../../../src/gitwire/protocol/advertised-refs.ts";
 import { capabilities } from "../../../src/gitwire/protocol/capabilities.ts";
 import { type FetchResult, fetchPack, lsRefs } from "../../../src/gitwire/protocol/fetch-pack.ts";
 import { depthRequest, type FetchScope, moveEnds, WHOLE_HISTORY } from "../../../src/gitwire/protocol/fetch-scope.ts";
@@ -162,7 +163,12 @@ test("what a server says of the history must fit what is here", () => {
   for (const bad of [info(["1".repeat(TEST_FORMAT.hexSize)]), info([blob]), info([], [second])]) {
     expect(() => moveEnds([first], bad, [], repo.objects)).toThrow(expect.objectContaining({ code: "PROTOCOL" }));
   }
-  const old = { kind: "refs", version: 0, capabilities: capabilities(["ofs-delta"]), refs: [] } as const;
+  const old = {
+    kind: "refs",
+    version: 0,
+    capabilities: capabilities(["ofs-delta"]),
+    refs: new AdvertisedRefs(),
+  } as const;
   const greeting = { ...old, format: repo.format, haves: [], shallow: [] };
   for (const [scope, shallow] of [
     [{ depth: 1 }, []],

@@ -71,7 +71,7 @@ test("advertises what git itself advertises", async () => {
     const ours = await readGreeting(new PktReader(bytesSource(output)));
     if (ours.kind !== "refs") throw new Error("no refs");
     expect(ours.version).toBe(version);
-    expect(ours.refs.map(({ name, oid }) => `${oid} ${name}`)).toEqual(
+    expect(Array.from(ours.refs, ({ name, oid }) => `${oid} ${name}`)).toEqual(
       git(server, "for-each-ref", "--format=%(objectname) %(refname)").split("\n"),
     );
     const names = "report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta object-format agent";

@@ -99,7 +99,7 @@ for (const [name, way] of Object.entries(WAYS)) {
     const { dir, commits } = repositoryWith(2);
     const result = await push(way(dir), { commands: [{ ref: "refs/heads/old", oldOid: ZERO, newOid: commits[0]! }] });
     expect(result.refs.get("refs/heads/old")).toEqual({ ok: true });
-    expect(result.advertised?.refs).toEqual([{ name: MAIN, oid: commits[1]! }]);
+    expect([...result.advertised!.refs]).toEqual([{ name: MAIN, oid: commits[1]! }]);
     expect(git(dir, "rev-parse", "refs/heads/old")).toBe(commits[0]!);
   });
 
@@ -216,7 +216,7 @@ test("the refs can be looked at first, and the same connection pushed to", async
   for (const way of Object.values(WAYS)) {
     const { dir, commits } = repositoryWith(1);
     const transport = await open(way(dir));
-    const { refs } = await readPushAdvertisement(transport);
+    const refs = [...(await readPushAdvertisement(transport)).refs];
     expect(refs).toEqual([{ name: MAIN, oid: commits[0]! }]);
     const { pack, commit } = packWithCommit("next", { parent: refs[0]!.oid });
     const result = await sendPack(transport, {

@@ -97,7 +97,7 @@ test("a push with the advertisement shows the refs before it", async () => {
   const second = packWithCommit("second", { parent: first.commit });
   const commands = [{ ref: "refs/heads/main", oldOid: first.commit, newOid: second.commit }];
   const result = await push(url, connectOptions(), order({ pushes: second, commands, useAdvertisement: true }));
-  expect(result.advertised?.refs).toEqual([{ name: "refs/heads/main", oid: first.commit }]);
+  expect([...result.advertised!.refs]).toEqual([{ name: "refs/heads/main", oid: first.commit }]);
   expect(result.refs.get("refs/heads/main")).toEqual({ ok: true });
   expect(fsck(dir)).toBe("");
 });
