@@ -9,7 +9,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { ObjectSource } from "../gitwire/object/object.ts";
-import type { ObjectPlace } from "../gitwire/store/object-store.ts";
+import type { ObjectPlace } from "../gitwire/store/object-place.ts";
 import { trace } from "../trace.ts";
 import type { EtagHasher } from "./etag.ts";
 import { type ReplayJob, type ReplayOutcome, runReplay } from "./replay-job.ts";

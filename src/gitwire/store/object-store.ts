@@ -1,20 +1,21 @@
 /**
  * The objects of a repository: its packs, its loose objects, and those of the folders it borrows from.
  *
- * Lookups go through the two packs that answered last, the others from there on to older ones and then from the newest on, then loose objects, then
- * alternates: what an object names is in its pack or came before it. A miss looks at the disk once more before it is final, because gc and repack move objects while we read; what an open pack
- * held stays readable. object-writer.ts adds to them.
+ * Lookups go through the two packs that answered last, the others from there on to older ones and then from the newest on (what an object
+ * names is in its pack or came before it), then loose objects, then alternates. A miss looks at the disk once more before it is final,
+ * because gc and repack move objects while we read; what an open pack held stays readable. object-writer.ts adds to them.
  */
 
 import { KvError } from "../../errors.ts";
 import { isMissing } from "../disk.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
-import { type ObjectFormat, type ObjectKind, type Oid, objectFormat } from "../object/oid.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
 import { hasLoose, looseStartingWith, readDirIfThere, readLoose } from "./loose.ts";
 import { looseHeader } from "./loose-stream.ts";
+import type { ObjectPlace } from "./object-place.ts";
 import { PackDir } from "./pack-dir.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
@@ -40,18 +41,6 @@ export interface ObjectStoreOptions {
    * 80,000 looks at the disk before.
    */
   readonly sealed?: boolean;
-}
-
-/** Where a store's objects are, as plain values: another thread opens the same by {@link storeAt}. */
-export interface ObjectPlace {
-  readonly objectsDir: string;
-  readonly format: string;
-  readonly alternates: readonly string[];
-}
-
-/** Another view of the objects at `place`. */
-export function storeAt({ objectsDir, format, alternates }: ObjectPlace): ObjectStore {
-  return new ObjectStore(objectsDir, objectFormat(format), { alternates });
 }
 
 /** Where an object is stored; `position` is its place in the pack's index. */

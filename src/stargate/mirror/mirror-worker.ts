@@ -23,6 +23,7 @@ import { backoff, TokenBucket } from "./pace.ts";
 import { pushPendingRefs } from "./pending-refs.ts";
 import { ancestryIn, MIRRORED_PREFIXES } from "./ref-standing.ts";
 import { isPermanent, isTooLarge, refusalOf } from "./refusal.ts";
+import { tellTry } from "./tell-try.ts";
 import { type WorkerTimers, withPatience } from "./timers.ts";
 
 /** What is to be brought to the mirror out of turn. */
@@ -388,15 +389,7 @@ export class MirrorWorker {
     return withPatience(this.#timers, this.#gate.settings.mirrorTimeout, this.#stop.signal, act);
   }
 
-  /** Tells of a try. A journal that cannot count it is no reason to stop. */
   #tell(result: MirrorTryEvent["result"]): void {
-    const { events, journal, log } = this.#gate;
-    const at = this.#timers.now();
-    events.emit({ kind: "mirror try", at, result });
-    try {
-      journal.count(`mirror ${result}`, at);
-    } catch (failure) {
-      log("warn", "journal", { message: toKvError(failure).message });
-    }
+    tellTry(this.#gate, this.#timers.now(), result);
   }
 }
