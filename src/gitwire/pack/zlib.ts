@@ -299,13 +299,10 @@ function store(data: Uint8Array): Buffer {
 /** Writes {@link deflate}'s stream of data that is stored in one block to `output[at]`; returns where it ends. */
 export function storeBlock(data: Uint8Array, output: Buffer, at: number): number {
   const { length } = data;
-  output[at] = 0x78;
-  output[at + 1] = 0x01;
+  output.writeUInt16BE(0x7801, at);
   output[at + 2] = 1;
-  output[at + 3] = length & 0xff;
-  output[at + 4] = length >>> 8;
-  output[at + 5] = ~length & 0xff;
-  output[at + 6] = (~length >>> 8) & 0xff;
+  output.writeUInt16LE(length, at + 3);
+  output.writeUInt16LE(length ^ 0xffff, at + 5);
   output.set(data, at + 7);
   return output.writeUInt32BE(Bun.hash.adler32(data), at + 7 + length);
 }

@@ -348,8 +348,7 @@ export class MirrorWorker {
   #refused({ lanes, commands, pack, isSplittable }: Batch, error: KvError): void {
     this.#known = undefined;
     this.#tell(isPermanent(error) ? "refused" : "failed");
-    const { message } = error;
-    this.#gate.log(isPermanent(error) ? "error" : "warn", "mirror", { code: error.code, message });
+    this.#gate.log(isPermanent(error) ? "error" : "warn", "mirror", { code: error.code, message: error.message });
     if (isTooLarge(error) && isSplittable) {
       this.#most = Math.floor(pack.byteLength / 2);
       return;
@@ -376,8 +375,7 @@ export class MirrorWorker {
     const { code, message } = error;
     this.#gate.log(isBlocked ? "error" : "warn", "mirror", { code, message, failures: this.#failures });
     const asked = Number(error.data?.retryAfter ?? 0) * 1000;
-    const wait = isBlocked ? PARKED_WAIT : backoff(this.#failures, this.#timers.random());
-    const ms = Math.max(wait, asked);
+    const ms = Math.max(isBlocked ? PARKED_WAIT : backoff(this.#failures, this.#timers.random()), asked);
     this.#pausing = new AbortController();
     this.#nextTry = this.#timers.now() + ms;
     await this.#timers.sleep(ms, AbortSignal.any([this.#stop.signal, this.#pausing.signal]));
