@@ -137,17 +137,12 @@ export class ObjectStore implements ObjectSource {
   locateAll(oids: Iterable<Oid>): Map<Oid, ObjectLocation> {
     const sorted = [...oids].sort();
     const found = new Map<Oid, ObjectLocation>();
-    let lookups = (): void => {
+    this.#sweeping(sorted.length, () => {
       for (const oid of sorted) {
         const location = this.locate(oid);
         if (location !== undefined) found.set(oid, location);
       }
-    };
-    for (const pack of this.packs()) {
-      const inner = lookups;
-      if (this.#isWorthSweeping(pack, sorted.length)) lookups = () => pack.index.sweep(inner);
-    }
-    lookups();
+    });
     return found;
   }
 
@@ -157,12 +152,7 @@ export class ObjectStore implements ObjectSource {
    */
   knownAmong(oids: readonly Oid[]): Oid[] {
     const fans = new Map(this.#all().map((folder) => [folder, new Set(readDirIfThere(folder.objectsDir))]));
-    let lookups = (): Oid[] => oids.filter((oid) => this.#isKnown(oid, fans));
-    for (const pack of this.packs()) {
-      const inner = lookups;
-      if (this.#isWorthSweeping(pack, oids.length)) lookups = () => pack.index.sweep(inner);
-    }
-    return lookups();
+    return this.#sweeping(oids.length, () => oids.filter((oid) => this.#isKnown(oid, fans)));
   }
 
   #isKnown(oid: Oid, fans: ReadonlyMap<Folder, ReadonlySet<string>>): boolean {
@@ -356,6 +346,16 @@ export class ObjectStore implements ObjectSource {
       this.#damage ??= error;
       return undefined;
     }
+  }
+
+  /** Runs so many `lookups` in ascending order, reading ahead in the indexes where that is worth it. */
+  #sweeping<T>(count: number, lookups: () => T): T {
+    let run = lookups;
+    for (const pack of this.packs()) {
+      const inner = run;
+      if (this.#isWorthSweeping(pack, count)) run = () => pack.index.sweep(inner);
+    }
+    return run();
   }
 
   /** Whether `lookups` lookups in the pack's index are better done by reading ahead. */
