@@ -99,15 +99,17 @@ describe("a host's limits", () => {
   }, 60_000);
 
   test("more than a push may hold goes in parts, by the host's own limit", async () => {
-    const one = host();
+    let isAway = false;
+    const one = host({ intercept: () => (isAway ? new Response("away\n", { status: 503 }) : undefined) });
     const { client } = await start(`${one.backend.url}/mirror.git`, FAST);
     const first = await client.set({ start: "1" });
     await until(() => refOf(one.dir, "refs/kv-mirror/main") === first, "the first");
-    git(one.dir, "config", "receive.maxInputSize", "1");
+    git(one.dir, "config", "receive.maxInputSize", "20k");
+    isAway = true;
     const { bytes } = fromSeed(3);
     const ledgers: string[] = [];
     for (let i = 0; i < 8; i++) ledgers.push(await client.set({ [`k${i}`]: bytes(4_000).toString("base64") }));
-    git(one.dir, "config", "receive.maxInputSize", "20k");
+    isAway = false;
     await until(() => refOf(one.dir, "refs/kv-mirror/main") === ledgers.at(-1), "all parts");
     expect(refOf(one.dir, "refs/kv/main")).toBe(ledgers.at(-1)!);
     expect(fsck(one.dir)).toBe("");
