@@ -9,7 +9,7 @@ export function builtins(topic: string, program: () => Program): readonly Comman
       name: "help",
       topic,
       summary: "Show the commands, or the help of one",
-      args: [{ name: "command", count: "any", summary: "The command" }],
+      args: [{ name: "command", count: "any", complete: "command", summary: "The command" }],
       flags: [{ name: "man", type: "boolean", summary: "Print it as a manual page, for man -l -" }],
       load: async () => {
         const { runHelp } = await import("./help.ts");

@@ -18,7 +18,7 @@ export interface FlagSpec {
 }
 
 /** Names that completion looks up. */
-export type Completed = "file" | "directory" | "key";
+export type Completed = "file" | "directory" | "key" | "command";
 
 /** A positional argument. Only the last one may be repeated. */
 export interface ArgSpec {

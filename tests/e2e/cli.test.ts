@@ -224,6 +224,7 @@ describe("completion", () => {
     expect(inBash(["git-demo", "get", "--read-from", "=", "l"])).toEqual(["local"]);
     expect(inBash(["git-demo", "set", "k", "--j"])).toEqual(["--json"]);
     expect(inBash(["git-demo", "completion", ""])).toEqual(["bash", "zsh", "fish"]);
+    expect(inBash(["git-demo", "help", "re"])).toEqual(["remote"]);
     expect(inBash(["git", "demo", "remote", "s"])).toEqual(["setup"]);
     expect(inBash(["git", "-C", "dir", "demo", "ge"])).toEqual(["get"]);
   });
@@ -252,6 +253,7 @@ describe("completion", () => {
     expect(offers("git-demo --ns x get --read")).toEqual(["--read-from"]);
     expect(offers("git-demo get --read-from ")).toEqual(["local", "mirror"]);
     expect(offers("git demo completion z")).toEqual(["zsh"]);
+    expect(offers("git-demo help sh")).toEqual(["shout"]);
   });
 
   test("in zsh", () => {
@@ -261,6 +263,7 @@ describe("completion", () => {
       ["git-demo get --read", "git-demo get --read-from="],
       ["git-demo get --read-from=mi", "--read-from=mirror "],
       ["git-demo --ns x completion z", "completion zsh "],
+      ["git-demo help sh", "help shout "],
       ["git-demo set k --me", "--message="],
     ] as const;
     const dir = tempDir("zsh");

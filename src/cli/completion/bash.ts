@@ -15,6 +15,7 @@ import {
   quote,
   spellings,
   takesValue,
+  wordsOf,
 } from "./shape.ts";
 
 export function bash(program: Program): string {
@@ -52,7 +53,9 @@ ${inGit}  for ((i = start; i < COMP_CWORD; i++)); do
   done
   case $cmd in
 ${["", ...groups(program)].map((group) => `    ${quote(group)}) words=${quote(words(program, group))} ;;`).join("\n")}
-${offered(program).map(commandCase).join("\n")}
+${offered(program)
+  .map((command) => commandCase(program, command))
+  .join("\n")}
   esac
 ${
   hasKeys(program)
@@ -103,8 +106,8 @@ function words(program: Program, group: string): string {
     .join(" ");
 }
 
-function commandCase(command: Command): string {
-  const choices = (command.args ?? []).flatMap((arg) => arg.choices ?? []).join(" ");
+function commandCase(program: Program, command: Command): string {
+  const choices = (command.args ?? []).flatMap((arg) => wordsOf(program, arg)).join(" ");
   const keys = [...(command.args ?? []), ...ownFlags(command)].some(isKey) ? " keys=1" : "";
   return `    ${quote(command.name)}) flags=${quote(flagWords(ownFlags(command)))} words=${quote(choices)}${keys} ;;`;
 }

@@ -13,6 +13,7 @@ import {
   ownFlags,
   spellings,
   takesValue,
+  wordsOf,
 } from "./shape.ts";
 
 export function fish(program: Program): string {
@@ -80,7 +81,7 @@ function completions(program: Program, executable: string): string[] {
 
 function commandLines(program: Program, command: Command, start: string): string[] {
   const lines = ownFlags(command).map((flag) => `${start} ${flagOptions(program, flag)}`);
-  const choices = (command.args ?? []).flatMap((arg) => arg.choices ?? []);
+  const choices = (command.args ?? []).flatMap((arg) => wordsOf(program, arg));
   if (choices.length > 0) lines.push(`${start} -f -a ${quote(choices.join(" "))}`);
   if ((command.args ?? []).some(isKey)) lines.push(`${start} -f -a ${quote(keys(program))}`);
   return lines;

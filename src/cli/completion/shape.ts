@@ -1,7 +1,7 @@
 /** What the scripts of all shells need of the table. */
 
 import type { Command, Program } from "../command.ts";
-import type { FlagSpec } from "../spec.ts";
+import type { ArgSpec, FlagSpec } from "../spec.ts";
 
 /** Commands that are offered. */
 export function offered(program: Program): readonly Command[] {
@@ -32,6 +32,15 @@ export function nextWords(program: Program, before: string): readonly (readonly 
       );
   }
   return [...words];
+}
+
+/** The words an argument may be, where these are known: its choices, or those of the names of commands. */
+export function wordsOf(
+  program: Program,
+  { choices, complete }: Pick<ArgSpec, "choices" | "complete">,
+): readonly string[] {
+  if (complete !== "command") return choices ?? [];
+  return [...new Set(offered(program).flatMap(({ name }) => name.split(" ")))];
 }
 
 /** Flags of a command without the global ones. */

@@ -14,6 +14,7 @@ import {
   ownFlags,
   quote,
   takesValue,
+  wordsOf,
 } from "./shape.ts";
 
 export function zsh(program: Program): string {
@@ -116,8 +117,10 @@ function argSpec(program: Program, arg: ArgSpec): string {
   return quote(`${many}:${escapeSpec(arg.name)}:${action(program, arg)}`);
 }
 
-function action(program: Program, { choices, complete }: Pick<FlagSpec, "choices" | "complete">): string {
-  if (choices !== undefined) return `(${choices.join(" ")})`;
+function action(program: Program, spec: Pick<FlagSpec, "choices" | "complete">): string {
+  const { complete } = spec;
+  const words = wordsOf(program, spec);
+  if (words.length > 0) return `(${words.join(" ")})`;
   if (complete === "key") return keysName(program);
   // An action of one space would show a message, which keeps zsh from inserting a flag that is typed in this place.
   return complete === undefined ? "()" : complete === "directory" ? "_files -/" : "_files";
