@@ -56,7 +56,8 @@ export async function runHook(repo: Repository, file: string, run: HookRun): Pro
   const child = start(repo, file, run);
   const reading = readAll(child.stdout, run.said);
   try {
-    if (run.input !== undefined) child.stdin.write(run.input);
+    // What does not fit the pipe goes on being written: its failure is this one's, and nobody else's to hear of.
+    if (run.input !== undefined) await child.stdin.write(run.input);
     await child.stdin.end();
   } catch {
     // It does not read its input, as it may.
