@@ -35,7 +35,7 @@ export function startProcess(options: ProcessOptions): Connection {
     output: {
       write: async (bytes) => {
         try {
-          child.stdin.write(bytes);
+          await child.stdin.write(bytes);
           await child.stdin.flush();
         } catch (cause) {
           throw new KvError("NETWORK", `the connection to ${shownUrl} broke`, { cause });
