@@ -22,7 +22,7 @@ export function proxyFor(url: HttpUrl, configured: string | undefined, env: Envi
   if (scheme === undefined) return `http://${proxy}`;
   if (/^(https?|socks(4|4a|5|5h)?)$/.test(scheme)) return proxy;
   throw new KvError("UNSUPPORTED", `a ${scheme} proxy is not supported (${redactUrl(proxy)})`, {
-    hint: "use an http:// proxy, or ssh with a ProxyCommand",
+    hint: "use an http:// or a socks5h:// proxy, or ssh with a ProxyCommand",
   });
 }
 
