@@ -50,7 +50,9 @@ export function* writePackIndex(
   const { rawSize } = format;
   const order = sortById(format, ids, count);
   if (unique) refuseTwice(ids, rawSize, order);
-  const out = new HashedFile(fd, format);
+  // Fan-out and checksums, and the most an object takes.
+  const most = 8 + 1024 + 2 * rawSize + count * (rawSize + 16);
+  const out = new HashedFile(fd, format, Math.min(most, FLUSH_BYTES));
   out.uint32(0xff74_4f63);
   out.uint32(2);
   writeFanout(out, format, ids, count);
@@ -144,22 +146,24 @@ class HashedFile {
   readonly #fd: number;
   readonly #format: ObjectFormat;
   readonly #hasher: Bun.CryptoHasher;
-  readonly #buffer = Buffer.allocUnsafeSlow(FLUSH_BYTES);
+  readonly #buffer: Buffer;
   #length = 0;
 
-  constructor(fd: number, format: ObjectFormat) {
+  /** Writes pieces of `size` bytes. */
+  constructor(fd: number, format: ObjectFormat, size: number) {
     this.#fd = fd;
+    this.#buffer = Buffer.allocUnsafeSlow(size);
     this.#format = format;
     this.#hasher = newHasher(format);
   }
 
   uint32(value: number): void {
-    if (this.#length + 4 > FLUSH_BYTES) this.#flush();
+    if (this.#length + 4 > this.#buffer.length) this.#flush();
     this.#length = this.#buffer.writeUInt32BE(value, this.#length);
   }
 
   bytes(from: Buffer, at: number, length: number): void {
-    if (this.#length + length > FLUSH_BYTES) this.#flush();
+    if (this.#length + length > this.#buffer.length) this.#flush();
     from.copy(this.#buffer, this.#length, at, at + length);
     this.#length += length;
   }

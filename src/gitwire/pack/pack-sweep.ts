@@ -23,8 +23,9 @@ export interface SweptObject {
 
 export class PackSweep {
   readonly pack: Pack;
-  readonly #window = Buffer.allocUnsafeSlow(WINDOW_BYTES);
-  readonly #output = Buffer.allocUnsafeSlow(LARGEST + 1);
+  /** Both are as large as was needed so far: most packs of a server are of one push, and small. */
+  #window = Buffer.allocUnsafeSlow(FIRST_READ);
+  #output = Buffer.allocUnsafeSlow(FIRST_READ);
   /** The window holds bytes `[start, end)` of the pack. */
   #start = 0;
   #end = 0;
@@ -77,6 +78,7 @@ export class PackSweep {
     if (kind === undefined || size > LARGEST) return undefined;
     at = this.#show(file, offset, length + deflateBound(size)) + length;
     const bound = this.#end - this.#start;
+    if (this.#output.length <= size) this.#output = Buffer.allocUnsafeSlow(LARGEST + 1);
     const consumed = file.decoding(offset, () => inflateInto(this.#window, at, bound, this.#output, size));
     if (consumed === TRUNCATED) return undefined;
     return { kind, data: this.#output.subarray(0, size), stream: this.#window.subarray(at, at + consumed) };
@@ -88,6 +90,7 @@ export class PackSweep {
     if (offset < this.#start || wanted > this.#end) {
       const isNear = offset >= this.#start && offset < this.#end + this.#reach;
       this.#reach = Math.max(least, isNear ? Math.min(this.#reach * 2, WINDOW_BYTES) : FIRST_READ);
+      if (this.#window.length < this.#reach) this.#window = Buffer.allocUnsafeSlow(WINDOW_BYTES);
       const got = file.readUpTo(this.#window, this.#reach, offset);
       this.#start = offset;
       this.#end = offset + got;
