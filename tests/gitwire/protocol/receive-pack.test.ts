@@ -490,7 +490,8 @@ test("a client that goes away at any byte leaves nothing: no folder, no lock, no
   const host = repositoryHost(repo);
   const common = { repo, host, stateless: true, advertise: "skip", version: 0, agent: "git-kv/test" } as const;
   expect(everything()).toEqual(before);
-  expect(fs.readdirSync("/proc/self/fd").length).toBe(fds);
+  // Of another test's there may be fewer by now.
+  expect(fs.readdirSync("/proc/self/fd").length).toBeLessThanOrEqual(fds);
   await expect(receivePack({ input: bytesSource(bytes), output: deaf }, common)).rejects.toThrow("gone");
   // It was whole, so it has been done.
   expect(git(server, "rev-parse", "main")).toBe(second);
