@@ -35,7 +35,8 @@ const LEAST = 32 * 1024;
 
 /**
  * Collects the buffers of work that takes one large object after the other. The runtime itself waits until there are some hundred
- * megabytes of them: reading the pieces of a value of 2 GiB took 223 MB at its peak, with this 150.
+ * megabytes of them: reading the pieces of a value of 2 GiB took 223 MB at its peak, with this 150;
+ * listing a million packed refs twice 182 MB, with this 127, of which 67 are their file.
  */
 export class BufferMeter {
   #bytes = 0;

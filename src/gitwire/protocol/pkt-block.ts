@@ -2,6 +2,7 @@
 
 import { assert } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { BufferMeter } from "../../memory.ts";
 
 /** A block is given out from this size on. */
 const FULL = 65_536;
@@ -12,6 +13,8 @@ export class PktBlock {
   #bytes = newBlock();
   #length = 0;
   #packetStart = 0;
+  /** A list of a million refs goes out in a thousand blocks. */
+  readonly #garbage = new BufferMeter();
 
   /** Whether it is time to {@link take} the block. */
   get isFull(): boolean {
@@ -61,6 +64,7 @@ export class PktBlock {
     const block = this.#bytes.subarray(0, this.#length);
     this.#bytes = newBlock();
     this.#length = 0;
+    this.#garbage.add(block.length);
     return block;
   }
 }
