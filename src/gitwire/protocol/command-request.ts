@@ -13,6 +13,7 @@
 
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { GarbageMeter } from "../../memory.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { type Capabilities, collect } from "./capabilities.ts";
 import { DELIM, FLUSH, lineText, type PktReader, pktLine, quoted } from "./pkt-line.ts";
@@ -48,6 +49,7 @@ export async function readCommandRequest(
   const words: string[] = [];
   const args: string[] = [];
   const slice = new TimeSlice();
+  const garbage = new GarbageMeter();
   let into = words;
   let bytes = 0;
   for (let lines = 0; ; lines++) {
@@ -63,6 +65,7 @@ export async function readCommandRequest(
       continue;
     }
     bytes += packet.data.length;
+    garbage.add(1);
     if (lines > LIMITS.fetchLines || bytes > LIMITS.requestBody) {
       throw new KvError("LIMIT_EXCEEDED", "the request is too long");
     }
