@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import { type Code, KvError, toKvError } from "../errors.ts";
 import { parseIdent } from "../gitwire/object/commit.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
-import { redactUrl } from "../gitwire/transport/url.ts";
+import { isSameRepository, redactUrl } from "../gitwire/transport/url.ts";
 import { formatSize } from "../quantity.ts";
 import { ledgerSkew } from "./clock-skew.ts";
 import { trackingRefspecs } from "./fetch.ts";
@@ -177,10 +177,11 @@ class Doctor {
     const tip = this.#workspace.policy();
     const wanted = tip === undefined ? undefined : policyAt(repo.objects, tip).pushUrl;
     const url = pushUrl(this.#workspace);
-    if (url === fetchUrl(this.#workspace)) {
+    const isPolicys = wanted !== undefined && isSameRepository(wanted, url);
+    if (!isPolicys && url === fetchUrl(this.#workspace)) {
       return fail("CONFIG", `writes go to where reads come from: ${redactUrl(url)}`, "git kv remote setup");
     }
-    if (wanted !== undefined && redactUrl(wanted) !== redactUrl(url)) {
+    if (wanted !== undefined && !isPolicys) {
       return warn(
         `${redactUrl(url)}, and the policy says ${redactUrl(wanted)}`,
         "git kv remote setup takes the policy's",

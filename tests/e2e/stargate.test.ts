@@ -68,6 +68,23 @@ describe.each([TEST_FORMAT.name])("a Stargate with a mirror, %s", (format) => {
   );
 
   test(
+    "a clone of the Stargate itself keeps the login it was given, and never shows it",
+    () => {
+      const address = scene.url.replace("://", `://me:${scene.token}@`);
+      const dir = path.join(scene.root, "of-the-stargate");
+      const cloned = kv(scene.root, "clone", address, dir);
+      expect({ status: cloned.status, stderr: cloned.stderr }).toMatchObject({ status: 0 });
+      expect(cloned.stdout + cloned.stderr).not.toContain(scene.token);
+      const oid = kvOk(dir, "set", "cfg:straight", "1");
+      expect(git(scene.repo, "rev-parse", "refs/kv/main")).toBe(oid);
+      const doctor = kv(dir, "doctor");
+      expect(doctor.stdout).toMatch(/^ok +push-url +http:\/\/me:\*\*\*@/m);
+      expect(doctor.stdout + doctor.stderr).not.toContain(scene.token);
+    },
+    SLOW,
+  );
+
+  test(
     "a write that would be nowhere but in this clone is refused, and one made on purpose is told apart",
     () => {
       const app = scene.clone("strays");

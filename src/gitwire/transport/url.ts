@@ -209,6 +209,17 @@ export function origin(url: HttpUrl): string {
   return `${url.kind}://${url.host.toLowerCase()}:${port}`;
 }
 
+/** Whether two addresses name the same repository, whoever logs in: equal, or HTTP URLs that differ in nothing but the login. */
+export function isSameRepository(one: string, other: string): boolean {
+  if (one === other) return true;
+  const [a, b] = [parseUrl(one), parseUrl(other)];
+  return isHttp(a) && isHttp(b) && origin(a) === origin(b) && a.path === b.path;
+}
+
+function isHttp(url: RemoteUrl): url is HttpUrl {
+  return url.kind === "http" || url.kind === "https";
+}
+
 /** An HTTP URL without user and password: what requests are made to. */
 export function httpBase(url: HttpUrl): string {
   return `${url.kind}://${url.host}${url.port === undefined ? "" : `:${url.port}`}${url.path}`;
