@@ -3,7 +3,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
 import { shellQuote } from "../../../src/gitwire/transport/environment.ts";
-import { type HttpUrl, httpBase, isSameRepository, origin, parseUrl, redactUrl } from "../../../src/gitwire/transport/url.ts";
+import {
+  type HttpUrl,
+  httpBase,
+  isSameRepository,
+  origin,
+  parseUrl,
+  redactUrl,
+} from "../../../src/gitwire/transport/url.ts";
 import { tryGit } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
 
@@ -182,7 +189,11 @@ test("the same repository: whoever logs in, and no other", () => {
   for (const same of [url, "http://me:word@gateway.example/kv.git", "http://Gateway.example:80/kv.git/"]) {
     expect(isSameRepository(url, same)).toBe(true);
   }
-  const others = ["https://gateway.example/kv.git", "http://gateway.example:8080/kv.git", "http://gateway.example/other"];
+  const others = [
+    "https://gateway.example/kv.git",
+    "http://gateway.example:8080/kv.git",
+    "http://gateway.example/other",
+  ];
   for (const other of [...others, "ssh://gateway.example/kv.git", "gateway.example/kv.git"]) {
     expect(isSameRepository(url, other)).toBe(false);
   }
