@@ -2,8 +2,8 @@
  * The part of an audit that concerns values in pieces (docs/verify.md): each transaction's chunk commit, found by its KV-Txn, and
  * the pieces behind each new manifest.
  *
- * A clone that writes through a Stargate keeps no chunk ref, so there the pieces are not looked at; how many values that
- * concerns is counted. Where the pieces must be, in a Stargate's repository and in local mode, one that is missing is a finding.
+ * A clone that writes through a Stargate keeps no chunk ref, so there a value is read where all its pieces happen to be here; how many
+ * were not is counted. Where the pieces must be, in a Stargate's repository and in local mode, one that is missing is a finding.
  */
 
 import { KvError } from "../errors.ts";
@@ -12,8 +12,9 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import type { Claim } from "./check-attestation.ts";
 import { ChunkHistory, type ChunkLink } from "./chunk-history.ts";
+import { streamValue } from "./chunked-value.ts";
 import { type PieceRules, replayChunks } from "./replay-chunks.ts";
-import type { NewManifest } from "./stored-manifest.ts";
+import { type NewManifest, readManifest } from "./stored-manifest.ts";
 
 /** Where an audit finds the pieces of a namespace. */
 export interface ChunkStore {
@@ -84,12 +85,20 @@ export class ChunkAudit {
     rules: PieceRules,
   ): Promise<void> {
     this.values += manifests.length;
-    if (isBlind) {
-      this.unread += manifests.length;
-      return;
-    }
     const { signal } = this.#options;
-    await replayChunks(this.#objects, { before: before?.tree, added: link?.tree, manifests, rules, signal });
+    if (isBlind) await this.#readHere(manifests);
+    else await replayChunks(this.#objects, { before: before?.tree, added: link?.tree, manifests, rules, signal });
+  }
+
+  /** Reads values whose pieces are all here, though nobody can tell what the chunk tree holds. Rejects with CORRUPT, CHUNK_MISMATCH. */
+  async #readHere(manifests: readonly NewManifest[]): Promise<void> {
+    const objects = this.#objects;
+    for (const { key, oid } of manifests) {
+      const manifest = readManifest(objects, key, oid);
+      if (manifest.chunks.every((piece) => objects.has(piece.oid))) {
+        await streamValue(objects, manifest, { start: 0, end: manifest.size }, () => {}, this.#options.signal);
+      } else this.unread++;
+    }
   }
 
   /** Tells of chunk commits that belong to no transaction. */

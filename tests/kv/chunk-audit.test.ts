@@ -113,11 +113,35 @@ test("in a clone without pieces the values are counted, and nothing is wrong", a
   expect(since.summary).toMatchObject({ chunked: 2, chunkedUnread: 2 });
 });
 
-test("in a clone that has fetched the chunk ref once, what came after it is counted", async () => {
+test("in a clone without the chunk ref what happens to be here is read: a damaged piece is named with its key", async () => {
+  const it = history();
+  const clone = { tip: () => undefined, isComplete: false };
+  const { objects } = it.model.objects;
+  const [first, second] = it.sets[0]!.pieces;
+  const sound = await it.verify(clone);
+  expect(sound.said).toEqual([]);
+  expect(sound.summary).toMatchObject({ chunked: 4, chunkedUnread: 0 });
+  objects.set(first!.oid, { kind: "blob", data: Buffer.from("damaged") });
+  const damaged = await it.verify(clone);
+  expect(damaged.said).toEqual(["2 CORRUPT", "4 CORRUPT", "5 CORRUPT"]);
+  expect(damaged.findings[2]!.message).toMatch(/^piece [0-9a-f]{12} \(blob .*\) at byte 0 of "copy": /);
+  expect(damaged.summary).toMatchObject({ chunked: 4, chunkedUnread: 0 });
+  // Of a value of which a piece is not here, nothing is read.
+  objects.delete(second!.oid);
+  const partial = await it.verify(clone);
+  expect(partial.said).toEqual([]);
+  expect(partial.summary).toMatchObject({ chunked: 4, chunkedUnread: 3 });
+});
+
+test("in a clone that has fetched the chunk ref once, what came after it is counted where it is not here", async () => {
   const it = history();
   const { summary, said } = await it.verify({ tip: () => it.tips[1]!.commit, isComplete: false });
   expect(said).toEqual([]);
-  expect(summary).toMatchObject({ chunked: 4, chunkedUnread: 1 });
+  expect(summary).toMatchObject({ chunked: 4, chunkedUnread: 0 });
+  it.model.objects.objects.delete(it.sets[3]!.pieces[0]!.oid);
+  const without = await it.verify({ tip: () => it.tips[1]!.commit, isComplete: false });
+  expect(without.said).toEqual([]);
+  expect(without.summary).toMatchObject({ chunked: 4, chunkedUnread: 1 });
 });
 
 test("a chunk ref that is gone or rewound where it must not be", async () => {
