@@ -106,6 +106,7 @@ export class Quarantine {
     return {
       format,
       read: (oid) => (this.#holds ? own().read(oid) : undefined) ?? store.read(oid),
+      readInto: (oid, into) => (this.#holds ? own().readInto(oid, into) : undefined) ?? store.readInto?.(oid, into),
       has: (oid) => (this.#holds && own().has(oid)) || store.has(oid),
       size: (oid) => (this.#holds ? own().size(oid) : undefined) ?? store.size?.(oid),
     };

@@ -4,11 +4,13 @@ import * as path from "node:path";
 import { hashObject, type Oid, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
+import { deflateBound } from "../../../src/gitwire/pack/zlib.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { writeLoose } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
 import { removeSpare } from "../../../src/gitwire/store/spare-folder.ts";
 import { fsck, git } from "../../support/git.ts";
+import { noise } from "../../support/noise.ts";
 import { tempDir } from "../../support/temp.ts";
 import { TEST_FORMAT } from "../../support/test-format.ts";
 import { listDir } from "../pack/fixtures.ts";
@@ -22,9 +24,9 @@ function makeObjects(format = TEST_FORMAT): { repo: string; dir: string; store: 
 }
 
 /** Brings one pack of these blobs into the quarantine. */
-async function receive(quarantine: Quarantine, store: ObjectStore, ...texts: string[]): Promise<Oid[]> {
+async function receive(quarantine: Quarantine, store: ObjectStore, ...blobs: (string | Buffer)[]): Promise<Oid[]> {
   const builder = new PackBuilder(store.format);
-  const oids = texts.map((text) => builder.write("blob", Buffer.from(text)));
+  const oids = blobs.map((blob) => builder.write("blob", Buffer.from(blob)));
   const chunks = builder.finish().chunks()[Symbol.iterator]();
   const source = { read: async () => chunks.next().value as Buffer | undefined };
   await indexPack(source, { format: store.format, dir: quarantine.packDir, bases: store });
@@ -65,6 +67,28 @@ for (const format of [SHA1, SHA256]) {
     expect(store.has(a!)).toBe(true);
   });
 }
+
+test("large objects are read into the reader's buffer, those of the quarantine and those of the store", async () => {
+  const { dir, store } = makeObjects();
+  const [large, larger] = [noise("large", 100_000), noise("larger", 200_000)];
+  const before = Quarantine.create(dir);
+  const [stored] = await receive(before, store, large);
+  before.migrate(store);
+  const quarantine = Quarantine.create(dir);
+  const [arrived] = await receive(quarantine, store, larger);
+  const view = quarantine.source(store);
+  const room = Buffer.allocUnsafeSlow(deflateBound(larger.length));
+  const expectRead = (oid: Oid, data: Buffer): void => {
+    const object = view.readInto?.(oid, room);
+    expect(object?.data.buffer).toBe(room.buffer);
+    expect(object?.data.equals(data)).toBe(true);
+  };
+  expectRead(stored!, large);
+  expectRead(arrived!, larger);
+  expect(view.readInto?.(store.format.zeroOid, room)).toBeUndefined();
+  quarantine.migrate(store);
+  expectRead(arrived!, larger);
+});
 
 test("discarded, nothing has happened", async () => {
   const { dir, store } = makeObjects();
