@@ -3,10 +3,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { isSameRepository, redactUrl } from "../gitwire/transport/url.ts";
 import { fetchMirror } from "./fetch.ts";
 import { trackingRoot } from "./namespace.ts";
 import { Pauses, RefPoller } from "./ref-poller.ts";
-import { fetchUrl } from "./remote-session.ts";
+import { fetchUrl, pushUrl } from "./remote-session.ts";
 import { ledgerContains, readState, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -15,8 +16,9 @@ const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
 
 /**
- * Resolves when the ledger commit `oid` is in the mirror's ledger, as its watermark `refs/kv-mirror/<ns>` says. Throws
- * MIRROR_TIMEOUT after `timeout` milliseconds; network errors end the wait only then.
+ * Resolves when the ledger commit `oid` is in the mirror's ledger, as its watermark `refs/kv-mirror/<ns>` says, or, where reads come
+ * from the Stargate itself, the Stargate. Throws MIRROR_TIMEOUT after `timeout` milliseconds; network errors end the wait only then.
+ * Throws CONFIG at once where there is no mirror.
  */
 export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: number): Promise<void> {
   const { ns } = workspace;
@@ -37,13 +39,15 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
       const look = await lookOnce(workspace, limit, async () => {
         const mark = (await poller.look()).get(watermark);
         if (mark === oid) return true;
+        if (mark === undefined) return readsFromStargate(workspace) && (await stargateMirrored(workspace, oid));
         // Only where it has moved is there anything to find out, and only then is the ledger fetched.
-        if (mark === undefined || mark === seen) return false;
+        if (mark === seen) return false;
         const isThere = await isOnMirror(workspace, oid, mark);
         seen = mark;
         return isThere;
       });
       if (look === true) return;
+      if (look instanceof KvError && look.code === "CONFIG") throw look;
       // One that the time cut short says nothing where the one before it was answered.
       if (look !== "cut short") failure = look === false ? undefined : look;
       const rest = deadline - clock.now();
@@ -76,6 +80,31 @@ async function isOnMirror(workspace: Workspace, oid: Oid, mark: Oid): Promise<bo
   if (state === undefined || !repo.objects.has(oid)) return false;
   return ledgerContains(repo.objects, state.ledger, stateAt(repo.objects, oid).ledger);
 }
+
+function readsFromStargate(workspace: Workspace): boolean {
+  return isSameRepository(fetchUrl(workspace), pushUrl(workspace));
+}
+
+/** Whether the Stargate says that its mirror has the ledger commit `oid`; false where the address is not a Stargate's. Throws CONFIG. */
+async function stargateMirrored(workspace: Workspace, oid: Oid): Promise<boolean> {
+  const { askStatus } = await import("./ask-stargate.ts");
+  const status = await askStatus(workspace).catch((error: unknown) => {
+    if (error instanceof KvError && NO_STARGATE.has(error.code)) return undefined;
+    throw error;
+  });
+  if (status === undefined) return false;
+  if (status.mirror === null) {
+    throw new KvError("CONFIG", `${redactUrl(pushUrl(workspace))} has no mirror that could be waited for`, {
+      hint: "what the Stargate has accepted is what is read there",
+    });
+  }
+  const found = status.namespaces.find(({ ns }) => ns === workspace.ns);
+  if (found === undefined || !(await isOnMirror(workspace, oid, found.ledger))) return false;
+  return stateAt(workspace.repo.objects, oid).ledger.seq <= found.seq - (found.backlog ?? 0);
+}
+
+/** What the address of another host answers, and what a path does. */
+const NO_STARGATE: ReadonlySet<string> = new Set(["NOT_A_REPOSITORY", "PROTOCOL", "UNSUPPORTED"]);
 
 function timedOut(oid: Oid, timeout: number, cause: unknown): KvError {
   const why = cause instanceof Error ? ` (last try: ${cause.message})` : "";

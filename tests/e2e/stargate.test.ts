@@ -77,6 +77,9 @@ describe.each([TEST_FORMAT.name])("a Stargate with a mirror, %s", (format) => {
       expect(cloned.stdout + cloned.stderr).not.toContain(scene.token);
       const oid = kvOk(dir, "set", "cfg:straight", "1");
       expect(git(scene.repo, "rev-parse", "refs/kv/main")).toBe(oid);
+      kvOk(dir, "wait", "--oid", oid);
+      expect(git(scene.github, "rev-parse", "refs/kv-mirror/main")).toBe(oid);
+      kvOk(scene.root, "wait", "--oid", oid, "--repo", address);
       const doctor = kv(dir, "doctor");
       expect(doctor.stdout).toMatch(/^ok +push-url +http:\/\/me:\*\*\*@/m);
       expect(doctor.stdout + doctor.stderr).not.toContain(scene.token);

@@ -118,6 +118,36 @@ describe("wait", () => {
     expect(error.message).toContain("the mirror gave no answer");
   }, 60_000);
 
+  test("where reads come from the Stargate itself, it tells what its mirror has", async () => {
+    const { mirror, stargate, client } = await world();
+    const dir = path.join(tempDir("clone"), "c");
+    git("/", "init", "-q", dir);
+    git(dir, "remote", "add", "origin", stargate.loginUrl(stargate.token()));
+    git(dir, "config", "remote.origin.pushurl", stargate.loginUrl(stargate.token()));
+    git(dir, "config", "--add", "remote.origin.fetch", "+refs/kv/*:refs/kv-remotes/origin/kv/*");
+    const workspace = workspaceAt(dir, { clock: passing() });
+    const first = await client.set({ a: "1" });
+    await waitForMirror(workspace, first, 30_000);
+    expect(git(mirror, "rev-parse", "refs/kv-mirror/main")).toBe(first);
+    const free = block(mirror);
+    const second = await client.set({ b: "1" });
+    expect(await errorOf(waitForMirror(workspace, second, 300))).toMatchObject({ code: "MIRROR_TIMEOUT" });
+    await waitForMirror(workspace, first, 30_000);
+    free();
+    await waitForMirror(workspace, second, 90_000);
+    expect(git(mirror, "rev-parse", "refs/kv-mirror/main")).toBe(second);
+
+    const alone = await TestStargate.start();
+    ends.push(() => alone.stop());
+    git(dir, "config", "remote.origin.url", alone.loginUrl(alone.token()));
+    git(dir, "config", "remote.origin.pushurl", alone.loginUrl(alone.token()));
+    const other = workspaceAt(dir, { clock: passing() });
+    expect(await errorOf(waitForMirror(other, second, 30_000))).toMatchObject({
+      code: "CONFIG",
+      message: expect.stringContaining("has no mirror"),
+    });
+  }, 120_000);
+
   test("pauses grow to the longest, and begin anew where something happens", () => {
     const pauses = new Pauses(100, 5_000, () => 0.5);
     const first = Array.from({ length: 14 }, () => pauses.next());
