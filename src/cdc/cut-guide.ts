@@ -8,4 +8,8 @@ export interface CutGuide {
   next(seen: Buffer, isEnd: boolean): number | undefined;
   /** The piece it left to be cut by content. */
   passed(piece: Buffer): void;
+  /** Told what is seen behind the piece that was just cut, to begin what {@link next} will take long for. */
+  foresee?(seen: Buffer): void;
+  /** When that is done. Whoever has something else to do meanwhile waits for it; else `next` does it itself. */
+  ready?(): Promise<void>;
 }

@@ -79,6 +79,7 @@ export function openFastCdc(chunking: FastCdc, guide?: CutGuide): Chunker {
       // Looking for a cut may have moved the window.
       const piece = window.cut(size);
       if (guided === undefined) guide?.passed(piece);
+      guide?.foresee?.(window.filled.subarray(0, chunking.max));
       yield piece;
     }
   };

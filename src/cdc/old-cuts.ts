@@ -8,6 +8,7 @@
  * or taken out. What is not found is cut by content, which meets the old cuts again where pieces are the same.
  */
 
+import { sha256Beside, sha256Of } from "../sha256.ts";
 import { ANCHOR_OVERLAP, type Anchor, anchorsOf, findCut, standsAt } from "./anchors.ts";
 import type { Chunking } from "./chunking.ts";
 import type { CutGuide } from "./cut-guide.ts";
@@ -32,6 +33,13 @@ export interface CutTrace {
   readonly shift: number | undefined;
 }
 
+/** The digest of `size` bytes from `at` on, which another thread may still be computing. */
+interface Foreseen {
+  readonly at: number;
+  readonly size: number;
+  sha256: string | Promise<string>;
+}
+
 /** An old cut that is searched for. */
 interface LostCut {
   /** The number of the piece behind it. */
@@ -53,6 +61,7 @@ export class OldCuts implements CutGuide {
   #next = 0;
   /** Where the trail was lost. */
   #lost: LostCut | undefined;
+  #foreseen: Foreseen | undefined;
   readonly #traces = new Map<number, CutTrace>();
 
   /** Follows `old`, which was cut by the same `chunking`. */
@@ -85,7 +94,7 @@ export class OldCuts implements CutGuide {
   }
 
   passed(piece: Buffer): void {
-    const sha256 = digestOf(piece);
+    const sha256 = sha256Of(piece);
     this.#traces.set(this.#at, { sha256, number: undefined, shift: undefined });
     this.#at += piece.length;
     const number = this.#old.find(sha256, this.#next);
@@ -94,15 +103,34 @@ export class OldCuts implements CutGuide {
     this.#moveTo(number === undefined ? this.#oldAt + piece.length : this.#startOf(number + 1));
   }
 
+  /** Begins to compute the digest of what may be the old piece that comes next. */
+  foresee(seen: Buffer): void {
+    const size = this.#sizeOfNext(seen, false);
+    const sha256 = size === undefined ? undefined : sha256Beside(seen.subarray(0, size));
+    this.#foreseen = sha256 === undefined ? undefined : { at: this.#at, size: size!, sha256 };
+  }
+
+  async ready(): Promise<void> {
+    const foreseen = this.#foreseen;
+    if (foreseen !== undefined) foreseen.sha256 = await foreseen.sha256;
+  }
+
+  /** The size of the old piece that comes next, where as much of what is seen may be cut. */
+  #sizeOfNext(seen: Buffer, isEnd: boolean): number | undefined {
+    const size = this.#old.pieces[this.#next]?.size;
+    const isPossible =
+      size !== undefined && this.#oldAt === this.#starts[this.#next] && this.#canCut(seen, size, isEnd);
+    return isPossible ? size : undefined;
+  }
+
   /** Whether the old piece that comes next is what comes here; the digest of as many bytes in any case. */
   #sameAsNext(seen: Buffer, isEnd: boolean): { isSame: boolean; size: number; sha256: string | undefined } {
-    const piece = this.#old.pieces[this.#next];
-    const size = piece?.size ?? 0;
-    if (piece === undefined || this.#oldAt !== this.#starts[this.#next] || !this.#canCut(seen, size, isEnd)) {
-      return { isSame: false, size, sha256: undefined };
-    }
-    const sha256 = digestOf(seen.subarray(0, size));
-    return { isSame: sha256 === piece.sha256, size, sha256 };
+    const size = this.#sizeOfNext(seen, isEnd);
+    if (size === undefined) return { isSame: false, size: 0, sha256: undefined };
+    const { at, size: foreseen, sha256: known } = this.#foreseen ?? {};
+    const isForeseen = at === this.#at && foreseen === size && typeof known === "string";
+    const sha256 = isForeseen ? known : sha256Of(seen.subarray(0, size));
+    return { isSame: sha256 === this.#old.pieces[this.#next]!.sha256, size, sha256 };
   }
 
   /** The first old cut that is far enough away: the number of the piece behind it. */
@@ -130,7 +158,7 @@ export class OldCuts implements CutGuide {
     // The old bytes are not here, or tell nothing. The piece behind the cut does, where it is the same.
     const after = this.#old.pieces[cut];
     if (after === undefined || size + after.size > seen.length) return false;
-    return digestOf(seen.subarray(size, size + after.size)) === after.sha256;
+    return sha256Of(seen.subarray(size, size + after.size)) === after.sha256;
   }
 
   /** Searches for the cut that was lost. */
@@ -163,8 +191,4 @@ export class OldCuts implements CutGuide {
     this.#moveTo(this.#startOf(cut));
     return size;
   }
-}
-
-function digestOf(bytes: Buffer): string {
-  return new Bun.SHA256().update(bytes).digest("hex");
 }

@@ -6,6 +6,8 @@
 import { openChunker } from "../cdc/chunker.ts";
 import { KvError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
+import { BufferMeter } from "../memory.ts";
+import { sha256Beside } from "../sha256.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { openEtag } from "./etag.ts";
 import { type Key, keyText } from "./key.ts";
@@ -46,37 +48,44 @@ export async function chunkValue(
   source: ValueSource,
   work: ChunkingWork,
 ): Promise<ChunkedValue> {
-  const { rules, signal } = work;
+  const { rules, signal, deltas } = work;
   const { chunking } = rules;
   const largest = chunking.mode === "fixed" ? chunking.size : chunking.max;
   if ((source.size ?? 0) / largest > MOST_PIECES) throw tooManyPieces(key);
-  const chunker = openChunker(chunking, work.deltas?.guide);
+  const chunker = openChunker(chunking, deltas?.guide);
   const etag = await openEtag();
   const chunks: Piece[] = [];
   let at = 0;
-  const keep = (pieces: Iterable<Buffer>): void => {
+  const slice = new TimeSlice(1);
+  const meter = new BufferMeter();
+  const keep = async (pieces: Iterable<Buffer>): Promise<void> => {
     for (const piece of pieces) {
-      chunks.push(work.pieces.add(piece, at, work.deltas));
+      const sha256 = deltas?.digest?.(at) ?? sha256Beside(piece);
+      // Meanwhile another thread computes the digest of this piece, or of what comes behind it.
+      etag.update(piece);
+      chunks.push(work.pieces.add(piece, await sha256, at, deltas));
+      if (chunks.length > MOST_PIECES) throw tooManyPieces(key);
       at += piece.length;
+      meter.add(piece.length);
+      await deltas?.guide?.ready?.();
+      if (slice.isOver()) await slice.pause();
+      signal.throwIfAborted();
     }
-    if (chunks.length > MOST_PIECES) throw tooManyPieces(key);
   };
   let done = 0;
-  const slice = new TimeSlice(1);
   for (;;) {
     const room = chunker.room();
     const count = done < head.length ? head.copy(room, 0, done) : await source.read(room);
     if (count === 0) break;
     done += count;
     if (rules.maxTotal !== undefined && done > rules.maxTotal) throw tooLarge(key, done, rules.maxTotal);
-    etag.update(room.subarray(0, count));
-    keep(chunker.take(count));
+    await keep(chunker.take(count));
     work.onProgress?.(done);
     if (slice.isOver()) await slice.pause();
     signal.throwIfAborted();
   }
   source.finish();
-  keep(chunker.finish());
+  await keep(chunker.finish());
   const manifest: Manifest = { key: keyText(key), size: done, etag: etag.finish(), chunking, chunks };
   return { manifest, data: encodeManifest(manifest) };
 }

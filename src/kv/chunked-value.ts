@@ -7,15 +7,13 @@ import { KvError } from "../errors.ts";
 import { type GitObject, type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { deflateBound } from "../gitwire/pack/zlib.ts";
+import { sha256Beside } from "../sha256.ts";
 import { TimeSlice } from "../time-slice.ts";
 import type { ByteRange } from "./byte-range.ts";
 import { openEtag } from "./etag.ts";
 import { keyText } from "./key.ts";
 import { type Manifest, type Piece, parseManifest } from "./manifest.ts";
 import type { FoundKey } from "./read.ts";
-
-/** Bytes from which another thread hashes a piece: to call it takes as long as hashing a few kilobytes. */
-const BESIDE = 64 * 1024;
 
 /** The manifest of a chunked key. Throws CORRUPT where it is not the one its id and metadata name. */
 export function readManifest(objects: ObjectSource, { key, oid, meta }: FoundKey): Manifest {
@@ -92,7 +90,7 @@ async function checkedPiece(
 ): Promise<Buffer> {
   const { oid, size, sha256 } = piece;
   const isIt = async ({ kind, data }: GitObject): Promise<boolean> =>
-    kind === "blob" && data.length === size && (await sha256Of(data)) === sha256;
+    kind === "blob" && data.length === size && (await sha256Beside(data)) === sha256;
   const named = `piece ${sha256.slice(0, 12)} (blob ${oid}) at byte ${at} of ${JSON.stringify(key)}`;
   let object: GitObject | undefined;
   try {
@@ -107,12 +105,6 @@ async function checkedPiece(
   if (object === undefined) throw new KvError("CORRUPT", `${named} is missing`);
   if (await isIt(object)) return object.data;
   throw new KvError("CORRUPT", `${named} is damaged: its bytes are not those the manifest names`);
-}
-
-/** SHA-256 in hex, of large data computed by another thread. */
-async function sha256Of(data: Buffer): Promise<string> {
-  if (data.length < BESIDE) return new Bun.SHA256().update(data).digest("hex");
-  return Buffer.from(await crypto.subtle.digest("SHA-256", data as Uint8Array<ArrayBuffer>)).toString("hex");
 }
 
 function wrong(key: string, what: string): KvError {

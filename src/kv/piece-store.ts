@@ -67,10 +67,9 @@ export class PieceStore {
     return [...this.#pieces.values()];
   }
 
-  /** Takes the piece that begins at `at` in its value. The bytes are not kept. */
-  add(bytes: Buffer, at: number, deltas?: DeltaFinder): Piece {
+  /** Takes the piece with that SHA-256 that begins at `at` in its value. The bytes are not kept. */
+  add(bytes: Buffer, sha256: string, at: number, deltas?: DeltaFinder): Piece {
     const size = bytes.length;
-    const sha256 = deltas?.digest?.(at) ?? new Bun.SHA256().update(bytes).digest("hex");
     const known = this.#pieces.get(sha256)?.oid ?? this.#find(sha256);
     if (known !== undefined) {
       this.#reused += size;

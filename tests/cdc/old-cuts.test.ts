@@ -4,15 +4,12 @@ import { describe, expect, test } from "bun:test";
 import { openChunker } from "../../src/cdc/chunker.ts";
 import type { Chunking } from "../../src/cdc/chunking.ts";
 import { OldCuts, type OldPieces } from "../../src/cdc/old-cuts.ts";
+import { sha256Of } from "../../src/sha256.ts";
 import { noise } from "../support/noise.ts";
 import { type Random, random } from "../support/random.ts";
 
 type Sizes = Extract<Chunking, { mode: "fastcdc" }>;
 const SMALL: Sizes = { mode: "fastcdc", min: 1_024, avg: 4_096, max: 16_384 };
-
-function digest(data: Buffer): string {
-  return new Bun.SHA256().update(data).digest("hex");
-}
 
 /** Old pieces as they are found in a store; `isHere` tells which of them can be read. */
 function oldOf(parts: readonly Buffer[], isHere: (number: number) => boolean = () => true): OldPieces {
@@ -21,7 +18,7 @@ function oldOf(parts: readonly Buffer[], isHere: (number: number) => boolean = (
     at += length;
     return at - length;
   });
-  const pieces = parts.map((data) => ({ size: data.length, sha256: digest(data) }));
+  const pieces = parts.map((data) => ({ size: data.length, sha256: sha256Of(data) }));
   return {
     pieces,
     starts,
@@ -43,7 +40,7 @@ function cut(data: Buffer, sizes: Sizes, old?: OldPieces, portion: () => number 
   const keep = (pieces: Iterable<Buffer>): void => {
     for (const piece of pieces) {
       const trace = guide?.trace(at);
-      if (trace?.sha256 !== undefined) expect(trace.sha256).toBe(digest(piece));
+      if (trace?.sha256 !== undefined) expect(trace.sha256).toBe(sha256Of(piece));
       parts.push(Buffer.copyBytesFrom(piece));
       at += piece.length;
     }
@@ -112,6 +109,36 @@ describe("whatever is edited", () => {
       expect(sizesOf(cut(after, sizes, oldOf(parts), () => 5_000_011))).toEqual(sizesOf(parts));
     }
   });
+});
+
+test("the same where digests are waited for that another thread computes ahead, of a window that is written over", async () => {
+  const sizes: Sizes = { mode: "fastcdc", min: 65_536, avg: 131_072, max: 262_144 };
+  const data = noise("ahead", 33 * 1024 * 1024);
+  const after = Buffer.from(data);
+  for (const at of [1_000_000, 9_000_000, 16_777_300, 20_000_000]) noise(`ahead ${at}`, 300_000).copy(after, at);
+  const old = oldOf(cut(data, sizes));
+  const guide = new OldCuts(old, sizes);
+  const chunker = openChunker(sizes, guide);
+  const found: [size: number, sha256: string | undefined][] = [];
+  let at = 0;
+  let foreseen = 0;
+  const keep = async (pieces: Iterable<Buffer>): Promise<void> => {
+    for (const piece of pieces) {
+      const trace = guide.trace(at);
+      if (trace?.sha256 !== undefined) foreseen++;
+      found.push([piece.length, trace?.sha256 ?? sha256Of(piece)]);
+      at += piece.length;
+      await guide.ready();
+    }
+  };
+  for (let done = 0; done < after.length; ) {
+    const count = after.copy(chunker.room(), 0, done, done + 3_000_000);
+    done += count;
+    await keep(chunker.take(count));
+  }
+  await keep(chunker.finish());
+  expect(found).toEqual(cut(after, sizes, old).map((piece) => [piece.length, sha256Of(piece)]));
+  expect(foreseen).toBeGreaterThan(found.length / 2);
 });
 
 describe("the same bytes are cut as they were", () => {
@@ -186,8 +213,8 @@ test("bytes that tell nothing are no sign: what follows an insertion into zeros 
   const before = Buffer.concat([Buffer.alloc(50_000), telling, Buffer.alloc(50_000), telling.subarray(0, 60_000)]);
   const parts = cut(before, SMALL);
   const after = Buffer.concat([Buffer.alloc(10), before]);
-  const known = new Set(parts.map(digest));
-  const fresh = cut(after, SMALL, oldOf(parts)).filter((piece) => !known.has(digest(piece)));
+  const known = new Set(parts.map(sha256Of));
+  const fresh = cut(after, SMALL, oldOf(parts)).filter((piece) => !known.has(sha256Of(piece)));
   expect(fresh.length).toBeLessThan(6);
 });
 

@@ -10,6 +10,7 @@ import { hashObject, type Oid, SHA1 } from "../../src/gitwire/object/oid.ts";
 import { applyDelta } from "../../src/gitwire/pack/delta.ts";
 import type { Piece } from "../../src/kv/manifest.ts";
 import { PieceDeltas } from "../../src/kv/piece-deltas.ts";
+import { sha256Of } from "../../src/sha256.ts";
 import { noise } from "../support/noise.ts";
 import { random } from "../support/random.ts";
 
@@ -35,7 +36,7 @@ function cut(data: Buffer, chunking: Chunking = DEFAULT_CHUNKING, guide?: CutGui
   return sizes.map((size) => {
     const bytes = data.subarray(at, at + size);
     at += size;
-    const sha256 = new Bun.SHA256().update(bytes).digest("hex");
+    const sha256 = sha256Of(bytes);
     return { piece: { size, sha256, oid: hashObject(SHA1, "blob", bytes) }, at: at - size, data: bytes };
   });
 }

@@ -5,6 +5,7 @@ import { createDelta } from "../../src/gitwire/pack/delta-search.ts";
 import { addPieces, type KnownChunks } from "../../src/kv/chunk-tree.ts";
 import { NodeWriter } from "../../src/kv/node-writer.ts";
 import { type DeltaFinder, PieceStore } from "../../src/kv/piece-store.ts";
+import { sha256Of } from "../../src/sha256.ts";
 import { failureOf } from "../support/failure.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { noise } from "../support/noise.ts";
@@ -17,7 +18,7 @@ EDITED[5_000]! ^= 1;
 /** A chunk tree of the pieces. */
 function treeOf(objects: MemoryObjects, pieces: readonly Buffer[]): KnownChunks {
   const files = pieces.map((data) => ({
-    sha256: new Bun.SHA256().update(data).digest("hex"),
+    sha256: sha256Of(data),
     oid: objects.write("blob", data),
   }));
   const tree = addPieces(new NodeWriter(objects, objects), undefined, files)!;
@@ -26,7 +27,7 @@ function treeOf(objects: MemoryObjects, pieces: readonly Buffer[]): KnownChunks 
 
 /** Finds every piece to be a delta of {@link OLD}; remembers what it was told. */
 function finderOf(objects: MemoryObjects, store: PieceStore): DeltaFinder & { readonly told: number[] } {
-  const base = { sha256: new Bun.SHA256().update(OLD).digest("hex"), oid: objects.write("blob", OLD) };
+  const base = { sha256: sha256Of(OLD), oid: objects.write("blob", OLD) };
   const told: number[] = [];
   return {
     told,
@@ -40,11 +41,11 @@ test("a new piece is written as the delta that is found, a known one only report
   const store = new PieceStore(objects, treeOf(objects, [OLD, OTHER]));
   const finder = finderOf(objects, store);
   objects.deltas = 0;
-  expect(store.add(OTHER, 0, finder)).toMatchObject({ size: OTHER.length });
-  const edited = store.add(EDITED, OTHER.length, finder);
+  expect(store.add(OTHER, sha256Of(OTHER), 0, finder)).toMatchObject({ size: OTHER.length });
+  const edited = store.add(EDITED, sha256Of(EDITED), OTHER.length, finder);
   expect([objects.deltas, finder.told]).toEqual([1, [0]]);
   expect(objects.read(edited.oid)!.data.equals(EDITED)).toBe(true);
-  expect(store.add(EDITED, 999, finder)).toEqual(edited);
+  expect(store.add(EDITED, sha256Of(EDITED), 999, finder)).toEqual(edited);
   expect([objects.deltas, finder.told]).toEqual([1, [0, 999]]);
   expect(store.bytes).toEqual({ new: EDITED.length, reused: OTHER.length + EDITED.length });
 });
@@ -52,8 +53,8 @@ test("a new piece is written as the delta that is found, a known one only report
 test("a piece that is new itself is no base, nor one of another blob", () => {
   const objects = new MemoryObjects();
   const store = new PieceStore(objects, treeOf(objects, [OTHER]));
-  const { oid, sha256 } = store.add(OLD, 0);
-  const other = store.add(OTHER, 0);
+  const { oid, sha256 } = store.add(OLD, sha256Of(OLD), 0);
+  const other = store.add(OTHER, sha256Of(OTHER), 0);
   expect([store.holds({ oid, sha256 }), store.holds(other), store.holds({ ...other, oid })]).toEqual([
     false,
     true,
@@ -66,7 +67,7 @@ test("bases of deltas must still be there when the transaction is planned on ano
   const objects = new MemoryObjects();
   const tip = treeOf(objects, [OLD, OTHER]);
   const store = new PieceStore(objects, tip);
-  store.add(EDITED, 0, finderOf(objects, store));
+  store.add(EDITED, sha256Of(EDITED), 0, finderOf(objects, store));
   store.demandReused(tip);
   store.demandReused(treeOf(objects, [OLD]));
   for (const without of [treeOf(objects, [OTHER]), undefined]) {
