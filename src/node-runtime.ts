@@ -35,13 +35,31 @@ class CryptoHasher {
   }
 }
 
+/** As Bun's: the digest as text, in the array that is given, or in one of its own. */
+function hash(name: string, data: Uint8Array, into?: "hex" | Uint8Array): Uint8Array | string {
+  const digest = crypto.createHash(name).update(data).digest();
+  if (into === "hex") return digest.toString("hex");
+  into?.set(digest);
+  return into ?? digest;
+}
+
+class SHA1 extends CryptoHasher {
+  constructor() {
+    super("sha1");
+  }
+
+  static hash(data: Uint8Array, into?: "hex" | Uint8Array): Uint8Array | string {
+    return hash("sha1", data, into);
+  }
+}
+
 class SHA256 extends CryptoHasher {
   constructor() {
     super("sha256");
   }
 
-  static hash(data: Uint8Array, encoding?: "hex"): Buffer | string {
-    return new SHA256().update(data).digest(encoding);
+  static hash(data: Uint8Array, into?: "hex" | Uint8Array): Uint8Array | string {
+    return hash("sha256", data, into);
   }
 }
 
@@ -73,6 +91,7 @@ function notHere(what: string) {
 
 const RUNTIME = {
   CryptoHasher,
+  SHA1,
   SHA256,
   hash: { adler32, crc32: (data: Uint8Array, sum = 0): number => zlib.crc32(data, sum) },
   // Bun's are raw streams unless they are told to be zlib's.

@@ -6,10 +6,12 @@
 import { type DotFile, dotFileOf, isGitDirectoryName } from "./dot-names.ts";
 import type { FsckRules } from "./fsck-rules.ts";
 import type { ObjectFormat } from "./oid.ts";
-import { MODE } from "./tree.ts";
+import { MODE, nulAfter } from "./tree.ts";
 
 const MODES: ReadonlySet<number> = new Set(Object.values(MODE));
 const [SPACE, SLASH, ZERO, BACKSLASH] = [0x20, 0x2f, 0x30, 0x5c];
+/** Most digits of a mode that is read. */
+const MODE_DIGITS = 8;
 /** Nothing git takes for one of its own files begins with another ASCII byte than these. */
 const SUSPECT = new Set(Buffer.from(".gGmM~"));
 
@@ -25,8 +27,8 @@ export function treeFault(
 ): string | undefined {
   const walk = new TreeWalk(data, rules);
   for (let at = 0; at < data.length; ) {
-    const space = data.indexOf(SPACE, at);
-    const nul = space < 0 ? -1 : data.indexOf(0, space);
+    const space = spaceAfter(data, at);
+    const nul = space < 0 ? -1 : nulAfter(data, space);
     if (nul < 0 || nul + format.rawSize >= data.length) return "badTree: an entry is cut short";
     const mode = modeOf(data, at, space);
     if (mode === undefined) return "badTree: a mode is not octal";
@@ -43,12 +45,19 @@ export function treeFault(
   return undefined;
 }
 
+/** Where the space from `start` on is, or -1. */
+function spaceAfter(data: Buffer, start: number): number {
+  const end = Math.min(start + MODE_DIGITS + 1, data.length);
+  for (let at = start; at < end; at++) if (data[at] === SPACE) return at;
+  return data.indexOf(SPACE, end);
+}
+
 function modeOf(data: Buffer, start: number, space: number): number | undefined {
   if (start === space) return undefined;
   let mode = 0;
   for (let at = start; at < space; at++) {
     const digit = data[at]! - ZERO;
-    if (!(digit >= 0 && digit <= 7) || at - start >= 8) return undefined;
+    if (!(digit >= 0 && digit <= 7) || at - start >= MODE_DIGITS) return undefined;
     mode = mode * 8 + digit;
   }
   return mode;

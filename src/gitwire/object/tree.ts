@@ -59,8 +59,7 @@ export class TreeCursor {
       if (!(digit >= 0 && digit <= 7) || at - this.start > 6) throw malformed("a mode is not octal");
       mode = mode * 8 + digit;
     }
-    // The branches of a trie are named by one byte each.
-    const nul = data[at + 1] === 0 && data[at] !== 0 ? at + 1 : data.indexOf(0, at);
+    const nul = nulAfter(data, at);
     if (nul < 0 || nul + this.#rawSize >= data.length) throw malformed("an entry is cut short");
     if (nul === at) throw malformed("an entry has no name");
     if (mode === 0) throw malformed("an entry has no mode");
@@ -87,6 +86,16 @@ export class TreeCursor {
   entry(): TreeEntry {
     return { mode: this.mode, name: this.name(), oid: this.oid() };
   }
+}
+
+/** Names up to this length are gone through here: calling into native code takes longer. */
+const SHORT_NAME = 32;
+
+/** Where the NUL from `start` on is, or -1. */
+export function nulAfter(data: Buffer, start: number): number {
+  const end = Math.min(start + SHORT_NAME, data.length);
+  for (let at = start; at < end; at++) if (data[at] === 0) return at;
+  return data.indexOf(0, end);
 }
 
 function malformed(what: string): KvError {

@@ -10,6 +10,7 @@ import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import type { GitObject } from "../object/object.ts";
+import { ObjectBuffer } from "../object/object-buffer.ts";
 import { hashObjectRaw, type ObjectKind } from "../object/oid.ts";
 import { applyDelta } from "./delta.ts";
 import type { EntryList } from "./entry-list.ts";
@@ -39,7 +40,7 @@ export class DeltaResolver {
   readonly #heldMax: number;
   readonly #signal: AbortSignal | undefined;
   readonly #slice = new TimeSlice();
-  readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+  readonly #scratch: ObjectBuffer;
   readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
   /** Entries that came with the pack, and where they end in the file. */
   readonly #received: number;
@@ -56,6 +57,7 @@ export class DeltaResolver {
    */
   constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number, signal?: AbortSignal) {
     this.#list = list;
+    this.#scratch = new ObjectBuffer(list.format, SCRATCH_BYTES);
     this.#fd = fd;
     this.#received = list.count;
     this.#end = end;
@@ -134,21 +136,22 @@ export class DeltaResolver {
     const entry = list.deltaEntries[delta]!;
     // Most are no base of anything: their bytes are needed for the id only, unless somebody wants to see them.
     const isSeen = list.seen?.wants(kind, base.length) === true;
-    const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch);
+    const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch.data);
     this.#made += data.length;
     if (this.#made > packInflatedBytes) {
       throw new KvError("LIMIT_EXCEEDED", `the pack's deltas make more than ${packInflatedBytes} bytes`);
     }
     list.deltaBases[delta] = parent.entry;
     list.types[entry] = kindType(kind);
-    const id = hashObjectRaw(list.format, kind, data);
+    const isPassing = data.buffer === this.#scratch.data.buffer;
+    const id = isPassing ? this.#scratch.id(kind, data.length) : hashObjectRaw(list.format, kind, data);
     list.setId(entry, id);
     if (isSeen) list.seen!.keep(id, kind, data);
     this.#resolved++;
     const nextOfs = list.firstChild(entry);
     const nextRef = list.takeRefChildren(entry);
     if (nextOfs < 0 && nextRef < 0) return undefined;
-    const kept = data.buffer === this.#scratch.buffer ? Buffer.copyBytesFrom(data) : data;
+    const kept = isPassing ? Buffer.copyBytesFrom(data) : data;
     return { entry, depth, data: kept, nextOfs, nextRef };
   }
 

@@ -69,7 +69,7 @@ export class EntryList {
       this.ids.copy(grown);
       this.ids = grown;
     }
-    id.copy(this.ids, at, 0, this.format.rawSize);
+    for (let i = 0; i < this.format.rawSize; i++) this.ids[at + i] = id[i]!;
     this.#known?.addRaw(id, 0);
   }
 

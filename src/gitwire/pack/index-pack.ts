@@ -3,7 +3,6 @@
  * writes its index (what `git index-pack --stdin --fix-thin` does).
  *
  * Nothing of the pack is trusted: sizes and counts are checked before they take memory, and on any error nothing is left.
- * 100,000 objects of 120 bytes take 0.4 s here, git 2.39 with one thread 0.6 s, with two 0.33 s.
  */
 
 import * as fs from "node:fs";
@@ -13,17 +12,18 @@ import { BufferMeter } from "../../memory.ts";
 import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
+import { ArrivedObjects } from "./arrived-objects.ts";
 import { refuseCircles } from "./delta-circles.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
-import { EntryList, search } from "./entry-list.ts";
+import { EntryList } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import type { ObjectCache } from "./object-cache.ts";
-import { entryKind, kindType } from "./pack-entry.ts";
+import { kindType } from "./pack-entry.ts";
 import { PackInput, type PackSource } from "./pack-input.ts";
 import { installPack, type PackPaths, rehashPack } from "./pack-install.ts";
 import { type PackLimits, scanPack } from "./pack-scan.ts";
 import { SeenObjects } from "./seen-objects.ts";
-import { createTemp, type TempFile, writeAll } from "./temp-file.ts";
+import { createTemp, writeAll } from "./temp-file.ts";
 import { BaseCopier, type BasePlace, type BaseSink, type BaseSource, placesOf } from "./thin-bases.ts";
 
 /** Bytes held in memory for deltas and their bases, unless told otherwise, and the part of it for the deltas. */
@@ -62,12 +62,9 @@ export interface IndexedPack extends PackPaths {
   readonly objectCount: number;
   /** Bytes of the stored pack. */
   readonly byteLength: number;
-  /** Where the received entries end in it, and added bases begin. */
-  readonly receivedEnd: number;
   /** Bytes that followed the pack and were already read. */
   readonly rest: Buffer;
-  /** Kind of the object whose entry is at `offset`: known from indexing, so nothing is read. */
-  readonly kindAt: (offset: number) => ObjectKind | undefined;
+  readonly objects: ArrivedObjects;
 }
 
 /**
@@ -100,12 +97,12 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     if (list.hasBaseTwice) refuseCircles(list);
     if (list.count > received) checksum = await inSlices(rehashPack(fd, list.format, list.count, end), signal);
     writeAll(fd, checksum, end);
-    const paths = await inSlices(install(temp, list, checksum, options), signal);
-    const byteLength = end + options.format.rawSize;
-    const objectCount = list.count;
-    const kindAt = kindsByOffset(list.types, list.offsets.subarray(0, objectCount));
-    const facts = { checksum: checksum.toString("hex"), objectCount, byteLength, receivedEnd };
-    return { ...paths, ...facts, rest: input.rest(), kindAt };
+    const objects = new ArrivedObjects(list, received, end);
+    const indexed = { ...list.indexed(), sorted: objects.ids };
+    const { dir, format, fsync = false, unique = false } = options;
+    const paths = await inSlices(installPack(dir, format, temp, indexed, checksum, { fsync, unique }), signal);
+    const facts = { checksum: checksum.toString("hex"), objectCount: list.count, byteLength: end + format.rawSize };
+    return { ...paths, ...facts, rest: input.rest(), objects };
   } finally {
     temp.discard();
   }
@@ -147,24 +144,6 @@ function storedPack(fd: number, end: number, checksum: Buffer): PackSource {
       return chunk.subarray(0, got);
     },
   };
-}
-
-/** Holds on to nothing of the list but the two columns. */
-function kindsByOffset(types: Uint8Array, offsets: Float64Array): IndexedPack["kindAt"] {
-  return (offset) => {
-    const entry = search(offsets, offsets.length, offset);
-    return entry < 0 ? undefined : entryKind(types[entry]!);
-  };
-}
-
-function install(
-  temp: TempFile,
-  list: EntryList,
-  checksum: Buffer,
-  options: IndexPackOptions,
-): Generator<void, PackPaths> {
-  const { dir, format, fsync = false, unique = false } = options;
-  return installPack(dir, format, temp, list.indexed(), checksum, { fsync, unique });
 }
 
 /** Resolves all deltas; returns where the entries end now that missing bases, none of them one of `came`, are appended. */

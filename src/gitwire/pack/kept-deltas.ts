@@ -23,20 +23,20 @@ export class KeptDeltas {
     this.#budget = budget;
   }
 
-  /** Keeps a copy of the delta, where there is room. */
-  add(delta: number, data: Buffer): void {
-    if (data.length > LARGEST) return;
-    if (this.#chunks.length === 0 || this.#filled + data.length >= CHUNK) {
+  /** Keeps a copy of the delta, the first `length` bytes of `data`, where there is room. */
+  add(delta: number, data: Buffer, length: number = data.length): void {
+    if (length > LARGEST) return;
+    if (this.#chunks.length === 0 || this.#filled + length >= CHUNK) {
       if ((this.#chunks.length + 1) * CHUNK > this.#budget) return;
       this.#chunks.push(Buffer.allocUnsafeSlow(CHUNK));
       this.#filled = 0;
     }
     this.#lengths = withRoom(this.#lengths, delta);
     this.#places = withRoom(this.#places, delta);
-    this.#lengths[delta] = data.length + 1;
+    this.#lengths[delta] = length + 1;
     this.#places[delta] = (this.#chunks.length - 1) * CHUNK + this.#filled;
-    data.copy(this.#chunks.at(-1)!, this.#filled);
-    this.#filled += data.length;
+    data.copy(this.#chunks.at(-1)!, this.#filled, 0, length);
+    this.#filled += length;
   }
 
   /** The delta, where it is kept. */

@@ -168,6 +168,14 @@ export class PackIndex {
     return ids.hexSlice(this.#located, this.#located + rawSize);
   }
 
+  /** The raw ids of positions `from` to `to`, `stride` bytes from one to the next. */
+  idsFrom(from: number, to: number): { readonly bytes: Buffer; readonly start: number; readonly stride: number } {
+    const stride = this.#stride;
+    const length = Math.max(0, (to - from) * stride - (stride - this.format.rawSize));
+    const bytes = this.#locate(this.#idsAt + from * stride, length, undefined);
+    return { bytes, start: this.#located, stride };
+  }
+
   /** Ids that start with the hex digits `prefix`, at most `limit` of them, in order. */
   startingWith(prefix: string, limit: number): Oid[] {
     const found: Oid[] = [];

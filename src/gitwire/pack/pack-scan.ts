@@ -10,7 +10,8 @@
 
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import { hashObjectRaw, newHasher, type ObjectKind } from "../object/oid.ts";
+import { ObjectBuffer } from "../object/object-buffer.ts";
+import { newHasher } from "../object/oid.ts";
 import type { EntryList } from "./entry-list.ts";
 import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
 import type { PackInput } from "./pack-input.ts";
@@ -39,34 +40,76 @@ export interface PackLimits {
  */
 export async function scanPack(input: PackInput, list: EntryList, limits: PackLimits): Promise<Buffer> {
   const declared = await readHeader(input, limits);
+  const scan: Scan = { input, list, limits, declared, object: new ObjectBuffer(list.format, 64 * 1024) };
   const slice = new TimeSlice();
-  let output = Buffer.allocUnsafeSlow(64 * 1024);
   while (list.count < declared) {
-    const header = await nextHeader(input, list, declared, limits);
-    const { size } = header;
-    if (size > STREAMED && StreamInflater.supported) {
-      await streamEntry(input, list, header);
-      continue;
-    }
-    if (size >= output.length) output = Buffer.allocUnsafeSlow(size + 1);
-    const length = header.length + (await inflateWhole(input, list, header, output));
-    const crc = Bun.hash.crc32(input.buffer.subarray(input.at, input.at + length));
-    const data = output.subarray(0, size);
-    const entry = addEntry(input, list, header, crc);
-    const kind = entryKind(header.type);
-    if (kind === undefined) list.kept.add(list.deltaCount - 1, data);
-    else addObject(list, entry, kind, data);
-    input.pass(length);
-    if (slice.isOver()) await slice.pause();
+    const next = passWholeEntries(scan, slice);
+    if (next === "paused") await slice.pause();
+    else if (next !== undefined && isStreamed(next)) await streamEntry(input, list, next);
+    else if (next !== undefined) passEntry(scan, next, await inflateRest(scan, next));
+    else if (list.count < declared && !(await input.more()))
+      throw new KvError("BAD_PACK", `the pack ends after ${list.count} of ${declared} objects`);
   }
   return readTrailer(input, list);
 }
 
-/** An entry that is no delta: `data` is used again. */
-function addObject(list: EntryList, entry: number, kind: ObjectKind, data: Buffer): void {
-  const id = hashObjectRaw(list.format, kind, data);
-  list.setId(entry, id);
-  list.seen?.add(id, kind, data);
+interface Scan {
+  readonly input: PackInput;
+  readonly list: EntryList;
+  readonly limits: PackLimits;
+  /** Entries the pack says it has. */
+  readonly declared: number;
+  /** Takes the data of each entry in turn. */
+  readonly object: ObjectBuffer;
+}
+
+function isStreamed({ size }: EntryHeader): boolean {
+  return size > STREAMED && StreamInflater.supported;
+}
+
+/**
+ * Passes the entries that are whole in the window, without a wait between them. Returns the header of the one that is not, or is too large to
+ * be held; undefined where not even that is there, or nothing is left; "paused" where the time slice is over before.
+ */
+function passWholeEntries(scan: Scan, slice: TimeSlice): EntryHeader | "paused" | undefined {
+  const { input, list, limits, declared } = scan;
+  return inEntry(list, () => {
+    while (list.count < declared) {
+      const header = decodeEntryHeader(list.format, input.buffer, input.at, input.end);
+      if (header === undefined) return undefined;
+      if (header.size > limits.objectBytes) {
+        const size = `${header.size} bytes, the limit is ${limits.objectBytes}`;
+        throw new KvError("LIMIT_EXCEEDED", `object ${list.count + 1} of the pack has ${size}`);
+      }
+      const length = isStreamed(header) ? TRUNCATED : tryInflate(scan, header);
+      if (length === TRUNCATED) return header;
+      passEntry(scan, header, length);
+      if (slice.isOver()) return "paused";
+    }
+    return undefined;
+  });
+}
+
+/** Inflates the entry at the start of the window as far as that holds it; returns the length of its stream, or {@link TRUNCATED}. */
+function tryInflate({ input, object }: Scan, header: EntryHeader): number {
+  object.hold(header.size + 1);
+  return inflateInto(input.buffer, input.at + header.length, input.end, object.data, header.size);
+}
+
+/** Notes the inflated entry at the start of the window, whose stream has `length` bytes, and passes it. */
+function passEntry({ input, list, object }: Scan, header: EntryHeader, length: number): void {
+  const { size } = header;
+  const end = input.at + header.length + length;
+  const entry = addEntry(input, list, header, Bun.hash.crc32(input.buffer.subarray(input.at, end)));
+  const kind = entryKind(header.type);
+  if (kind === undefined) {
+    list.kept.add(list.deltaCount - 1, object.data, size);
+  } else {
+    const id = object.id(kind, size);
+    list.setId(entry, id);
+    if (list.seen?.wants(kind, size) === true) list.seen.add(id, kind, object.data.subarray(0, size));
+  }
+  input.pass(header.length + length);
 }
 
 async function readHeader(input: PackInput, limits: PackLimits): Promise<number> {
@@ -97,32 +140,11 @@ async function readTrailer(input: PackInput, list: EntryList): Promise<Buffer> {
   return checksum;
 }
 
-/** The header of the entry at the start of the window. */
-async function nextHeader(
-  input: PackInput,
-  list: EntryList,
-  declared: number,
-  limits: PackLimits,
-): Promise<EntryHeader> {
+/** Inflates the entry at the start of the window, which did not hold it whole, when it has arrived; returns the length of its stream. */
+async function inflateRest(scan: Scan, header: EntryHeader): Promise<number> {
+  const { input, list } = scan;
   for (;;) {
-    const header = inEntry(list, () => decodeEntryHeader(list.format, input.buffer, input.at, input.end));
-    if (header !== undefined) {
-      if (header.size <= limits.objectBytes) return header;
-      const size = `${header.size} bytes, the limit is ${limits.objectBytes}`;
-      throw new KvError("LIMIT_EXCEEDED", `object ${list.count + 1} of the pack has ${size}`);
-    }
-    if (!(await input.more()))
-      throw new KvError("BAD_PACK", `the pack ends after ${list.count} of ${declared} objects`);
-  }
-}
-
-/** Inflates the entry at the start of the window into `output`; returns the length of its stream. */
-async function inflateWhole(input: PackInput, list: EntryList, header: EntryHeader, output: Buffer): Promise<number> {
-  for (;;) {
-    const start = input.at + header.length;
-    const tried = input.end - start;
-    const consumed = inEntry(list, () => inflateInto(input.buffer, start, input.end, output, header.size));
-    if (consumed !== TRUNCATED) return consumed;
+    const tried = input.available - header.length;
     if (tried > maxStream(header.size)) throw endless(list);
     // Tried again only on twice as much, so that small pieces cannot make this slow; at the end of the input on what is there.
     let hasMore = true;
@@ -130,6 +152,8 @@ async function inflateWhole(input: PackInput, list: EntryList, header: EntryHead
       hasMore = await input.more();
       if (!hasMore && input.available - header.length === tried) throw endsWithin(list);
     } while (hasMore && input.available - header.length < Math.min(tried * 2, maxStream(header.size) + 1));
+    const length = inEntry(list, () => tryInflate(scan, header));
+    if (length !== TRUNCATED) return length;
   }
 }
 

@@ -59,6 +59,19 @@ export class PackSweep {
     return bytes.subarray(this.pack.verify(bytes, place.offset, place.position).length);
   }
 
+  /**
+   * Whether the entry at `offset` is that of a whole object and the same, byte for byte, as the one at `otherAt` in `other`, which has
+   * `length` bytes: then so is the object, since size and stream say themselves where they end. False for entries above 64 KiB.
+   */
+  isSameWhole(offset: number, other: PackSweep, otherAt: number, length: number): boolean {
+    if (length > LARGEST) return false;
+    const at = this.#show(this.pack.open(), offset, length);
+    const from = other.#show(other.pack.open(), otherAt, length);
+    if (at + length > this.#end - this.#start || from + length > other.#end - other.#start) return false;
+    if (entryKind((this.#window[at]! >> 4) & 7) === undefined) return false;
+    return this.#window.compare(other.#window, from, from + length, at, at + length) === 0;
+  }
+
   /** The entry's bytes, in the window where they fit. */
   #bytesAt(place: EntryPlace): Buffer {
     const { offset, end } = place;

@@ -27,8 +27,8 @@ import { dotFileFault } from "./fsck-dot-files.ts";
 export interface ConnectivityView {
   /** The quarantine first, then the repository. */
   readonly objects: ObjectSource;
-  /** Kind of the object where it is in the quarantine, undefined where it is not. */
-  newKind(oid: Oid): ObjectKind | undefined;
+  /** Kind of the object with the raw id at `bytes[at]` where it is in the quarantine, undefined where it is not. */
+  newKind(bytes: Buffer, at: number): ObjectKind | undefined;
   /** Kind of the object where the repository had it before, undefined where it had not. */
   oldKind(oid: Oid): ObjectKind | undefined;
   /**
@@ -104,7 +104,9 @@ class ConnectivityWalk {
   start(tip: Oid): void {
     const before = this.#seen.size;
     const index = this.#seen.add(tip);
-    if (index === before) this.#push(index, 0);
+    if (index !== before) return;
+    this.#note(index, 0);
+    this.#pending.push(index);
   }
 
   /** Looks at one object: what is wrong, "done" where there is none left, or undefined to go on. */
@@ -113,13 +115,12 @@ class ConnectivityWalk {
     if (index === undefined) return this.#checkDotFiles();
     const oid = this.#seen.oid(index);
     const expected = KINDS[this.#kinds[index]!];
-    const newKind = this.#view.newKind(oid);
+    const newKind = this.#newKind(oid);
     const found = newKind ?? this.#view.oldKind(oid);
     const mayBeMissing = this.#view.isPartial === true && (expected === "tree" || expected === "blob");
     if (found === undefined && mayBeMissing) return undefined;
     if (found === undefined || (expected !== undefined && found !== expected)) return { oid, expected, found };
     this.#kinds[index] = NUMBERS[found];
-    // A blob leads nowhere: that it is here is all there is to know.
     if (newKind === undefined || newKind === "blob") return undefined;
     const object = this.#view.objects.read(oid);
     if (object === undefined) return { oid, expected, found: undefined };
@@ -133,6 +134,11 @@ class ConnectivityWalk {
     }
     this.#follow(index, oid, object);
     return this.#conflict;
+  }
+
+  #newKind(oid: Oid): ObjectKind | undefined {
+    SCRATCH.write(oid, 0, "hex");
+    return this.#view.newKind(SCRATCH, 0);
   }
 
   #check(oid: Oid, { kind, data }: GitObject): void {
@@ -179,7 +185,7 @@ class ConnectivityWalk {
   #isCut(oid: Oid, parent: Oid): boolean {
     const { shallow, cuts } = this.#view;
     if (shallow === undefined || shallow.size === 0) return false;
-    if (!shallow.has(oid) || this.#view.newKind(parent) !== undefined) return false;
+    if (!shallow.has(oid) || this.#newKind(parent) !== undefined) return false;
     if (this.#view.oldKind(parent) !== undefined) return false;
     cuts?.add(oid);
     return true;
@@ -211,7 +217,7 @@ class ConnectivityWalk {
     for (const start of blobs) {
       cursor.end = start;
       cursor.next();
-      if (!moved.has(cursor.oid())) this.#linkEntry(cursor, undefined);
+      if (moved.size === 0 || !moved.has(cursor.oid())) this.#linkEntry(cursor, undefined);
     }
   }
 
@@ -248,7 +254,10 @@ class ConnectivityWalk {
     const size = this.#seen.size;
     const index = this.#seen.addRaw(bytes, at);
     if (index === size) {
-      this.#push(index, NUMBERS[kind]);
+      this.#note(index, NUMBERS[kind]);
+      // A new blob leads nowhere: that it is here is all there is to know. Most links are to one.
+      if (kind === "blob" && this.#view.newKind(bytes, at) === "blob") return;
+      this.#pending.push(index);
       if (before !== undefined) this.#before.set(index, before);
       return;
     }
@@ -257,12 +266,11 @@ class ConnectivityWalk {
     else if (known !== kind) this.#conflict ??= { oid: this.#seen.oid(index), expected: kind, found: known };
   }
 
-  #push(index: number, kind: number): void {
+  #note(index: number, kind: number): void {
     this.#kinds = withRoom(this.#kinds, index);
     this.#kinds[index] = kind;
     this.#depths = withRoom(this.#depths, index);
     this.#depths[index] = this.#depth;
-    this.#pending.push(index);
   }
 }
 

@@ -10,7 +10,6 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
-import { Pack } from "../pack/pack-reader.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { PackKeeps } from "../store/pack-keep.ts";
 import { Quarantine } from "../store/quarantine.ts";
@@ -233,15 +232,11 @@ async function checkConnected(
   quarantine: Quarantine,
   { destination: { objects }, signal }: FetchOrder,
 ): Promise<void> {
-  const pack = indexed === undefined ? undefined : new Pack(indexed.packPath, objects.format);
   try {
     const source = quarantine.source(objects);
     const view = {
       objects: source,
-      newKind: (oid: Oid) => {
-        const offset = pack?.find(oid) ?? -1;
-        return offset < 0 ? undefined : indexed?.kindAt(offset);
-      },
+      newKind: (bytes: Buffer, at: number) => indexed?.objects.kindOf(bytes, at),
       oldKind: (oid: Oid) => objects.kind(oid),
       fsck: undefined,
       isEnd: (oid: Oid) => ends.has(oid),
@@ -255,8 +250,6 @@ async function checkConnected(
   } catch (cause) {
     if (!(cause instanceof KvError) || cause.code !== "BAD_OBJECT") throw cause;
     throw new KvError("BAD_PACK", `the server sent an unsound object: ${cause.message}`, { cause });
-  } finally {
-    pack?.close();
   }
 }
 

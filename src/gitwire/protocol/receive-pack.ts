@@ -9,9 +9,8 @@
 
 import { KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
-import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
+import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
-import { Pack } from "../pack/pack-reader.ts";
 import { isValidRefName } from "../refs/ref-name.ts";
 import { refuseCollisions } from "../store/collision.ts";
 import type { ObjectStore } from "../store/object-store.ts";
@@ -191,7 +190,7 @@ class ReceiveSession {
           seesBlobs: host.readsBlobs?.(intent) === true,
           unique: true,
         });
-        if (pack !== undefined) await this.#refuseCollisions(pack);
+        if (pack !== undefined) await refuseCollisions(pack, repo.objects);
       } catch (error) {
         return this.#unpackFailed(error);
       }
@@ -251,16 +250,6 @@ class ReceiveSession {
     return { unpack: `${failure.code}: ${failure.message}`, refs, drain: failure.code !== "NETWORK" };
   }
 
-  async #refuseCollisions({ packPath, receivedEnd }: IndexedPack): Promise<void> {
-    const { format, objects } = this.#options.repo;
-    const pack = new Pack(packPath, format);
-    try {
-      await refuseCollisions(pack, receivedEnd, objects);
-    } finally {
-      pack.close();
-    }
-  }
-
   /**
    * Checks that the new objects are sound and the new tips complete, then lets the host decide about the rest. As with git, an
    * object that is not sound is a pack that cannot be unpacked, and an object that is not there concerns its refs alone.
@@ -268,19 +257,13 @@ class ReceiveSession {
   async #apply(intent: PushIntent, quarantine: Quarantine | undefined, arrived?: IndexedPack): Promise<Outcome> {
     const { repo } = this.#options;
     const objects = quarantine === undefined ? repo.objects : quarantine.source(repo.objects);
-    const pack = arrived === undefined ? undefined : new Pack(arrived.packPath, repo.format);
     let shallow: ReadonlyMap<string, readonly Oid[]>;
     try {
-      shallow = await this.#refuseDisconnected(intent.commands, objects, (oid) => {
-        const offset = pack?.find(oid) ?? -1;
-        return offset < 0 ? undefined : arrived?.kindAt(offset);
-      });
+      shallow = await this.#refuseDisconnected(intent.commands, objects, arrived);
     } catch (error) {
       const outcome = this.#unpackFailed(error);
       this.#reply.progress(`error: ${toKvError(error).message}\n`);
       return { ...outcome, drain: false };
-    } finally {
-      pack?.close();
     }
     const commands = this.#viable(intent.commands);
     const refs = commands.length === 0 ? [] : await this.#decide({ ...intent, commands, objects, quarantine, shallow });
@@ -303,14 +286,14 @@ class ReceiveSession {
   async #refuseDisconnected(
     commands: readonly PushCommand[],
     objects: Push["objects"],
-    newKind: (oid: Oid) => ObjectKind | undefined,
+    arrived: IndexedPack | undefined,
   ): Promise<ReadonlyMap<string, readonly Oid[]>> {
     const { repo, host } = this.#options;
     const tips = commands.filter(({ newOid }) => newOid !== repo.format.zeroOid);
     const { fsck, shallowUpdate } = host.settings;
     const view = {
       objects,
-      newKind,
+      newKind: (bytes: Buffer, at: number) => arrived?.objects.kindOf(bytes, at),
       oldKind: (oid: Oid) => repo.objects.kind(oid),
       fsck,
       shallow: new Set(this.#request.shallow),

@@ -5,102 +5,130 @@
 
 import { compare } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
-import { TimeSlice } from "../../time-slice.ts";
+import { inSlices } from "../../time-slice.ts";
+import { isMissing } from "../disk.ts";
 import type { GitObject } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
-import type { Pack } from "../pack/pack-reader.ts";
+import type { ArrivedObjects } from "../pack/arrived-objects.ts";
+import { Pack } from "../pack/pack-reader.ts";
+import { PackSweep } from "../pack/pack-sweep.ts";
+import type { KnownObject } from "./known-objects.ts";
 import type { ObjectStore } from "./object-store.ts";
 
+/** A pack that has arrived. */
+export interface ArrivedPack {
+  readonly packPath: string;
+  readonly objects: ArrivedObjects;
+}
+
 /**
- * Compares those of the first objects of `pack`, up to offset `end`, that `known` has too. Throws BAD_OBJECT where one is
+ * Compares those objects of the pack that were received with those that `known` has of the same ids. Throws BAD_OBJECT where one is
  * another. A known object that is damaged says nothing.
  */
-export async function refuseCollisions(pack: Pack, end: number, known: ObjectStore): Promise<void> {
-  const slice = new TimeSlice();
-  for (let from = 0; from < pack.count; from += STEP) {
-    const oids = known.knownAmong(idsOf(pack, from, Math.min(pack.count, from + STEP), end));
-    for (const _ of compared(pack, known, oids)) if (slice.isOver()) await slice.pause();
-    await slice.pause();
+export async function refuseCollisions(arrived: ArrivedPack, known: ObjectStore): Promise<void> {
+  await inSlices(compareKnown(arrived, known));
+}
+
+function* compareKnown({ packPath, objects }: ArrivedPack, known: ObjectStore): Generator<void> {
+  const found = yield* known.known(objects.ids);
+  const twice = found.filter(({ number }) => number < objects.received);
+  if (twice.length === 0) return;
+  const comparison = new Comparison(new Pack(packPath, known.format), objects, known);
+  try {
+    yield* comparison.run(twice);
+  } finally {
+    comparison.close();
   }
-}
-
-/** Ids that are looked for at a time. */
-const STEP = 16_384;
-
-/** Ids `from` to `to` in the order of the index, but for those whose entries are at or after `end`. */
-function idsOf({ index }: Pack, from: number, to: number, end: number): Oid[] {
-  return index.sweep(() => {
-    const oids: Oid[] = [];
-    for (let i = from; i < to; i++) if (index.offset(i) < end) oids.push(index.oid(i));
-    return oids;
-  });
-}
-
-/** An object that is here and in the pack. */
-interface Twice {
-  readonly oid: Oid;
-  /** In the pack. */
-  readonly offset: number;
 }
 
 /** Bytes of known objects that wait to be compared. */
 const MOST_HELD = 4 * 1024 * 1024;
 
-/**
- * Compares the objects, first many of the known ones, then those of the pack, each in the order in which they lie: a read of a file
- * brings the neighbours too.
- */
-function* compared(pack: Pack, known: ObjectStore, oids: readonly Oid[]): Generator<void> {
-  let held: { readonly twice: Twice; readonly before: GitObject }[] = [];
-  let bytes = 0;
-  for (const twice of inOrderOf(
-    known,
-    oids.map((oid) => ({ oid, offset: pack.find(oid) })),
-  )) {
-    const before = readSound(known, twice.oid);
-    if (before === undefined) continue;
-    held.push({ twice, before });
-    bytes += before.data.length;
-    yield;
-    if (bytes < MOST_HELD) continue;
-    yield* compareHeld(pack, held);
-    held = [];
-    bytes = 0;
+class Comparison {
+  readonly #arrived: Pack;
+  readonly #objects: ArrivedObjects;
+  readonly #known: ObjectStore;
+
+  constructor(arrived: Pack, objects: ArrivedObjects, known: ObjectStore) {
+    this.#arrived = arrived;
+    this.#objects = objects;
+    this.#known = known;
   }
-  yield* compareHeld(pack, held);
-}
 
-/** The objects as they lie in `known`. */
-function inOrderOf(known: ObjectStore, objects: readonly Twice[]): Twice[] {
-  const places = objects.map((twice) => {
-    const place = known.locate(twice.oid);
-    return {
-      twice,
-      path: place?.kind === "packed" ? place.pack.path : "",
-      offset: place?.kind === "packed" ? place.offset : 0,
-    };
-  });
-  return places.sort((a, b) => compare(a.path, b.path) || a.offset - b.offset).map(({ twice }) => twice);
-}
+  close(): void {
+    this.#arrived.close();
+  }
 
-function* compareHeld(pack: Pack, held: { readonly twice: Twice; readonly before: GitObject }[]): Generator<void> {
-  for (const { twice, before } of held.sort((a, b) => a.twice.offset - b.twice.offset)) {
-    const now = pack.read(twice.offset);
-    if (before.kind !== now.kind || !before.data.equals(now.data)) {
-      const { oid } = twice;
-      throw new KvError("BAD_OBJECT", `collision: the pack has another object ${oid} than the one that is stored`, {
-        data: { oid },
-      });
+  /** Compares all, as they lie among the known ones: a read of a file brings the neighbours too. */
+  *run(twice: KnownObject[]): Generator<void> {
+    twice.sort((a, b) => compare(a.pack?.path ?? "", b.pack?.path ?? "") || a.offset - b.offset);
+    yield* this.#compareObjects(yield* this.#withoutSameEntries(twice));
+  }
+
+  /** Those of the objects whose entries are not the same, byte for byte, in both packs. */
+  *#withoutSameEntries(twice: readonly KnownObject[]): Generator<void, KnownObject[]> {
+    const arrived = new PackSweep(this.#arrived);
+    let known: PackSweep | undefined;
+    const others: KnownObject[] = [];
+    for (const object of twice) {
+      const { number, pack, offset } = object;
+      if (known?.pack !== pack) known = pack === undefined ? undefined : new PackSweep(pack);
+      const start = this.#objects.offset(number);
+      const length = this.#objects.end(number) - start;
+      const isSame = known !== undefined && ifReadable(() => known!.isSameWhole(offset, arrived, start, length));
+      if (isSame !== true) others.push(object);
+      yield;
     }
-    yield;
+    return others;
+  }
+
+  /**
+   * Compares what the entries make, first many of the known objects, then those of the pack, each in the order in which they lie.
+   */
+  *#compareObjects(twice: readonly KnownObject[]): Generator<void> {
+    let held: Held[] = [];
+    let bytes = 0;
+    for (const { number } of twice) {
+      const oid = this.#objects.oid(number);
+      const before = ifReadable(() => this.#known.readOnce(oid));
+      if (before === undefined) continue;
+      held.push({ oid, offset: this.#objects.offset(number), before });
+      bytes += before.data.length;
+      yield;
+      if (bytes < MOST_HELD) continue;
+      yield* this.#compareHeld(held);
+      held = [];
+      bytes = 0;
+    }
+    yield* this.#compareHeld(held);
+  }
+
+  *#compareHeld(held: Held[]): Generator<void> {
+    for (const { oid, offset, before } of held.sort((a, b) => a.offset - b.offset)) {
+      const now = this.#arrived.read(offset);
+      if (before.kind !== now.kind || !before.data.equals(now.data)) {
+        throw new KvError("BAD_OBJECT", `collision: the pack has another object ${oid} than the one that is stored`, {
+          data: { oid },
+        });
+      }
+      yield;
+    }
   }
 }
 
-function readSound(known: ObjectStore, oid: Oid): GitObject | undefined {
+/** A known object, and where in the pack that has arrived its double is. */
+interface Held {
+  readonly oid: Oid;
+  readonly offset: number;
+  readonly before: GitObject;
+}
+
+/** What `read` gives; undefined where what it reads is damaged, or a pack that has just gone. */
+function ifReadable<T>(read: () => T): T | undefined {
   try {
-    return known.readOnce(oid);
+    return read();
   } catch (error) {
-    if (error instanceof KvError && error.code === "CORRUPT") return undefined;
+    if ((error instanceof KvError && error.code === "CORRUPT") || isMissing(error)) return undefined;
     throw error;
   }
 }

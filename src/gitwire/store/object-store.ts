@@ -7,12 +7,15 @@
  */
 
 import { KvError } from "../../errors.ts";
+import { atOnce } from "../../time-slice.ts";
 import { isMissing } from "../disk.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
+import { SortedIds } from "../object/sorted-ids.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { alternateDirs } from "./alternates.ts";
+import { findKnown, type KnownObject } from "./known-objects.ts";
 import { hasLoose, looseStartingWith, readDirIfThere, readLoose } from "./loose.ts";
 import { looseHeader } from "./loose-stream.ts";
 import type { ObjectPlace } from "./object-place.ts";
@@ -146,24 +149,14 @@ export class ObjectStore implements ObjectSource {
     return found;
   }
 
-  /**
-   * Those of `oids` that are here, by what is known of the disk: a pack that came a moment ago may be passed over, so that
-   * many ids that are not here cost no look at the disk each.
-   */
+  /** Those of `oids` that are here, each once, as {@link known} finds them. */
   knownAmong(oids: readonly Oid[]): Oid[] {
-    const fans = new Map(this.#all().map((folder) => [folder, new Set(readDirIfThere(folder.objectsDir))]));
-    return this.#sweeping(oids.length, () => oids.filter((oid) => this.#isKnown(oid, fans)));
+    return atOnce(this.known(SortedIds.of(this.format, oids))).map(({ number }) => oids[number]!);
   }
 
-  #isKnown(oid: Oid, fans: ReadonlyMap<Folder, ReadonlySet<string>>): boolean {
-    raw.write(oid, 0, "hex");
-    for (const [folder, names] of fans) {
-      for (const pack of folder.packs.packs()) {
-        if (this.#inPack(pack, folder, () => true) === true) return true;
-      }
-      if (names.has(oid.slice(0, 2)) && hasLoose(folder.objectsDir, oid)) return true;
-    }
-    return false;
+  /** Where those of `ids` lie that are here by what is known of the disk, so that those that are not cost no look at it (findKnown). */
+  known(ids: SortedIds): Generator<void, KnownObject[]> {
+    return findKnown(this.#all(), ids, (pack) => this.#opening(pack));
   }
 
   /** The kind of an object, without its content where that can be avoided; undefined where it is not here. */
@@ -311,7 +304,7 @@ export class ObjectStore implements ObjectSource {
   /** Applies `use` to the object {@link raw} in `pack`. A pack whose files are gone has nothing. */
   #inPack<T>(pack: Pack, folder: Folder, use: (location: ObjectLocation) => T | undefined): T | undefined {
     try {
-      if (!this.#open.has(pack)) this.#makeRoom(pack);
+      this.#opening(pack);
       return this.#tolerant(() => {
         const position = pack.index.findRaw(raw, 0);
         if (position < 0) return undefined;
@@ -361,7 +354,7 @@ export class ObjectStore implements ObjectSource {
   /** Whether `lookups` lookups in the pack's index are better done by reading ahead. */
   #isWorthSweeping(pack: Pack, lookups: number): boolean {
     try {
-      if (!this.#open.has(pack)) this.#makeRoom(pack);
+      this.#opening(pack);
       return lookups * SWEEP_SHARE > pack.count;
     } catch {
       // Gone or damaged: a lookup deals with that.
@@ -370,7 +363,8 @@ export class ObjectStore implements ObjectSource {
   }
 
   /** Counts `pack` as open, and gives back the descriptors of the one counted first where there are too many. */
-  #makeRoom(pack: Pack): void {
+  #opening(pack: Pack): void {
+    if (this.#open.has(pack)) return;
     this.#open.add(pack);
     if (this.#open.size <= OPEN_PACKS) return;
     for (const oldest of this.#open) {

@@ -3,7 +3,7 @@
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { isMissing } from "../../gitwire/disk.ts";
-import { hashObject } from "../../gitwire/object/oid.ts";
+import { hashObject, type ObjectKind } from "../../gitwire/object/oid.ts";
 import { verifyPack } from "../../gitwire/pack/verify-pack.ts";
 import { findDisconnection } from "../../gitwire/protocol/connectivity.ts";
 import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
@@ -56,8 +56,10 @@ function checkLoose({ objectsDir, format }: Repository, oid: string): void {
 
 /** Walks from every ref to everything it leads to. One walk tells whether all is here; only if not, each ref is walked by itself. */
 export async function checkConnected(repo: Repository, refs: readonly Ref[], check: ObjectsCheck): Promise<void> {
-  const { objects } = repo;
-  const view = { objects, newKind: (oid: string) => objects.kind(oid), oldKind: () => undefined, fsck: undefined };
+  const { objects, format } = repo;
+  const newKind = (bytes: Buffer, at: number): ObjectKind | undefined =>
+    objects.kind(bytes.hexSlice(at, at + format.rawSize));
+  const view = { objects, newKind, oldKind: () => undefined, fsck: undefined };
   check.progress(`following ${refs.length} refs`);
   const missing = async (tips: readonly Ref[]): Promise<KvError | undefined> => {
     try {

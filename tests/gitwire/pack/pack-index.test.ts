@@ -4,7 +4,7 @@ import * as path from "node:path";
 import { KvError } from "../../../src/errors.ts";
 import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { PackIndex } from "../../../src/gitwire/pack/pack-index.ts";
-import { type IndexedObjects, sortById, writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
+import { type IndexedObjects, writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
 import { entryEnds, PackOrder } from "../../../src/gitwire/pack/pack-order.ts";
 import { atOnce } from "../../../src/time-slice.ts";
 import { git, tryGit } from "../../support/git.ts";
@@ -168,17 +168,6 @@ test("an index of no objects, and one of a single object", () => {
   const id = rng.bytes(TEST_FORMAT.rawSize);
   const one = new PackIndex(write(TEST_FORMAT, objectsOf(TEST_FORMAT, [id])), TEST_FORMAT);
   expect([one.count, one.findRaw(id, 0), one.find(TEST_FORMAT.emptyTree)]).toEqual([1, 0, -1]);
-});
-
-test("sorting agrees with a plain sort, equal ids in order of arrival", () => {
-  for (const spread of [256, 2]) {
-    const ids = Array.from({ length: 3_000 }, () =>
-      Buffer.from(rng.bytes(TEST_FORMAT.rawSize).map((byte) => byte % spread)),
-    );
-    for (let i = 0; i < 300; i++) ids[rng.int(3_000)] = ids[rng.int(3_000)]!;
-    const want = ids.map((_, i) => i).sort((a, b) => ids[a]!.compare(ids[b]!) || a - b);
-    expect([...sortById(TEST_FORMAT, Buffer.concat(ids), ids.length)]).toEqual(want);
-  }
 });
 
 test("entries in the order of the pack", () => {

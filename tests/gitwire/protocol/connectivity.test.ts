@@ -22,6 +22,10 @@ class Sides {
   readonly old = new Map<Oid, ObjectKind>();
   readonly fresh = new Map<Oid, ObjectKind>();
 
+  /** What a view of a push asks: the kind of the raw id at `bytes[at]` among those that came. */
+  readonly newKind = (bytes: Buffer, at: number): ObjectKind | undefined =>
+    this.fresh.get(bytes.hexSlice(at, at + this.all.format.rawSize));
+
   constructor(format: ObjectFormat) {
     this.all = new MemoryObjects(format);
   }
@@ -113,7 +117,7 @@ test("finds what is missing, wherever entries moved to, as looking at each of th
         read: (oid: Oid) => (sides.fresh.has(oid) || sides.old.has(oid) ? sides.all.read(oid) : undefined),
         has: (oid: Oid) => sides.fresh.has(oid) || sides.old.has(oid),
       },
-      newKind: (oid: Oid) => sides.fresh.get(oid),
+      newKind: sides.newKind,
       oldKind: (oid: Oid) => sides.old.get(oid),
       fsck: undefined,
     };
@@ -138,7 +142,7 @@ test("does not look up what a folded directory held before", async () => {
     asked.push(oid);
     return sides.old.get(oid);
   };
-  const view = { objects: sides.all, newKind: (oid: Oid) => sides.fresh.get(oid), oldKind, fsck: undefined };
+  const view = { objects: sides.all, newKind: sides.newKind, oldKind, fsck: undefined };
   expect(await findDisconnection(view, [tip])).toBeUndefined();
   expect(asked).toEqual([parent]);
 });

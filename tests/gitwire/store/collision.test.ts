@@ -4,12 +4,16 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { deflateSync } from "node:zlib";
+import type { ObjectFormat } from "../../../src/gitwire/object/oid.ts";
+import { ArrivedObjects } from "../../../src/gitwire/pack/arrived-objects.ts";
+import { kindType } from "../../../src/gitwire/pack/pack-entry.ts";
 import { Pack } from "../../../src/gitwire/pack/pack-reader.ts";
 import { openRepository } from "../../../src/gitwire/repo.ts";
 import { refuseCollisions } from "../../../src/gitwire/store/collision.ts";
 import { failureOf } from "../../support/failure.ts";
 import { git, gitInput } from "../../support/git.ts";
 import { newServer } from "../../support/served.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git, on machines that may be busy.
 setDefaultTimeout(60_000);
@@ -22,15 +26,26 @@ function known(blobs: readonly string[]): { dir: string; oids: string[]; pack: s
   return { dir, oids, pack: path.join(dir, `arrived-${name}.pack`) };
 }
 
-async function check(dir: string, file: string, end = Number.POSITIVE_INFINITY): Promise<void> {
+/** Compares the first `received` objects of the pack. */
+async function check(dir: string, file: string, received?: number): Promise<void> {
   const repo = openRepository(dir);
-  const pack = new Pack(file, repo.format);
   try {
-    await refuseCollisions(pack, end, repo.objects);
+    await refuseCollisions({ packPath: file, objects: arrived(file, repo.format, received) }, repo.objects);
   } finally {
-    pack.close();
     repo.close();
   }
+}
+
+/** What is known of a pack once it has arrived. */
+function arrived(file: string, format: ObjectFormat, received?: number): ArrivedObjects {
+  const pack = new Pack(file, format);
+  const order = pack.order();
+  const ids = Buffer.concat([...order.offsets].map((offset) => Buffer.from(pack.oidAt(offset), "hex")));
+  const types = Uint8Array.from(order.offsets, (offset) => kindType(pack.kind(offset)));
+  const { count } = pack;
+  const end = fs.statSync(file).size - format.rawSize;
+  pack.close();
+  return new ArrivedObjects({ format, ids, types, offsets: order.offsets, count }, received ?? count, end);
 }
 
 function replaceLoose(dir: string, oid: string, content: string): void {
@@ -50,11 +65,8 @@ test("more bytes than are held at a time, loose and packed, and one of them anot
   const { code, message } = await failureOf(check(dir, pack));
   expect([code, message]).toEqual(["BAD_OBJECT", expect.stringContaining(`another object ${oids[25]} `)]);
   // What lies behind the end was not received: it was added to complete the pack.
-  const repo = openRepository(dir);
-  const arrived = new Pack(pack, repo.format);
-  await check(dir, pack, arrived.find(oids[25]!));
-  arrived.close();
-  repo.close();
+  const { ids } = arrived(pack, TEST_FORMAT);
+  await check(dir, pack, ids.find(Buffer.from(oids[25]!, "hex"), 0));
 });
 
 test("a known object that is damaged says nothing", async () => {
@@ -62,3 +74,46 @@ test("a known object that is damaged says nothing", async () => {
   replaceLoose(dir, oids[1]!, "blob 99\0short");
   await check(dir, pack);
 });
+
+test("entries that are stored in another way are read and compared", async () => {
+  const blobs = Array.from({ length: 40 }, (_, i) => `${"the same start ".repeat(20)}${i}`);
+  const { dir, oids, pack } = known(blobs);
+  // Deltas there, and other levels of compression, where the pack that arrives has whole entries, and the other way round.
+  for (const [i, options] of [["--depth=50"], ["--depth=0", "--compression=0"]].entries()) {
+    gitInput(dir, `${oids.join("\n")}\n`, "pack-objects", "-q", ...options, path.join(dir, `objects/pack/pack-${i}`));
+    git(dir, "prune-packed");
+    await check(dir, pack);
+  }
+  const whole = gitInput(dir, `${oids.join("\n")}\n`, "pack-objects", "-q", "--depth=0", path.join(dir, "whole"));
+  await check(dir, path.join(dir, `whole-${whole}.pack`));
+});
+
+test("another entry of the same length under the same id is told apart", async () => {
+  const { dir, oids } = known(["aaaa", "bbbb"]);
+  const packOf = (oid: string, name: string): string =>
+    path.join(dir, `${name}-${gitInput(dir, `${oid}\n`, "pack-objects", "-q", path.join(dir, name))}.pack`);
+  const first = packOf(oids[0]!, "objects/pack/pack");
+  git(dir, "prune-packed");
+  const second = packOf(oids[1]!, "second");
+  // The other object under the id of the first: as if somebody had made two contents with one id.
+  const forged = arrived(second, TEST_FORMAT);
+  Buffer.from(oids[0]!, "hex").copy(forged.ids.raw);
+  const lie = {
+    packPath: second,
+    objects: new ArrivedObjects({ ...columnsOf(forged), types: Uint8Array.of(3) }, 1, forged.end(0)),
+  };
+  const repo = openRepository(dir);
+  expect((await failureOf(refuseCollisions(lie, repo.objects))).code).toBe("BAD_OBJECT");
+  repo.close();
+  expect(fs.existsSync(first)).toBe(true);
+});
+
+function columnsOf(objects: ArrivedObjects): {
+  format: ObjectFormat;
+  ids: Buffer;
+  offsets: Float64Array;
+  count: number;
+} {
+  const offsets = Float64Array.from({ length: objects.count }, (_, i) => objects.offset(i));
+  return { format: objects.ids.format, ids: objects.ids.raw, offsets, count: objects.count };
+}
