@@ -64,9 +64,10 @@ export function applyOperations(
   now?: number,
 ): Applied {
   const { changes, eachFile, index } = resolveOperations(writer, source, base, operations, now);
+  const digits = changes.map(({ key }) => keyDigits(key));
   const update = (kind: "data" | "meta", root: Oid | undefined): Oid | undefined => {
     const files: TrieChange[] = [];
-    eachFile(kind, (name, oid, key) => files.push({ digits: keyDigits(key), name, oid }));
+    eachFile(kind, (name, oid, _key, place) => files.push({ digits: digits[place]!, name, oid }));
     const updated = updateTrie(writer, kind, root, files);
     collectGarbage(operations.length);
     return updated;
@@ -83,8 +84,8 @@ export interface Resolved {
   eachFile(kind: "data" | "meta", told: ToldOfFile): void;
 }
 
-/** A key's file is set, or removed where `oid` is undefined. */
-export type ToldOfFile = (name: string, oid: Oid | undefined, key: Key) => void;
+/** A key's file is set, or removed where `oid` is undefined; `place` is that of the key's change. */
+export type ToldOfFile = (name: string, oid: Oid | undefined, key: Key, place: number) => void;
 
 /** As {@link applyOperations}, for whoever makes or compares the tries by itself. */
 export function resolveOperations(
@@ -149,11 +150,11 @@ function eachFile(
   for (const [i, { key, value, before, meta }] of changes.entries()) {
     const name = names[i]!;
     if (kind === "meta") {
-      told(trieFileName("meta", name), meta, key);
+      told(trieFileName("meta", name), meta, key, i);
       continue;
     }
-    if (before !== undefined && before !== value?.type) told(valueFileName(name, before), undefined, key);
-    if (value !== undefined) told(valueFileName(name, value.type), value.oid, key);
+    if (before !== undefined && before !== value?.type) told(valueFileName(name, before), undefined, key, i);
+    if (value !== undefined) told(valueFileName(name, value.type), value.oid, key, i);
   }
 }
 

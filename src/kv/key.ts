@@ -41,9 +41,17 @@ export function isKey(bytes: string): boolean {
   return sized && !CONTROL.test(bytes) && byteStringToUtf8(bytes) !== undefined;
 }
 
+const keyRoom = Buffer.allocUnsafeSlow(LIMITS.keyBytes);
+
+/** The bytes of a key, good until the next one is asked for. */
+export function keyBytes(key: Key): Buffer {
+  if (key.length > keyRoom.length) return Buffer.from(key, "latin1");
+  return keyRoom.subarray(0, keyRoom.latin1Write(key, 0));
+}
+
 /** SHA-256 of the key, 64 lower-case hex digits: its place in the ledger's tries. */
 export function keyDigits(key: Key): string {
-  return Bun.SHA256.hash(Buffer.from(key, "latin1"), "hex");
+  return Bun.SHA256.hash(keyBytes(key), "hex");
 }
 
 const UNSAFE = /[^A-Za-z0-9_.-]/g;

@@ -183,17 +183,20 @@ function notATrie(kind: TrieKind, name: string): KvError {
   return new KvError("CORRUPT", `${kind}/ holds ${JSON.stringify(name)}, which does not belong there`);
 }
 
-function groupByDigit<T extends TrieChange>(changes: readonly T[], depth: number): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
+/** The changes by the digit at `depth`, with that digit, in the order of the digits. */
+function groupByDigit<T extends TrieChange>(changes: readonly T[], depth: number): [digit: string, group: T[]][] {
+  const groups: [string, T[]][] = Array.from(HEX_DIGITS, (digit) => [digit, []]);
   for (const change of changes) {
-    const digit = change.digits[depth];
-    if (digit === undefined) throw new KvError("CORRUPT", "more than 256 files share one SHA-256");
-    const group = groups.get(digit);
-    if (group === undefined) groups.set(digit, [change]);
-    else group.push(change);
+    const code = change.digits.charCodeAt(depth);
+    if (Number.isNaN(code)) throw new KvError("CORRUPT", "more than 256 files share one SHA-256");
+    groups[code < LETTER_A ? code - DIGIT_0 : code - LETTER_A + 10]![1].push(change);
   }
-  return groups;
+  return groups.filter(([, group]) => group.length > 0);
 }
+
+const HEX_DIGITS = "0123456789abcdef";
+const DIGIT_0 = 0x30;
+const LETTER_A = 0x61;
 
 /** A file found in a trie. */
 export interface TrieFile {

@@ -62,7 +62,7 @@ export class NodeWriter {
   record(kind: string, parts: RecordParts): Oid {
     const text = parts.join("");
     if (this.#sink.namesOnly) return hashText(this.format, "blob", text);
-    const data = Buffer.from(text);
+    const data = recordBytes(text);
     const template = this.#templates.get(kind);
     const delta = template === undefined ? undefined : partsDelta(template, parts, data);
     if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
@@ -107,9 +107,24 @@ export class NodeWriter {
 /** Pieces shorter than this are inserted: a copy takes about four bytes. */
 const SHORTEST_COPY = 6;
 
-/** `data` as a delta against a template that has equal pieces in equal places; undefined where that saves nothing. */
+const recordRoom = Buffer.allocUnsafeSlow(16 * 1024);
+/** Most bytes of UTF-8 for each UTF-16 unit. */
+const WIDEST = 3;
+
+/** The bytes of a record, good until the next one is asked for: sinks copy what they are given. */
+function recordBytes(text: string): Buffer {
+  if (text.length * WIDEST > recordRoom.length) return Buffer.from(text);
+  return recordRoom.subarray(0, recordRoom.utf8Write(text, 0));
+}
+
+const recordDelta = new DeltaBuilder();
+
+/**
+ * `data` as a delta against a template that has equal pieces in equal places, good until the next one is made; undefined where that
+ * saves nothing.
+ */
 function partsDelta(template: Template, parts: RecordParts, data: Buffer): Buffer | undefined {
-  const delta = new DeltaBuilder();
+  const delta = recordDelta.restart();
   let from = 0;
   let at = 0;
   for (const [i, part] of parts.entries()) {

@@ -1,6 +1,7 @@
 /** Keys and their names: a bijection as far as names are short, and no name that a file system or a suffix could confuse. */
 
 import { expect, test } from "bun:test";
+import { createHash } from "node:crypto";
 import { utf8ToByteString } from "../../src/bytes.ts";
 import type { KvError } from "../../src/errors.ts";
 import {
@@ -180,4 +181,9 @@ test("the order of keys is the order of their bytes", () => {
   const [a, b] = [parseKey("\uffee"), parseKey("\u{10000}")];
   expect(a < b).toBe(true);
   expect(Buffer.compare(Buffer.from("\uffee"), Buffer.from("\u{10000}"))).toBe(-1);
+});
+
+test("a key's place is the SHA-256 of its bytes, however many they are", () => {
+  for (const key of ["a", "\xc3\xa9", "k".repeat(1_024), "k".repeat(1_025), "k".repeat(5_000)])
+    expect(keyDigits(key)).toBe(createHash("sha256").update(key, "latin1").digest("hex"));
 });

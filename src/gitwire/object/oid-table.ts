@@ -33,7 +33,7 @@ export class OidTable {
 
   /** Adds a hex id; returns its number. */
   add(oid: Oid): number {
-    SCRATCH.write(oid, 0, "hex");
+    SCRATCH.hexWrite(oid, 0);
     return this.addRaw(SCRATCH, 0);
   }
 
@@ -44,7 +44,7 @@ export class OidTable {
 
   /** Number of the hex id, or -1. */
   indexOf(oid: Oid): number {
-    SCRATCH.write(oid, 0, "hex");
+    SCRATCH.hexWrite(oid, 0);
     return this.indexOfRaw(SCRATCH, 0);
   }
 

@@ -182,9 +182,10 @@ export function entrySize(format: ObjectFormat, entry: TreeEntry): number {
 
 /** Writes one entry at `out[at]` and returns the offset after it. */
 export function writeEntry(format: ObjectFormat, entry: TreeEntry, out: Buffer, at: number): number {
-  const head = `${entry.mode.toString(8)} ${entry.name}\0`;
+  const { mode, name, oid } = entry;
+  const head = mode === MODE.file ? `100644 ${name}\0` : `${mode.toString(8)} ${name}\0`;
   out.latin1Write(head, at);
-  out.write(entry.oid, at + head.length, format.rawSize, "hex");
+  out.hexWrite(oid, at + head.length, format.rawSize);
   return at + head.length + format.rawSize;
 }
 

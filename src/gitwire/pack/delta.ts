@@ -15,6 +15,8 @@ import { LIMITS } from "../../limits.ts";
 
 /** Largest size of one copy instruction (three bytes). */
 const COPY_MAX = 0xff_ffff;
+/** Room for the two sizes at the head of a delta. */
+const HEAD_BYTES = 16;
 /** Largest insert instruction. */
 const INSERT_MAX = 127;
 /** Results above this are measured before their memory is taken. */
@@ -134,12 +136,18 @@ export function readInstructions(delta: Buffer, sink: InstructionSink): void {
  * report a target in whatever pieces they know.
  */
 export class DeltaBuilder {
-  #bytes = Buffer.allocUnsafe(512);
-  #length = 0;
+  #bytes: Buffer;
+  /** Where the next instruction goes; the sizes are put before the first one. */
+  #length = HEAD_BYTES;
   /** Where the opcode of the insert that can still grow stands, or -1. */
   #insertAt = -1;
   #copyOffset = 0;
   #copySize = 0;
+
+  /** `room`: bytes of instructions that are expected; there may be more. */
+  constructor(room = 512) {
+    this.#bytes = Buffer.allocUnsafe(HEAD_BYTES + room);
+  }
 
   /** Bytes `[offset, offset + size)` of the base come next. Offsets are below 2^32. */
   copy(offset: number, size: number): void {
@@ -167,7 +175,8 @@ export class DeltaBuilder {
       }
       const take = Math.min(INSERT_MAX - length, end - from);
       this.#room(take);
-      this.#bytes.set(bytes.subarray(from, from + take), this.#length);
+      // Some dozens of bytes: a loop takes half the time of a view of them and a copy.
+      for (let i = 0; i < take; i++) this.#bytes[this.#length + i] = bytes[from + i]!;
       this.#length += take;
       this.#bytes[this.#insertAt] = length + take;
       from += take;
@@ -176,21 +185,23 @@ export class DeltaBuilder {
 
   /** Bytes of the instructions so far, without the two sizes and the last copy. */
   get length(): number {
-    return this.#length;
+    return this.#length - HEAD_BYTES;
   }
 
-  /** The whole delta of a base of `baseSize` and a target of `targetSize` bytes. */
+  /** The whole delta of a base of `baseSize` and a target of `targetSize` bytes, good until {@link restart}. */
   finish(baseSize: number, targetSize: number): Buffer {
     this.#flushCopy();
-    const head: number[] = [];
-    for (let size of [baseSize, targetSize]) {
-      for (; size >= 0x80; size = Math.floor(size / 128)) head.push((size % 128) + 0x80);
-      head.push(size);
-    }
-    const delta = Buffer.allocUnsafe(head.length + this.#length);
-    delta.set(head);
-    this.#bytes.copy(delta, head.length, 0, this.#length);
-    return delta;
+    const start = HEAD_BYTES - sizeLength(baseSize) - sizeLength(targetSize);
+    writeSize(this.#bytes, writeSize(this.#bytes, start, baseSize), targetSize);
+    return this.#bytes.subarray(start, this.#length);
+  }
+
+  /** Makes it as new: a delta for each of many small objects takes a third less time without a builder for each. */
+  restart(): this {
+    this.#length = HEAD_BYTES;
+    this.#insertAt = -1;
+    this.#copySize = 0;
+    return this;
   }
 
   #flushCopy(): void {
@@ -233,6 +244,22 @@ export class DeltaBuilder {
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
   }
+}
+
+/** Bytes a size takes. */
+function sizeLength(size: number): number {
+  let bytes = 1;
+  for (let rest = Math.floor(size / 128); rest > 0; rest = Math.floor(rest / 128)) bytes++;
+  return bytes;
+}
+
+/** Writes a size at `out[at]`; returns where it ends. */
+function writeSize(out: Buffer, at: number, size: number): number {
+  let next = at;
+  let rest = size;
+  for (; rest >= 0x80; rest = Math.floor(rest / 128)) out[next++] = (rest % 128) + 0x80;
+  out[next++] = rest;
+  return next;
 }
 
 function bad(reason: string): KvError {

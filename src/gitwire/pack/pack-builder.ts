@@ -195,19 +195,23 @@ export class PackBuilder implements ObjectSink {
   #append(type: EntryType, data: Uint8Array, distance: number, base: Oid | undefined, depth: number): void {
     this.#changes++;
     const index = this.#table.size - 1;
-    let end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
-    const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
-    let stream: readonly Uint8Array[] = [];
-    // Most of a bulk write: put together in one place, without a view of each part.
-    if (data.length <= (isDelta ? STORED_DELTA : STORED_MAX)) end = storeBlock(data, head, end);
-    else stream = isDelta ? [deflateDelta(data)] : deflateParts(data);
-    const header = head.subarray(0, end);
     this.#offsets = withRoom(this.#offsets, index);
     this.#crcs = withRoom(this.#crcs, index);
     this.#depths = withRoom(this.#depths, index);
     this.#offsets[index] = this.#position;
-    this.#crcs[index] = stream.reduce((crc, part) => Bun.hash.crc32(part, crc), Bun.hash.crc32(header));
     this.#depths[index] = depth;
+    const end = encodeEntryHeader(head, this.format, type, data.length, distance, base);
+    const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
+    if (data.length <= (isDelta ? STORED_DELTA : STORED_MAX)) {
+      // Most of a bulk write: put together in one place, without a view of each part.
+      const entry = head.subarray(0, storeBlock(data, head, end));
+      this.#crcs[index] = Bun.hash.crc32(entry);
+      this.#entries.appendShort(entry);
+      return;
+    }
+    const header = head.subarray(0, end);
+    const stream = isDelta ? [deflateDelta(data)] : deflateParts(data);
+    this.#crcs[index] = stream.reduce((crc, part) => Bun.hash.crc32(part, crc), Bun.hash.crc32(header));
     this.#entries.append(header, ...stream);
   }
 }

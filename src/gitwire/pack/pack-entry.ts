@@ -144,14 +144,14 @@ export function encodeTypeSize(out: Buffer, at: number, type: EntryType, size: n
 
 /** Writes the distance of an ofs-delta (1 or more) at `out[at]`; returns where it ends. */
 export function encodeOfsDistance(out: Buffer, at: number, distance: number): number {
-  const reversed: number[] = [distance % 128];
-  for (let rest = Math.floor(distance / 128); rest > 0; rest = Math.floor(rest / 128)) {
-    rest -= 1;
-    reversed.push((rest % 128) + 0x80);
+  let bytes = 1;
+  for (let rest = Math.floor(distance / 128); rest > 0; rest = Math.floor((rest - 1) / 128)) bytes++;
+  let rest = distance;
+  for (let i = bytes - 1; i >= 0; i--) {
+    out[at + i] = (rest % 128) + (i < bytes - 1 ? 0x80 : 0);
+    rest = Math.floor(rest / 128) - 1;
   }
-  let next = at;
-  for (let i = reversed.length - 1; i >= 0; i--) out[next++] = reversed[i]!;
-  return next;
+  return at + bytes;
 }
 
 /** Writes a whole entry header at the start of `out`: `distance` for an ofs-delta, `base` for a ref-delta; returns its length. */
@@ -165,6 +165,6 @@ export function encodeEntryHeader(
 ): number {
   const end = encodeTypeSize(out, 0, type, size);
   if (type === ENTRY.ofsDelta) return encodeOfsDistance(out, end, distance);
-  if (type === ENTRY.refDelta) return end + out.write(base!, end, format.rawSize, "hex");
+  if (type === ENTRY.refDelta) return end + out.hexWrite(base!, end, format.rawSize);
   return end;
 }

@@ -40,6 +40,11 @@ export class Spill {
     else for (const part of parts) this.#keep(part);
   }
 
+  /** As {@link append}, for the many that are short. */
+  appendShort(bytes: Uint8Array): void {
+    this.#keep(bytes);
+  }
+
   #keep(bytes: Uint8Array): void {
     if (this.#last === undefined || this.#lastLength + bytes.length > this.#last.length) this.#newChunk(bytes.length);
     this.#last!.set(bytes, this.#lastLength);

@@ -35,12 +35,8 @@ export function editTree(
   edits: readonly TreeEdit[],
   { delta = true } = {},
 ): EditedTree {
-  const pending = edits.map((edit) => ({ edit, at: sortName(edit) }));
-  if (pending.length > 1) pending.sort((a, b) => compare(a.at, b.at));
-  for (let i = 1; i < pending.length; i++) {
-    if (pending[i]!.at === pending[i - 1]!.at) throw new Error(`two edits of the entry ${pending[i]!.edit.name}`);
-  }
-  const splice = new Splice(format, base, edits, delta ? new DeltaBuilder() : undefined);
+  const pending = inOrder(edits);
+  const splice = new Splice(format, base, edits, delta ? new DeltaBuilder(roomFor(format, edits)) : undefined);
   const cursor = new TreeCursor(format, base);
   let entries = 0;
   let next = 0;
@@ -59,6 +55,32 @@ export function editTree(
   }
   for (; next < pending.length; next++) entries += splice.insert(pending[next]!.edit, base.length);
   return { ...splice.finish(), entries };
+}
+
+/** An edit and what it is sorted by. */
+interface Pending {
+  readonly edit: TreeEdit;
+  readonly at: string;
+}
+
+/** The edits in the order of their entries. */
+function inOrder(edits: readonly TreeEdit[]): readonly Pending[] {
+  const pending = edits.map((edit): Pending => ({ edit, at: sortName(edit) }));
+  // Those of many keys come in the order of the keys, which is mostly that of their names.
+  if (pending.some(({ at }, i) => i > 0 && at <= pending[i - 1]!.at)) pending.sort((a, b) => compare(a.at, b.at));
+  for (let i = 1; i < pending.length; i++) {
+    if (pending[i]!.at === pending[i - 1]!.at) throw new Error(`two edits of the entry ${pending[i]!.edit.name}`);
+  }
+  return pending;
+}
+
+/** Most bytes of a copy instruction and of the opcodes of an insert. */
+const AROUND_INSERT = 12;
+
+/** Bytes that the instructions of so many edits take, about. */
+function roomFor(format: ObjectFormat, edits: readonly TreeEdit[]): number {
+  const [first] = edits;
+  return first === undefined ? 0 : (edits.length + 1) * (first.name.length + format.rawSize + AROUND_INSERT);
 }
 
 const isEntry = (edit: TreeEdit): edit is TreeEntry => edit.oid !== undefined;
@@ -111,7 +133,7 @@ class Splice {
     this.#taken = cursor.end;
     if (!isEntry(edit)) return 0;
     const start = this.#at;
-    if (keepsName) this.#at += this.#out.write(edit.oid, start, "hex");
+    if (keepsName) this.#at += this.#out.hexWrite(edit.oid, start);
     else this.#at = writeEntry(this.#format, edit, this.#out, start);
     this.#delta?.insert(this.#out, start, this.#at);
     return 1;

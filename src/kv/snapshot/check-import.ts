@@ -9,7 +9,7 @@ import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { type EtagHasher, etagHasher, openEtag } from "../etag.ts";
-import { type Key, keyText } from "../key.ts";
+import { type Key, keyBytes, keyText } from "../key.ts";
 import { sizeOfFile } from "../value-source.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
 
@@ -91,7 +91,7 @@ class Checker {
 
   #isTwice(key: Key): boolean {
     const before = this.#seen.size;
-    Bun.SHA256.hash(Buffer.from(key, "latin1"), DIGEST);
+    Bun.SHA256.hash(keyBytes(key), DIGEST);
     return this.#seen.addRaw(DIGEST, 0) < before;
   }
 

@@ -173,10 +173,12 @@ describe("DeltaBuilder", () => {
     expect([...inserts.subarray(303)]).toEqual([0xdf, 0x01, 0x02, 0xf0, 0xff, 0x01, 0x01]);
   });
 
-  test("any sequence of pieces makes the target it says", () => {
+  test("any sequence of pieces makes the target it says, in a new builder and in one that was used before", () => {
+    const used = new DeltaBuilder(8);
+    used.copy(0, 5);
     for (let round = 0; round < 200; round++) {
       const base = rng.bytes(1 + rng.int(3_000));
-      const builder = new DeltaBuilder();
+      const builder = round % 2 === 0 ? new DeltaBuilder(rng.int(600)) : used.restart();
       const target: Buffer[] = [];
       for (let pieces = rng.int(20); pieces > 0; pieces--) {
         if (rng.int(2) === 0) {
