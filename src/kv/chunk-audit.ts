@@ -13,6 +13,7 @@ import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import type { Claim } from "./check-attestation.ts";
 import { ChunkHistory, type ChunkLink } from "./chunk-history.ts";
 import { streamValue } from "./chunked-value.ts";
+import { KnownGroups } from "./known-groups.ts";
 import { type PieceRules, replayChunks } from "./replay-chunks.ts";
 import { type NewManifest, readManifest } from "./stored-manifest.ts";
 
@@ -56,6 +57,7 @@ export class ChunkAudit {
   readonly #objects: ObjectSource;
   readonly #options: ChunkAuditOptions;
   readonly #epochs = new Map<string, Epoch>();
+  readonly #known = new KnownGroups();
 
   constructor(objects: ObjectSource, options: ChunkAuditOptions) {
     this.#objects = objects;
@@ -87,7 +89,10 @@ export class ChunkAudit {
     this.values += manifests.length;
     const { signal } = this.#options;
     if (isBlind) await this.#readHere(manifests);
-    else await replayChunks(this.#objects, { before: before?.tree, added: link?.tree, manifests, rules, signal });
+    else {
+      const known = this.#known;
+      await replayChunks(this.#objects, { before: before?.tree, added: link?.tree, manifests, rules, known, signal });
+    }
   }
 
   /** Reads values whose pieces are all here, though nobody can tell what the chunk tree holds. Rejects with CORRUPT, CHUNK_MISMATCH. */

@@ -6,7 +6,8 @@
  * none that its writer may not see; read one after the other, the pieces must have the sizes, digests and etag it states. Where a
  * value is cut is the writer's affair, who may follow an older version's cuts; the sizes are within the chunking's bounds, else
  * the manifest is none. What the chunk tree gained must be pieces that a manifest of this transaction names, and nothing else.
- * One piece is in memory at a time.
+ * One piece is in memory at a time. What is the same in a version of the value that was read before is not read again
+ * (known-groups.ts).
  */
 
 import { createHash } from "node:crypto";
@@ -18,10 +19,12 @@ import { deflateBound } from "../gitwire/pack/zlib.ts";
 import { LIMITS } from "../limits.ts";
 import { BufferMeter } from "../memory.ts";
 import { TimeSlice } from "../time-slice.ts";
+import { GROUP_BYTES } from "./blake3/stream.ts";
 import { addPieces, type ChunkFile, findPiece } from "./chunk-tree.ts";
 import { type ContentRules, checkLfs, LFS_POINTER_BYTES } from "./content-rules.ts";
-import { openEtag } from "./etag.ts";
+import { type EtagStream, openEtag } from "./etag.ts";
 import { type Key, keyText } from "./key.ts";
+import { commonNodes, type KnownGroups, NodeList, type NodeOf } from "./known-groups.ts";
 import type { Manifest, Piece } from "./manifest.ts";
 import { NodeWriter } from "./node-writer.ts";
 import { hashingSink } from "./replay.ts";
@@ -39,6 +42,8 @@ export interface ChunkReplay {
   readonly added: Oid | undefined;
   readonly manifests: readonly NewManifest[];
   readonly rules: PieceRules;
+  /** What is remembered of values that were read before, and will be of these. */
+  readonly known?: KnownGroups | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -60,7 +65,7 @@ export async function replayChunks(objects: ObjectSource, replay: ChunkReplay): 
       if (slice.isOver()) await slice.pause();
     }
     if (isRead || manifest.size < LFS_POINTER_BYTES)
-      await new ValueReader(objects, tree, key, manifest).read(replay, slice);
+      await new ValueReader(objects, tree, { key, oid, manifest }).read(replay, slice);
   }
   tree.finish();
 }
@@ -145,27 +150,62 @@ function addedFiles(objects: ObjectSource, { before, added }: ChunkReplay): Chun
   }
 }
 
+/**
+ * Gives `stream` the piece of `size` bytes that begins at `at`: of a group whose node is known that, else the bytes, for which `read` is
+ * called at most once. Returns whether it was.
+ */
+function updateFrom(
+  stream: EtagStream,
+  nodeOf: NodeOf | undefined,
+  at: number,
+  size: number,
+  read: () => Buffer,
+): boolean {
+  const end = at + size;
+  let data: Buffer | undefined;
+  for (let from = at, to = at; from < end; from = to) {
+    const group = Math.floor(from / GROUP_BYTES);
+    const node = nodeOf?.(group);
+    to = Math.min(end, (group + 1) * GROUP_BYTES);
+    // One that is known was taken up where it began.
+    if (node !== undefined) {
+      if (from === group * GROUP_BYTES) stream.updateNode!(node);
+      continue;
+    }
+    while (to < end && nodeOf?.(to / GROUP_BYTES) === undefined) to = Math.min(end, to + GROUP_BYTES);
+    data ??= read();
+    stream.update(data.subarray(from - at, to - at));
+  }
+  return data !== undefined;
+}
+
 /** Reads a value from its pieces and compares it with what its manifest says. */
 class ValueReader {
   readonly #objects: ObjectSource;
   readonly #tree: AddedPieces;
   readonly #key: Key;
+  readonly #oid: Oid;
   readonly #manifest: Manifest;
   /** One place for all pieces: fresh memory for each takes longer than reading it. */
   readonly #room: Buffer;
 
-  constructor(objects: ObjectSource, tree: AddedPieces, key: Key, manifest: Manifest) {
+  constructor(
+    objects: ObjectSource,
+    tree: AddedPieces,
+    { key, oid, manifest }: { readonly key: Key; readonly oid: Oid; readonly manifest: Manifest },
+  ) {
     this.#room = Buffer.allocUnsafeSlow(deflateBound(Math.max(...manifest.chunks.map(({ size }) => size))));
     this.#objects = objects;
     this.#tree = tree;
     this.#key = key;
+    this.#oid = oid;
     this.#manifest = manifest;
   }
 
   async read(replay: ChunkReplay, slice: TimeSlice): Promise<void> {
-    const { etag, size } = this.#manifest;
+    const { size } = this.#manifest;
     // The second time only what is sound here is taken: the first may have come upon a damaged copy.
-    if ((await this.#etag(replay, slice, this.#room)) !== etag && (await this.#etag(replay, slice)) !== etag)
+    if (!(await this.#hasEtag(replay, slice, this.#room)) && !(await this.#hasEtag(replay, slice)))
       throw chunkMismatch(`the etag of ${JSON.stringify(keyText(this.#key))} is not the one of its pieces`);
     if (size < LFS_POINTER_BYTES) {
       const pieces = this.#manifest.chunks.map((piece, i) => this.#piece(i, piece));
@@ -173,18 +213,36 @@ class ValueReader {
     }
   }
 
-  /** The etag of the value its pieces make, which are read to `room` where it is given. */
-  async #etag({ signal }: ChunkReplay, slice: TimeSlice, room?: Buffer): Promise<string> {
-    const stream = await openEtag();
+  /** Whether the value that the pieces make has the etag. They are read to `room` where it is given; without it, all of them. */
+  async #hasEtag({ known, signal }: ChunkReplay, slice: TimeSlice, room?: Buffer): Promise<boolean> {
+    const nodes = new NodeList(this.#manifest.size);
+    const stream = await openEtag((node) => nodes.add(node));
+    const nodeOf = known && room && stream.updateNode && this.#commonNodes(known);
     const meter = new BufferMeter();
+    let at = 0;
     for (const [i, piece] of this.#manifest.chunks.entries()) {
-      const data = this.#piece(i, piece, room);
-      stream.update(data);
-      meter.add(data.length);
+      const isRead = updateFrom(stream, nodeOf, at, piece.size, () => this.#piece(i, piece, room));
+      if (isRead) meter.add(piece.size);
+      else if (!this.#objects.has(piece.oid)) this.#piece(i, piece);
+      at += piece.size;
       if (slice.isOver()) await slice.pause();
       signal?.throwIfAborted();
     }
-    return stream.finish();
+    if (stream.finish() !== this.#manifest.etag) return false;
+    known?.learn(this.#key, { oid: this.#oid, nodes: nodes.bytes });
+    return true;
+  }
+
+  /** The nodes that the value has in common with the version that was read last. */
+  #commonNodes(known: KnownGroups): NodeOf | undefined {
+    const last = known.of(this.#key);
+    try {
+      return last && commonNodes(this.#manifest, readManifest(this.#objects, this.#key, last.oid), last.nodes);
+    } catch (error) {
+      // It is gone where its transaction was refused after all.
+      if (error instanceof KvError) return undefined;
+      throw error;
+    }
   }
 
   #piece(index: number, piece: Piece, room?: Buffer): Buffer {

@@ -8,6 +8,7 @@ import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { openRepository, type Repository } from "../gitwire/repo.ts";
 import { sweepQuarantines } from "../gitwire/store/quarantine.ts";
+import { KnownGroups } from "../kv/known-groups.ts";
 import { POLICY_REF } from "../kv/namespace.ts";
 import type { Policy } from "../kv/policy.ts";
 import { policyAt } from "../kv/read-policy.ts";
@@ -63,6 +64,8 @@ export class Gate {
   readonly mutexes = new Mutexes();
   readonly turns: Turns;
   readonly events = new GateEvents();
+  /** What is remembered of the values in pieces that were let in. */
+  readonly known = new KnownGroups();
   /** Called after every accepted transaction. */
   onAccepted: () => void = () => {};
   readonly onStage: (stage: Stage) => void;

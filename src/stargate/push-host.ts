@@ -308,6 +308,7 @@ class PushHost implements ReceivePackHost {
       policy: inForce?.oid,
       rules: namespacePolicy(inForce?.policy, ns),
       signature,
+      known: gate.known.within(ns),
       expectations: parseExpectations(pushOptions, objects.format),
       now: gate.clock.now(),
       isUsedLabel: (label) =>

@@ -1,6 +1,7 @@
 /** The audit of values in pieces: chunk commits are found by their transactions, and pieces read again. */
 
 import { describe, expect, test } from "bun:test";
+import type { Chunking } from "../../src/cdc/chunking.ts";
 import { type Oid, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import type { ChunkStore } from "../../src/kv/chunk-audit.ts";
 import { type ChunkTip, chunkTipAt } from "../../src/kv/chunk-tree.ts";
@@ -13,23 +14,27 @@ import { KvModel } from "../support/kv-model.ts";
 import { random } from "../support/random.ts";
 
 const rng = random("chunk-audit");
+type Fixed = Extract<Chunking, { mode: "fixed" }>;
+
 const rules = { ...namespacePolicy(undefined, "main"), maxValueInline: 2_048, chunking: KIBIBYTES };
 
 class History {
   readonly model: KvModel;
   readonly tips: ChunkTip[] = [];
   readonly sets: ChunkedSet[] = [];
+  readonly #chunking: Fixed;
 
-  constructor(format = SHA1) {
+  constructor(format = SHA1, chunking: Fixed = KIBIBYTES) {
     this.model = new KvModel(format);
+    this.#chunking = chunking;
   }
 
   parts(count: number): Buffer[] {
-    return Array.from({ length: count }, () => Buffer.from(rng.bytes(1_024)));
+    return Array.from({ length: count }, () => Buffer.from(rng.bytes(this.#chunking.size)));
   }
 
   set(key: string, data: readonly Buffer[]): Oid {
-    const set = chunkedSet(this.model.objects, key, data);
+    const set = chunkedSet(this.model.objects, key, data, { chunking: this.#chunking });
     this.sets.push(set);
     const plan = this.model.commit([set.operation], undefined, { tip: this.tips.at(-1), pieces: set.pieces });
     const move = plan.kind === "planned" ? plan.moves[2] : undefined;
@@ -51,7 +56,7 @@ class History {
       tip: this.model.state!,
       since,
       etagOf,
-      judge: async () => ({ rules, signer: undefined, problems: [] }),
+      judge: async () => ({ rules: { ...rules, chunking: this.#chunking }, signer: undefined, problems: [] }),
       chunks: { tip: () => this.tips.at(-1)?.commit, isComplete: true, ...store },
       signal: new AbortController().signal,
       found: (finding) => findings.push(finding),
@@ -87,6 +92,31 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
       expect(part.summary).toMatchObject({ chunked: 3 - i, chunkedUnread: 0 });
     }
   });
+});
+
+test("what a version has in common with the one before is read once", async () => {
+  // Too large for the audit's cache of objects.
+  const chunking = { mode: "fixed", size: 65_536 } as const;
+  const it = new History(SHA1, chunking);
+  const data = it.parts(20);
+  it.set("big", data);
+  for (let version = 1; version <= 5; version++) {
+    data[version] = it.parts(1)[0]!;
+    it.set("big", data);
+  }
+  const pieces = new Map(it.sets.flatMap((set) => set.pieces.map(({ oid }) => [oid, 0])));
+  const { objects } = it.model;
+  const read = objects.read.bind(objects);
+  objects.read = (oid) => {
+    const count = pieces.get(oid);
+    if (count !== undefined) pieces.set(oid, count + 1);
+    return read(oid);
+  };
+  expect((await it.verify()).said).toEqual([]);
+  // All of the first version, then the piece that changed and the one at the end.
+  const reads = [...pieces.values()];
+  expect(reads.reduce((sum, count) => sum + count, 0)).toBe(20 + 5 * 2);
+  expect(Math.min(...reads)).toBe(1);
 });
 
 test("a piece that is damaged, gone or another one is named with its key, at each transaction that needs it", async () => {

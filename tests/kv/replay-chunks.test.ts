@@ -7,6 +7,7 @@ import { encodeTree, MODE } from "../../src/gitwire/object/tree.ts";
 import { type ChunkFile, type ChunkTip, chunkTipAt } from "../../src/kv/chunk-tree.ts";
 import type { ContentRules } from "../../src/kv/content-rules.ts";
 import { etagOf } from "../../src/kv/etag.ts";
+import { KnownGroups } from "../../src/kv/known-groups.ts";
 import type { Manifest, Piece } from "../../src/kv/manifest.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { replayTransaction } from "../../src/kv/replay.ts";
@@ -30,6 +31,7 @@ function parts(count: number, last = 1_024): Buffer[] {
 /** A namespace, its chunk tip, and what replaying its transactions finds. */
 class Scene {
   readonly model: KvModel;
+  readonly known = new KnownGroups();
   tip: ChunkTip | undefined;
   #base: NamespaceState | undefined;
   #before: ChunkTip | undefined;
@@ -67,7 +69,7 @@ class Scene {
           ? newManifests(objects, this.#base, replayTransaction(objects, this.#base, next, etagOf, limits))
           : sampleTransaction(objects, this.#base, next, etagOf, limits, { count: sampled, pick: () => 0 }).manifests;
       const added = next.ledger.chunksTree;
-      await replayChunks(objects, { before: this.#before?.tree, added, manifests, rules: limits });
+      await replayChunks(objects, { before: this.#before?.tree, added, manifests, rules: limits, known: this.known });
       return "passes";
     } catch (error) {
       if (error instanceof KvError) return `${error.code}: ${error.message}`;
@@ -251,6 +253,89 @@ describe("a manifest is refused", () => {
       const key = isOld ? "copy" : "key";
       expect(await scene.replay()).toBe(`CORRUPT: piece 4 (${sha256}) of the value of "${key}": its checksum is wrong`);
     }
+  });
+});
+
+describe("of a value that was read before", () => {
+  const GROUP = 64;
+
+  /** A scene in which the value was let in, and how many blobs larger than half a piece are read while `data` replaces it. */
+  async function replaced(
+    before: readonly Buffer[],
+    data: readonly Buffer[],
+  ): Promise<[answer: string, reads: number]> {
+    const scene = new Scene();
+    expect(await scene.commit([scene.set("key", before)]).replay()).toBe("passes");
+    const set = scene.set("key", data);
+    scene.commit([set]);
+    const pieces = new Set(set.pieces.map(({ oid }) => oid));
+    const { objects } = scene.model;
+    const read = objects.read.bind(objects);
+    let reads = 0;
+    objects.read = (oid) => {
+      if (pieces.has(oid)) reads++;
+      return read(oid);
+    };
+    return [await scene.replay(), reads];
+  }
+
+  test("only what is new, or in another place, is read, in groups of 64 KiB, and the end", async () => {
+    const before = parts(10 * GROUP + 5);
+    const edited = [...before];
+    edited[3 * GROUP + 10] = Buffer.from(rng.bytes(1_024));
+    edited[7 * GROUP] = Buffer.from(rng.bytes(1_024));
+    expect(await replaced(before, edited)).toEqual(["passes", 2 * GROUP + 5]);
+    // From there on everything stands elsewhere.
+    const inserted = [...before.slice(0, 8 * GROUP + 1), ...parts(1), ...before.slice(8 * GROUP + 1)];
+    expect(await replaced(before, inserted)).toEqual(["passes", 2 * GROUP + 6]);
+    // A group that the value now ends with is part of the root.
+    expect(await replaced(before, before.slice(0, 9 * GROUP))).toEqual(["passes", GROUP]);
+    expect(await replaced(before, [...before, ...parts(GROUP)])).toEqual(["passes", GROUP + 5]);
+  });
+
+  test("whatever the pieces are and wherever they lie, it passes with its etag and with no other", async () => {
+    const scene = new Scene();
+    const chunking = { mode: "fastcdc", min: 1_024, avg: 30_000, max: 90_000 } as const;
+    const sizes = (): number => 1_024 + rng.int(rng.int(2) === 0 ? 2_000 : 88_000);
+    let data = Array.from({ length: 20 }, () => Buffer.from(rng.bytes(sizes())));
+    for (let version = 0; version < 20; version++) {
+      const at = rng.int(data.length);
+      const fresh = Array.from({ length: rng.int(3) }, () => Buffer.from(rng.bytes(sizes())));
+      // In place, taken out, put in, moved to the end, or a piece again that is there already.
+      const kind = rng.int(5);
+      if (kind === 0) data = data.map((part, i) => (i === at ? Buffer.from(rng.bytes(part.length)) : part));
+      else if (kind === 1 && data.length > 5) data = data.toSpliced(at, 1);
+      else if (kind === 2) data = data.toSpliced(at, 0, ...fresh);
+      else if (kind === 3) data = [...data.toSpliced(at, 1), data[at]!];
+      else data = data.toSpliced(at, 1, data[rng.int(data.length)]!);
+      const etag = etagOf(Buffer.from(`version ${version}`));
+      const wrong = { ...scene.set("key", data, { chunking, etag }) };
+      scene.commit([wrong]);
+      expect(await scene.replay({ chunking })).toStartWith("CHUNK_MISMATCH: the etag");
+      scene.commit([scene.set("key", data, { chunking })]);
+      expect(await scene.replay({ chunking })).toBe("passes");
+    }
+  });
+
+  test("a piece that is not read must be there all the same", async () => {
+    const scene = new Scene();
+    const before = parts(3 * GROUP);
+    const first = scene.set("key", before);
+    expect(await scene.commit([first]).replay()).toBe("passes");
+    scene.commit([scene.set("key", [...before.slice(0, -1), ...parts(1)])]);
+    const { sha256, oid } = first.pieces[5]!;
+    scene.model.objects.objects.delete(oid);
+    expect(await scene.replay()).toBe(`BAD_OBJECT: piece 6 (${sha256}) of the value of "key": blob ${oid} is missing`);
+  });
+
+  test("what was remembered of a version that is gone is of no use and does no harm", async () => {
+    const scene = new Scene();
+    const before = parts(3 * GROUP);
+    const first = scene.set("key", before);
+    expect(await scene.commit([first]).replay()).toBe("passes");
+    scene.commit([scene.set("key", [...before, ...parts(1)])]);
+    scene.model.objects.objects.delete(first.operation.value.oid);
+    expect(await scene.replay()).toBe("passes");
   });
 });
 

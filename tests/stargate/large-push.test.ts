@@ -73,12 +73,19 @@ test("a value that changes a little here and there is stored at what was sent fo
     const data = noise(1, 12 * MiB);
     await set(workspace, "big", data);
     const first = { server: packBytes(stargate.dir), clone: packBytes(gitDir) };
+    const { gate } = stargate.daemon.registry.all()[0]!;
+    const known = () => gate.known.within("main").of(parseKey("big"));
+    const before = known();
+    expect(before?.nodes.length).toBe(191 * 32);
     // 40 runs of 8 KiB, in nearly every piece.
     const runs = 40;
     for (let i = 0; i < runs; i++) noise(2 + i, 8_192).copy(data, i * 300_000);
     cutter.arm("request", Number.POSITIVE_INFINITY);
     await set(workspace, "big", data);
     const sent = cutter.passed.request;
+    // Remembered for the next one: as many nodes, of the version that is there now.
+    expect(known()?.nodes.length).toBe(191 * 32);
+    expect(known()?.oid).not.toBe(before!.oid);
     await stargate.logged(({ component, packs }) => component === "upkeep" && packs !== undefined, 60_000);
     await tidyUp(workspace);
     expect(sent).toBeLessThan(1.1 * runs * 8_192);

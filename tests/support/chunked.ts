@@ -11,7 +11,7 @@ import { encodeManifest, type Manifest, type Piece } from "../../src/kv/manifest
 import type { SetOperation } from "../../src/kv/operation.ts";
 
 /** The smallest pieces there are, so that a test of many is quick. */
-export const KIBIBYTES: Chunking = { mode: "fixed", size: 1_024 };
+export const KIBIBYTES = { mode: "fixed", size: 1_024 } as const satisfies Chunking;
 
 /** A value in pieces and the operation that sets it. */
 export interface ChunkedSet {

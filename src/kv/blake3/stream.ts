@@ -6,17 +6,19 @@
  * root, which is computed otherwise. Nodes wait on a stack until their right neighbour is there.
  */
 
+import { assert } from "../../errors.ts";
 import { BLOCK_BYTES, CHUNK_BYTES, type Compression, compress, FLAG, IV } from "./compress.ts";
 import { type Blake3Module, simdModule } from "./simd-module.ts";
 
 /** Chunks that are made one node at once, a power of two. */
 const GROUP_CHUNKS = 64;
-const GROUP_BYTES = GROUP_CHUNKS * CHUNK_BYTES;
-const CHAIN_BYTES = 32;
+export const GROUP_BYTES = GROUP_CHUNKS * CHUNK_BYTES;
+/** Bytes of a chaining value. */
+export const NODE_BYTES = 32;
 /** Inputs of one call. */
 const LANES = 4;
 /** Memory: a group of chunks, then two lists of chaining values, then a pair of them. */
-const LIST_BYTES = GROUP_CHUNKS * CHAIN_BYTES;
+const LIST_BYTES = GROUP_CHUNKS * NODE_BYTES;
 const PAIR = GROUP_BYTES + 2 * LIST_BYTES;
 const PAGES = 2;
 const HIGH = 2 ** 32;
@@ -37,10 +39,10 @@ function vectors(): Blake3Module | undefined {
   return shared;
 }
 
-/** Begins a hash; undefined where it cannot be computed by vectors. */
-export function openBlake3(): Blake3Stream | undefined {
+/** Begins a hash; undefined where it cannot be computed by vectors. `onNode` is told the node of each group. */
+export function openBlake3(onNode?: (node: Uint8Array) => void): Blake3Stream | undefined {
   const module = vectors();
-  return module && new Blake3Stream(module);
+  return module && new Blake3Stream(module, onNode);
 }
 
 export class Blake3Stream {
@@ -53,18 +55,17 @@ export class Blake3Stream {
   #chunks = 0;
   /** Complete nodes that have no right neighbour yet, the largest first. */
   readonly #nodes: Chain[] = [];
+  readonly #onNode: ((node: Chain) => void) | undefined;
 
-  constructor(module: Blake3Module) {
+  constructor(module: Blake3Module, onNode?: (node: Chain) => void) {
     this.#module = module;
+    this.#onNode = onNode;
     this.#memory = new Uint8Array(module.memory.buffer);
   }
 
   update(portion: Uint8Array): void {
     for (let at = 0; at < portion.length; ) {
-      if (this.#length === GROUP_BYTES) {
-        this.#takeGroup(this.#rest);
-        this.#length = 0;
-      }
+      this.#takeRest();
       for (; this.#length === 0 && portion.length - at > GROUP_BYTES; at += GROUP_BYTES) {
         this.#takeGroup(portion.subarray(at, at + GROUP_BYTES));
       }
@@ -75,20 +76,37 @@ export class Blake3Stream {
     }
   }
 
+  /**
+   * Takes up the next group by its node, as `onNode` was told it of the same bytes at the same place. What came before are whole
+   * groups, and more will follow.
+   */
+  updateNode(node: Uint8Array): void {
+    this.#takeRest();
+    assert(this.#length === 0, "a node stands for a whole group");
+    this.#addGroup(node);
+  }
+
   /** The hash in hex; the stream is of no use afterwards. */
   finish(): string {
     const last = Math.max(0, Math.ceil(this.#length / CHUNK_BYTES) - 1);
     this.#memory.set(this.#rest.subarray(0, this.#length));
     this.#hashChunks(last);
-    for (let chunk = 0; chunk < last; chunk++) this.#add(this.#chainAt(GROUP_BYTES + chunk * CHAIN_BYTES), 1);
+    for (let chunk = 0; chunk < last; chunk++) this.#add(this.#chainAt(GROUP_BYTES + chunk * NODE_BYTES), 1);
     let output = lastChunk(this.#rest.subarray(last * CHUNK_BYTES, this.#length), this.#chunks);
     for (let node = this.#nodes.pop(); node !== undefined; node = this.#nodes.pop()) {
       output = parent(wordsOf(node), compress(output));
     }
     const words = compress({ ...output, flags: output.flags | FLAG.root });
-    const hash = Buffer.alloc(CHAIN_BYTES);
+    const hash = Buffer.alloc(NODE_BYTES);
     for (const [n, word] of words.entries()) hash.writeUInt32LE(word, n * 4);
     return hash.toString("hex");
+  }
+
+  /** Takes up a group that is complete, now that more will come. */
+  #takeRest(): void {
+    if (this.#length < GROUP_BYTES) return;
+    this.#takeGroup(this.#rest);
+    this.#length = 0;
   }
 
   /** Takes up 64 chunks, after which more will come. */
@@ -101,7 +119,12 @@ export class Blake3Stream {
       this.#hashParents(from, to, nodes);
       [from, to] = [to, from];
     }
-    this.#add(this.#chainAt(from), GROUP_CHUNKS);
+    this.#addGroup(this.#chainAt(from));
+  }
+
+  #addGroup(node: Chain): void {
+    this.#onNode?.(node);
+    this.#add(node, GROUP_CHUNKS);
   }
 
   /** Hashes the first `count` chunks in memory; their chaining values follow the last. */
@@ -120,7 +143,7 @@ export class Blake3Stream {
   }
 
   #chainAt(start: number): Chain {
-    return this.#memory.slice(start, start + CHAIN_BYTES);
+    return this.#memory.slice(start, start + NODE_BYTES);
   }
 
   /** Adds a node of `size` chunks: it and its left neighbours become one as long as they are of one size. */
@@ -130,7 +153,7 @@ export class Blake3Stream {
     // By vectors, too, of which three parts of four are for nothing: they are ten times as fast.
     for (let count = this.#chunks / size; count % 2 === 0; count /= 2) {
       this.#memory.set(this.#nodes.pop()!, PAIR);
-      this.#memory.set(node, PAIR + CHAIN_BYTES);
+      this.#memory.set(node, PAIR + NODE_BYTES);
       this.#hashParents(PAIR, PAIR + LANES * BLOCK_BYTES, 1);
       node = this.#chainAt(PAIR + LANES * BLOCK_BYTES);
     }

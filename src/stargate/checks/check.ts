@@ -5,6 +5,7 @@ import type { ObjectSource } from "../../gitwire/object/object.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { LedgerCommit } from "../../kv/attestation.ts";
 import type { SignatureJudgement } from "../../kv/judge-signature.ts";
+import type { KnownGroups } from "../../kv/known-groups.ts";
 import type { NamespacePolicy } from "../../kv/policy.ts";
 import type { NamespaceState } from "../../kv/state.ts";
 import type { Expectation } from "../expectation.ts";
@@ -33,6 +34,8 @@ export interface Admission {
   readonly rules: NamespacePolicy;
   /** Who signed the ledger commit, and what the policy says to that, at the time of receipt. Judged once. */
   signature(): Promise<SignatureJudgement>;
+  /** What is remembered of the namespace's values in pieces. */
+  readonly known?: KnownGroups | undefined;
   readonly expectations: readonly Expectation[];
   /** Milliseconds since 1970. */
   readonly now: number;

@@ -19,7 +19,7 @@ import type { Check } from "./check.ts";
 const USUAL_VALUE = 256;
 
 export const replayed: Check = async (admission) => {
-  const { objects, base, ledger, index, commit, rules, signature, chunkTip } = admission;
+  const { objects, base, ledger, index, commit, rules, signature, chunkTip, known } = admission;
   const { verify } = rules;
   const limits = replayLimits(rules, (await signature()).limit);
   if (verify.kind === "attested" && !hasContentRules(limits)) return null;
@@ -41,6 +41,7 @@ export const replayed: Check = async (admission) => {
     added: commit.chunksTree,
     manifests,
     rules: limits,
+    known,
   });
   return null;
 };

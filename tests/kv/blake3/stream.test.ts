@@ -5,7 +5,7 @@ import { blake3 } from "@noble/hashes/blake3.js";
 import { createBLAKE3 } from "hash-wasm";
 import { compress, FLAG, IV } from "../../../src/kv/blake3/compress.ts";
 import { simdModule } from "../../../src/kv/blake3/simd-module.ts";
-import { type Blake3Stream, openBlake3 } from "../../../src/kv/blake3/stream.ts";
+import { type Blake3Stream, GROUP_BYTES, openBlake3 } from "../../../src/kv/blake3/stream.ts";
 import { noise } from "../../support/noise.ts";
 import { random } from "../../support/random.ts";
 
@@ -60,6 +60,29 @@ test("long inputs in portions of any size, several at once, beside hash-wasm", a
   const hasher = await createBLAKE3();
   for (const [n, stream] of streams.entries())
     expect(stream.finish()).toBe(hasher.init().update(inputs[n]!).digest("hex"));
+});
+
+test("a group by its node is the group by its bytes, at its place", () => {
+  const rng = random("blake3 nodes");
+  for (let run = 0; run < 20; run++) {
+    const data = noise(`nodes ${rng.seed} ${run}`, 1 + rng.int(40) * GROUP_BYTES + rng.int(2) * rng.int(GROUP_BYTES));
+    const nodes: Uint8Array[] = [];
+    const first = openBlake3((node) => nodes.push(Uint8Array.from(node)))!;
+    first.update(data);
+    const hash = first.finish();
+    expect(nodes.length).toBe(Math.floor((data.length - 1) / GROUP_BYTES));
+    const again: Uint8Array[] = [];
+    const second = openBlake3((node) => again.push(Uint8Array.from(node)))!;
+    for (const [group, node] of nodes.entries()) {
+      if (rng.int(2) === 0) second.updateNode(node);
+      else second.update(data.subarray(group * GROUP_BYTES, (group + 1) * GROUP_BYTES));
+    }
+    second.update(data.subarray(nodes.length * GROUP_BYTES));
+    expect([second.finish(), again]).toEqual([hash, nodes]);
+  }
+  const stream = open();
+  stream.update(Buffer.alloc(1));
+  expect(() => stream.updateNode(Buffer.alloc(32))).toThrow("whole group");
 });
 
 test("counters of more than 32 bits and any flags, beside the compression of one block", () => {
