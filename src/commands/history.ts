@@ -10,6 +10,7 @@ import { SignatureReporter } from "../kv/signature-report.ts";
 import type { NamespaceState } from "../kv/state.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { parseCount } from "./count.ts";
+import { describeValue, valueFacts } from "./history-record.ts";
 import { withReader } from "./open.ts";
 import { inColumn, txnFields, txnLine } from "./txn-facts.ts";
 
@@ -26,7 +27,10 @@ async function showAll(context: Context, workspace: Workspace): Promise<void> {
   const tip = await stateToRead(workspace);
   const show = await shower(context, workspace, key);
   const reach = async (last: Revision, before: Revision | undefined): Promise<void> => {
-    if (copy !== undefined && (flags.on("patch") || out.json)) await bringValues(copy, key, [last, before]);
+    const needsValues = flags.on("patch") || out.json;
+    // Of a value in pieces its manifest says how many.
+    if (copy !== undefined && (needsValues || last.meta?.type === "chunked"))
+      await bringValues(copy, key, needsValues ? [last, before] : [last]);
     await show(last, before);
   };
   let count = 0;
@@ -69,20 +73,20 @@ async function shower(
   const reporter = new SignatureReporter(objects, copy && ((work) => copy.through(work)));
   // Loaded here: most look at the list alone.
   const patchOf = flags.on("patch") ? (await import("../kv/value-patch.ts")).valuePatch : undefined;
-  const details = out.json ? await import("./history-record.ts") : undefined;
   return async (revision, before) => {
     const { made, rev, meta } = revision;
     const op = meta === undefined ? "del" : "set";
     const signature = made === undefined ? undefined : await reporter.of(made);
     const patch = patchOf?.(objects, key, before, revision);
-    if (details !== undefined) {
+    if (out.json) {
       const txn = made === undefined ? {} : txnFields(made, signature!);
-      const value = details.valueFacts(objects, key, revision);
+      const value = valueFacts(objects, key, revision);
       out.record({ key: keyText(key), op, rev, ...txn, value, patch });
       return;
     }
     const unknown = ["-", "-", "-", op, rev, "-", "its transaction is not here"].join("\t");
-    out.line(made === undefined ? unknown : txnLine(made, signature!, [op, rev]));
+    const line = made === undefined ? unknown : txnLine(made, signature!, [op, rev]);
+    out.line(`${line}\t${describeValue(objects, key, revision)}`);
     if (patch !== undefined && patch !== "") out.answer(`${patch.split("\n").map(inColumn).join("\n")}\n\n`);
   };
 }

@@ -96,7 +96,7 @@ describe("in one repository", () => {
     expect(shell(dir, '"$KV" get file | head -c 10 >/dev/null').stderr).toBe("");
   });
 
-  test("JSON and list --long say what it is", () => {
+  test("JSON, list --long and history say what it is", () => {
     const facts = { type: "chunked", size: data.length, etag: etagOf(data), rev: 1 };
     const record = JSON.parse(kvOk(dir, "get", "file", "--range", "0-3", "--json"));
     expect(record).toMatchObject({
@@ -121,6 +121,9 @@ describe("in one repository", () => {
       ...facts,
       pieces: record.pieces,
     });
+    expect(kvOk(dir, "history", "file").split("\t").at(-1)).toBe(
+      `3.1 MB in ${record.pieces} pieces, ${etagOf(data).slice(0, 19)}`,
+    );
     fs.writeFileSync(path.join(dir, "huge"), "");
     fs.truncateSync(path.join(dir, "huge"), 17 * MiB);
     kvOk(dir, "set", "huge", "--file", "huge");

@@ -72,6 +72,8 @@ describe("with nothing but the executable", () => {
     const revisions = answer({}, "--repo", url, "history", "cfg:theme", "--patch").split("\n");
     expect(revisions.filter((line) => /^[-+]/.test(line))).toEqual(["-dark", "+light", "+dark"]);
     expect(revisions[0]!.split("\t").slice(3, 5)).toEqual(["set", "2"]);
+    const pieces = answer({}, "--repo", url, "history", "model").trim().split("\t").at(-1);
+    expect(pieces).toMatch(/^\S+ [kM]?B in \d+ pieces, blake3:[0-9a-f]{12}$/);
     expect(answer({}, "--repo", url, "get", "cfg:theme", "--at", "1")).toBe("dark");
     const missing = bare({}, "--repo", url, "get", "none");
     expect([missing.status, missing.stderr]).toEqual([6, 'error: not found: "none"\n']);

@@ -19,7 +19,8 @@ export const AUDIT: readonly Command[] = [
       { name: "patch", alias: "p", type: "boolean", summary: "Show with each how the value changed" },
     ],
     details:
-      "Commit, time (UTC), signer, set or del, revision, state of the signature and subject, with tabs between them. The signer is " +
+      "Commit, time (UTC), signer, set or del, revision, state of the signature, subject and value (its size, in how many pieces it is, the " +
+      "beginning of its etag; --json has it all), with tabs between them. The signer is " +
       "what the policy of the day calls the key, else its fingerprint; the author is named where that is somebody else, and for what " +
       "is not signed.\n\n" +
       "States: good; unsigned; no writer (a good signature by a key that the policy did not let write); unknown key (an OpenPGP key that " +
