@@ -12,10 +12,9 @@ import { TimeSlice } from "../../time-slice.ts";
 import type { GitObject } from "../object/object.ts";
 import { ObjectBuffer } from "../object/object-buffer.ts";
 import { hashObjectRaw, type ObjectKind } from "../object/oid.ts";
-import { applyDelta } from "./delta.ts";
+import type { DeltaLimits } from "./delta-limits.ts";
 import type { EntryList } from "./entry-list.ts";
 import { decodeEntryHeader, entryKind, kindType } from "./pack-entry.ts";
-import type { PackLimits } from "./pack-scan.ts";
 import { inflateAt } from "./zlib.ts";
 
 const PAGE_BYTES = 4_096;
@@ -36,7 +35,7 @@ interface Frame {
 export class DeltaResolver {
   readonly #list: EntryList;
   readonly #fd: number;
-  readonly #limits: PackLimits;
+  readonly #limits: DeltaLimits;
   readonly #heldMax: number;
   readonly #signal: AbortSignal | undefined;
   readonly #slice = new TimeSlice();
@@ -48,18 +47,18 @@ export class DeltaResolver {
   /** Where the walk under way began. An appended base keeps its data: it may not be in the file yet, or be a delta there. */
   #root: Frame | undefined;
   #held = 0;
-  #made = 0;
-  #resolved = 0;
+  #resolved: number;
 
   /**
    * The entries in `list` have come with the pack and are in the file `fd` up to `end`; `heldMax` bytes of bases are held. Resolving
    * ends with the reason of `signal` when it aborts.
    */
-  constructor(list: EntryList, fd: number, end: number, limits: PackLimits, heldMax: number, signal?: AbortSignal) {
+  constructor(list: EntryList, fd: number, end: number, limits: DeltaLimits, heldMax: number, signal?: AbortSignal) {
     this.#list = list;
     this.#scratch = new ObjectBuffer(list.format, SCRATCH_BYTES);
     this.#fd = fd;
     this.#received = list.count;
+    this.#resolved = list.earlyCount;
     this.#end = end;
     this.#limits = limits;
     this.#heldMax = heldMax;
@@ -76,11 +75,12 @@ export class DeltaResolver {
     const list = this.#list;
     for (let entry = 0; entry < this.#received && this.unresolved > 0; entry++) {
       const kind = entryKind(list.types[entry]!);
-      // An entry that was a delta is walked with its own base; by then it has a kind and nothing left to give out.
-      if (kind === undefined || list.deltaOf(entry) >= 0) continue;
+      const depth = list.depthOf(entry);
+      // A delta is walked with its own base, unless it was resolved as it arrived; by then it has a kind and nothing left to give out.
+      if (kind === undefined || (depth === 0 && list.deltaOf(entry) >= 0)) continue;
       const nextOfs = list.firstChild(entry);
       const nextRef = list.takeRefChildren(entry);
-      if (nextOfs >= 0 || nextRef >= 0) await this.#walk(kind, { entry, depth: 0, data: undefined, nextOfs, nextRef });
+      if (nextOfs >= 0 || nextRef >= 0) await this.#walk(kind, { entry, depth, data: undefined, nextOfs, nextRef });
       if (this.#slice.isOver()) await this.#slice.pause(this.#signal);
     }
   }
@@ -130,17 +130,11 @@ export class DeltaResolver {
   #resolve(kind: ObjectKind, parent: Frame, base: Buffer, delta: number): Frame | undefined {
     const list = this.#list;
     const depth = parent.depth + 1;
-    const { deltaDepth, packInflatedBytes } = this.#limits;
-    if (depth > deltaDepth)
-      throw new KvError("LIMIT_EXCEEDED", `the pack has a chain of more than ${deltaDepth} deltas`);
+    this.#limits.requireDepth(depth);
     const entry = list.deltaEntries[delta]!;
     // Most are no base of anything: their bytes are needed for the id only, unless somebody wants to see them.
     const isSeen = list.seen?.wants(kind, base.length) === true;
     const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch.data);
-    this.#made += data.length;
-    if (this.#made > packInflatedBytes) {
-      throw new KvError("LIMIT_EXCEEDED", `the pack's deltas make more than ${packInflatedBytes} bytes`);
-    }
     list.deltaBases[delta] = parent.entry;
     list.types[entry] = kindType(kind);
     const isPassing = data.buffer === this.#scratch.data.buffer;
@@ -183,21 +177,13 @@ export class DeltaResolver {
       at = list.deltaBases[delta]!;
     }
     let data = at >= this.#received ? this.#root!.data! : this.#read(at);
-    for (let link = chain.pop(); link !== undefined; link = chain.pop()) {
-      data = this.#apply(link, data);
-      this.#made += data.length;
-    }
+    for (let link = chain.pop(); link !== undefined; link = chain.pop()) data = this.#apply(link, data);
     return data;
   }
 
   #apply(delta: number, base: Buffer, into?: Buffer): Buffer {
     const entry = this.#list.deltaEntries[delta]!;
-    try {
-      return applyDelta(base, this.#list.kept.get(delta) ?? this.#read(entry), this.#limits.objectBytes, into);
-    } catch (error) {
-      if (!(error instanceof KvError) || error.code !== "BAD_OBJECT") throw error;
-      throw new KvError("BAD_PACK", `object ${entry + 1} of the pack: ${error.message}`, { cause: error });
-    }
+    return this.#limits.apply(entry, base, this.#list.kept.get(delta) ?? this.#read(entry), into);
   }
 
   /** Inflated data of an entry as stored: an object or a delta. The first pass has found it sound. */

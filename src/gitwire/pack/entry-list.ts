@@ -1,13 +1,13 @@
 /**
- * The entries of a pack that is being indexed, as parallel arrays: 37 bytes an object (sha1), 12 more for each delta. They
+ * The entries of a pack that is being indexed, as parallel arrays: 37 bytes an object (sha1), 16 more for each delta. They
  * grow as entries arrive, so a declared count takes no memory by itself.
  */
 
-import type { ObjectFormat, Oid } from "../object/oid.ts";
+import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { withRoom } from "./grow.ts";
 import { KeptDeltas } from "./kept-deltas.ts";
-import { entryKind } from "./pack-entry.ts";
+import { entryKind, kindType } from "./pack-entry.ts";
 import type { IndexedObjects } from "./pack-index-writer.ts";
 import type { SeenObjects } from "./seen-objects.ts";
 
@@ -24,6 +24,9 @@ export class EntryList {
   deltaEntries = new Uint32Array(64);
   nextSibling = new Int32Array(64);
   deltaBases = new Int32Array(64);
+  /** Deltas that were resolved as they arrived: how many, and how deep each of them lies; 0 for others. */
+  earlyCount = 0;
+  #depths = new Uint32Array(64);
   /** First delta of each base in the pack that an ofs-delta names, by entry; -1 for none. */
   #firstChild = new Int32Array(0);
   /** Bases that ref-deltas name, and the first delta of each that still waits; -1 for none. */
@@ -114,6 +117,22 @@ export class EntryList {
     }
     const delta = this.#addDelta(entry, this.#firstByRef[base]!);
     this.#firstByRef[base] = delta;
+  }
+
+  /** Notes that `entry` is a delta of the entry `base`, makes an object of `kind` and is the last of a chain of `depth` deltas. */
+  addResolved(entry: number, base: number, kind: ObjectKind, depth: number): void {
+    const delta = this.#addDelta(entry, -1);
+    this.deltaBases[delta] = base;
+    this.types[entry] = kindType(kind);
+    this.#depths = withRoom(this.#depths, delta);
+    this.#depths[delta] = depth;
+    this.earlyCount++;
+  }
+
+  /** Deltas in the chain of `entry`, a whole object or a delta that was resolved as it arrived; 0 for any other. */
+  depthOf(entry: number): number {
+    const delta = this.earlyCount === 0 ? -1 : this.deltaOf(entry);
+    return delta < 0 ? 0 : (this.#depths[delta] ?? 0);
   }
 
   /** First ofs-delta of `entry`, or -1. */

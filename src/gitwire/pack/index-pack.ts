@@ -14,7 +14,9 @@ import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { ArrivedObjects } from "./arrived-objects.ts";
 import { refuseCircles } from "./delta-circles.ts";
+import { DeltaLimits } from "./delta-limits.ts";
 import { DeltaResolver } from "./delta-resolver.ts";
+import { EarlyDeltas } from "./early-deltas.ts";
 import { EntryList } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import type { ObjectCache } from "./object-cache.ts";
@@ -29,6 +31,8 @@ import { BaseCopier, type BasePlace, type BaseSink, type BaseSource, placesOf } 
 /** Bytes held in memory for deltas and their bases, unless told otherwise, and the part of it for the deltas. */
 const HELD_BYTES = 256 * 1024 * 1024;
 const KEPT_SHARE = 8;
+/** Bytes of objects that came last, held for deltas of them. */
+const RECENT_BYTES = 8 * 1024 * 1024;
 /** Bytes of the received pack that are read at once where it is read again. */
 const STORED_BYTES = 256 * 1024;
 
@@ -80,19 +84,21 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     const { signal } = options;
     const input = new PackInput(source, fd, options.format, limits.packBytes);
     let list = newList(options);
-    let checksum = await scanPack(input, list, limits);
+    let deltas = new DeltaLimits(limits);
+    let checksum = await scanPack(input, list, limits, earlyDeltas(list, deltas, options));
     if (list.count === 0) return undefined;
     const receivedEnd = input.position - options.format.rawSize;
     const received = list.count;
-    let end = await resolveDeltas(fd, list, receivedEnd, limits, options);
+    let end = await resolveDeltas(fd, list, receivedEnd, deltas, options);
     if (cameItself(list, received)) {
       // What came was not known before its deltas were resolved. Now it is.
       const came = idsOf(list, 0, received);
       fs.ftruncateSync(fd, receivedEnd);
       list = newList(options);
       const again = new PackInput(storedPack(fd, receivedEnd, checksum), fd, options.format, limits.packBytes);
-      await scanPack(again, list, limits);
-      end = await resolveDeltas(fd, list, receivedEnd, limits, options, came);
+      deltas = new DeltaLimits(limits);
+      await scanPack(again, list, limits, earlyDeltas(list, deltas, options));
+      end = await resolveDeltas(fd, list, receivedEnd, deltas, options, came);
     }
     if (list.hasBaseTwice) refuseCircles(list);
     if (list.count > received) checksum = await inSlices(rehashPack(fd, list.format, list.count, end), signal);
@@ -112,6 +118,10 @@ function newList({ format, heldBytes = HELD_BYTES, seen, seesBlobs = false }: In
   const list = new EntryList(format, heldBytes / KEPT_SHARE);
   if (seen !== undefined) list.seen = new SeenObjects(seen, seesBlobs);
   return list;
+}
+
+function earlyDeltas(list: EntryList, limits: DeltaLimits, { heldBytes = HELD_BYTES }: IndexPackOptions): EarlyDeltas {
+  return new EarlyDeltas(list, limits, Math.min(RECENT_BYTES, heldBytes / KEPT_SHARE));
 }
 
 /** Ids of the entries from number `start` up to `end`. */
@@ -151,11 +161,11 @@ async function resolveDeltas(
   fd: number,
   list: EntryList,
   received: number,
-  limits: PackLimits,
+  limits: DeltaLimits,
   { bases, heldBytes = HELD_BYTES, signal }: IndexPackOptions,
   came?: OidTable,
 ): Promise<number> {
-  if (list.deltaCount === 0) return received;
+  if (list.deltaCount === list.earlyCount) return received;
   const resolver = new DeltaResolver(list, fd, received, limits, heldBytes, signal);
   await resolver.resolveReceived();
   return resolver.unresolved > 0 ? appendBases(resolver, fd, list, received, bases, came) : received;

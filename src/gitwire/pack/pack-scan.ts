@@ -12,6 +12,8 @@ import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import { ObjectBuffer } from "../object/object-buffer.ts";
 import { newHasher } from "../object/oid.ts";
+import { inEntry } from "./delta-limits.ts";
+import type { EarlyDeltas } from "./early-deltas.ts";
 import type { EntryList } from "./entry-list.ts";
 import { decodeEntryHeader, ENTRY, type EntryHeader, entryKind } from "./pack-entry.ts";
 import type { PackInput } from "./pack-input.ts";
@@ -35,12 +37,17 @@ export interface PackLimits {
 }
 
 /**
- * Reads the whole pack from `input` into `list`; returns its raw checksum, which has been verified. Throws BAD_PACK on
- * damage, LIMIT_EXCEEDED.
+ * Reads the whole pack from `input` into `list`, resolving the deltas that `early` can; returns its raw checksum, which has been
+ * verified. Throws BAD_PACK on damage, LIMIT_EXCEEDED.
  */
-export async function scanPack(input: PackInput, list: EntryList, limits: PackLimits): Promise<Buffer> {
+export async function scanPack(
+  input: PackInput,
+  list: EntryList,
+  limits: PackLimits,
+  early: EarlyDeltas,
+): Promise<Buffer> {
   const declared = await readHeader(input, limits);
-  const scan: Scan = { input, list, limits, declared, object: new ObjectBuffer(list.format, 64 * 1024) };
+  const scan: Scan = { input, list, limits, early, declared, object: new ObjectBuffer(list.format, 64 * 1024) };
   const slice = new TimeSlice();
   while (list.count < declared) {
     const next = passWholeEntries(scan, slice);
@@ -57,6 +64,7 @@ interface Scan {
   readonly input: PackInput;
   readonly list: EntryList;
   readonly limits: PackLimits;
+  readonly early: EarlyDeltas;
   /** Entries the pack says it has. */
   readonly declared: number;
   /** Takes the data of each entry in turn. */
@@ -73,7 +81,7 @@ function isStreamed({ size }: EntryHeader): boolean {
  */
 function passWholeEntries(scan: Scan, slice: TimeSlice): EntryHeader | "paused" | undefined {
   const { input, list, limits, declared } = scan;
-  return inEntry(list, () => {
+  return inEntry(list.count, () => {
     while (list.count < declared) {
       const header = decodeEntryHeader(list.format, input.buffer, input.at, input.end);
       if (header === undefined) return undefined;
@@ -97,17 +105,20 @@ function tryInflate({ input, object }: Scan, header: EntryHeader): number {
 }
 
 /** Notes the inflated entry at the start of the window, whose stream has `length` bytes, and passes it. */
-function passEntry({ input, list, object }: Scan, header: EntryHeader, length: number): void {
+function passEntry({ input, list, early, object }: Scan, header: EntryHeader, length: number): void {
   const { size } = header;
+  const base = baseEntry(input, list, header);
   const end = input.at + header.length + length;
-  const entry = addEntry(input, list, header, Bun.hash.crc32(input.buffer.subarray(input.at, end)));
+  const entry = list.add(header.type, input.position, Bun.hash.crc32(input.buffer.subarray(input.at, end)));
   const kind = entryKind(header.type);
-  if (kind === undefined) {
-    list.kept.add(list.deltaCount - 1, object.data, size);
-  } else {
+  if (kind !== undefined) {
     const id = object.id(kind, size);
     list.setId(entry, id);
     if (list.seen?.wants(kind, size) === true) list.seen.add(id, kind, object.data.subarray(0, size));
+    early.note(entry, object.data, size);
+  } else if (base < 0 || !early.resolve(entry, base, object.data.subarray(0, size))) {
+    addDelta(input, list, header, entry, base);
+    list.kept.add(list.deltaCount - 1, object.data, size);
   }
   input.pass(header.length + length);
 }
@@ -152,7 +163,7 @@ async function inflateRest(scan: Scan, header: EntryHeader): Promise<number> {
       hasMore = await input.more();
       if (!hasMore && input.available - header.length === tried) throw endsWithin(list);
     } while (hasMore && input.available - header.length < Math.min(tried * 2, maxStream(header.size) + 1));
-    const length = inEntry(list, () => tryInflate(scan, header));
+    const length = inEntry(list.count, () => tryInflate(scan, header));
     if (length !== TRUNCATED) return length;
   }
 }
@@ -164,12 +175,14 @@ async function streamEntry(input: PackInput, list: EntryList, header: EntryHeade
   const inflater = new StreamInflater(header.size, (data) => {
     if (kind !== undefined) hasher.update(data);
   });
-  const entry = addEntry(input, list, header, 0);
+  const base = baseEntry(input, list, header);
+  const entry = list.add(header.type, input.position, 0);
+  if (kind === undefined) addDelta(input, list, header, entry, base);
   let crc = Bun.hash.crc32(input.buffer.subarray(input.at, input.at + header.length));
   let length = 0;
   input.pass(header.length);
   for (;;) {
-    const consumed = inEntry(list, () => inflater.push(input.buffer, input.at, input.end));
+    const consumed = inEntry(list.count, () => inflater.push(input.buffer, input.at, input.end));
     crc = Bun.hash.crc32(input.buffer.subarray(input.at, input.at + consumed), crc);
     length += consumed;
     input.pass(consumed);
@@ -181,19 +194,20 @@ async function streamEntry(input: PackInput, list: EntryList, header: EntryHeade
   if (kind !== undefined) list.setId(entry, hasher.digest() as Buffer);
 }
 
-/** Adds the entry at the start of the window, a delta with its base; returns its number. */
-function addEntry(input: PackInput, list: EntryList, header: EntryHeader, crc: number): number {
-  const { rawSize } = list.format;
-  const offset = input.position;
-  const base = header.type === ENTRY.ofsDelta ? list.entryAt(offset - header.baseDistance) : -1;
-  if (header.type === ENTRY.ofsDelta && base < 0) {
+/** Number of the entry that the ofs-delta at the start of the window is made from; -1 for any other entry. */
+function baseEntry(input: PackInput, list: EntryList, header: EntryHeader): number {
+  if (header.type !== ENTRY.ofsDelta) return -1;
+  const base = list.entryAt(input.position - header.baseDistance);
+  if (base < 0)
     throw new KvError("BAD_PACK", `object ${list.count + 1} of the pack is a delta of something that is no object`);
-  }
-  const entry = list.add(header.type, offset, crc);
-  if (header.type === ENTRY.ofsDelta) list.addOfsDelta(entry, base);
+  return base;
+}
+
+/** Notes what `entry`, a delta at the start of the window, waits for. */
+function addDelta(input: PackInput, list: EntryList, header: EntryHeader, entry: number, base: number): void {
+  if (base >= 0) list.addOfsDelta(entry, base);
   // Not header.baseAt: the window may have moved since the header was decoded.
-  else if (header.type === ENTRY.refDelta) list.addRefDelta(entry, input.buffer, input.at + header.length - rawSize);
-  return entry;
+  else list.addRefDelta(entry, input.buffer, input.at + header.length - list.format.rawSize);
 }
 
 async function moreOfEntry(input: PackInput, list: EntryList): Promise<void> {
@@ -206,14 +220,4 @@ function endsWithin(list: EntryList): KvError {
 
 function endless(list: EntryList): KvError {
   return new KvError("BAD_PACK", `object ${list.count + 1} of the pack: its compressed data does not end`);
-}
-
-/** Runs a decoder and turns its BAD_OBJECT into a BAD_PACK that names the object. */
-function inEntry<T>(list: EntryList, decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    if (!(error instanceof KvError) || error.code !== "BAD_OBJECT") throw error;
-    throw new KvError("BAD_PACK", `object ${list.count + 1} of the pack: ${error.message}`, { cause: error });
-  }
 }
