@@ -26,7 +26,7 @@ export function compileOptions(entry: string, outfile: string, commit: string): 
       autoloadDotenv: false,
       autoloadBunfig: false,
       // Code is compiled ten times later than usual: a brief verb is over before that pays. The others say so (cli/runner.ts).
-      jitPolicy: 10,
+      jitPolicy: 30,
     },
     throw: false,
   };

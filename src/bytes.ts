@@ -23,7 +23,7 @@ export function utf8ToByteString(text: string): string {
   return NON_ASCII.test(text) ? Buffer.from(text, "utf8").latin1Slice() : text;
 }
 
-const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+let strictUtf8: TextDecoder | undefined;
 
 /** Text of a byte string, or undefined where its bytes are not valid UTF-8. */
 export function byteStringToUtf8(bytes: string): string | undefined {
@@ -33,8 +33,9 @@ export function byteStringToUtf8(bytes: string): string | undefined {
 
 /** Text of `bytes`, or undefined where they are not valid UTF-8 (a BOM is kept). */
 export function decodeUtf8(bytes: Uint8Array): string | undefined {
+  strictUtf8 ??= new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   try {
-    return STRICT_UTF8.decode(bytes);
+    return strictUtf8.decode(bytes);
   } catch {
     return undefined;
   }

@@ -5,8 +5,6 @@
 
 import * as fs from "node:fs";
 
-const NAP = new Int32Array(new SharedArrayBuffer(4));
-
 /**
  * Writes all of `bytes` to `fd`, waiting while a non-blocking descriptor is full.
  *
@@ -19,7 +17,7 @@ export function writeFully(fd: number, bytes: Uint8Array): void {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       // Whoever gave us the descriptor made it non-blocking (a terminal shared with node does that).
-      if (code === "EAGAIN") Atomics.wait(NAP, 0, 0, 1);
+      if (code === "EAGAIN") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
       else if (code !== "EINTR") throw error;
     }
   }

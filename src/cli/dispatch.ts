@@ -24,7 +24,7 @@ export function dispatch(program: Program, argv: readonly string[]): Request {
   const parsed: Parsed = { flags: new Map(), args: [] };
   const globals = new FlagSet([program.globals], "the flags of a command go after its name");
   const { words, next } = readWords(program, argv, globals, parsed);
-  const command = program.commands.find(({ name }) => name === words.join(" "));
+  const command = commandNamed(program, words.join(" "));
   if (command === undefined) {
     if (parsed.flags.get("help") === true && words.length === 0) return { kind: "help", command: undefined };
     if (parsed.flags.get("version") === true && words.length === 0) return { kind: "version", parsed };
@@ -44,6 +44,15 @@ function asksHelp(argv: readonly string[], start: number): boolean {
   return argv.slice(start, end < 0 ? undefined : end).some((word) => word === "--help" || word === "-h");
 }
 
+function commandNamed({ commands }: Program, name: string): Command | undefined {
+  for (const each of commands) if (each.name === name) return each;
+  return undefined;
+}
+
+function isGroup({ commands }: Program, name: string): boolean {
+  return commands.some((each) => each.name.startsWith(`${name} `));
+}
+
 /** Reads global flags and the one or two words of a command's name. */
 function readWords(
   program: Program,
@@ -55,9 +64,8 @@ function readWords(
   for (let next = 0; ; next++) {
     next = parseFlags(argv, next, globals, parsed, true);
     const name = [...words, argv[next]].join(" ");
-    const exists = program.commands.some((each) => each.name === name);
-    const isGroup = program.commands.some((each) => each.name.startsWith(`${name} `));
-    if (next >= argv.length || !(exists || isGroup)) return { words, next };
+    const exists = commandNamed(program, name) !== undefined;
+    if (next >= argv.length || !(exists || isGroup(program, name))) return { words, next };
     words.push(argv[next]!);
     if (exists) return { words, next: next + 1 };
   }

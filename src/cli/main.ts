@@ -12,12 +12,13 @@ import { run } from "./runner.ts";
  */
 export async function main(program: Program, argv: readonly string[] = process.argv.slice(2)): Promise<never> {
   const controller = new AbortController();
-  const stop = (reason: KvError) => (): void => {
+  const stop = (code: "INTERRUPTED" | "TERMINATED", message: string) => (): void => {
+    const reason = new KvError(code, message);
     if (controller.signal.aborted) process.exit(reason.exit);
     controller.abort(reason);
   };
-  process.on("SIGINT", stop(new KvError("INTERRUPTED", "interrupted by SIGINT")));
-  process.on("SIGTERM", stop(new KvError("TERMINATED", "ended by SIGTERM")));
+  process.on("SIGINT", stop("INTERRUPTED", "interrupted by SIGINT"));
+  process.on("SIGTERM", stop("TERMINATED", "ended by SIGTERM"));
   const undecodable = undecodableArgument(argv);
   process.exit(await run(program, { argv, undecodable, env: process.env, signal: controller.signal }));
 }

@@ -3,7 +3,7 @@
  * `committer.*`, then `user.*`, then the login name at this host.
  */
 
-import * as os from "node:os";
+import type * as Os from "node:os";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import type { Ident } from "./object/commit.ts";
@@ -22,12 +22,17 @@ export function identFor(role: "author" | "committer", config: Settings, env: En
   const email = env[`${variable}EMAIL`] || config.get(`${role}.email`) || config.get("user.email") || env.EMAIL;
   const date = env[`${variable}DATE`];
   const when = date ? parseIdentDate(date, `${variable}DATE`) : now(clock);
-  return { name, email: email || `${loginName(env)}@${os.hostname()}`, ...when };
+  return { name, email: email || `${loginName(env)}@${os().hostname()}`, ...when };
+}
+
+/** Loaded when it is needed: most identities are configured, and a reader has none. */
+function os(): typeof Os {
+  return process.getBuiltinModule("node:os");
 }
 
 function loginName(env: Environment): string {
   try {
-    return os.userInfo().username;
+    return os().userInfo().username;
   } catch {
     // A container may run under a user id that no passwd file knows.
     return env.USER || env.LOGNAME || "unknown";

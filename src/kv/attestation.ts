@@ -148,11 +148,19 @@ class TrailerReader {
   constructor(what: string, format: ObjectFormat, commit: Commit, keys: readonly string[], optional?: string) {
     this.#what = what;
     this.#format = format;
-    const trailers = parseTrailers(commit.message);
-    if (trailers === undefined || !trailers.some(({ key }) => key.startsWith("KV-"))) {
+    const message = parseTrailers(commit.message);
+    const values = new Map<string, string>();
+    let present = "";
+    let isOurs = false;
+    for (const { key, value } of message?.trailers ?? []) {
+      isOurs ||= key.startsWith("KV-");
+      present += present === "" ? key : ` ${key}`;
+      values.set(key, value);
+    }
+    if (message === undefined || !isOurs) {
       throw new KvError("ATTESTATION_MISSING", `the ${what} commit has no trailer block`);
     }
-    const text = commit.message.slice(0, -formatTrailers(trailers).length);
+    const { text } = message;
     // git ends a message at a NUL and takes a first paragraph that is blank for none: people would not see the trailers.
     if (text.startsWith("\n") || text.includes("\0"))
       throw this.#mismatch("has no subject, or a NUL byte in its message");
@@ -160,12 +168,11 @@ class TrailerReader {
     if (RESERVED_LINE.test(text.startsWith(subject) ? text.slice(subject.length) : text)) {
       throw this.#mismatch("has a trailer outside its trailer block");
     }
-    const present = trailers.map(({ key }) => key).join(" ");
     const expected = keys.join(" ");
     if (present !== expected && (optional === undefined || present !== `${expected} ${optional}`)) {
       throw this.#mismatch(`has the trailers '${present}', not '${expected}'`);
     }
-    this.#values = new Map(trailers.map(({ key, value }) => [key, value]));
+    this.#values = values;
   }
 
   text(key: string): string {
@@ -207,16 +214,21 @@ function checkHeaders(what: string, format: ObjectFormat, commit: Commit, signed
     throw new KvError(code, `the ${what} commit ${text}`);
   };
   if (commit.parents.length > 1) fail("NOT_LINEAR", "has more than one parent");
-  const names = commit.headers.map(({ name }) => name);
-  const expected = ["tree", ...commit.parents.map(() => "parent"), "author", "committer"];
   const signature = format.name === "sha1" ? "gpgsig" : "gpgsig-sha256";
-  if (signed && names.length === expected.length + 1 && names.at(-1) === signature) expected.push(signature);
-  if (names.join(" ") !== expected.join(" ")) fail("ATTESTATION_MISMATCH", `has the headers '${names.join(" ")}'`);
-  // git reads a line that begins with a space as part of the header before it, and then ignores it.
-  const folded = commit.headers.find(({ name, value }) => name !== signature && value.includes("\n"));
-  if (folded !== undefined) fail("ATTESTATION_MISMATCH", `has a '${folded.name}' header of several lines`);
-  if (commit.headers.some(({ value }) => value.includes("\0")))
-    fail("ATTESTATION_MISMATCH", "has a NUL byte in its headers");
+  const expected = commit.parents.length === 0 ? "tree author committer" : "tree parent author committer";
+  let names = "";
+  let folded: string | undefined;
+  let hasNul = false;
+  for (const { name, value } of commit.headers) {
+    names += names === "" ? name : ` ${name}`;
+    // git reads a line that begins with a space as part of the header before it, and then ignores it.
+    if (name !== signature && value.includes("\n")) folded ??= name;
+    hasNul ||= value.includes("\0");
+  }
+  if (names !== expected && !(signed && names === `${expected} ${signature}`))
+    fail("ATTESTATION_MISMATCH", `has the headers '${names}'`);
+  if (folded !== undefined) fail("ATTESTATION_MISMATCH", `has a '${folded}' header of several lines`);
+  if (hasNul) fail("ATTESTATION_MISMATCH", "has a NUL byte in its headers");
 }
 
 /** Reads a ledger commit. Throws ATTESTATION_MISSING, ATTESTATION_MISMATCH, NOT_LINEAR or BAD_OBJECT. */

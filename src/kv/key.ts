@@ -18,12 +18,11 @@ export type Key = string;
 const NAME_BYTES = 200;
 const CUT_BYTES = 120;
 const CONTROL = /[\x00-\x1f\x7f]/;
-const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /** The key `text` names. Throws KEY_INVALID where it is empty, too long, has control characters or is no valid Unicode. */
 export function parseKey(text: string): Key {
   if (text.length === 0) throw new KvError("KEY_INVALID", "the key is empty");
-  if (LONE_SURROGATE.test(text)) throw new KvError("KEY_INVALID", "the key is not valid Unicode");
+  if (!text.isWellFormed()) throw new KvError("KEY_INVALID", "the key is not valid Unicode");
   const key = utf8ToByteString(text);
   if (key.length > LIMITS.keyBytes) throw new KvError("KEY_INVALID", `the key is ${key.length} bytes long`);
   if (CONTROL.test(key)) throw new KvError("KEY_INVALID", `the key ${JSON.stringify(text)} has a control character`);

@@ -1,6 +1,5 @@
 /** What config values mean: booleans, integers and paths (git-config, "Values"). */
 
-import * as os from "node:os";
 import { KvError } from "../../errors.ts";
 
 const TRUE = new Set(["true", "yes", "on"]);
@@ -47,7 +46,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 /** The user's home folder as git sees it, or undefined where there is none. */
 export function homeFolder(env: Env): string | undefined {
-  return env.HOME ?? (process.platform === "win32" ? (env.USERPROFILE ?? os.homedir()) : undefined);
+  return env.HOME ?? (process.platform === "win32" ? env.USERPROFILE : undefined);
 }
 
 /** A path value with a leading `~/` replaced. Throws CONFIG where there is no home folder, or for `~user/`. */

@@ -70,7 +70,9 @@ export function isOid(format: ObjectFormat, text: string): boolean {
 }
 
 // One hasher per format, reused: `digest` resets it. 0.30 us for a 200-byte object against 0.53 us with a new one each time.
-const hashers = { sha1: new Bun.CryptoHasher("sha1"), sha256: new Bun.CryptoHasher("sha256") };
+const hashers: { sha1?: Bun.CryptoHasher; sha256?: Bun.CryptoHasher } = {};
+
+const hasher = ({ name }: ObjectFormat): Bun.CryptoHasher => (hashers[name] ??= new Bun.CryptoHasher(name));
 
 /** A new streaming hasher of the format's hash function (for packs, indexes and large blobs). */
 export function newHasher(format: ObjectFormat): Bun.CryptoHasher {
@@ -86,7 +88,7 @@ const digests = { sha1: Bun.SHA1, sha256: Bun.SHA256 };
 /** Object id of `data` as an object of `kind`. */
 export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Oid {
   const head = `${kind} ${data.length}\0`;
-  if (data.length > TOGETHER - MAX_HEAD) return hashers[format.name].update(head).update(data).digest("hex");
+  if (data.length > TOGETHER - MAX_HEAD) return hasher(format).update(head).update(data).digest("hex");
   const start = together.latin1Write(head, 0);
   together.set(data, start);
   return digests[format.name].hash(together.subarray(0, start + data.length), "hex");
@@ -94,15 +96,15 @@ export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Ar
 
 /** Object id of an object of `kind` whose content is `text` in UTF-8. */
 export function hashText(format: ObjectFormat, kind: ObjectKind, text: string): Oid {
-  return hashers[format.name].update(`${kind} ${Buffer.byteLength(text)}\0${text}`).digest("hex");
+  return hasher(format).update(`${kind} ${Buffer.byteLength(text)}\0${text}`).digest("hex");
 }
 
 /** Object id of `data`, raw. */
 export function hashObjectRaw(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Buffer {
-  return hashers[format.name].update(`${kind} ${data.length}\0`).update(data).digest() as Buffer;
+  return hasher(format).update(`${kind} ${data.length}\0`).update(data).digest() as Buffer;
 }
 
 /** Hash of `data` as it is (pack and index trailers), raw. */
 export function hashBytes(format: ObjectFormat, data: Uint8Array): Buffer {
-  return hashers[format.name].update(data).digest() as Buffer;
+  return hasher(format).update(data).digest() as Buffer;
 }

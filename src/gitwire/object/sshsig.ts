@@ -53,7 +53,7 @@ export function isSshsig(armored: string): boolean {
 /** The blob in an armored signature. Throws BAD_SIGNATURE where there is anything besides it, or its base64 is not canonical. */
 export function dearmorSshsig(armored: string): Buffer {
   if (armored.length > LIMITS.sshSignature) throw bad(`is longer than ${LIMITS.sshSignature} characters`);
-  const lines = armored.replace(/\r?\n$/, "").split(/\r?\n/);
+  const lines = armored.replaceAll("\r\n", "\n").replace(/\n$/, "").split("\n");
   if (lines[0] !== BEGIN || lines.at(-1) !== END || lines.length < 3)
     throw bad("is not between its BEGIN and END lines");
   const base64 = lines.slice(1, -1).join("");

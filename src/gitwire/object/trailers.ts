@@ -18,11 +18,18 @@ export function formatTrailers(trailers: readonly Trailer[]): string {
   return trailers.map(({ key, value }) => `${key}: ${value}\n`).join("");
 }
 
+/** A message that ends with a trailer block. */
+export interface TrailedMessage {
+  /** What stands before the block, the empty line included. */
+  readonly text: string;
+  readonly trailers: readonly Trailer[];
+}
+
 /**
- * The last paragraph of `message` as trailers in order, or undefined where it is not a pure trailer block: a line that is
+ * `message` with its last paragraph as trailers in order, or undefined where it is not a pure trailer block: a line that is
  * no trailer, a folded line, a missing last newline, a block that is the whole message.
  */
-export function parseTrailers(message: string): Trailer[] | undefined {
+export function parseTrailers(message: string): TrailedMessage | undefined {
   if (!message.endsWith("\n") || message.endsWith("\n\n")) return undefined;
   const start = message.lastIndexOf("\n\n");
   if (start < 0) return undefined;
@@ -32,5 +39,5 @@ export function parseTrailers(message: string): Trailer[] | undefined {
     if (match === null) return undefined;
     trailers.push({ key: match[1]!, value: match[2]! });
   }
-  return trailers;
+  return { text: message.slice(0, start + 2), trailers };
 }

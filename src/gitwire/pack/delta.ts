@@ -24,21 +24,16 @@ const MEASURE_ABOVE = 1024 * 1024;
 
 /** The two sizes at the head of a delta and where its instructions start. Throws BAD_OBJECT where they are cut short. */
 export function deltaSizes(delta: Buffer): { baseSize: number; targetSize: number; start: number } {
+  const sizes = [0, 0];
   let at = 0;
-  const size = (): number => {
-    let value = 0;
-    let scale = 1;
-    for (;;) {
-      const byte = delta[at++];
-      if (byte === undefined || scale > 2 ** 49) throw bad("its sizes are damaged");
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-      scale *= 128;
+  for (let i = 0; i < 2; i++) {
+    for (let scale = 1, byte = 0x80; byte >= 0x80; scale *= 128) {
+      if (at >= delta.length || scale > 2 ** 49) throw bad("its sizes are damaged");
+      byte = delta[at++]!;
+      sizes[i]! += (byte & 0x7f) * scale;
     }
-  };
-  const baseSize = size();
-  const targetSize = size();
-  return { baseSize, targetSize, start: at };
+  }
+  return { baseSize: sizes[0]!, targetSize: sizes[1]!, start: at };
 }
 
 /**

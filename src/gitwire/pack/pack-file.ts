@@ -89,7 +89,12 @@ export class PackFile {
 
   /** The header of the entry at `offset`, which is at `bytes[at]`, of which `bytes[0, end)` has been read. */
   header(offset: number, bytes: Buffer, at: number, end: number): EntryHeader {
-    const header = this.decoding(offset, () => decodeEntryHeader(this.format, bytes, at, end));
+    let header: EntryHeader | undefined;
+    try {
+      header = decodeEntryHeader(this.format, bytes, at, end);
+    } catch (error) {
+      throw this.located(offset, error);
+    }
     if (header === undefined) throw this.corrupt(offset, "it is cut short");
     if (header.size > LIMITS.objectBytes) {
       const size = `${header.size} bytes, the limit is ${LIMITS.objectBytes}`;
@@ -103,9 +108,14 @@ export class PackFile {
     try {
       return decode();
     } catch (error) {
-      if (error instanceof KvError && error.code === "BAD_OBJECT") throw this.corrupt(offset, error.message, error);
-      throw error;
+      throw this.located(offset, error);
     }
+  }
+
+  /** What a decoder of the entry at `offset` threw: a BAD_OBJECT as a CORRUPT that names the place, anything else as it is. */
+  located(offset: number, error: unknown): unknown {
+    const isBad = error instanceof KvError && error.code === "BAD_OBJECT";
+    return isBad ? this.corrupt(offset, error.message, error) : error;
   }
 
   /** Names an entry in a message. */

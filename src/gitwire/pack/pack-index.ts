@@ -44,7 +44,8 @@ export class PackIndex {
   readonly count: number;
   /** Raw checksum of the pack this index belongs to. */
   readonly packChecksum: Buffer;
-  readonly #fanout: Buffer;
+  /** How many ids have a first byte of at most so much. */
+  readonly #fanout: Uint32Array;
   readonly #size: number;
   /** Where the ids start, and bytes from one to the next. */
   readonly #idsAt: number;
@@ -75,7 +76,7 @@ export class PackIndex {
       if (head.length < FANOUT_BYTES + 8) throw this.#corrupt("it is too short");
       this.version = head.readUInt32BE(0) === MAGIC ? 2 : 1;
       if (this.version === 2 && head.readUInt32BE(4) !== 2) throw this.#corrupt("its version is not known");
-      this.#fanout = Buffer.from(this.version === 2 ? head.subarray(8) : head.subarray(0, FANOUT_BYTES));
+      this.#fanout = fanoutAt(head, this.version === 2 ? 8 : 0);
       this.count = this.#checkFanout();
       const { rawSize } = format;
       this.#stride = this.version === 2 ? rawSize : rawSize + 4;
@@ -93,8 +94,8 @@ export class PackIndex {
   findRaw(oid: Buffer, at: number): number {
     if (this.#ahead === undefined && ++this.#lookups === this.#keepAfter) this.#readWhole();
     const first = oid[at]!;
-    let low = first === 0 ? 0 : this.#fanout.readUInt32BE((first - 1) * 4);
-    let high = this.#fanout.readUInt32BE(first * 4);
+    let low = first === 0 ? 0 : this.#fanout[first - 1]!;
+    let high = this.#fanout[first]!;
     const share = oid.readUInt32BE(at + 1) / 2 ** 32;
     const capacity = Math.floor(WINDOW_BYTES / this.#stride);
     // First where the id should stand, then the neighbouring window; ids made to deceive us cost a plain bisection.
@@ -302,7 +303,7 @@ export class PackIndex {
   #checkFanout(): number {
     let last = 0;
     for (let i = 0; i < 256; i++) {
-      const next = this.#fanout.readUInt32BE(i * 4);
+      const next = this.#fanout[i]!;
       if (next < last) throw this.#corrupt("its fan-out table is not in order");
       last = next;
     }
@@ -326,6 +327,16 @@ export class PackIndex {
     return new KvError("CORRUPT", `pack index ${this.path} is damaged: ${reason}`);
   }
 }
+
+/** The fan-out table at `bytes[at]`, copied. */
+function fanoutAt(bytes: Buffer, at: number): Uint32Array {
+  const table = Buffer.allocUnsafeSlow(FANOUT_BYTES);
+  bytes.copy(table, 0, at, at + FANOUT_BYTES);
+  if (IS_LITTLE_ENDIAN) table.swap32();
+  return new Uint32Array(table.buffer, table.byteOffset, FANOUT_BYTES / 4);
+}
+
+const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** A piece of a file. */
 class ReadAhead {

@@ -285,7 +285,7 @@ export class Pack {
 
   /** Data of the entry whose `header` was just read into {@link page}. */
   #inflate(offset: number, header: EntryHeader, into?: Buffer, isCompared = false): Buffer {
-    return this.#file.decoding(offset, () => {
+    try {
       const { size, length } = header;
       const stored = storedAt(page.bytes, page.at + length, page.end, size);
       if (stored !== undefined) return stored;
@@ -297,7 +297,9 @@ export class Pack {
       if (this.#inflateFromPage(header, output) >= 0)
         return output === small ? Buffer.copyBytesFrom(small, 0, size) : output.subarray(0, size);
       return this.#stored(offset, header, into, isCompared) ?? this.#inflateStream(offset, header).data;
-    });
+    } catch (error) {
+      throw this.#file.located(offset, error);
+    }
   }
 
   /** Large data that is stored and not compressed, in `into` where that has room; undefined for any other. */
@@ -369,7 +371,11 @@ export class Pack {
   }
 
   #apply(offset: number, base: Buffer, delta: Buffer, into: Buffer | undefined): Buffer {
-    return this.#file.decoding(offset, () => applyDelta(base, delta, LIMITS.objectBytes, into));
+    try {
+      return applyDelta(base, delta, LIMITS.objectBytes, into);
+    } catch (error) {
+      throw this.#file.located(offset, error);
+    }
   }
 
   /** The pack's file, open. */

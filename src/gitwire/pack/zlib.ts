@@ -53,7 +53,7 @@ export function mayInflateFew(size: number): boolean {
 }
 
 /** Objects that a short-lived process inflates or deflates without node:zlib, and the largest of them in bytes. */
-const FEW = 48;
+const FEW = 2_048;
 const FEW_BYTES = 32 * 1024;
 let fewInflated = 0;
 let fewDeflated = 0;
@@ -348,18 +348,19 @@ const deflateEngines: (Engine | undefined | null)[] = [null, null, null];
 
 /** The inflater, or undefined where the native handle is not what we know. Made on first use to keep start-up short. */
 function inflater(): Engine | undefined {
-  if (inflateEngine === null) inflateEngine = usable(zlib().createInflate(), store(PROBE), PROBE);
+  if (inflateEngine === null) inflateEngine = usable(zlib().createInflate(), store(probe()), probe());
   return inflateEngine;
 }
 
 function deflater(level: SmallLevel): Engine | undefined {
   // A window of 4 KiB is enough for data under 2 KiB and cheaper to reset.
   if (deflateEngines[level] === null)
-    deflateEngines[level] = usable(zlib().createDeflate({ level, windowBits: 12, memLevel: 6 }), PROBE, undefined);
+    deflateEngines[level] = usable(zlib().createDeflate({ level, windowBits: 12, memLevel: 6 }), probe(), undefined);
   return deflateEngines[level];
 }
 
-const PROBE = Buffer.from("probe probe probe");
+/** What an engine is tried with. */
+const probe = (): Buffer => Buffer.from("probe probe probe");
 
 /** The engine of `stream` when it turns `input` into `expected` (or into what inflates to `input`), else undefined. */
 function usable(stream: Zlib.Inflate | Zlib.Deflate, input: Buffer, expected: Buffer | undefined): Engine | undefined {

@@ -167,7 +167,8 @@ export function searchUpwards(cwd: string, env: Env): Discovered {
   const start = path.resolve(cwd);
   const ceilings = ceilingFolders(env);
   const device = fs.statSync(start).dev;
-  const acrossBorders = /^(?:1|true|yes|on)$/i.test(env.GIT_DISCOVERY_ACROSS_FILESYSTEM ?? "");
+  const across = env.GIT_DISCOVERY_ACROSS_FILESYSTEM;
+  const acrossBorders = across !== undefined && /^(?:1|true|yes|on)$/i.test(across);
   for (let dir = start; ; dir = path.dirname(dir)) {
     if (dir !== start && !acrossBorders && fs.statSync(dir).dev !== device) break;
     const dotGit = followGitFile(path.join(dir, ".git"), env);
@@ -200,7 +201,8 @@ export function realPath(file: string): string {
 /** A list of paths separated by colons; an entry in double quotes has C escapes. */
 function splitPathList(list: string | undefined): string[] {
   const found: string[] = [];
-  for (const match of (list ?? "").matchAll(/"((?:[^"\\]|\\.)*)"(?=:|$)|[^:]+/g)) {
+  if (list === undefined) return found;
+  for (const match of list.matchAll(/"((?:[^"\\]|\\.)*)"(?=:|$)|[^:]+/g)) {
     found.push(match[1] === undefined ? match[0] : match[1].replace(/\\(.)/g, "$1"));
   }
   return found;

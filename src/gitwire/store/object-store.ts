@@ -290,12 +290,12 @@ export class ObjectStore implements ObjectSource {
       const first = folder === lately[0]?.folder ? packs.indexOf(lately[0].pack) + 1 : 0;
       for (let i = 0; i < packs.length; i++) {
         const pack = packs[(first + i) % packs.length]!;
-        if (lately.some((other) => other.pack === pack)) continue;
+        if (pack === lately[0]?.pack || pack === lately[1]?.pack) continue;
         const found = this.#inPack(pack, folder, use);
         if (found !== undefined) return found;
       }
       if ((folder === this.#own && this.#hasNoLoose()) || !hasLoose(folder.objectsDir, oid)) continue;
-      const found = this.#tolerant(() => use({ kind: "loose", objectsDir: folder.objectsDir }));
+      const found = this.#inLoose(folder, use);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -305,15 +305,23 @@ export class ObjectStore implements ObjectSource {
   #inPack<T>(pack: Pack, folder: Folder, use: (location: ObjectLocation) => T | undefined): T | undefined {
     try {
       this.#opening(pack);
-      return this.#tolerant(() => {
-        const position = pack.index.findRaw(raw, 0);
-        if (position < 0) return undefined;
-        if (this.#lately[0]?.pack !== pack) this.#lately = [{ pack, folder }, ...this.#lately].slice(0, 2);
-        return use({ kind: "packed", pack, offset: pack.index.offset(position), position });
-      });
+      const position = pack.index.findRaw(raw, 0);
+      if (position < 0) return undefined;
+      const last = this.#lately[0];
+      if (last?.pack !== pack) this.#lately = last === undefined ? [{ pack, folder }] : [{ pack, folder }, last];
+      return use({ kind: "packed", pack, offset: pack.index.offset(position), position });
     } catch (error) {
-      if (!isMissing(error)) throw error;
-      this.#forget(pack, folder);
+      if (isMissing(error)) this.#forget(pack, folder);
+      else this.#remember(error);
+      return undefined;
+    }
+  }
+
+  #inLoose<T>({ objectsDir }: Folder, use: (location: ObjectLocation) => T | undefined): T | undefined {
+    try {
+      return use({ kind: "loose", objectsDir });
+    } catch (error) {
+      this.#remember(error);
       return undefined;
     }
   }
@@ -330,15 +338,10 @@ export class ObjectStore implements ObjectSource {
     this.#lately = this.#lately.filter((other) => other.pack !== pack);
   }
 
-  /** Keeps a CORRUPT for later: there may be a good copy elsewhere. */
-  #tolerant<T>(attempt: () => T | undefined): T | undefined {
-    try {
-      return attempt();
-    } catch (error) {
-      if (!(error instanceof KvError && error.code === "CORRUPT")) throw error;
-      this.#damage ??= error;
-      return undefined;
-    }
+  /** Keeps a CORRUPT for later: there may be a good copy elsewhere. Throws any other error. */
+  #remember(error: unknown): void {
+    if (!(error instanceof KvError && error.code === "CORRUPT")) throw error;
+    this.#damage ??= error;
   }
 
   /** Runs so many `lookups` in ascending order, reading ahead in the indexes where that is worth it. */
