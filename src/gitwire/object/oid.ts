@@ -96,7 +96,9 @@ export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Ar
 
 /** Object id of an object of `kind` whose content is `text` in UTF-8. */
 export function hashText(format: ObjectFormat, kind: ObjectKind, text: string): Oid {
-  return hasher(format).update(`${kind} ${Buffer.byteLength(text)}\0${text}`).digest("hex");
+  return hasher(format)
+    .update(`${kind} ${Buffer.byteLength(text)}\0${text}`)
+    .digest("hex");
 }
 
 /** Object id of `data`, raw. */
