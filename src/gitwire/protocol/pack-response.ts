@@ -1,6 +1,6 @@
 /** What fetches of every version share: the pack and the words that go with it, and the refusals. */
 
-import { toKvError } from "../../errors.ts";
+import { type Code, toKvError } from "../../errors.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ByteSink } from "./byte-stream.ts";
 import type { CommitGraph } from "./commit-graph.ts";
@@ -10,6 +10,9 @@ import { newStatistics, packObjects } from "./pack-objects.ts";
 import { pktLine } from "./pkt-line.ts";
 import type { SidebandWriter } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
+
+/** Git's words. */
+const CORRUPTION = "aborting due to possible repository corruption on the remote side.";
 
 export interface PackRequest {
   readonly wants: readonly Oid[];
@@ -41,7 +44,7 @@ export async function respondWithPack(host: UploadPackHost, writer: SidebandWrit
     say(`Total ${objects} (delta ${deltas}), reused ${reused} (delta ${reusedDeltas}), pack-reused ${packReused}\n`);
     await writer.end();
   } catch (error) {
-    await writer.fatal("aborting due to possible repository corruption on the remote side.");
+    await writer.fatal(CORRUPTION);
     throw error;
   }
 }
@@ -50,8 +53,11 @@ export async function respondWithPack(host: UploadPackHost, writer: SidebandWrit
 export async function sayError(output: ByteSink, error: unknown): Promise<void> {
   const { code, message } = toKvError(error);
   if (code === "NETWORK") return;
-  // What is wrong here is the client's business only where it can change it.
-  const text =
-    code === "PROTOCOL" || code === "LIMIT_EXCEEDED" || code === "BUSY" ? message : "upload-pack: internal error";
-  await output.write(pktLine(`ERR ${text.slice(0, 900)}\n`)).catch(() => {});
+  await output.write(pktLine(`ERR ${textFor(code, message).slice(0, 900)}\n`)).catch(() => {});
+}
+
+/** What is wrong here is the client's business only where it can change it; that an object is damaged it should know. */
+function textFor(code: Code, message: string): string {
+  if (code === "PROTOCOL" || code === "LIMIT_EXCEEDED" || code === "BUSY") return message;
+  return `upload-pack: ${code === "CORRUPT" ? CORRUPTION : "internal error"}`;
 }

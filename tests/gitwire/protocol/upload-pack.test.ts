@@ -281,6 +281,19 @@ test("a damaged repository: the client is told, and gets no pack", async () => {
   expect(await codeOf(() => drain(demultiplex(reader)))).toBe("REMOTE_REJECTED");
 });
 
+test("a damaged object that is asked for by its id: the same, before there is a pack", async () => {
+  const { server, blob } = reach();
+  const file = `${server}/objects/${blob.slice(0, 2)}/${blob.slice(2)}`;
+  fs.chmodSync(file, 0o644);
+  fs.writeFileSync(file, "damaged");
+  const { output, error } = await serveUploadPack(openRepository(server), v2({ wants: [blob], done: true }), {
+    version: 2,
+  });
+  expect(await codeOf(() => Promise.reject(error))).toBe("CORRUPT");
+  const words = "aborting due to possible repository corruption on the remote side.";
+  expect(output.toString()).toBe(pktLine(`ERR upload-pack: ${words}\n`).toString());
+});
+
 test("a client that hangs up in between is no error of ours", async () => {
   const { server, tip } = reach();
   const repo = openRepository(server);
