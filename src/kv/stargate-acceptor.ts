@@ -193,7 +193,8 @@ function declined(reason: string, words: ServerWords): KvError | undefined {
 function refused({ code, message: sentence }: { code: Code; message: string }, words: ServerWords): KvError {
   const hint = words.takeHint();
   const { message, ticket } = takeOffer(sentence);
-  return new KvError(code, message, {
+  // Or whoever reads it looks at the disk of this machine.
+  return new KvError(code, code === "STORAGE" ? `the server could not store it: ${message}` : message, {
     ...(hint !== undefined && { hint }),
     ...(ticket !== undefined && { data: { place: ticket } }),
   });

@@ -146,6 +146,26 @@ describe("in one repository", () => {
       const run = kv(dir, "set", "k", ...args);
       expect([run.status, run.stderr]).toEqual([status, expect.stringContaining(words)]);
     }
+    // Root may read everything.
+    fs.writeFileSync(path.join(dir, "secret"), "", { mode: 0 });
+    const asNobody = process.getuid?.() === 0 ? "setpriv --reuid=65534 --clear-groups" : "";
+    const secret = shell(dir, `chmod 755 .; ${asNobody} "$KV" set k --file secret`);
+    expect([secret.status, secret.stderr]).toEqual([4, expect.stringContaining("cannot read secret: EACCES")]);
+    expect([git(dir, "rev-parse", "refs/kv/main"), packFiles(dir)]).toEqual(before);
+  });
+
+  test("a file that grows while it is read stops the write and leaves nothing", () => {
+    const before = [git(dir, "rev-parse", "refs/kv/main"), packFiles(dir)];
+    fs.writeFileSync(path.join(dir, "growing"), noise("growing", 20 * MiB));
+    const run = shell(
+      dir,
+      'while kill -0 $$; do printf x; done >>growing & w=$!; until [ $(stat -c %s growing) -gt 20971520 ]; do :; done; "$KV" set k --file growing; r=$?; kill $w; exit $r',
+    );
+    expect([run.status, run.stdout, run.stderr]).toEqual([
+      5,
+      "",
+      expect.stringContaining("/growing changed while it was read\n"),
+    ]);
     expect([git(dir, "rev-parse", "refs/kv/main"), packFiles(dir)]).toEqual(before);
   });
 
