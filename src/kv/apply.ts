@@ -12,9 +12,10 @@ import { collectGarbage } from "../memory.ts";
 import { isExpired } from "./expiry.ts";
 import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
-import { type IndexFile, type IndexOp, type IndexState, updateIndex } from "./index-tree.ts";
+import type { IndexFile, IndexState } from "./index-node.ts";
+import { type IndexOp, updateIndex } from "./index-tree.ts";
 import { type Key, keyDigits, keyName, keyText } from "./key.ts";
-import { findInTrie, type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
+import { type FileSort, findInTrie, type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
 import {
@@ -63,11 +64,13 @@ export function applyOperations(
   operations: readonly Operation[],
   now?: number,
 ): Applied {
-  const { changes, eachFile, index } = resolveOperations(writer, source, base, operations, now);
+  const { changes, eachFile, index } = resolveOperations(writer, source, base, operations, { now });
   const digits = changes.map(({ key }) => keyDigits(key));
   const update = (kind: "data" | "meta", root: Oid | undefined): Oid | undefined => {
     const files: TrieChange[] = [];
-    eachFile(kind, (name, oid, _key, place) => files.push({ digits: digits[place]!, name, oid }));
+    eachFile(kind, (sort, name, oid, _key, place) => {
+      files.push({ digits: digits[place]!, name: trieFileName(sort, name), oid });
+    });
     const updated = updateTrie(writer, kind, root, files);
     collectGarbage(operations.length);
     return updated;
@@ -84,20 +87,22 @@ export interface Resolved {
   eachFile(kind: "data" | "meta", told: ToldOfFile): void;
 }
 
-/** A key's file is set, or removed where `oid` is undefined; `place` is that of the key's change. */
-export type ToldOfFile = (name: string, oid: Oid | undefined, key: Key, place: number) => void;
+/** A file of `key`, which has this name, is set, or removed where `oid` is undefined; `place` is that of the key's change. */
+export type ToldOfFile = (sort: FileSort, name: string, oid: Oid | undefined, key: Key, place: number) => void;
 
-/** As {@link applyOperations}, for whoever makes or compares the tries by itself. */
+/** As {@link applyOperations}, for whoever makes or compares the tries by itself. `claimed`: see {@link updateIndex}. */
 export function resolveOperations(
   writer: NodeWriter,
   source: ObjectSource,
   base: ApplyBase,
   operations: readonly Operation[],
-  now?: number,
+  { now, claimed }: { readonly now?: number | undefined; readonly claimed?: Oid } = {},
 ): Resolved {
   const sorted = sortByKey(operations);
   const resolver = new Resolver(writer, source, base, now);
-  const index = updateIndex(writer, base.index, sorted, (named, existing) => resolver.resolve(named, existing));
+  const resolve = (named: Named, existing: IndexState | undefined): IndexFile | undefined =>
+    resolver.resolve(named, existing);
+  const index = updateIndex(writer, base.index, sorted, resolve, claimed);
   resolver.finish();
   collectGarbage(operations.length);
   const { changes, names } = resolver;
@@ -129,7 +134,7 @@ interface Named extends IndexOp {
 
 function sortByKey(operations: readonly Operation[]): readonly Named[] {
   const sorted = operations.map(
-    (operation): Named => ({ key: operation.key, name: keyName(operation.key), operation }),
+    (operation): Named => ({ key: operation.key, name: operation.name ?? keyName(operation.key), operation }),
   );
   sorted.sort((a, b) => compare(a.key, b.key));
   for (let i = 1; i < sorted.length; i++) {
@@ -150,17 +155,15 @@ function eachFile(
   for (const [i, { key, value, before, meta }] of changes.entries()) {
     const name = names[i]!;
     if (kind === "meta") {
-      told(trieFileName("meta", name), meta, key, i);
+      told("meta", name, meta, key, i);
       continue;
     }
-    if (before !== undefined && before !== value?.type) told(valueFileName(name, before), undefined, key, i);
-    if (value !== undefined) told(valueFileName(name, value.type), value.oid, key, i);
+    if (before !== undefined && before !== value?.type) told(sortOf(before), name, undefined, key, i);
+    if (value !== undefined) told(sortOf(value.type), name, value.oid, key, i);
   }
 }
 
-function valueFileName(name: string, type: ValueType): string {
-  return trieFileName(type === "inline" ? "data" : "manifest", name);
-}
+const sortOf = (type: ValueType): FileSort => (type === "inline" ? "data" : "manifest");
 
 /** Decides each key's new revision from its old one. */
 class Resolver {

@@ -12,7 +12,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
 import { Absent } from "./copy-store.ts";
 import { type IndexEntry, type ListRange, listIndex } from "./index-list.ts";
-import { labelOf, readKey } from "./index-tree.ts";
+import { labelOf, readKey } from "./index-node.ts";
 import type { RemoteCopy, Want } from "./remote-copy.ts";
 
 /** Keys that a directory is taken to hold before it is here; it has 2 to 256, and any number below it. */

@@ -10,7 +10,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree, type TreeEntry } from "../gitwire/object/tree.ts";
 import { LIMITS } from "../limits.ts";
 import type { KeyState } from "./index-file.ts";
-import { findIndexFile, type IndexState, labelOf, readFile } from "./index-tree.ts";
+import { findIndexFile, type IndexState, labelOf, readFile } from "./index-node.ts";
 import { type Key, keyName } from "./key.ts";
 
 /** One key of a listing. */

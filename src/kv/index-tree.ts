@@ -10,12 +10,11 @@
  * branch exactly when it holds a directory: 257 keys of valid UTF-8 cannot all differ in one byte.
  */
 
-import { compare, utf8ToByteString } from "../bytes.ts";
-import { KvError } from "../errors.ts";
+import { compare } from "../bytes.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import {
   countEntries,
-  findByPrefix,
+  findEntry,
   hasSubtree,
   MODE,
   parseTree,
@@ -23,34 +22,13 @@ import {
   type TreeEntry,
 } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
-import {
-  isFileOf,
-  type KeyState,
-  LABEL_BYTES,
-  labelName,
-  parseIndexFileName,
-  parseLabelName,
-  sharedLength,
-} from "./index-file.ts";
-import { type Key, keyName, parseName } from "./key.ts";
+import { isClaimedLeaf } from "./index-claim.ts";
+import { LABEL_BYTES, labelName, sharedLength } from "./index-file.ts";
+import { findIndexFile, type IndexFile, type IndexState, LEAF_KEYS, labelOf, readKey, stateOf } from "./index-node.ts";
+import type { Key } from "./key.ts";
 import type { NodeWriter } from "./node-writer.ts";
-import { parseIndexRecord } from "./record.ts";
-
-/** Most keys in a leaf. */
-export const LEAF_KEYS = 256;
 
 const PERCENT = 0x25;
-
-/** A key's file in the kv-index. */
-export interface IndexFile {
-  readonly fileName: string;
-  readonly oid: Oid;
-}
-
-/** What the kv-index knows of a key before the change. */
-export interface IndexState extends IndexFile {
-  readonly state: KeyState;
-}
 
 /** One key to look at and perhaps change. */
 export interface IndexOp {
@@ -62,15 +40,19 @@ export interface IndexOp {
 /** Decides a key's new file from what is there; undefined leaves it as it is. */
 export type Resolve<T extends IndexOp> = (op: T, existing: IndexState | undefined) => IndexFile | undefined;
 
-/** Applies `ops`, sorted by key and distinct, to the tree `root`; returns the new root (the empty tree where there is no key). */
+/**
+ * Applies `ops`, sorted by key and distinct, to the tree `root`; returns the new root (the empty tree where there is no key).
+ * `claimed` is what somebody says it is: a leaf of it that is the right one by its files is not made once more.
+ */
 export function updateIndex<T extends IndexOp>(
   writer: NodeWriter,
   root: Oid,
   ops: readonly T[],
   resolve: Resolve<T>,
+  claimed?: Oid,
 ): Oid {
   if (ops.length === 0) return root;
-  return new IndexUpdate(writer, resolve).node("", root, ops);
+  return new IndexUpdate(writer, resolve).node("", root, ops, claimed);
 }
 
 /** A key and its file in the kv-index. */
@@ -98,11 +80,14 @@ class IndexUpdate<T extends IndexOp> {
     return this.#buildRange(0, files, 0, files.length);
   }
 
-  /** The node of `prefix`, now the tree `oid`, after `ops`. */
-  node(prefix: Key, oid: Oid, ops: readonly T[]): Oid {
+  /** The node of `prefix`, now the tree `oid`, after `ops`; `claimed` is what it is said to be then. */
+  node(prefix: Key, oid: Oid, ops: readonly T[], claimed?: Oid): Oid {
+    const claim = claimed === undefined || claimed === oid ? undefined : this.#writer.readClaimed(claimed);
+    if (claim !== undefined && isClaimedLeaf(this.#writer, oid, claim, ops, (...of) => this.#askEarly(...of)))
+      return claimed!;
     const data = this.#writer.read(oid);
     return hasSubtree(this.#writer.format, data)
-      ? this.#branch(prefix, oid, data, ops)
+      ? this.#branch(prefix, oid, data, ops, claim?.data)
       : this.#leaf(prefix, oid, data, ops);
   }
 
@@ -139,7 +124,7 @@ class IndexUpdate<T extends IndexOp> {
     return this.#asked.has(op) ? this.#asked.get(op) : this.#resolve(op, existing);
   }
 
-  #branch(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Oid {
+  #branch(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[], claim: Buffer | undefined): Oid {
     const edits: TreeEdit[] = [];
     const groups = groupByNextByte(prefix, ops);
     const items = this.#items(prefix, data, new Set(groups.map(([first]) => first!.key.charCodeAt(prefix.length))));
@@ -147,7 +132,7 @@ class IndexUpdate<T extends IndexOp> {
       const first = group[0]!;
       const item = items.get(first.key.charCodeAt(prefix.length));
       if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, first.name), edits);
-      else if (item?.mode === MODE.tree) this.#directory(prefix, item, group, edits);
+      else if (item?.mode === MODE.tree) this.#directory(prefix, item, group, edits, claim);
       else this.#mergeItem(prefix, item, item === undefined ? [] : [this.#keyFile(item)], group, edits);
     }
     return edits.length === 0 ? oid : this.#writer.write(this.#writer.edit(oid, data, edits));
@@ -185,7 +170,7 @@ class IndexUpdate<T extends IndexOp> {
   }
 
   /** Applies ops to the group of keys below the directory `item`; keys outside its label shorten the label. */
-  #directory(prefix: Key, item: TreeEntry, ops: readonly T[], edits: TreeEdit[]): void {
+  #directory(prefix: Key, item: TreeEntry, ops: readonly T[], edits: TreeEdit[], claim: Buffer | undefined): void {
     const label = labelOf(item.name);
     const longest = prefix + label;
     // They are sorted, and what lies between two keys that begin so begins so too.
@@ -213,15 +198,21 @@ class IndexUpdate<T extends IndexOp> {
         return;
       }
     }
-    const oid = this.node(longest, item.oid, inside);
+    const claimed = claim && findEntry(this.#writer.format, claim, item.name);
+    const oid = this.node(longest, item.oid, inside, claimed?.mode === MODE.tree ? claimed.oid : undefined);
     if (oid !== item.oid) edits.push({ name: item.name, mode: MODE.tree, oid });
   }
 
-  /** Whether an op whose key is not in the tree adds it; the answer is kept for its turn, and for the labels it meets below. */
+  /** Whether an op whose key is not in the tree adds it: asked for the labels it meets below. */
   #adds(op: T): boolean {
-    const after = this.#decide(op, undefined);
+    return this.#askEarly(op, undefined) !== undefined;
+  }
+
+  /** The resolver's answer before its turn, for which it is kept. */
+  #askEarly(op: T, existing: IndexState | undefined): IndexFile | undefined {
+    const after = this.#decide(op, existing);
     this.#asked.set(op, after);
-    return after !== undefined;
+    return after;
   }
 
   /** A branch that holds just the keys below `oid`, their labels cut anew: `rest` and whatever single directories follow it. */
@@ -310,47 +301,6 @@ function replaceItem(before: TreeEntry | undefined, after: TreeEntry, edits: Tre
 }
 
 const fileEntry = (file: KeyFile): TreeEntry => ({ mode: MODE.file, name: file.fileName, oid: file.oid });
-
-function stateOf(fileName: string): KeyState {
-  const parsed = parseIndexFileName(fileName);
-  if (parsed === undefined) throw notAnIndex(fileName);
-  return parsed.state;
-}
-
-/** What a file says by its name: its key, which of a long one the record tells that it names, and the key's state. */
-export function readFile(
-  source: Pick<NodeWriter, "readBlob">,
-  entry: TreeEntry,
-): { readonly key: Key; readonly state: KeyState } {
-  const parsed = entry.mode === MODE.file ? parseIndexFileName(entry.name) : undefined;
-  const named = parsed && parseName(parsed.name);
-  if (named === undefined) throw notAnIndex(entry.name);
-  const key = named.kind === "key" ? named.key : utf8ToByteString(parseIndexRecord(source.readBlob(entry.oid)).key);
-  return { key, state: parsed!.state };
-}
-
-/** The key of a file. */
-export function readKey(source: Pick<NodeWriter, "readBlob">, entry: TreeEntry): Key {
-  return readFile(source, entry).key;
-}
-
-/** Label of a directory of the kv-index. Throws CORRUPT where its name is none. */
-export function labelOf(name: string): string {
-  const label = parseLabelName(name);
-  if (label === undefined) throw notAnIndex(name);
-  return label;
-}
-
-function notAnIndex(name: string): KvError {
-  return new KvError("CORRUPT", `the kv-index holds ${JSON.stringify(name)}, which does not belong there`);
-}
-
-/** The file of the key named `name` in the node `data`. */
-export function findIndexFile(writer: Pick<NodeWriter, "format">, data: Buffer, name: string): IndexState | undefined {
-  const found = findByPrefix(writer.format, data, name, (fileName) => isFileOf(fileName, name));
-  if (found === undefined || found.mode !== MODE.file) return undefined;
-  return { fileName: found.name, oid: found.oid, state: stateOf(found.name) };
-}
 
 function groupByNextByte<T extends IndexOp>(prefix: Key, ops: readonly T[]): T[][] {
   const groups: T[][] = [];

@@ -134,9 +134,36 @@ export function parseName(name: string): NamedKey | undefined {
   return isKey(key) ? { kind: "key", key } : undefined;
 }
 
+/** Names read back, each once: those of a transaction's keys are met in one trie after the other. */
+export class KeyNames {
+  readonly #named = new Map<string, { readonly key: NamedKey; digits?: string } | undefined>();
+
+  /** As {@link parseName}. */
+  key(name: string): NamedKey | undefined {
+    return this.#read(name)?.key;
+  }
+
+  /** As {@link nameDigits}. */
+  digits(name: string): string | undefined {
+    const named = this.#read(name);
+    if (named !== undefined) named.digits ??= namedDigits(named.key);
+    return named?.digits;
+  }
+
+  #read(name: string): { readonly key: NamedKey; digits?: string } | undefined {
+    const known = this.#named.get(name);
+    if (known !== undefined) return known;
+    const key = parseName(name);
+    const named = key && { key };
+    this.#named.set(name, named);
+    return named;
+  }
+}
+
 /** SHA-256 digits of the key a name stands for, or undefined where no key has that name. */
 export function nameDigits(name: string): string | undefined {
   const named = parseName(name);
-  if (named === undefined) return undefined;
-  return named.kind === "long" ? named.digits : keyDigits(named.key);
+  return named && namedDigits(named);
 }
+
+const namedDigits = (named: NamedKey): string => (named.kind === "long" ? named.digits : keyDigits(named.key));

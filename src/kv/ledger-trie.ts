@@ -21,7 +21,7 @@ import {
   type TreeEntry,
 } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
-import { keyName, nameDigits } from "./key.ts";
+import { type KeyNames, keyName, nameDigits } from "./key.ts";
 import type { NodeWriter, TreeDraft } from "./node-writer.ts";
 
 /** Most files in one directory. */
@@ -47,9 +47,12 @@ export type TrieKind = "data" | "meta" | "chunks";
 export const MANIFEST = ".manifest.json";
 export const META = ".meta";
 
+/** What a key may have in the ledger's tries: its value or, chunked, its manifest, and its metadata. */
+export type FileSort = "data" | "manifest" | "meta";
+
 /** File name of a key's value (or, chunked, of its manifest) or metadata. */
-export function trieFileName(kind: "data" | "meta" | "manifest", name: string): string {
-  return kind === "data" ? name : name + (kind === "meta" ? META : MANIFEST);
+export function trieFileName(sort: FileSort, name: string): string {
+  return sort === "data" ? name : name + (sort === "meta" ? META : MANIFEST);
 }
 
 /** Name of the key a file belongs to, or undefined where no file of this trie is called that. */
@@ -60,11 +63,12 @@ export function trieKeyName(kind: "data" | "meta", fileName: string): string | u
 
 const DIGITS = /^[0-9a-f]{64}$/;
 
-/** Place of a file in its trie, 64 hex digits, or undefined where no file of this trie is called that. */
-export function trieDigits(kind: TrieKind, fileName: string): string | undefined {
+/** Place of a file in its trie, 64 hex digits, or undefined where no file of this trie is called that. `names` were read already. */
+export function trieDigits(kind: TrieKind, fileName: string, names?: KeyNames): string | undefined {
   if (kind === "chunks") return DIGITS.test(fileName) ? fileName : undefined;
   const name = trieKeyName(kind, fileName);
-  return name === undefined ? undefined : nameDigits(name);
+  if (name === undefined) return undefined;
+  return names === undefined ? nameDigits(name) : names.digits(name);
 }
 
 /** Applies `changes` (each file at most once) to the trie `root`; returns the new root, undefined where nothing is left. */

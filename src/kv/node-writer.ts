@@ -1,6 +1,6 @@
 /** Writes the trees of a transaction: as deltas where they were made from a tree the receiver has, else whole. */
 
-import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { type GitObject, type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashText, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, sortEntries, type TreeEntry } from "../gitwire/object/tree.ts";
 import { DeltaBuilder } from "../gitwire/pack/delta.ts";
@@ -44,6 +44,12 @@ export class NodeWriter {
   /** Content of the tree `oid`. */
   read(oid: Oid): Buffer {
     return this.#fresh.get(oid) ?? readAs(this.#source, oid, "tree");
+  }
+
+  /** A tree that somebody says is there; undefined where it is not, or is no tree. */
+  readClaimed(oid: Oid): GitObject | undefined {
+    const object = this.#source.read(oid, "tree");
+    return object?.kind === "tree" ? object : undefined;
   }
 
   /** Content of the blob `oid`. */

@@ -24,6 +24,8 @@ export interface StoredValue {
 
 interface Target {
   readonly key: Key;
+  /** What the key's files begin with (see keyName), where that is known already. */
+  readonly name?: string;
 }
 
 /** Sets a key. */

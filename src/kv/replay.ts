@@ -15,8 +15,8 @@ import { type Resolved, resolveOperations } from "./apply.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { type ContentRules, checkKey, checkManifest, checkTotal, checkValue } from "./content-rules.ts";
 import type { EtagHasher } from "./etag.ts";
-import { isKey, type Key, keyDigits, keyName, keyText, parseName } from "./key.ts";
-import { findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
+import { isKey, type Key, KeyNames, keyDigits, keyName, keyText, type NamedKey, parseName } from "./key.ts";
+import { type FileSort, findInTrie, trieFileName, trieKeyName } from "./ledger-trie.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import { type Metadata, parseMetadata, type ValueType } from "./record.ts";
@@ -39,10 +39,10 @@ export interface ReplayLimits extends ContentRules {
 }
 
 /** One key's files that changed. */
-export interface ChangedKey {
-  data?: { fileName: string; after: Oid | undefined };
-  meta?: { before: Oid | undefined; after: Oid | undefined };
-}
+export type ChangedKey = Partial<Record<FileSort, Pick<FileChange, "before" | "after">>> & {
+  /** What its name says of it, where that was read already. */
+  readonly named?: NamedKey | undefined;
+};
 
 /**
  * Replays the transaction that led from `base` to `next` and returns what it changed, in key order.
@@ -68,14 +68,14 @@ export function replayTransaction(
     index: base?.ledger.indexTree ?? objects.format.emptyTree,
     ledger: base?.ledger.oid,
   };
-  const applied = resolveOperations(writer, objects, from, operations);
+  const applied = resolveOperations(writer, objects, from, operations, { claimed: next.ledger.indexTree });
   const same = (what: string, is: Oid | number | undefined, says: Oid | number | undefined): void => {
     if (is !== says) throw mismatch(`${what} is ${says ?? "absent"}, replayed it is ${is ?? "absent"}`);
   };
   const sets = applied.changes.filter(({ kind }) => kind === "set").length;
   same("Keys-Set", sets, next.ledger.keysSet);
   same("Keys-Del", applied.changes.length - sets, next.ledger.keysDel);
-  for (const kind of ["data", "meta"] as const) sameFiles(objects, kind, changed[kind], applied, next[kind]);
+  for (const kind of ["data", "meta"] as const) sameFiles(objects, kind, changed, applied, next[kind]);
   same("the kv-index tree", applied.index, next.ledger.indexTree);
   same("the ledger tree", rootTree(objects, next), next.ledger.tree);
   return applied.changes;
@@ -85,19 +85,23 @@ export function replayTransaction(
 function sameFiles(
   objects: ObjectSource,
   kind: "data" | "meta",
-  found: readonly FileChange[],
+  found: Changed,
   made: Resolved,
   root: Oid | undefined,
 ): void {
-  const left = new Map<string, Oid | undefined>();
-  for (const { fileName, after } of found) left.set(fileName, after);
-  made.eachFile(kind, (name, oid, key) => {
-    const isChanged = left.has(name);
-    const is = isChanged ? left.get(name) : root && findInTrie(objects, root, keyDigits(key), [name])?.oid;
-    if (is !== oid) throw mismatch(`${kind}/ has ${is ?? "nothing"} at ${name}, replayed it has ${oid ?? "nothing"}`);
-    if (isChanged) left.delete(name);
+  let changed = 0;
+  made.eachFile(kind, (sort, name, oid, key) => {
+    const file = found.keys.get(name)?.[sort];
+    if (file !== undefined) changed++;
+    const is = file ? file.after : root && findInTrie(objects, root, keyDigits(key), [trieFileName(sort, name)])?.oid;
+    if (is === oid) return;
+    const at = trieFileName(sort, name);
+    throw mismatch(`${kind}/ has ${is ?? "nothing"} at ${at}, replayed it has ${oid ?? "nothing"}`);
   });
-  for (const name of left.keys()) throw mismatch(`${name} in ${kind}/ changed, replayed it does not`);
+  if (changed === found[kind].length) return;
+  const left = new Set(found[kind].map(({ fileName }) => fileName));
+  made.eachFile(kind, (sort, name) => left.delete(trieFileName(sort, name)));
+  for (const name of left) throw mismatch(`${name} in ${kind}/ changed, replayed it does not`);
 }
 
 /** The ledger tree, or the kv-index, is not what a correct writer makes of the changes. */
@@ -149,24 +153,25 @@ export function changedKeys(
   maxKeys: number,
 ): Changed {
   const changed = new Map<string, ChangedKey>();
+  const names = new KeyNames();
   const of = (name: string): ChangedKey => {
     const known = changed.get(name);
     if (known !== undefined) return known;
-    const made: ChangedKey = {};
+    const made: ChangedKey = { named: names.key(name) };
     changed.set(name, made);
     return made;
   };
   // An inline value that becomes a chunked one changes two files.
-  const data = diffTries(objects, "data", base?.data, next.data, 2 * maxKeys);
-  for (const { fileName, after } of data) {
-    const key = of(trieKeyName("data", fileName)!);
-    if (key.data === undefined || after !== undefined) key.data = { fileName, after };
+  const data = diffTries(objects, "data", base?.data, next.data, 2 * maxKeys, names);
+  for (const file of data) {
+    const name = trieKeyName("data", file.fileName)!;
+    of(name)[name === file.fileName ? "data" : "manifest"] = file;
   }
-  const meta = diffTries(objects, "meta", base?.meta, next.meta, maxKeys);
-  for (const { fileName, before, after } of meta) {
-    const name = trieKeyName("meta", fileName);
-    if (name === undefined) throw mismatch(`meta/ held ${JSON.stringify(fileName)}, which no key is called`);
-    of(name).meta = { before, after };
+  const meta = diffTries(objects, "meta", base?.meta, next.meta, maxKeys, names);
+  for (const file of meta) {
+    const name = trieKeyName("meta", file.fileName);
+    if (name === undefined) throw mismatch(`meta/ held ${JSON.stringify(file.fileName)}, which no key is called`);
+    of(name).meta = file;
   }
   if (changed.size > maxKeys)
     throw new KvError("TXN_TOO_LARGE", `the transaction changes ${changed.size} keys, at most ${maxKeys} are allowed`);
@@ -199,9 +204,9 @@ export class KeyReplay {
   }
 
   operation(): Operation {
-    const { meta, data } = this.#change;
+    const { meta } = this.#change;
     if (meta === undefined) throw this.#onlyValue();
-    if (meta.after === undefined) return this.#deletion(meta.before!, data);
+    if (meta.after === undefined) return this.#deletion(meta.before!);
     const record = this.#record(meta.after);
     const key = this.#key(record);
     checkKey(this.#limits, key);
@@ -209,15 +214,24 @@ export class KeyReplay {
     if (stored === undefined) throw mismatch(`${keyText(key)} lost its value, not its metadata`);
     this.#checkValue(key, record, stored);
     const { size, etag, ctype, expires, labels } = record;
-    return { kind: "set", key, value: { ...stored, size, etag, ctype }, expires, labels };
+    return { kind: "set", key, name: this.#name, value: { ...stored, size, etag, ctype }, expires, labels };
   }
 
-  #deletion(meta: Oid, data: ChangedKey["data"]): Operation {
+  #deletion(meta: Oid): Operation {
     const key = this.#namedKey(meta);
     checkKey(this.#limits, key);
-    if (data === undefined || data.after !== undefined)
+    const value = this.#changedValue();
+    if (value === undefined || value.after !== undefined)
       throw mismatch(`${keyText(key)} lost its metadata, not its value`);
-    return { kind: "del", key, ignoreMissing: false };
+    return { kind: "del", key, name: this.#name, ignoreMissing: false };
+  }
+
+  /** What became of the value's file: of two, the one that is there now. */
+  #changedValue(): { readonly sort: FileSort; readonly after: Oid | undefined } | undefined {
+    const { data, manifest } = this.#change;
+    if (data === undefined && manifest === undefined) return undefined;
+    const sort = manifest?.after !== undefined || data === undefined ? "manifest" : "data";
+    return { sort, after: this.#change[sort]!.after };
   }
 
   /**
@@ -225,22 +239,23 @@ export class KeyReplay {
    * and both keep the rules. Returns the kind of change and, where it is new, the manifest.
    */
   content(): { readonly kind: "set" | "del"; readonly manifest?: NewManifest } {
-    const { meta, data } = this.#change;
+    const { meta } = this.#change;
     if (meta === undefined) throw this.#onlyValue();
+    const value = this.#changedValue();
     const key = this.#namedKey((meta.after ?? meta.before)!);
     checkKey(this.#limits, key);
     const isSet = meta.after !== undefined;
     const isWhole = isSet
-      ? data?.after !== undefined || (data === undefined && meta.before !== undefined)
-      : data !== undefined && data.after === undefined;
+      ? value?.after !== undefined || (value === undefined && meta.before !== undefined)
+      : value !== undefined && value.after === undefined;
     if (!isWhole) throw mismatch(`value and metadata of ${keyText(key)} do not come and go together`);
-    if (data?.after === undefined) return { kind: isSet ? "set" : "del" };
-    if (data.fileName === trieFileName("data", this.#name)) {
-      checkValue(this.#limits, key, readAs(this.#objects, data.after, "blob"));
+    if (value?.after === undefined) return { kind: isSet ? "set" : "del" };
+    if (value.sort === "data") {
+      checkValue(this.#limits, key, readAs(this.#objects, value.after, "blob"));
       return { kind: "set" };
     }
-    checkManifest(this.#limits, key, readManifest(this.#objects, key, data.after));
-    return { kind: "set", manifest: { key, oid: data.after } };
+    checkManifest(this.#limits, key, readManifest(this.#objects, key, value.after));
+    return { kind: "set", manifest: { key, oid: value.after } };
   }
 
   #onlyValue(): KvError {
@@ -249,8 +264,12 @@ export class KeyReplay {
 
   /** The key that the name stands for; a long one's is told by its metadata, the blob `meta`, alone. */
   #namedKey(meta: Oid): Key {
-    const named = parseName(this.#name);
+    const named = this.#named();
     return named?.kind === "key" ? named.key : this.#key(this.#record(meta));
+  }
+
+  #named(): NamedKey | undefined {
+    return this.#change.named ?? parseName(this.#name);
   }
 
   #record(oid: Oid): Metadata {
@@ -264,7 +283,7 @@ export class KeyReplay {
 
   /** The key, by its name and by its record: both must say the same. */
   #key(record: Metadata): Key {
-    const named = parseName(this.#name);
+    const named = this.#named();
     const isShort = named?.kind === "key";
     const key = isShort ? named.key : utf8ToByteString(record.key);
     if (!isShort && !isKey(key)) throw new KvError("KEY_INVALID", `${this.#name} is the name of no valid key`);
@@ -276,16 +295,14 @@ export class KeyReplay {
 
   /** Where the value is, or the manifest of one that is in pieces. */
   #storedValue(key: Key): StoredFile | undefined {
-    const { data: change } = this.#change;
-    if (change !== undefined) return change.after === undefined ? undefined : this.#file(change.fileName, change.after);
+    const changed = this.#changedValue();
+    if (changed?.after !== undefined)
+      return { type: changed.sort === "data" ? "inline" : "chunked", oid: changed.after };
     const { data } = this.#next;
+    if (changed !== undefined || data === undefined) return undefined;
     const names = [this.#name, trieFileName("manifest", this.#name)];
-    const found = data === undefined ? undefined : findInTrie(this.#objects, data, keyDigits(key), names);
-    return found === undefined ? undefined : this.#file(found.name, found.oid);
-  }
-
-  #file(fileName: string, oid: Oid): StoredFile {
-    return { type: fileName === this.#name ? "inline" : "chunked", oid };
+    const found = findInTrie(this.#objects, data, keyDigits(key), names);
+    return found && { type: found.name === this.#name ? "inline" : "chunked", oid: found.oid };
   }
 
   #checkValue(key: Key, record: Metadata, { type, oid }: StoredFile): void {
@@ -305,7 +322,7 @@ export class KeyReplay {
   #checkManifest(key: Key, record: Metadata, oid: Oid): void {
     const manifest = readManifest(this.#objects, key, oid);
     // One that was here before was held to the rules of its day.
-    if (this.#change.data === undefined) checkTotal(this.#limits, key, manifest.size);
+    if (this.#changedValue() === undefined) checkTotal(this.#limits, key, manifest.size);
     else checkManifest(this.#limits, key, manifest);
     const { size, etag } = manifest;
     if (record.size !== size || record.etag !== etag)

@@ -8,10 +8,11 @@
 
 import { compareRuns } from "../bytes.ts";
 import { KvError } from "../errors.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { type ObjectSource, readAs, readObject } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { countEntries, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
-import { compareTrees } from "../gitwire/object/tree-difference.ts";
+import { type ComparedTree, compareTrees } from "../gitwire/object/tree-difference.ts";
+import type { KeyNames } from "./key.ts";
 import { LEAF_FILES, type TrieKind, trieDigits } from "./ledger-trie.ts";
 
 /** A file that is not the same on both sides. */
@@ -35,7 +36,7 @@ interface Outcome {
 
 /**
  * Files that differ between the tries `before` and `after`, in no particular order.
- * Throws KEY_INVALID for a path in `after` that is no key's own path, REPLAY_MISMATCH where `after` has not the form of a trie,
+ * `names`: those that were met before, and will be. Throws KEY_INVALID for a path in `after` that is no key's own path, REPLAY_MISMATCH where `after` has not the form of a trie,
  * TXN_TOO_LARGE past `limit` changes.
  */
 export function diffTries(
@@ -44,8 +45,9 @@ export function diffTries(
   before: Oid | undefined,
   after: Oid | undefined,
   limit: number,
+  names?: KeyNames,
 ): FileChange[] {
-  const diff = new TrieDiff(source, kind, limit);
+  const diff = new TrieDiff(source, kind, limit, names);
   diff.nodes(before, after, "");
   return diff.changes;
 }
@@ -55,17 +57,23 @@ class TrieDiff {
   readonly #source: ObjectSource;
   readonly #kind: TrieKind;
   readonly #limit: number;
+  readonly #names: KeyNames | undefined;
 
-  constructor(source: ObjectSource, kind: TrieKind, limit: number) {
+  constructor(source: ObjectSource, kind: TrieKind, limit: number, names: KeyNames | undefined) {
     this.#source = source;
     this.#kind = kind;
     this.#limit = limit;
+    this.#names = names;
   }
 
   nodes(before: Oid | undefined, after: Oid | undefined, path: string): Outcome {
     if (before === after) return { more: 0, size: 0 };
+    const tree = after === undefined ? undefined : readObject(this.#source, after, "tree");
+    const change = tree?.change;
+    if (change !== undefined && change.base === before && !change.compared.hasTree && tree!.data.length > 0)
+      return this.#leaves(change.before, change.after, path, change.compared);
     const left = this.#read(before);
-    const right = this.#read(after);
+    const right = tree?.data;
     // Else one empty tree, reached through trees that name one child sixteen times, would be walked for ever.
     if (right?.length === 0) throw this.#notAKey(path, "");
     const { format } = this.#source;
@@ -132,12 +140,12 @@ class TrieDiff {
     return children;
   }
 
-  /** Two sorted lists of files. */
-  #leaves(left: Buffer | undefined, right: Buffer | undefined, path: string): Outcome {
+  /** Two sorted lists of files; `whole`, where they are reduced to what differs, what a comparison of all says. */
+  #leaves(left: Buffer | undefined, right: Buffer | undefined, path: string, whole?: ComparedTree): Outcome {
     // What was replaced is told as added and, right after that, as removed.
     let replaced = false;
     let more = 0;
-    const { entries, inOrder } = compareTrees(this.#source.format, left ?? NOTHING, right ?? NOTHING, {
+    const compared = compareTrees(this.#source.format, left ?? NOTHING, right ?? NOTHING, {
       added: (entry, old) => {
         this.#checkPath(entry, path);
         this.#add(entry.name(), old?.oid(), entry.oid());
@@ -152,6 +160,7 @@ class TrieDiff {
         replaced = false;
       },
     });
+    const { entries, inOrder } = whole ?? compared;
     if (!inOrder) throw this.#misshapen(path, "is not in order");
     if (entries > LEAF_FILES) throw this.#misshapen(path, "is to be split");
     return { more, size: entries };
@@ -159,7 +168,7 @@ class TrieDiff {
 
   #checkPath(cursor: TreeCursor, path: string): void {
     const fileName = cursor.name();
-    const digits = cursor.mode === MODE.file ? trieDigits(this.#kind, fileName) : undefined;
+    const digits = cursor.mode === MODE.file ? trieDigits(this.#kind, fileName, this.#names) : undefined;
     if (digits === undefined || !digits.startsWith(path)) throw this.#notAKey(path, fileName);
   }
 

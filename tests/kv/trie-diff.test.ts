@@ -5,14 +5,16 @@
 
 import { describe, expect, test } from "bun:test";
 import { KvError } from "../../src/errors.ts";
+import type { ObjectSource } from "../../src/gitwire/object/object.ts";
 import { type Oid, SHA1, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE, parseTree, sortEntries, type TreeEntry } from "../../src/gitwire/object/tree.ts";
-import { keyDigits, keyName } from "../../src/kv/key.ts";
+import { KeyNames, keyDigits, keyName } from "../../src/kv/key.ts";
 import { type TrieChange, trieDigits, updateTrie } from "../../src/kv/ledger-trie.ts";
 import { NodeWriter } from "../../src/kv/node-writer.ts";
 import { diffTries, type FileChange } from "../../src/kv/trie-diff.ts";
 import { MemoryObjects } from "../support/memory-objects.ts";
 import { type Random, random } from "../support/random.ts";
+import { withChanges } from "../support/with-changes.ts";
 
 const LIMIT = 5_000;
 
@@ -141,12 +143,34 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
     return { before, after, expected: sorted(expected) };
   }
 
+  /** The changes, or why there are none. */
+  function outcome(source: ObjectSource, before: Oid | undefined, after: Oid): FileChange[] | string {
+    try {
+      return diffTries(source, "data", before, after, LIMIT);
+    } catch (error) {
+      if (error instanceof KvError) return `${error.code}: ${error.message}`;
+      throw error;
+    }
+  }
+
+  /** The objects as they arrive; a forgery that cannot be parsed is as it is. */
+  function reduced(before: Oid | undefined, after: Oid): ObjectSource {
+    try {
+      return withChanges(objects, before, after);
+    } catch (error) {
+      if (error instanceof KvError && error.code === "BAD_OBJECT") return objects;
+      throw error;
+    }
+  }
+
   test("what a writer makes is never refused, and its changes are found", () => {
     const rng = random("tries of a writer");
     for (let round = 0; round < 150; round++) {
       const { before, after, expected } = step(rng);
       const found = diffTries(objects, "data", before, after, LIMIT);
       expect(sorted(found)).toEqual(expected);
+      const arrived = withChanges(objects, before, after);
+      expect(diffTries(arrived, "data", before, after, LIMIT, new KeyNames())).toEqual(found);
       expect(update(before, asChanges(found))).toBe(after);
     }
   });
@@ -160,18 +184,16 @@ describe.each([SHA1, SHA256])("in a $name repository", (format) => {
         const { before, after } = step(rng);
         if (after === undefined) continue;
         const forged = forge(after, forgery, rng, forger);
-        let found: FileChange[];
-        try {
-          found = diffTries(objects, "data", before, forged, LIMIT);
-        } catch (error) {
-          if (!(error instanceof KvError)) throw error;
-          expect(["KEY_INVALID", "REPLAY_MISMATCH", "BAD_OBJECT"]).toContain(error.code);
+        const [found, asArrived] = [objects, reduced(before, forged)].map((source) => outcome(source, before, forged));
+        expect(asArrived).toEqual(found!);
+        if (typeof found === "string") {
+          expect(found).toMatch(/^(KEY_INVALID|REPLAY_MISMATCH|BAD_OBJECT): /);
           // The writer's own trie is refused by nobody.
           expect(forged).not.toBe(after);
           refused++;
           continue;
         }
-        expect(update(before, asChanges(found))).toBe(forged);
+        expect(update(before, asChanges(found!))).toBe(forged);
       }
       // Another value, or one file less, is a change like any other.
       if (name !== "oid" && name !== "drop") expect(refused).toBeGreaterThan(0);

@@ -2,11 +2,19 @@
 
 import { KvError } from "../../errors.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "./oid.ts";
+import type { ReducedTrees } from "./tree-difference.ts";
 
 /** An object in memory, its content without git's header. Nobody writes into `data`: it may be shared by a cache. */
 export interface GitObject {
   readonly kind: ObjectKind;
   readonly data: Buffer;
+  /** How a tree differs from another one, where that has been seen already. */
+  readonly change?: TreeChange | undefined;
+}
+
+/** A tree and the tree `base`, reduced to what differs. */
+export interface TreeChange extends ReducedTrees {
+  readonly base: Oid;
 }
 
 /** A place objects are read from. */
@@ -51,8 +59,13 @@ export interface ObjectSink {
 
 /** Content of the object `oid`, which must be of `kind`. Throws BAD_OBJECT where it is missing or of another kind. */
 export function readAs(source: ObjectSource, oid: Oid, kind: ObjectKind): Buffer {
+  return readObject(source, oid, kind).data;
+}
+
+/** The object `oid`, which must be of `kind`. Throws as {@link readAs}. */
+export function readObject(source: ObjectSource, oid: Oid, kind: ObjectKind): GitObject {
   const object = source.read(oid, kind);
   if (object === undefined) throw new KvError("BAD_OBJECT", `${kind} ${oid} is missing`);
   if (object.kind !== kind) throw new KvError("BAD_OBJECT", `${oid} is a ${object.kind}, not a ${kind}`);
-  return object.data;
+  return object;
 }

@@ -140,7 +140,7 @@ export class DeltaResolver {
     const isPassing = data.buffer === this.#scratch.data.buffer;
     const id = isPassing ? this.#scratch.id(kind, data.length) : hashObjectRaw(list.format, kind, data);
     list.setId(entry, id);
-    if (isSeen) list.seen!.keep(id, kind, data);
+    if (isSeen) list.seen!.keep(id, kind, data, { id: list.idOf(parent.entry), data: base });
     this.#resolved++;
     const nextOfs = list.firstChild(entry);
     const nextRef = list.takeRefChildren(entry);

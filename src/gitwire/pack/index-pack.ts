@@ -116,7 +116,7 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
 
 function newList({ format, heldBytes = HELD_BYTES, seen, seesBlobs = false }: IndexPackOptions): EntryList {
   const list = new EntryList(format, heldBytes / KEPT_SHARE);
-  if (seen !== undefined) list.seen = new SeenObjects(seen, seesBlobs);
+  if (seen !== undefined) list.seen = new SeenObjects(format, seen, seesBlobs);
   return list;
 }
 
@@ -202,7 +202,7 @@ async function resolveOutside(
     if (resolver.unresolved === 0) return;
     if (list.waiting(list.refBases.indexOf(place.oid)) < 0) continue;
     const { entry, object } = copier.addAndRead(place);
-    list.seen?.add(list.idOf(entry), object.kind, object.data);
+    list.seen?.addBase(list.idOf(entry), object);
     await resolver.resolveBase(entry, object);
     // The base, and what was made of it.
     meter.add(2 * object.data.length);

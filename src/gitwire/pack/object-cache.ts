@@ -44,7 +44,7 @@ export class ObjectCache {
   }
 
   set(key: string, object: GitObject): void {
-    if (!this.hasRoom(object.data.length) || this.#young.has(key)) return;
+    if (!this.hasRoom(bytesOf(object)) || this.#young.has(key)) return;
     this.#add(key, object);
   }
 
@@ -70,9 +70,12 @@ export class ObjectCache {
   }
 
   #add(key: string, object: GitObject): void {
-    const cost = object.data.length + ENTRY_OVERHEAD;
+    const cost = bytesOf(object) + ENTRY_OVERHEAD;
     if (!this.#firstStay && this.#youngBytes + cost > this.#budget / 2) this.age();
     this.#young.set(key, object);
     this.#youngBytes += cost;
   }
 }
+
+const bytesOf = ({ data, change }: GitObject): number =>
+  change === undefined ? data.length : data.length + change.before.length + change.after.length + ENTRY_OVERHEAD;

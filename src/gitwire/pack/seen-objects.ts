@@ -1,10 +1,20 @@
 /**
  * The objects of an arriving pack as they are decoded for their ids, for whoever checks them next: a push of 15,000 operations
- * on 1,000,000 keys would have each of 35,000 trees read, inflated and made from its base again, two or three times over.
+ * on 1,000,000 keys would have each of 35,000 trees read, inflated and made from its base again, two or three times over. A tree that
+ * came as a delta is compared with its base then and there, once for all.
  */
 
-import type { ObjectKind } from "../object/oid.ts";
+import type { GitObject } from "../object/object.ts";
+import type { ObjectFormat, ObjectKind } from "../object/oid.ts";
+import { hasSubtree } from "../object/tree.ts";
+import { reduceTrees } from "../object/tree-difference.ts";
 import type { ObjectCache } from "./object-cache.ts";
+
+/** How a tree came to be: from `data`, the tree with the raw id `id`. */
+export interface TreeBase {
+  readonly id: Buffer;
+  readonly data: Buffer;
+}
 
 /** Larger objects are read again where they are needed. */
 const LARGEST = 64 * 1024;
@@ -13,10 +23,12 @@ const SMALLEST = 64;
 
 export class SeenObjects {
   readonly #cache: ObjectCache;
+  readonly #format: ObjectFormat;
   readonly #blobs: boolean;
 
   /** What is kept goes to `cache`, blobs only where `blobs` says so. */
-  constructor(cache: ObjectCache, blobs: boolean) {
+  constructor(format: ObjectFormat, cache: ObjectCache, blobs: boolean) {
+    this.#format = format;
     this.#cache = cache;
     this.#blobs = blobs;
   }
@@ -29,11 +41,21 @@ export class SeenObjects {
 
   /** Keeps a copy of the object with the raw id, where it is wanted. */
   add(id: Buffer, kind: ObjectKind, data: Buffer): void {
-    if (this.wants(kind, data.length)) this.keep(id, kind, Buffer.from(data));
+    if (this.wants(kind, data.length)) this.#cache.set(id.hexSlice(0, id.length), { kind, data: Buffer.from(data) });
   }
 
-  /** Keeps the object, whose data nobody writes to any more. */
-  keep(id: Buffer, kind: ObjectKind, data: Buffer): void {
-    this.#cache.set(id.hexSlice(0, id.length), { kind, data });
+  /** Keeps a base that is added; not a directory of files, since of each that comes it is known how it differs. */
+  addBase(id: Buffer, { kind, data }: GitObject): void {
+    if (kind !== "tree" || hasSubtree(this.#format, data)) this.add(id, kind, data);
+  }
+
+  /**
+   * Keeps the object made from an object of the same kind, with what that comparison tells: whoever checks the push compares each new
+   * tree with the one that was in its place, most often just that base.
+   */
+  keep(id: Buffer, kind: ObjectKind, data: Buffer, base: TreeBase): void {
+    const reduced = kind === "tree" ? reduceTrees(this.#format, base.data, data) : undefined;
+    const change = reduced && { base: base.id.hexSlice(0, base.id.length), ...reduced };
+    this.#cache.set(id.hexSlice(0, id.length), { kind, data, change });
   }
 }

@@ -174,7 +174,7 @@ class ConnectivityWalk {
       for (const parent of followed) if (!this.#isCut(oid, parent)) this.#linkOid("commit", parent);
       this.#linkOid("tree", tree, this.#treeOf(followed[0]));
     } else if (object.kind === "tree") {
-      this.#followTree(index, object.data);
+      this.#followTree(index, object);
     } else if (object.kind === "tag") {
       const target = tagTarget(format, object.data);
       this.#linkOid(target.kind, target.oid);
@@ -191,19 +191,18 @@ class ConnectivityWalk {
     return true;
   }
 
-  #followTree(index: number, data: Buffer): void {
-    const { objects } = this.#view;
-    const { format } = objects;
+  #followTree(index: number, tree: GitObject): void {
+    const { format } = this.#view.objects;
     const beforeOid = this.#before.get(index);
-    const before = beforeOid === undefined ? undefined : objects.read(beforeOid);
-    const cursor = new TreeCursor(format, data);
-    if (before?.kind !== "tree") {
+    const trees = this.#compared(beforeOid, tree);
+    const cursor = new TreeCursor(format, trees.after);
+    if (trees.before === undefined) {
       while (cursor.next()) this.#linkEntry(cursor, undefined);
       return;
     }
     const blobs: number[] = [];
     const gone: Oid[] = [];
-    compareTrees(format, before.data, data, {
+    compareTrees(format, trees.before, trees.after, {
       added: (entry, old) => {
         // Where a directory is split, what a new part holds was in the whole.
         if (entry.isTree()) this.#linkEntry(entry, old?.isTree() === true ? old.oid() : beforeOid);
@@ -219,6 +218,14 @@ class ConnectivityWalk {
       cursor.next();
       if (moved.size === 0 || !moved.has(cursor.oid())) this.#linkEntry(cursor, undefined);
     }
+  }
+
+  /** A new tree and the one before it, where there is one: as far as they differ, where that is known. */
+  #compared(beforeOid: Oid | undefined, { data, change }: GitObject): { before?: Buffer; after: Buffer } {
+    if (beforeOid === undefined) return { after: data };
+    if (change?.base === beforeOid) return change;
+    const before = this.#view.objects.read(beforeOid);
+    return before?.kind === "tree" ? { before: before.data, after: data } : { after: data };
   }
 
   /** The blobs in trees that the commit before leads to: they are checked with it. */

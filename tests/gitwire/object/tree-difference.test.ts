@@ -8,7 +8,7 @@ import {
   sortName,
   type TreeEntry,
 } from "../../../src/gitwire/object/tree.ts";
-import { compareTrees } from "../../../src/gitwire/object/tree-difference.ts";
+import { type ComparedTree, compareTrees, reduceTrees } from "../../../src/gitwire/object/tree-difference.ts";
 import { type Random, random } from "../../support/random.ts";
 import { codeOf } from "../../support/streams.ts";
 import { TEST_FORMAT } from "../../support/test-format.ts";
@@ -47,6 +47,16 @@ function edit(entries: readonly TreeEntry[], rnd: Random, format: typeof TEST_FO
 
 const text = ({ mode, name, oid }: TreeEntry): string => `${mode.toString(8)} ${name} ${oid}`;
 
+/** What a comparison tells, line by line. */
+function told(format: typeof TEST_FORMAT, before: Buffer, after: Buffer): { lines: string[]; compared: ComparedTree } {
+  const lines: string[] = [];
+  const compared = compareTrees(format, before, after, {
+    added: (entry, old) => lines.push(`+ ${text(entry.entry())} < ${old === undefined ? "" : text(old.entry())}`),
+    removed: (entry) => lines.push(`- ${text(entry.entry())}`),
+  });
+  return { lines, compared };
+}
+
 test("finds what a comparison entry by entry finds", () => {
   const rnd = random("tree difference");
   for (let round = 0; round < 1_500; round++) {
@@ -68,7 +78,11 @@ test("finds what a comparison entry by entry finds", () => {
         return `${text(entry)} < ${old === undefined ? "" : text(old)}`;
       });
     expect(added).toEqual(expected);
-    expect(compared).toEqual({ entries: after.length, inOrder: true });
+    expect(compared).toEqual({
+      entries: after.length,
+      inOrder: true,
+      hasTree: [...before, ...after].some(({ mode }) => mode === MODE.tree),
+    });
     expect(removed).toEqual(before.map(text).filter((line) => !is.has(line)));
   }
 });
@@ -109,9 +123,41 @@ test("says whether the newer tree is in order, where the older one is", () => {
       added: () => {},
       removed: () => {},
     });
-    expect(compared).toEqual({ entries: after.length, inOrder });
+    expect(compared).toMatchObject({ entries: after.length, inOrder });
   }
   expect(disordered).toBeGreaterThan(300);
+});
+
+test("reduced to what differs, trees compare as they did whole", () => {
+  const rnd = random("reduced trees");
+  let reducedOnes = 0;
+  for (let round = 0; round < 1_500; round++) {
+    const format = rnd.pick([SHA1, SHA256]);
+    const entries = randomEntries(rnd, format);
+    const after = rnd.int(4) === 0 ? randomEntries(rnd, format) : edit(entries, rnd, format);
+    if (rnd.int(8) === 0) rnd.shuffle(after);
+    const whole = told(format, encodeTree(format, entries), encodeTree(format, after));
+    const reduced = reduceTrees(format, encodeTree(format, entries), encodeTree(format, after));
+    if (reduced === undefined) continue;
+    reducedOnes++;
+    expect(whole.compared.inOrder).toBe(true);
+    expect(told(format, reduced.before, reduced.after).lines).toEqual(whole.lines);
+    expect(reduced.compared).toEqual(whole.compared);
+  }
+  expect(reducedOnes).toBeGreaterThan(300);
+});
+
+test("trees that are malformed, in no order or quite different are not reduced", () => {
+  const file = (name: string, digit: string): TreeEntry => ({ mode: MODE.file, name, oid: digit.repeat(40) });
+  const [a, b, c] = [file("a", "1"), file("b", "1"), file("c", "1")];
+  const many = Array.from({ length: 20 }, (_, i) => file(`d${String(i).padStart(2, "0")}`, "1"));
+  const of = (before: TreeEntry[], after: TreeEntry[]): boolean =>
+    reduceTrees(SHA1, encodeTree(SHA1, before), encodeTree(SHA1, after)) !== undefined;
+  expect(of([a, b, ...many], [a, file("b", "2"), ...many])).toBe(true);
+  expect(of([a, b, c, ...many], [a, c, b, ...many])).toBe(false);
+  expect(of([a, b], [file("a", "2"), b])).toBe(false);
+  const torn = encodeTree(SHA1, [a, b, ...many]).subarray(0, -1);
+  expect(reduceTrees(SHA1, encodeTree(SHA1, [a, b, ...many]), torn)).toBeUndefined();
 });
 
 test("a torn tree is malformed, on either side", async () => {
