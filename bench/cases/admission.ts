@@ -17,7 +17,7 @@ import { indexPack } from "../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { bytesSource } from "../../src/gitwire/protocol/byte-stream.ts";
 import { openRepository } from "../../src/gitwire/repo.ts";
-import { writeLoose, writePack } from "../../src/gitwire/store/object-writer.ts";
+import { writePack } from "../../src/gitwire/store/object-writer.ts";
 import { Quarantine } from "../../src/gitwire/store/quarantine.ts";
 import { etagHasher } from "../../src/kv/etag.ts";
 import { judgeSignature } from "../../src/kv/judge-signature.ts";
@@ -65,12 +65,22 @@ export const admission: Case = async ({ scratch, stores, runs, keys }) => {
     "15000 attested": 2,
   };
   for (const size of [1, 15_000]) {
-    const push = await pushOf(scratch, cloneOf(scratch, stores.ours(), `admission-${size}.git`), size, keys);
+    const pushes = await pushesOf(scratch, cloneOf(scratch, stores.ours(), `admission-${size}.git`), size, keys);
+    const measure = (push: PushedTransaction, verify: string): Promise<number> =>
+      admitted(scratch.path(dir), push, verify, size === 1 ? runs.short : runs.long);
     for (const verify of ["replay", "sample:32", "attested"]) {
-      const ours = await admitted(scratch.path(dir), push, verify, size === 1 ? runs.short : runs.long);
+      const ours = await measure(pushes.ours, verify);
       const most = targets[`${size} ${verify}`];
       const target = most === undefined ? {} : { target: atMost(most) };
-      rows.push({ name: `admission, ${size.toLocaleString("en")} operations, ${verify}`, unit: "ms", ours, ...target });
+      const byGit = verify === "replay" ? (await measure(pushes.gits, verify)).toFixed(1) : undefined;
+      const extra = byGit === undefined ? {} : { extra: `in a pack that git made: ${byGit} ms` };
+      rows.push({
+        name: `admission, ${size.toLocaleString("en")} operations, ${verify}`,
+        unit: "ms",
+        ours,
+        ...target,
+        ...extra,
+      });
     }
   }
   return rows;
@@ -93,17 +103,19 @@ function cloneOf(scratch: Scratch, store: string, dir: string): string {
   return dir;
 }
 
-/** A signed transaction of `size` operations, planned in the repository `dir`, and the pack in which it is pushed. */
-async function pushOf(scratch: Scratch, dir: string, size: number, keys: number): Promise<PushedTransaction> {
-  const next = await storeTransaction(scratch.path(dir), size, keys);
-  const repo = openRepository(scratch.path(dir), {});
-  const ledger = writeLoose(repo.objects, "commit", signed(readAs(repo.objects, next.ledger.oid, "commit")));
-  repo.close();
-  const index = next.index!;
-  const revs = `${ledger}\n${index}\n^refs/kv/main\n^refs/kv-index/main\n`;
+/** A signed transaction of `size` operations, planned in the repository `dir`, in the pack that `git kv` pushes and in the one `git push` does. */
+async function pushesOf(
+  scratch: Scratch,
+  dir: string,
+  size: number,
+  keys: number,
+): Promise<{ readonly ours: PushedTransaction; readonly gits: PushedTransaction }> {
+  const { state, pack } = await storeTransaction(scratch.path(dir), size, keys, signed);
+  const commits = { ledger: state.ledger.oid, index: state.index! };
+  const revs = `${commits.ledger}\n${commits.index}\n^refs/kv/main\n^refs/kv-index/main\n`;
   const script = `printf '${revs}' | git pack-objects --revs --stdout --thin --delta-base-offset -q`;
-  const pack = scratch.run(dir, ["sh", "-c", script]).stdout;
-  return { ledger, index, pack };
+  const gits = scratch.run(dir, ["sh", "-c", script]).stdout;
+  return { ours: { ...commits, pack }, gits: { ...commits, pack: gits } };
 }
 
 export const verification: Case = async ({ scratch }) => [await verifying(scratch)];

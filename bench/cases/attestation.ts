@@ -13,7 +13,7 @@ import { etagHasher } from "../../src/kv/etag.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { replayTransaction } from "../../src/kv/replay.ts";
 import { type NamespaceState, readState, stateAt } from "../../src/kv/state.ts";
-import { planTransaction } from "../../src/kv/transaction.ts";
+import { draftTransaction } from "../../src/kv/transaction.ts";
 import { keyOf } from "../data.ts";
 import { median, timed } from "../measure.ts";
 import type { Row } from "../table.ts";
@@ -32,7 +32,7 @@ export const attestation: Case = async ({ scratch, stores, runs, keys }) => {
   const rows: Row[] = [];
   let smallest: number | undefined;
   for (const size of SIZES.filter((size) => size <= keys)) {
-    const next = await storeTransaction(scratch.path(dir), size, keys);
+    const { state: next } = await storeTransaction(scratch.path(dir), size, keys);
     const hasher = await etagHasher(Number.POSITIVE_INFINITY);
     const check = measure(scratch.path(dir), runs.short, (repo, base) => {
       const claim = { ns: "main", base, ledger: next.ledger.oid, index: next.index!, policy: undefined };
@@ -53,8 +53,19 @@ export const attestation: Case = async ({ scratch, stores, runs, keys }) => {
   return rows;
 };
 
-/** Plans a transaction that changes `size` keys spread over the store, and stores its objects. */
-export async function storeTransaction(dir: string, size: number, keys: number): Promise<NamespaceState> {
+/** A transaction whose objects are stored, and the pack a client would push it in. */
+export interface StoredTransaction {
+  readonly state: NamespaceState;
+  readonly pack: Buffer;
+}
+
+/** Plans a transaction that changes `size` keys spread over the store, signs it where `sign` does, and stores its objects. */
+export async function storeTransaction(
+  dir: string,
+  size: number,
+  keys: number,
+  sign?: (commit: Buffer) => Buffer,
+): Promise<StoredTransaction> {
   const repo = openRepository(dir, {});
   const { objects, refs, format } = repo;
   const builder = new PackBuilder(format, { dir: path.join(dir, "objects", "pack") });
@@ -67,7 +78,7 @@ export async function storeTransaction(dir: string, size: number, keys: number):
       const value = { type: "inline", oid, size: data.length, etag: etagOf(data), ctype: "text/plain" } as const;
       return { kind: "set", key, value, expires: undefined, labels: undefined };
     });
-    const plan = planTransaction(objects, builder, {
+    const draft = draftTransaction(objects, builder, {
       base: readState(objects, refs, "main"),
       ns: "main",
       epoch: "e1",
@@ -78,9 +89,11 @@ export async function storeTransaction(dir: string, size: number, keys: number):
       author: WHO,
       committer: WHO,
     });
-    if (plan.kind !== "planned") throw new Error("nothing changes");
-    writePack(objects, builder.finish());
-    return stateAt(objects, plan.ledger, plan.moves[1]!.newOid);
+    if (draft.kind === "unchanged") throw new Error("nothing changes");
+    const plan = draft.finish(sign?.(draft.ledgerCommit));
+    const pack = builder.finish();
+    writePack(objects, pack);
+    return { state: stateAt(objects, plan.ledger, plan.moves[1]!.newOid), pack: Buffer.concat([...pack.chunks()]) };
   } finally {
     builder.dispose();
     repo.close();
