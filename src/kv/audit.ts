@@ -10,7 +10,7 @@ import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
 import { parseIndexCommit } from "./attestation.ts";
 import { auditRefs, missingRefs, refRole } from "./audit-refs.ts";
 import { agree } from "./check-attestation.ts";
-import { claimedTime } from "./claimed-time.ts";
+import { committerTime } from "./claimed-time.ts";
 import { closedIndex, fetchArchive } from "./epochs.ts";
 import { etagHasher } from "./etag.ts";
 import { judgeAdmin } from "./judge-admin.ts";
@@ -252,7 +252,7 @@ class Audit {
         problems.push(new KvError("POLICY_UNTRUSTED", `its policy cannot be read: ${error.message}`));
       }
       const { format } = this.#objects;
-      const time = claimedTime(format, data);
+      const time = committerTime(commit.commit);
       const isAdmins = commit.parentEpoch !== undefined && policy !== undefined && hasAdmins(policy);
       const { problem, signer, limit } = isAdmins
         ? await judgeAdmin(format, data, policy!, time, true)

@@ -26,6 +26,8 @@ export interface Claim {
   /** The new ledger and kv-index commits. */
   readonly ledger: Oid;
   readonly index: Oid;
+  /** The ledger commit, where it has been read. */
+  readonly commit?: LedgerCommit;
   /** The commit at refs/kv-policy; undefined where there is no policy. */
   readonly policy: Oid | undefined;
   /** The new chunk commit, and the one before it; undefined where the transaction makes none. "unseen": nobody here can tell. */
@@ -45,7 +47,8 @@ export interface Attested {
  */
 export function checkAttestation(objects: ObjectSource, claim: Claim): Attested {
   const { base, ns } = claim;
-  const ledger = parseLedgerCommit(objects.format, claim.ledger, readAs(objects, claim.ledger, "commit"));
+  const ledger =
+    claim.commit ?? parseLedgerCommit(objects.format, claim.ledger, readAs(objects, claim.ledger, "commit"));
   const index = parseIndexCommit(objects.format, claim.index, readAs(objects, claim.index, "commit"));
   demand("NOT_FAST_FORWARD", ledger.parent === base?.ledger.oid, "the ledger commit does not follow the current tip");
   demand("NOT_FAST_FORWARD", index.parent === base?.index, "the kv-index commit does not follow the current tip");

@@ -368,7 +368,7 @@ class LedgerAudit {
       const policy = ledger.policy;
       const claim = { ns: this.#options.ns, ledger: ledger.oid, index, policy };
       const { ns } = claim;
-      if (ledger.parentEpoch === undefined) checkAttestation(objects, { ...claim, base, chunks });
+      if (ledger.parentEpoch === undefined) checkAttestation(objects, { ...claim, commit: ledger, base, chunks });
       else if (base === undefined) checkEpochAlone(objects, ns, next);
       else {
         const first = typeof chunks === "object" ? chunks.commit : chunks;

@@ -3,8 +3,8 @@
 import { checkAttestation } from "../../kv/check-attestation.ts";
 import type { Check } from "./check.ts";
 
-export const attested: Check = ({ objects, ns, base, ledger, index, policy, chunks, chunkTip }) => {
+export const attested: Check = ({ objects, ns, base, ledger, index, commit, policy, chunks, chunkTip }) => {
   const pieces = chunks === undefined ? undefined : { commit: chunks, tip: chunkTip };
-  checkAttestation(objects, { ns, base, ledger, index, policy, chunks: pieces });
+  checkAttestation(objects, { ns, base, ledger, index, commit, policy, chunks: pieces });
   return null;
 };

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
+import { compareTrees } from "../../../src/gitwire/object/tree-difference.ts";
 import { ObjectCache } from "../../../src/gitwire/pack/object-cache.ts";
 import { tryGit } from "../../support/git.ts";
 import { allObjects, makeRepo } from "./fixtures.ts";
@@ -32,6 +33,27 @@ for (const format of [SHA1, SHA256]) {
     for (const [oid, { kind, data }] of kept) {
       expect([oid, kind]).toEqual([oid, objects.get(oid)!.kind]);
       expect(data.equals(objects.get(oid)!.data)).toBe(true);
+    }
+  });
+}
+
+for (const format of [SHA1, SHA256]) {
+  test(`of a tree that came as a delta it is known how it differs from its base, ${format.name}`, async () => {
+    const { objects, kept } = await seenOf(format, 1 << 24, false);
+    const lines = (before: Buffer, after: Buffer): string[] => {
+      const told: string[] = [];
+      compareTrees(format, before, after, {
+        added: (entry) => told.push(`+ ${entry.name()} ${entry.oid()}`),
+        removed: (entry) => told.push(`- ${entry.name()} ${entry.oid()}`),
+      });
+      return told;
+    };
+    const changed = kept.flatMap(([, { data, change }]) => (change === undefined ? [] : [{ data, change }]));
+    expect(changed.length).toBeGreaterThan(0);
+    for (const { data, change } of changed) {
+      const whole = lines(objects.get(change.base)!.data, data);
+      expect(whole.length).toBeGreaterThan(0);
+      expect(lines(change.before, change.after)).toEqual(whole);
     }
   });
 }
