@@ -1,5 +1,6 @@
 /** Server sessions run in memory on bytes a client would send. */
 
+import type { Oid } from "../../src/gitwire/object/oid.ts";
 import { bytesSource, type Duplex } from "../../src/gitwire/protocol/byte-stream.ts";
 import { capabilities } from "../../src/gitwire/protocol/capabilities.ts";
 import { PktReader } from "../../src/gitwire/protocol/pkt-line.ts";
@@ -73,7 +74,7 @@ export async function push(
   repo: Repository,
   commands: readonly PushCommand[],
   pack: Buffer,
-  options: Partial<ReceivePackOptions> & { atomic?: boolean; pushOptions?: string[] } = {},
+  options: Partial<ReceivePackOptions> & { atomic?: boolean; pushOptions?: string[]; shallow?: readonly Oid[] } = {},
 ): Promise<Answered> {
   const list = capabilities(
     ["report-status-v2"],
@@ -83,7 +84,12 @@ export async function push(
     ...(options.atomic === true ? ([["atomic"]] as const) : []),
     ...(options.pushOptions === undefined ? [] : ([["push-options"]] as const)),
   );
-  const request = encodePushRequest({ commands, capabilities: list, pushOptions: options.pushOptions ?? [] });
+  const request = encodePushRequest({
+    commands,
+    capabilities: list,
+    pushOptions: options.pushOptions ?? [],
+    shallow: options.shallow ?? [],
+  });
   const { output, error } = await serveReceivePack(repo, Buffer.concat([request, pack]), options);
   if (error !== undefined) throw error;
   const progress: Buffer[] = [];

@@ -41,6 +41,11 @@ export class ArrivedObjects {
     return entry < 0 ? undefined : entryKind(this.#types[entry]!);
   }
 
+  /** Kind of the object of the entry. */
+  kind(entry: number): ObjectKind {
+    return entryKind(this.#types[entry]!)!;
+  }
+
   oid(entry: number): Oid {
     return this.ids.oid(entry);
   }

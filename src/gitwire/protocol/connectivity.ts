@@ -1,7 +1,8 @@
 /**
  * Connectivity: a ref may only point at an object from which everything can be reached (git: `rev-list --objects --not --all`
  * in receive-pack). Only the objects that came with the push are walked: what was here before is complete, because
- * everything enters the repository through this check.
+ * everything enters the repository through this check. So everything that came is walked, also what no ref needs: the next
+ * push could build on it.
  *
  * A new tree is compared with the tree its commit's parent has in the same place. What they share is checked with the
  * parent, so a change in a directory of 256 entries costs one lookup and not 256. Entries that moved one level up or down, as
@@ -20,6 +21,7 @@ import { OidTable } from "../object/oid-table.ts";
 import { tagTarget } from "../object/tag.ts";
 import { MODE, TreeCursor } from "../object/tree.ts";
 import { compareTrees } from "../object/tree-difference.ts";
+import type { ArrivedObjects } from "../pack/arrived-objects.ts";
 import { withRoom } from "../pack/grow.ts";
 import { dotFileFault } from "./fsck-dot-files.ts";
 
@@ -59,19 +61,23 @@ export interface Disconnection {
 
 const KINDS: readonly (ObjectKind | undefined)[] = [undefined, "commit", "tree", "blob", "tag"];
 const SCRATCH = Buffer.alloc(32);
+/** Objects that came which are looked up before others may run. */
+const ARRIVED_AT_ONCE = 1_000;
 /** Trees that are gone are read where they may spare so many lookups each. */
 const MOVED_PER_TREE = 4;
 const NUMBERS = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
 
 /**
  * The first thing found that keeps `tips` from being complete, or undefined where they are. Every link's kind is checked
- * too. Throws BAD_OBJECT where a new object is malformed, LIMIT_EXCEEDED where new trees are nested too deep.
+ * too. `arrived`: new objects that have to be complete as well, whether a tip leads to them or not. Throws BAD_OBJECT where a
+ * new object is malformed, LIMIT_EXCEEDED where new trees are nested too deep.
  */
 export async function findDisconnection(
   view: ConnectivityView,
   tips: readonly Oid[],
+  arrived?: ArrivedObjects,
 ): Promise<Disconnection | undefined> {
-  const walk = new ConnectivityWalk(view);
+  const walk = new ConnectivityWalk(view, arrived);
   for (const tip of tips) walk.start(tip);
   const slice = new TimeSlice();
   for (;;) {
@@ -95,13 +101,17 @@ class ConnectivityWalk {
   #conflict: Disconnection | undefined;
   /** Blobs that git reads settings from, by what a new tree calls them. */
   readonly #dotFiles = { gitmodules: new Set<Oid>(), gitattributes: new Set<Oid>() };
+  readonly #arrived: ArrivedObjects | undefined;
+  /** The next of {@link #arrived} to be looked at; beyond the first once the tips are done with. */
+  #nextArrived = 0;
 
-  constructor(view: ConnectivityView) {
+  constructor(view: ConnectivityView, arrived: ArrivedObjects | undefined) {
     this.#view = view;
+    this.#arrived = arrived;
     this.#seen = new OidTable(view.objects.format);
   }
 
-  start(tip: Oid): void {
+  start(tip: Oid): undefined {
     const before = this.#seen.size;
     const index = this.#seen.add(tip);
     if (index !== before) return;
@@ -112,7 +122,11 @@ class ConnectivityWalk {
   /** Looks at one object: what is wrong, "done" where there is none left, or undefined to go on. */
   step(): Disconnection | "done" | undefined {
     const index = this.#pending.pop();
-    if (index === undefined) return this.#checkDotFiles();
+    if (index === undefined) {
+      return this.#nextArrived < (this.#arrived?.received ?? 0)
+        ? this.#takeArrived(this.#arrived!)
+        : this.#checkDotFiles();
+    }
     const oid = this.#seen.oid(index);
     const expected = KINDS[this.#kinds[index]!];
     const newKind = this.#newKind(oid);
@@ -134,6 +148,19 @@ class ConnectivityWalk {
     }
     this.#follow(index, oid, object);
     return this.#conflict;
+  }
+
+  /** Looks at some of the objects that came, up to the first that nothing has led to so far. A blob leads nowhere. */
+  #takeArrived(arrived: ArrivedObjects): undefined {
+    const { ids, received } = arrived;
+    const { rawSize } = ids.format;
+    this.#depth = 0;
+    for (let looked = 0; looked < ARRIVED_AT_ONCE && this.#nextArrived < received; looked++) {
+      const entry = this.#nextArrived++;
+      if (arrived.kind(entry) === "blob" || this.#seen.indexOfRaw(ids.raw, entry * rawSize) >= 0) continue;
+      const oid = arrived.oid(entry);
+      if (this.#view.oldKind(oid) === undefined) return this.start(oid);
+    }
   }
 
   #newKind(oid: Oid): ObjectKind | undefined {
@@ -184,7 +211,8 @@ class ConnectivityWalk {
   /** Whether the history ends before `parent` because the sender has no more of it, and neither have we. */
   #isCut(oid: Oid, parent: Oid): boolean {
     const { shallow, cuts } = this.#view;
-    if (shallow === undefined || shallow.size === 0) return false;
+    // What no ref leads to is written into no list of cuts.
+    if (shallow === undefined || shallow.size === 0 || this.#nextArrived > 0) return false;
     if (!shallow.has(oid) || this.#newKind(parent) !== undefined) return false;
     if (this.#view.oldKind(parent) !== undefined) return false;
     cuts?.add(oid);

@@ -18,7 +18,7 @@ import { Quarantine } from "../store/quarantine.ts";
 import type { ByteSink, ByteSource, Duplex } from "./byte-stream.ts";
 import { agentToken, type Capabilities, type CapabilityEntry, capabilities, capabilityValue } from "./capabilities.ts";
 import { writeChunks } from "./chunk-writer.ts";
-import { type ConnectivityView, unconnectedTips } from "./connectivity.ts";
+import { type ConnectivityView, describeDisconnection, findDisconnection, unconnectedTips } from "./connectivity.ts";
 import { PktReader, pktLine } from "./pkt-line.ts";
 import { type PushCommand, type PushLimits, type PushRequest, readPushRequest, sendsPack } from "./receive-commands.ts";
 import type { Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
@@ -111,6 +111,14 @@ interface Outcome {
   readonly unpack: string;
   readonly refs: readonly RefResult[];
   readonly drain: boolean;
+}
+
+/** What the check of the new tips found, those apart that it refused. */
+interface Connection {
+  /** Where the history of a ref has to be cut off, by ref. */
+  readonly shallow: ReadonlyMap<string, readonly Oid[]>;
+  /** Whether a tip is in the pack. */
+  readonly needsPack: boolean;
 }
 
 class ReceiveSession {
@@ -257,16 +265,18 @@ class ReceiveSession {
   async #apply(intent: PushIntent, quarantine: Quarantine | undefined, arrived?: IndexedPack): Promise<Outcome> {
     const { repo } = this.#options;
     const objects = quarantine === undefined ? repo.objects : quarantine.source(repo.objects);
-    let shallow: ReadonlyMap<string, readonly Oid[]>;
+    let found: Connection;
     try {
-      shallow = await this.#refuseDisconnected(intent.commands, objects, arrived);
+      found = await this.#refuseDisconnected(intent.commands, objects, arrived);
     } catch (error) {
       const outcome = this.#unpackFailed(error);
       this.#reply.progress(`error: ${toKvError(error).message}\n`);
       return { ...outcome, drain: false };
     }
     const commands = this.#viable(intent.commands);
-    const refs = commands.length === 0 ? [] : await this.#decide({ ...intent, commands, objects, quarantine, shallow });
+    if (!found.needsPack) quarantine?.empty();
+    const push = { ...intent, commands, objects, quarantine, shallow: found.shallow };
+    const refs = commands.length === 0 ? [] : await this.#decide(push);
     return { unpack: "ok", refs: this.#results(refs), drain: false };
   }
 
@@ -282,12 +292,15 @@ class ReceiveSession {
     }
   }
 
-  /** Refuses what is not complete; returns where the history of a ref has to be cut off, by ref. */
+  /**
+   * Refuses what is not complete. Throws BAD_OBJECT where the pack is needed and holds more that is not: it must not be stored, or a
+   * later push could build on it (git: index-pack --strict).
+   */
   async #refuseDisconnected(
     commands: readonly PushCommand[],
     objects: Push["objects"],
     arrived: IndexedPack | undefined,
-  ): Promise<ReadonlyMap<string, readonly Oid[]>> {
+  ): Promise<Connection> {
     const { repo, host } = this.#options;
     const tips = commands.filter(({ newOid }) => newOid !== repo.format.zeroOid);
     const { fsck, shallowUpdate } = host.settings;
@@ -299,10 +312,8 @@ class ReceiveSession {
       shallow: new Set(this.#request.shallow),
       cuts: new Set<Oid>(),
     };
-    const reasons = await unconnectedTips(
-      view,
-      tips.map(({ newOid }) => newOid),
-    );
+    const gap = await findDisconnection(view, oidsOf(tips), arrived?.objects);
+    const reasons = gap === undefined ? new Map<Oid, string>() : await unconnectedTips(view, oidsOf(tips));
     const shallow = view.cuts.size === 0 ? new Map<string, Oid[]>() : await cutsOf(view, tips);
     for (const { ref, newOid } of tips) {
       if (reasons.has(newOid)) this.#refused.set(ref, "missing necessary objects");
@@ -311,7 +322,13 @@ class ReceiveSession {
     for (const reason of reasons.values()) this.#reply.progress(`error: ${reason}\n`);
     const [reason] = reasons.values();
     if (reason !== undefined) host.refused?.(tips, new KvError("BAD_OBJECT", reason));
-    return shallow;
+    const left = this.#viable(tips);
+    const needsPack = left.some(({ newOid }) => arrived?.objects.kindOf(Buffer.from(newOid, "hex"), 0) !== undefined);
+    if (needsPack && (gap !== undefined || left.length < tips.length)) {
+      const other = await findDisconnection(view, oidsOf(left), arrived?.objects);
+      if (other !== undefined) throw new KvError("BAD_OBJECT", describeDisconnection(other));
+    }
+    return { shallow, needsPack };
   }
 
   /** One result for every command, in the order of the commands. */
@@ -324,6 +341,10 @@ class ReceiveSession {
       return byRef.get(ref) ?? { ref, status: "ng", reason };
     });
   }
+}
+
+function oidsOf(commands: readonly PushCommand[]): Oid[] {
+  return commands.map(({ newOid }) => newOid);
 }
 
 /** Where the history of each ref is cut off for want of more. */

@@ -168,6 +168,14 @@ export class Quarantine {
     this.#leave(this.#spare.migrated);
   }
 
+  /** Throws its objects away, before {@link sync}: nothing is left to migrate. */
+  empty(): void {
+    this.#objects?.close();
+    this.#objects = undefined;
+    this.seen.clear();
+    for (const { file } of this.#files()) fs.unlinkSync(path.join(this.dir, file));
+  }
+
   /** Removes the quarantine and everything in it; lets go of what was migrated; harmless more than once. */
   discard(): void {
     this.#objects?.close();
