@@ -29,7 +29,7 @@ async function fetchedFrom(answer: string): Promise<{ url: string; error: KvErro
 test.each([
   ["00", "NETWORK", "the connection ended in the middle of a packet"],
   ["0040version 2\n", "NETWORK", "the connection ended in the middle of a packet"],
-  ["zzzz", "PROTOCOL", "bad packet length 'zzzz'"],
+  ["zzzz", "PROTOCOL", "protocol error: bad line length character: zzzz"],
 ] as const)("an answer of %j is an error that names the address", async (answer, code, words) => {
   const { url, error } = await fetchedFrom(answer);
   expect([error.code, error.exit, error.message]).toEqual([code, 5, `${url}: ${words}`]);

@@ -60,7 +60,10 @@ export async function readCommandRequest(
     if (packet.kind === "response-end") throw new KvError("PROTOCOL", "response-end inside a command");
     if (packet.kind === "flush") break;
     if (packet.kind === "delim") {
-      if (into === args) throw new KvError("PROTOCOL", "two delimiters in one command");
+      if (into === args) {
+        const command = words.find((word) => word.startsWith("command="))?.slice("command=".length) ?? "";
+        throw new KvError("PROTOCOL", `expected flush after ${command.slice(0, 100)} arguments`);
+      }
       into = args;
       continue;
     }
@@ -82,6 +85,9 @@ function splitCommand(words: readonly string[], args: readonly string[]): Comman
   const [command] = commands;
   if (command === undefined) throw new KvError("PROTOCOL", "no command requested");
   if (commands.length > 1)
-    throw new KvError("PROTOCOL", `command ${quoted(commands[1]!)} requested after ${quoted(command)}`);
+    throw new KvError(
+      "PROTOCOL",
+      `command ${quoted(commands[1]!)} requested after already requesting command ${quoted(command)}`,
+    );
   return { command, capabilities: list, args };
 }

@@ -17,7 +17,7 @@ import { TimeSlice } from "../../time-slice.ts";
 import type { ObjectSource } from "../object/object.ts";
 import { isOid, type ObjectFormat, type Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
-import { type Capabilities, capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
+import { type Capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
 import { isAtHand } from "./common-commits.ts";
 import { FLUSH, lineText, type PktReader, pktLine, quoted, startsWith } from "./pkt-line.ts";
 
@@ -90,7 +90,7 @@ export async function readUploadRequest(
 ): Promise<UploadRequest | undefined> {
   const args = new FetchArguments(format, source);
   const slice = new TimeSlice();
-  let list: Capabilities | undefined;
+  let [words, last] = ["", ""];
   for (let lines = 0; ; lines++) {
     if (slice.isOver()) await slice.pause();
     const packet = await reader.read();
@@ -98,26 +98,28 @@ export async function readUploadRequest(
     if (packet.kind === "eof") throw new KvError("NETWORK", "the connection ended inside the request");
     if (packet.kind !== "data") throw new KvError("PROTOCOL", `${packet.kind} inside the request`);
     if (lines >= LIMITS.fetchLines) throw new KvError("LIMIT_EXCEEDED", "the request is too long");
-    let line = lineText(packet.data);
-    if (list === undefined && line.startsWith("want ")) {
-      const end = 5 + format.hexSize;
-      list = parseCapabilities(line.slice(end));
-      if (line.length > end && line[end] !== " ") throw unexpected(line);
-      line = line.slice(0, end);
+    const line = lineText(packet.data);
+    const end = line.startsWith("want ") ? 5 + format.hexSize : line.length;
+    const list = line.slice(end);
+    if (line.startsWith("have ") || /^[^ ]/.test(list) || !args.addCommon(line.slice(0, end), NO_OBJECT_ID)) {
+      throw new KvError("PROTOCOL", NO_OBJECT_ID(line));
     }
-    if (!args.addCommon(line)) throw unexpected(line);
+    // A list behind a later want counts too.
+    if (list !== last) words += list;
+    if (words.length > LIMITS.packet) throw new KvError("LIMIT_EXCEEDED", "the request is too long");
+    last = list;
   }
   const wants = [...args.wants];
   if (wants.length === 0) return undefined;
-  const deepenRelative = list?.has("deepen-relative") === true;
-  return { wants, capabilities: list ?? capabilities(), ...args.depth(), deepenRelative };
+  const list = parseCapabilities(words);
+  return { wants, capabilities: list, ...args.depth(), deepenRelative: list.has("deepen-relative") };
 }
 
 /** Parses a line of the v0 negotiation. Throws PROTOCOL on anything else. */
 export function parseNegotiation(format: ObjectFormat, data: Buffer): Negotiation {
   const line = lineText(data);
   if (line === "done") return { kind: "done" };
-  if (line.startsWith("have ") && isOid(format, line.slice(5))) return { kind: "have", oid: line.slice(5) };
+  if (line.startsWith("have ")) return { kind: "have", oid: oidOf(format, line.slice(5), line, NO_HAVE) };
   throw new KvError("PROTOCOL", `git upload-pack: expected SHA1 list, got ${quoted(line)}`);
 }
 
@@ -220,26 +222,26 @@ export class FetchArguments {
     return this.addCommon(lineText(argument));
   }
 
-  /** False where the word is not one of them. */
-  addCommon(line: string): boolean {
+  /** False where the word is not one of them. `noWant`: what is said of a want that names no object. */
+  addCommon(line: string, noWant = NO_OID): boolean {
     const space = line.indexOf(" ");
     const value = line.slice(space + 1);
     switch (space < 0 ? "" : line.slice(0, space)) {
       case "want":
-        this.wants.add(this.#wanted(this.#oid(value, line)));
+        this.wants.add(this.#wanted(oidOf(this.format, value, line, noWant)));
         return true;
       case "have":
         this.haveLines++;
-        this.#addKnown(this.haves, this.#oid(value, line));
+        this.#addKnown(this.haves, oidOf(this.format, value, line, NO_HAVE));
         return true;
       case "shallow":
-        this.#addKnown(this.#shallow, this.#oid(value, line));
+        this.#addKnown(this.#shallow, oidOf(this.format, value, line, NO_SHALLOW));
         return true;
       case "deepen":
         this.#deepen = number(value, `Invalid deepen: ${line}`);
         return true;
       case "deepen-since":
-        this.#deepenSince = number(value, `Invalid deepen-since: ${line}`);
+        this.#deepenSince = number(value, `Invalid deepen-since: ${line}`, 0);
         return true;
       case "deepen-not":
         this.#deepenNot.push(value);
@@ -253,11 +255,6 @@ export class FetchArguments {
       default:
         return false;
     }
-  }
-
-  #oid(text: string, line: string): Oid {
-    if (isOid(this.format, text)) return text;
-    throw unexpected(line);
   }
 
   #wanted(oid: Oid): Oid {
@@ -288,12 +285,26 @@ export function notOurRef(oid: Oid): KvError {
   return new KvError("PROTOCOL", `upload-pack: not our ref ${oid}`);
 }
 
-/** A number from 1 on; git refuses anything else in these words. */
-function number(text: string, complaint: string): number {
+/** A number from `least` on; git refuses anything else in these words. */
+function number(text: string, complaint: string, least = 1): number {
   const value = Number(text);
-  if (!/^[0-9]{1,15}$/.test(text) || value < 1) throw new KvError("PROTOCOL", complaint.slice(0, 200));
+  if (!/^[0-9]{1,15}$/.test(text) || value < least) throw new KvError("PROTOCOL", complaint.slice(0, 200));
   return value;
 }
+
+/** An object id, which git takes in capitals too. Throws PROTOCOL with what `complain` says of the line. */
+function oidOf(format: ObjectFormat, text: string, line: string, complain: (line: string) => string): Oid {
+  if (isOid(format, text)) return text;
+  const lower = text.toLowerCase();
+  if (isOid(format, lower)) return lower;
+  throw new KvError("PROTOCOL", complain(line));
+}
+
+const NO_OBJECT_ID = (line: string): string =>
+  `git upload-pack: protocol error, expected to get object ID, not ${quoted(line)}`;
+const NO_OID = (line: string): string => `git upload-pack: protocol error, expected to get oid, not ${quoted(line)}`;
+const NO_HAVE = (line: string): string => `git upload-pack: expected SHA1 object, got ${quoted(line.slice(5))}`;
+const NO_SHALLOW = (line: string): string => `invalid shallow line: ${quoted(line).slice(1, -1)}`;
 
 function unexpected(line: string): KvError {
   return new KvError("PROTOCOL", `unexpected line: ${quoted(line)}`);

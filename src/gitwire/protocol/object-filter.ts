@@ -118,9 +118,9 @@ function objectType(text: string): ObjectKind {
   throw new KvError("PROTOCOL", `'${text.slice(0, 100)}' for 'object:type=<type>' is not a valid object type`);
 }
 
-/** Git's words for a filter it does not serve, with what more there is to say about it. */
-export function notSupported(name: string, more = ""): KvError {
-  return new KvError("PROTOCOL", `git upload-pack: filter '${name}' not supported${more}`);
+/** Git's words for a filter it does not serve. */
+export function notSupported(name: string): KvError {
+  return new KvError("PROTOCOL", `filter '${name}' not supported`);
 }
 
 function invalid(spec: string): KvError {

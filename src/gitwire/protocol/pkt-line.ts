@@ -149,16 +149,15 @@ function packetLength(bytes: Buffer): number {
   let length = 0;
   for (let i = 0; i < 4; i++) {
     const digit = HEX_DIGIT[bytes[i]!]!;
-    if (digit === NOT_HEX) throw badLength(bytes);
+    if (digit === NOT_HEX) throw badLength(`character: ${quoted(bytes.latin1Slice(0, 4)).slice(1, -1)}`);
     length = length * 16 + digit;
   }
-  if (length === 3 || length > LIMITS.packet) throw badLength(bytes);
+  if (length === 3 || length > LIMITS.packet) throw badLength(String(length));
   return length;
 }
 
-function badLength(bytes: Buffer): KvError {
-  const line = bytes.latin1Slice(0, Math.min(bytes.length, 4));
-  return new KvError("PROTOCOL", `bad packet length ${quoted(line)}`, {
+function badLength(what: string): KvError {
+  return new KvError("PROTOCOL", `protocol error: bad line length ${what}`, {
     hint: "the other side did not answer with git's protocol",
   });
 }

@@ -52,8 +52,9 @@ export function repositoryUploadHost(repo: ServedRepository, open = true): Uploa
     refs: (prefixes = []) => visibleRefs(repo.refs, prefixes, hidden),
     unbornHead: () => {
       const head = repo.refs.head();
-      if (head.kind === "detached" || head.oid !== undefined || hidden?.(head.ref) === true) return undefined;
-      return { symref: head.ref };
+      if (head.kind === "detached" || head.oid !== undefined) return undefined;
+      const { name } = repo.refs.follow(head.ref);
+      return isHidden("HEAD", hidden) || isHidden(name, hidden) ? undefined : { symref: name };
     },
     shallow: () => readShallow(repo.commonDir, repo.format),
     hiddenRefs: () => new VisibleRefs(repo.refs.view(), undefined, (name) => hidden?.(name) !== true),
@@ -67,11 +68,18 @@ function visibleRefs(store: RefStore, prefixes: readonly string[], hides?: (name
   return new VisibleRefs(view, wantsHead ? visibleHead(store, view, hides) : undefined, hides);
 }
 
+/** Git hides HEAD by its own name only; its value would be that of a branch that is hidden. */
 function visibleHead(store: RefStore, view: RefSnapshot, hides?: (name: string) => boolean): RemoteRef | undefined {
   const head = store.head();
+  if (isHidden("HEAD", hides)) return undefined;
   if (head.kind === "detached") return { name: "HEAD", oid: head.oid };
-  if (hides?.(head.ref) === true) return undefined;
+  const symref = store.follow(head.ref).name;
+  if (isHidden(symref, hides)) return undefined;
   // From the snapshot where it is in it, so that HEAD agrees with its branch.
-  const oid = view.find(head.ref)?.oid ?? head.oid;
-  return oid === undefined ? undefined : { name: "HEAD", oid, symref: head.ref };
+  const oid = view.find(symref)?.oid ?? head.oid;
+  return oid === undefined ? undefined : { name: "HEAD", oid, symref };
+}
+
+function isHidden(name: string, hides: ((name: string) => boolean) | undefined): boolean {
+  return hides?.(name) === true;
 }

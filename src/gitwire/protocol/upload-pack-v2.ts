@@ -6,7 +6,7 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import type { Oid } from "../object/oid.ts";
+import { type Oid, SHA1, SHA256 } from "../object/oid.ts";
 import type { ByteSink, Duplex } from "./byte-stream.ts";
 import {
   agentToken,
@@ -41,8 +41,7 @@ export interface UploadPackV2Options {
 
 /** Serves v2 commands; see uploadPack. */
 export async function uploadPackV2(duplex: Duplex, options: UploadPackV2Options): Promise<void> {
-  const offer = ourCapabilities(options);
-  if (options.advertise !== "skip") await duplex.output.write(encodeCapabilityAdvertisement(offer));
+  if (options.advertise !== "skip") await duplex.output.write(encodeCapabilityAdvertisement(ourCapabilities(options)));
   if (options.advertise === "only") return;
   const reader = new PktReader(duplex.input);
   const { host } = options;
@@ -53,7 +52,7 @@ export async function uploadPackV2(duplex: Duplex, options: UploadPackV2Options)
       const named = new FetchArguments(host.objects.format, host.objects);
       const request = await readCommandRequest(reader, (argument) => named.take(argument));
       if (request === undefined) return;
-      checkCapabilities(request.capabilities, offer);
+      checkCapabilities(request.capabilities, host.objects.format.name);
       pack = await serve(request, named, host, graph, duplex.output);
     } catch (error) {
       await sayError(duplex.output, error);
@@ -73,21 +72,27 @@ function ourCapabilities({ host, agent }: UploadPackV2Options): Capabilities {
     ["agent", agentToken(agent)],
     host.policy.unborn === "advertise" ? ["ls-refs", "unborn"] : ["ls-refs"],
     ["fetch", features.join(" ")],
+    ["server-option"],
     ["object-format", host.objects.format.name],
   );
 }
 
+/** Capabilities that a client may send with a command. Of its options for the server nobody here knows any; git takes them too. */
+const OF_CLIENTS = new Set(["agent", "object-format", "server-option"]);
+
 /** A client may only use what was offered, and must speak the repository's object format. */
-function checkCapabilities(list: Capabilities, offer: Capabilities): void {
-  for (const name of list.keys()) {
-    if (!offer.has(name)) throw new KvError("PROTOCOL", `unknown capability ${quoted(name)}`);
+function checkCapabilities(list: Capabilities, ours: string): void {
+  for (const [name, [value]] of list) {
+    if (OF_CLIENTS.has(name)) continue;
+    throw new KvError("PROTOCOL", `unknown capability ${quoted(value === undefined ? name : `${name}=${value}`)}`);
   }
-  const ours = capabilityValue(offer, "object-format");
   const theirs = capabilityValue(list, "object-format") ?? "sha1";
-  if (ours !== theirs) {
-    throw new KvError("PROTOCOL", `mismatched object format: server ${ours}; client ${quoted(theirs)}`);
-  }
+  if (ours === theirs) return;
+  if (!FORMATS.has(theirs)) throw new KvError("PROTOCOL", `unknown object format ${quoted(theirs)}`);
+  throw new KvError("PROTOCOL", `mismatched object format: server ${ours}; client ${theirs}`);
 }
+
+const FORMATS = new Set([SHA1.name, SHA256.name] as string[]);
 
 /** Answers a command up to the pack that is to follow, if one is. */
 async function serve(
@@ -102,7 +107,7 @@ async function serve(
     return fetch(request, named.haveLines > 0, host, graph, output);
   }
   if (command !== "ls-refs") throw new KvError("PROTOCOL", `invalid command ${quoted(command)}`);
-  if (named.lines > 0) throw new KvError("PROTOCOL", "unexpected line: objects are no arguments of 'ls-refs'");
+  if (named.lines > 0) throw new KvError("PROTOCOL", "unexpected line: 'ls-refs' is asked for no objects");
   await lsRefs(args, host, output);
   return undefined;
 }
@@ -110,7 +115,7 @@ async function serve(
 async function lsRefs(args: readonly string[], host: UploadPackHost, output: ByteSink): Promise<void> {
   const request = parseLsRefsRequest(args);
   const { symrefs, peel, prefixes } = request;
-  const unborn = request.unborn && host.policy.unborn !== "ignore";
+  const unborn = request.unborn && symrefs && host.policy.unborn !== "ignore";
   const refs = host.refs(prefixes);
   const lines: LsRefsLine[] = [];
   const unbornHead = unborn && isAsked("HEAD", prefixes) ? host.unbornHead() : undefined;
@@ -198,7 +203,7 @@ async function negotiate(
   saysHaves: boolean,
   common: CommonCommits,
 ): Promise<Pick<FetchResponse, "acks" | "ready" | "packfile">> {
-  if (request.done || (!saysHaves && !request.waitForDone)) return { acks: undefined, ready: false, packfile: true };
+  if (request.done || !saysHaves) return { acks: undefined, ready: false, packfile: true };
   const ready = !request.waitForDone && (await common.isEnough());
   return { acks: common.oids, ready, packfile: ready };
 }

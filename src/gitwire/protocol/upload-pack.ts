@@ -19,7 +19,7 @@ import { asksForDepth, parseNegotiation, readUploadRequest, type UploadRequest }
 import { type AckStatus, encodeAck, encodeShallowLines, NAK } from "./fetch-response.ts";
 import { type ObjectFilter, parseFilter } from "./object-filter.ts";
 import { respondWithPack, sayError } from "./pack-response.ts";
-import { FLUSH, PktReader, quoted } from "./pkt-line.ts";
+import { FLUSH, PktReader } from "./pkt-line.ts";
 import { encodeRefAdvertisement, encodeServiceLine } from "./ref-advertisement.ts";
 import { SidebandWriter, sidebandLimit } from "./sideband-writer.ts";
 import type { UploadPackHost } from "./upload-pack-host.ts";
@@ -158,8 +158,7 @@ class UploadSession {
     if (spec === undefined) return undefined;
     const { policy } = this.#options.host;
     if (!policy.filters || !list.has("filter")) {
-      const line = quoted(`filter ${spec}`);
-      throw new KvError("PROTOCOL", `git upload-pack: protocol error, expected to get object ID, not ${line}`);
+      throw new KvError("PROTOCOL", "git upload-pack: filtering capability not negotiated");
     }
     const filter = parseFilter(spec);
     policy.checkFilter(filter);

@@ -5,6 +5,7 @@
  * is open unless the config says otherwise: filters, refs wanted by name, and everything that a visible ref reaches.
  */
 
+import { KvError } from "../../errors.ts";
 import type { GitConfig } from "../config.ts";
 import { type FilterName, notSupported, type ObjectFilter } from "./object-filter.ts";
 
@@ -57,5 +58,5 @@ function checkFilter(config: GitConfig, filter: ObjectFilter): void {
   const most = config.getInt("uploadpackfilter.tree.maxDepth");
   const { treeDepth } = filter;
   if (most === undefined || treeDepth === undefined || treeDepth <= most) return;
-  throw notSupported("tree", ` tree filter allows max depth ${most}, but got ${treeDepth}`);
+  throw new KvError("PROTOCOL", `tree filter allows max depth ${most}, but got ${treeDepth}`);
 }

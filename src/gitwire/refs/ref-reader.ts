@@ -155,24 +155,25 @@ export class RefReader {
         loose.set(name, { oid: raw?.oid === this.format.zeroOid ? undefined : raw?.oid, symref: undefined });
         continue;
       }
-      loose.set(name, { oid: this.#target(raw.target, raws, packed, prefixes), symref: raw.target });
+      const { name: symref, oid } = this.#target(raw.target, raws, packed, prefixes);
+      loose.set(name, { oid, symref });
     }
     return loose;
   }
 
-  /** What the target of a symbolic ref leads to: from what was read where it lies in that, so that both agree. */
+  /** The ref at the end of the chain, and its value: from what was read where it lies in that, so that both agree. */
   #target(
     name: string,
     raws: ReadonlyMap<string, RawRef | undefined>,
     packed: PackedRefs,
     prefixes: readonly string[],
-  ): Oid | undefined {
+  ): { readonly name: string; readonly oid: Oid | undefined } {
     const raw = raws.get(name);
-    if (raw?.kind === "direct") return raw.oid;
+    if (raw?.kind === "direct") return { name, oid: raw.oid };
     if (raw === undefined && !raws.has(name) && prefixes.some((prefix) => name.startsWith(prefix))) {
-      return packed.find(name)?.oid;
+      return { name, oid: packed.find(name)?.oid };
     }
-    return this.#resolveSound(name);
+    return this.#followSound(name);
   }
 
   #readSound(name: string): RawRef | "broken" | undefined {
@@ -194,11 +195,11 @@ export class RefReader {
     return [...shared, ...own].filter((name) => name.startsWith(prefix));
   }
 
-  #resolveSound(name: string): Oid | undefined {
+  #followSound(name: string): ReturnType<RefReader["follow"]> {
     try {
-      return this.resolve(name);
+      return this.follow(name);
     } catch {
-      return undefined;
+      return { name, oid: undefined };
     }
   }
 }

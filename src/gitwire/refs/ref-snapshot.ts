@@ -9,7 +9,7 @@ import type { PackedCursor } from "./packed-cursor.ts";
 import type { PackedRefs } from "./packed-refs.ts";
 import { compareRefNames, isPerWorktree, isValidRefName } from "./ref-name.ts";
 
-/** A ref that resolves to an object. `symref` is the direct target of a symbolic one. */
+/** A ref that resolves to an object. `symref` is the ref at the end of the chain of a symbolic one. */
 export interface Ref {
   readonly name: string;
   readonly oid: Oid;

@@ -221,14 +221,15 @@ test("malformed messages are refused", async () => {
     new PktReader(bytesSource(Buffer.concat([...list.map((line) => pktLine(line)), Buffer.from(tail)])));
   const upload = (list: string[]): Promise<string> => codeOf(() => readUploadRequest(lines(list), TEST_FORMAT));
   expect(await upload([`want ${a} ofs-delta\n`, `want ${a}\n`, "deepen 3"])).toBe("no error");
-  for (const bad of [
-    [`want ${a}x`],
-    [`want ${a} a`, `want ${a} a`],
-    ["deepen 0"],
-    ["deepen 1e3"],
-    ["give me"],
-    [`want ${"A".repeat(TEST_FORMAT.hexSize)}`],
-  ]) {
+  const twice = [`want ${a} ofs-delta`, `want ${"A".repeat(TEST_FORMAT.hexSize)} ofs-delta thin-pack`];
+  expect((await readUploadRequest(lines(twice), TEST_FORMAT))?.wants).toEqual([a]);
+  expect([...(await readUploadRequest(lines(twice), TEST_FORMAT))!.capabilities.keys()]).toEqual([
+    "ofs-delta",
+    "thin-pack",
+  ]);
+  const long = Array.from({ length: 3 }, (_, i) => `want ${a} ${`${i}`.repeat(30_000)}`);
+  expect(await upload(long)).toBe("LIMIT_EXCEEDED");
+  for (const bad of [[`want ${a}x`], ["deepen 0"], ["deepen 1e3"], ["give me"], [`have ${a}`]]) {
     expect(await upload(bad)).toBe("PROTOCOL");
   }
   for (const bad of [`have ${a}0`, "have", "done it", ""]) {

@@ -305,7 +305,7 @@ test("nothing to push, and requests that make no sense", async () => {
   }
   const bad = await serveReceivePack(repo, Buffer.from("GET / HTTP/1.1\r\n\r\n"));
   expect(bad.error).toBeInstanceOf(KvError);
-  expect(bad.output.toString()).toMatch(/^[0-9a-f]{4}ERR bad packet length/);
+  expect(bad.output.toString()).toMatch(/^[0-9a-f]{4}ERR protocol error: bad line length/);
   const many = Array.from({ length: 5 }, (_, i) => ({ ref: `refs/heads/${i}`, oldOid: ZERO, newOid: first }));
   const request = encodePushRequest({
     commands: many,
