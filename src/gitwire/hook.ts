@@ -11,6 +11,7 @@ import type { Repository } from "./repo.ts";
 export type HookName =
   | "pre-receive"
   | "update"
+  | "proc-receive"
   | "post-receive"
   | "post-update"
   | "reference-transaction"

@@ -13,7 +13,7 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { isOid, type ObjectFormat, type Oid } from "../object/oid.ts";
-import { type Capabilities, capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
+import { type Capabilities, formatCapabilities, parseCapabilities } from "./capabilities.ts";
 import { FLUSH, lineText, type PktReader, pktLine, quoted } from "./pkt-line.ts";
 
 /** One ref update. The zero id as `oldOid` means the ref must not exist, as `newOid` that it goes away. */
@@ -74,7 +74,8 @@ export async function readPushRequest(
 ): Promise<PushRequest | undefined> {
   const shallow: Oid[] = [];
   const commands: PushCommand[] = [];
-  let list: Capabilities | undefined;
+  let words = "";
+  let last: string | undefined;
   for (;;) {
     const packet = await reader.read();
     if (packet.kind === "flush") break;
@@ -86,15 +87,21 @@ export async function readPushRequest(
     }
     const { line, rest } = splitNul(packet.data);
     if (line.startsWith("shallow ")) {
-      shallow.push(parseOid(format, line.slice(8), line));
+      shallow.push(parseOid(format, line.slice(8), `shallow sha, got ${quoted(line.slice(8))}`));
       continue;
     }
-    if (rest !== undefined && list === undefined) list = checkFormat(parseCapabilities(rest), format);
+    if (rest !== undefined && rest !== last) {
+      checkFormat(parseCapabilities(rest), format);
+      // A list behind a later command counts too.
+      words += ` ${rest}`;
+      if (words.length > LIMITS.packet) throw new KvError("LIMIT_EXCEEDED", "the push names too many capabilities");
+      last = rest;
+    }
     if (line === "push-cert") throw new KvError("UNSUPPORTED", "push certificates are not taken");
     commands.push(parseCommand(format, line));
   }
   if (commands.length === 0) return undefined;
-  list ??= capabilities();
+  const list = parseCapabilities(words);
   const options = list.has("push-options") ? await readPushOptions(reader, limits) : { pushOptions: [] };
   return { commands, capabilities: list, ...options, shallow };
 }
@@ -108,25 +115,26 @@ function splitNul(data: Buffer): { line: string; rest: string | undefined } {
 function parseCommand(format: ObjectFormat, line: string): PushCommand {
   const { hexSize } = format;
   const ref = line.slice(2 * hexSize + 2);
+  const expected = `old/new/ref, got ${quoted(line)}`;
   if (line[hexSize] !== " " || line[2 * hexSize + 1] !== " " || ref === "") {
-    throw new KvError("PROTOCOL", `expected old/new/ref, got ${quoted(line)}`);
+    throw new KvError("PROTOCOL", `protocol error: expected ${expected}`);
   }
   if (ref.length > LIMITS.refName) {
     throw new KvError("LIMIT_EXCEEDED", `a ref name is at most ${LIMITS.refName} bytes long`);
   }
-  const oldOid = parseOid(format, line.slice(0, hexSize), line);
-  return { ref, oldOid, newOid: parseOid(format, line.slice(hexSize + 1, 2 * hexSize + 1), line) };
+  const oldOid = parseOid(format, line.slice(0, hexSize), expected);
+  return { ref, oldOid, newOid: parseOid(format, line.slice(hexSize + 1, 2 * hexSize + 1), expected) };
 }
 
-function parseOid(format: ObjectFormat, text: string, line: string): Oid {
+function parseOid(format: ObjectFormat, text: string, expected: string): Oid {
   const oid = text.toLowerCase();
-  if (!isOid(format, oid)) throw new KvError("PROTOCOL", `expected old/new/ref, got ${quoted(line)}`);
+  if (!isOid(format, oid)) throw new KvError("PROTOCOL", `protocol error: expected ${expected}`);
   return oid;
 }
 
-function checkFormat(list: Capabilities, format: ObjectFormat): Capabilities {
+function checkFormat(list: Capabilities, format: ObjectFormat): void {
   const name = list.get("object-format")?.[0] ?? "sha1";
-  if (name === format.name) return list;
+  if (name === format.name) return;
   throw new KvError("UNSUPPORTED", `the client speaks ${quoted(name)}, the repository is ${format.name}`);
 }
 

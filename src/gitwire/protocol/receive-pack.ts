@@ -100,7 +100,7 @@ function ourCapabilities(format: ObjectFormat, agent: string, settings: ReceiveS
     ["quiet"],
   ];
   if (settings.advertiseAtomic) entries.push(["atomic"]);
-  entries.push(["ofs-delta"]);
+  if (settings.advertiseOfsDelta) entries.push(["ofs-delta"]);
   if (settings.advertisePushOptions) entries.push(["push-options"]);
   entries.push(["object-format", format.name], ["agent", agentToken(agent)]);
   return capabilities(...entries);

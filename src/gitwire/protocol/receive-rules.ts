@@ -3,6 +3,7 @@
  * config `receive.deny*`, `receive.hideRefs`, `transfer.hideRefs`).
  */
 
+import type { GitConfig } from "../config.ts";
 import type { Repository } from "../repo.ts";
 import type { Worktree } from "../worktree/update-worktree.ts";
 import { checkedOutBranches } from "./checked-out.ts";
@@ -25,11 +26,23 @@ export class ReceiveRules {
   /** undefined where the repository's hooks are not run. */
   readonly #hooks: PushHooks | undefined;
   #checkedOut: ReadonlyMap<string, Worktree> | undefined;
+  readonly #denyCurrentBranch: Action;
+  readonly #denyDeleteCurrent: Action;
+  readonly #denyDeletes: boolean;
+  readonly #denyNonFastForwards: boolean;
+  readonly #procReceiveRefs: readonly ProcReceivePattern[];
 
+  /** Throws CONFIG: a rule that cannot be read might have been one against the push. */
   constructor(repo: Repository, hooks: PushHooks | undefined) {
     this.#repo = repo;
     this.#hooks = hooks;
-    this.hides = hiddenRefs(repo.config, "receive");
+    const { config } = repo;
+    this.hides = hiddenRefs(config, "receive");
+    this.#denyCurrentBranch = actionOf(config, "receive.denyCurrentBranch");
+    this.#denyDeleteCurrent = actionOf(config, "receive.denyDeleteCurrent");
+    this.#denyDeletes = config.getBool("receive.denyDeletes") === true;
+    this.#denyNonFastForwards = config.getBool("receive.denyNonFastForwards") === true;
+    this.#procReceiveRefs = config.getAll("receive.procReceiveRefs").map(procReceivePattern);
   }
 
   /** Why the command is refused without a look at its objects, or undefined. */
@@ -41,7 +54,11 @@ export class ReceiveRules {
       say(`error: refusing to create funny ref '${ref}' remotely\n`);
       return "funny refname";
     }
-    if (this.#hooks !== undefined && this.#isForProcReceive(ref)) {
+    if (this.#hooks !== undefined && this.#isForProcReceive(command)) {
+      if (!this.#hooks.has("proc-receive")) {
+        say("error: cannot find hook 'proc-receive'\n");
+        return "fail to run proc-receive hook";
+      }
       say("error: receive.procReceiveRefs is set, and this server does not run the hook 'proc-receive'\n");
       return "proc-receive hook is not run here";
     }
@@ -51,8 +68,7 @@ export class ReceiveRules {
 
   /** The worktree whose files have to follow an update of `ref` (receive.denyCurrentBranch = updateInstead). */
   worktreeToUpdate({ ref, newOid }: PushCommand): Worktree | undefined {
-    if (newOid === this.#repo.format.zeroOid || this.#action("receive.denyCurrentBranch") !== "update")
-      return undefined;
+    if (newOid === this.#repo.format.zeroOid || this.#denyCurrentBranch !== "update") return undefined;
     return this.#checkedOutBranches().get(ref);
   }
 
@@ -60,7 +76,7 @@ export class ReceiveRules {
   async nonFastForward({ ref, oldOid, newOid }: PushCommand, push: Push): Promise<string | undefined> {
     const { zeroOid } = this.#repo.format;
     if (oldOid === zeroOid || newOid === zeroOid || !ref.startsWith("refs/heads/")) return undefined;
-    if (this.#repo.config.getBool("receive.denyNonFastForwards") !== true) return undefined;
+    if (!this.#denyNonFastForwards) return undefined;
     const graph = new CommitGraph(push.objects);
     const [from, to] = [graph.find(oldOid), graph.find(newOid)];
     if (from < 0 || to < 0) return "bad ref";
@@ -71,7 +87,7 @@ export class ReceiveRules {
 
   #checkedOutRefusal(ref: string, isDelete: boolean, say: Say): string | undefined {
     if (!this.#checkedOutBranches().has(ref)) return undefined;
-    const action = this.#action("receive.denyCurrentBranch");
+    const action = this.#denyCurrentBranch;
     if (action === "ignore") return undefined;
     if (action === "warn") {
       say("warning: updating the current branch\n");
@@ -87,14 +103,14 @@ export class ReceiveRules {
   }
 
   #deleteRefusal(ref: string, say: Say): string | undefined {
-    if (ref.startsWith("refs/heads/") && this.#repo.config.getBool("receive.denyDeletes") === true) {
+    if (ref.startsWith("refs/heads/") && this.#denyDeletes) {
       say(`error: denying ref deletion for ${ref}\n`);
       return "deletion prohibited";
     }
     const head = this.#repo.refs.head();
     const isCurrent = head.kind === "branch" && head.ref === ref;
     if (!isCurrent && !this.#checkedOutBranches().has(ref)) return undefined;
-    const action = this.#action("receive.denyDeleteCurrent");
+    const action = this.#denyDeleteCurrent;
     if (action === "ignore") return undefined;
     if (action === "warn") {
       say("warning: deleting the current branch\n");
@@ -105,19 +121,13 @@ export class ReceiveRules {
     return "deletion of the current branch prohibited";
   }
 
-  #action(name: string): Action {
-    const value = this.#repo.config.get(name)?.toLowerCase();
-    if (value === undefined) return "default";
-    if (value === "ignore" || value === "warn" || value === "refuse") return value;
-    if (value === "updateinstead") return "update";
-    return this.#repo.config.getBool(name) === true ? "refuse" : "ignore";
-  }
-
-  /** Whether git would leave the ref to a hook that moves refs itself: `[flags:]prefix`, flags out of a, d, m and "!". */
-  #isForProcReceive(ref: string): boolean {
-    return this.#repo.config.getAll("receive.procReceiveRefs").some((pattern) => {
-      const prefix = pattern.replace(/^[adm!]*:/, "").replace(/\/+$/, "");
-      return ref === prefix || ref.startsWith(`${prefix}/`);
+  /** Whether git would leave the command to a hook that moves refs itself. */
+  #isForProcReceive({ ref, oldOid, newOid }: PushCommand): boolean {
+    const { zeroOid } = this.#repo.format;
+    const kind = oldOid === zeroOid ? "a" : newOid === zeroOid ? "d" : "m";
+    return this.#procReceiveRefs.some(({ kinds, isNegative, prefix }) => {
+      if (!kinds.includes(kind)) return false;
+      return (ref === prefix || ref.startsWith(`${prefix}/`)) !== isNegative;
     });
   }
 
@@ -125,6 +135,29 @@ export class ReceiveRules {
     this.#checkedOut ??= checkedOutBranches(this.#repo);
     return this.#checkedOut;
   }
+}
+
+function actionOf(config: GitConfig, name: string): Action {
+  const value = config.get(name)?.toLowerCase();
+  if (value === undefined) return "default";
+  if (value === "ignore" || value === "warn" || value === "refuse") return value;
+  if (value === "updateinstead") return "update";
+  return config.getBool(name) === true ? "refuse" : "ignore";
+}
+
+/** Commands that are left to the hook proc-receive. */
+interface ProcReceivePattern {
+  /** Out of "a" (a new ref), "d" (deleted) and "m" (moved). */
+  readonly kinds: string;
+  readonly isNegative: boolean;
+  readonly prefix: string;
+}
+
+/** `[flags ":"] prefix`, the flags out of "a", "d", "m" and "!"; without one of the first three all of them are meant. */
+function procReceivePattern(text: string): ProcReceivePattern {
+  const [, flags = "", prefix = ""] = /^(?:([^:]*):)?(.*)$/s.exec(text)!;
+  const kinds = flags.replace(/[^adm]/g, "");
+  return { kinds: kinds === "" ? "adm" : kinds, isNegative: flags.includes("!"), prefix: prefix.replace(/\/+$/, "") };
 }
 
 const NO_UPDATE_INSTEAD =

@@ -8,6 +8,8 @@ import { fsckRules } from "./fsck-config.ts";
 export interface ReceiveSettings {
   readonly advertiseAtomic: boolean;
   readonly advertisePushOptions: boolean;
+  /** Whether clients are told that they may send deltas that name their base by its place. */
+  readonly advertiseOfsDelta: boolean;
   /** Largest pack. */
   readonly packBytes: number;
   /** The rules new objects are held to; undefined where they are not checked. */
@@ -20,6 +22,7 @@ export interface ReceiveSettings {
 export const STRICT_SETTINGS: ReceiveSettings = {
   advertiseAtomic: true,
   advertisePushOptions: true,
+  advertiseOfsDelta: true,
   packBytes: LIMITS.packBytes,
   fsck: FsckRules.strict,
   shallowUpdate: false,
@@ -35,6 +38,7 @@ export function receiveSettings(config: GitConfig): ReceiveSettings {
   return {
     advertiseAtomic: config.getBool("receive.advertiseAtomic") ?? true,
     advertisePushOptions: config.getBool("receive.advertisePushOptions") ?? false,
+    advertiseOfsDelta: config.getBool("repack.useDeltaBaseOffset") ?? true,
     packBytes: most > 0 ? Math.min(most, LIMITS.packBytes) : LIMITS.packBytes,
     fsck: checks ? fsckRules(config, "receive") : undefined,
     shallowUpdate: config.getBool("receive.shallowUpdate") ?? false,

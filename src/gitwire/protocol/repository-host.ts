@@ -9,6 +9,7 @@ import type { RefTransaction } from "../refs/ref-transaction.ts";
 import type { Repository } from "../repo.ts";
 import { alternateTips } from "../store/alternate-tips.ts";
 import { readShallow, updateShallow } from "../store/shallow-file.ts";
+import { aliasedUpdates } from "./aliased-updates.ts";
 import { PushHooks } from "./push-hooks.ts";
 import type { PushCommand } from "./receive-commands.ts";
 import type { Push, PushIntent, ReceivePackHost } from "./receive-pack-host.ts";
@@ -84,7 +85,15 @@ class RepositoryHost implements ReceivePackHost {
         return refuseAll(push.commands, this.#said(push, error, MIGRATION));
       }
     }
-    return push.atomic ? this.#applyTogether(push, bringIn) : this.#applyEach(push, bringIn);
+    const aliased = aliasedUpdates(this.#repo.refs, push.commands, (text) => push.progress(text));
+    if (push.atomic && aliased.refused.size > 0) return ngResults(push.commands, aliased.refused);
+    const commands = push.commands.filter(({ ref }) => !aliased.refused.has(ref) && !aliased.targets.has(ref));
+    const left = { ...push, commands };
+    const results = await (push.atomic ? this.#applyTogether(left, bringIn) : this.#applyEach(left, bringIn));
+    const byRef = new Map(results.map((result) => [result.ref, result]));
+    for (const [ref, reason] of aliased.refused) byRef.set(ref, { ref, status: "ng", reason });
+    for (const [ref, target] of aliased.targets) byRef.set(ref, { ...byRef.get(target)!, ref });
+    return [...byRef.values()];
   }
 
   async after(push: PushIntent, done: readonly PushCommand[]): Promise<void> {
@@ -135,11 +144,12 @@ class RepositoryHost implements ReceivePackHost {
 
   /** Moves refs together: locks first, so that objects only come in where the refs can move. */
   async #move(push: Push, commands: readonly PushCommand[], reason: string, bringIn: () => void): Promise<RefResult[]> {
-    const real = commands.filter((command) => !this.#isAbsent(command, push));
-    if (real.length === 0) return acceptAll(commands);
+    let real: readonly PushCommand[] = [];
     let transaction: RefTransaction | undefined;
     let text = reason;
     try {
+      real = commands.filter((command) => !this.#isAbsent(command, push));
+      if (real.length === 0) return acceptAll(commands);
       const changes = real.map((command) => ({
         name: command.ref,
         oldOid: this.#expected(command, push),
@@ -229,7 +239,11 @@ function ngResults(commands: readonly PushCommand[], reasons: ReadonlyMap<string
 
 /** What git says where a ref cannot be locked for an update. */
 function lockError(error: KvError): string {
-  const { ref, expected, actual, existing } = (error.data ?? {}) as Readonly<Record<string, string | undefined>>;
+  const { ref, expected, actual, existing, other } = (error.data ?? {}) as Readonly<Record<string, string | undefined>>;
+  if (error.code === "REF_INVALID" && ref !== undefined && other !== undefined) {
+    const [above, below] = other.length < ref.length ? [other, ref] : [ref, other];
+    return `cannot lock ref '${ref}': cannot process '${above}' and '${below}' at the same time`;
+  }
   if (error.code === "REF_INVALID" && ref !== undefined && existing !== undefined) {
     return `cannot lock ref '${ref}': '${existing}' exists; cannot create '${ref}'`;
   }

@@ -37,19 +37,18 @@ export class NameSpace {
 export function checkAvailable(store: RefReader, name: string, names: NameSpace): void {
   if (!name.startsWith("refs/")) return;
   for (const parent of parents(name)) {
-    if (store.readRaw(parent) !== undefined || names.has(parent)) {
-      throw inTheWay(parent, name);
-    }
+    if (store.readRaw(parent) !== undefined) throw inTheWay(parent, name);
+    if (names.has(parent)) throw together(parent, name);
     if (fs.existsSync(`${store.path(parent)}.lock`)) throw beingMade(parent, name);
   }
-  const below = names.below(name);
-  if (below !== undefined) throw inTheWay(below, name);
   const child = store
     .view([`${name}/`])
     .refs()
     .next().value;
   if (child !== undefined) throw inTheWay(child.name, name);
   if (!isPerWorktree(name) && store.packed.read().hasPrefix(`${name}/`)) throw inTheWay(`${name}/...`, name);
+  const below = names.below(name);
+  if (below !== undefined) throw together(below, name);
   if (holdsFiles(store.path(name))) throw beingMade(`${name}/...`, name);
 }
 
@@ -64,6 +63,13 @@ function parents(name: string): string[] {
 function inTheWay(existing: string, name: string): KvError {
   return new KvError("REF_INVALID", `ref ${existing} exists; ${name} cannot be made`, {
     data: { ref: name, existing },
+    hint: "a ref and a folder of refs cannot have the same name",
+  });
+}
+
+function together(other: string, name: string): KvError {
+  return new KvError("REF_INVALID", `${other} and ${name} cannot both be refs`, {
+    data: { ref: name, other },
     hint: "a ref and a folder of refs cannot have the same name",
   });
 }

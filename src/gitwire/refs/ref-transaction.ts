@@ -187,9 +187,9 @@ export class RefTransaction {
   #peelNew(name: string, oid: Oid): Oid | undefined {
     const objects = this.#options.objects ?? this.#store.options.objects();
     const object = objects.read(oid);
-    if (object === undefined) throw new KvError("REF_INVALID", `ref ${name} cannot move to ${oid}: no such object`);
+    if (object === undefined) throw noTarget(name, `ref '${name}' with nonexistent object ${oid}`);
     if (object.kind !== "commit" && name.startsWith("refs/heads/")) {
-      throw new KvError("REF_INVALID", `branch ${name} cannot move to ${oid}: it is a ${object.kind}, not a commit`);
+      throw noTarget(name, `non-commit object ${oid} to branch '${name}'`);
     }
     return object.kind === "tag" ? peelTag(objects, oid) : undefined;
   }
@@ -295,6 +295,11 @@ export class RefTransaction {
       }
     }
   }
+}
+
+/** In git's words (refs/files-backend.c). */
+function noTarget(ref: string, what: string): KvError {
+  return new KvError("REF_INVALID", `cannot update ref '${ref}': trying to write ${what}`);
 }
 
 function conflict(ref: string, expected: Oid, actual: Oid): KvError {

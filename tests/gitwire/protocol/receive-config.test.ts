@@ -126,12 +126,22 @@ test("tips of alternates are told as .have, each once, and need not be sent", ()
   }
 });
 
-test("refs for a hook we do not run are refused with the reason", () => {
+test("refs for a hook that is not there, by receive.procReceiveRefs with its flags; where it is there we do not run it", () => {
   const given = pair();
-  git(given.ours, "config", "receive.procReceiveRefs", "refs/for");
-  const { said } = ours(given, "main:refs/for/main", "main:refs/heads/x");
+  configure(given, "receive.procReceiveRefs", "refs/for");
+  for (const server of [given.ours, given.theirs]) {
+    git(server, "config", "--add", "receive.procReceiveRefs", "md:refs/tags/");
+    git(server, "config", "--add", "receive.procReceiveRefs", "a!:refs");
+  }
+  expect(both(given, ["main:refs/for/main", "main:refs/heads/x"]).said).toContain("(fail to run proc-receive hook)");
+  expect(both(given, ["main:refs/tags/t"]).status).toBe(0);
+  expect(both(given, ["main^:refs/tags/t", "-f"]).status).toBe(1);
+  expect(both(given, [":refs/tags/t", "main:refs/heads/y"]).status).toBe(1);
+  fs.mkdirSync(`${given.ours}/hooks`, { recursive: true });
+  fs.writeFileSync(`${given.ours}/hooks/proc-receive`, "#!/bin/sh\n", { mode: 0o755 });
+  const { said } = ours(given, "main:refs/for/main", "main:refs/heads/z");
   expect(said).toContain("(proc-receive hook is not run here)");
-  expect(tryGit(given.ours, ["rev-parse", "-q", "--verify", "x"]).status).toBe(0);
+  expect(tryGit(given.ours, ["rev-parse", "-q", "--verify", "z"]).status).toBe(0);
 });
 
 test("a linked worktree as the address", () => {
