@@ -15,7 +15,6 @@ import {
   type Env,
   followGitFile,
   layoutOf,
-  notARepository,
   type Origin,
   type RepositoryLayout,
   searchUpwards,
@@ -173,11 +172,19 @@ const LOCAL_VARIABLES = new Set([
   "GIT_ALTERNATE_OBJECT_DIRECTORIES",
 ]);
 
+export interface OpenOptions {
+  /**
+   * Whether it must be ours, or be allowed by safe.directory: for a session whose client chose it, because its config and its hooks
+   * name programs that would run as us. Default false: the one who runs this has named it.
+   */
+  readonly owned?: boolean;
+}
+
 /**
- * The repository at `dir`: a git folder, a worktree, or either without its `.git` suffix (as git's servers find one).
- * Who owns it is not asked: the caller named it. Throws NOT_A_REPOSITORY, UNSUPPORTED, CONFIG.
+ * The repository at `dir`: a git folder, a worktree, a git file, or one of these without its `.git` suffix (as git's servers find
+ * one). Throws NOT_A_REPOSITORY, UNSUPPORTED, CONFIG.
  */
-export function openRepository(dir: string, env: Env = process.env): Repository {
+export function openRepository(dir: string, env: Env = process.env, { owned = false }: OpenOptions = {}): Repository {
   const given = path.resolve(dir);
   const own = Object.fromEntries(Object.entries(env).filter(([name]) => !LOCAL_VARIABLES.has(name)));
   for (const candidate of [`${given}/.git`, given, `${given}.git/.git`, `${given}.git`]) {
@@ -185,7 +192,17 @@ export function openRepository(dir: string, env: Env = process.env): Repository 
     if (found === undefined) continue;
     const isDotGit = path.basename(candidate) === ".git" && candidate !== given;
     const origin: Origin = isDotGit ? { kind: "dot-git", worktree: path.dirname(candidate) } : { kind: "bare" };
+    if (owned) {
+      const files = [found.gitFile, found.gitDir].filter((file) => file !== undefined);
+      checkOwner(
+        files,
+        isDotGit ? path.dirname(candidate) : found.gitDir,
+        () => GitConfig.load({ env: own }),
+        own,
+        found.gitDir,
+      );
+    }
     return new Repository(layoutOf(found.gitDir, origin, own), own);
   }
-  throw notARepository(given);
+  throw new KvError("NOT_A_REPOSITORY", `'${given}' does not appear to be a git repository`);
 }

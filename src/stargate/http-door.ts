@@ -107,13 +107,14 @@ export class HttpDoor {
     if (route.kind === "sync") return this.#sync(request, served);
     if (route.kind === "watch") return this.#watch(request, url, served);
     const service = route.kind === "service" ? route.service : serviceOf(url.searchParams.get("service"));
-    const method = route.kind === "service" ? "POST" : "GET";
-    if (request.method !== method) return text(405, `use ${method}`, { Allow: method });
+    const methods = route.kind === "service" ? ["POST"] : ["GET", "HEAD"];
+    if (!methods.includes(request.method)) return text(405, `use ${methods[0]}`, { Allow: methods.join(", ") });
     if (service === undefined) return text(403, "only git's smart HTTP protocol is spoken here: give ?service=");
     const who = this.#admit(request, served, service === "git-receive-pack" ? "write" : "read");
     if (who instanceof Response) return who;
     if (isTurnedOff(served, service)) return text(403, `${service} is turned off for this repository`);
     if (route.kind === "service") return this.#post(request, served, service, who);
+    if (request.method === "HEAD") return new Response(null, { headers: answerHeaders(service, "advertisement") });
     return this.#serve(request, served, service, who, "only");
   }
 
@@ -185,9 +186,10 @@ export class HttpDoor {
         )
         .finally(() => this.#server.timeout(request, IDLE_SECONDS)),
     );
-    const kind = advertise === "only" ? "advertisement" : "result";
     await body.begun;
-    return new Response(body.content, { headers: { ...NO_CACHE, "Content-Type": `application/x-${service}-${kind}` } });
+    return new Response(body.content, {
+      headers: answerHeaders(service, advertise === "only" ? "advertisement" : "result"),
+    });
   }
 
   #failed(served: Served, service: Service, who: Identity, error: KvError, body: ResponseBody): void {
@@ -293,6 +295,10 @@ function isTurnedOff({ gate }: Served, service: Service): boolean {
 
 function serviceOf(name: string | null): Service | undefined {
   return name === "git-upload-pack" || name === "git-receive-pack" ? name : undefined;
+}
+
+function answerHeaders(service: Service, kind: "advertisement" | "result"): Record<string, string> {
+  return { ...NO_CACHE, "Content-Type": `application/x-${service}-${kind}` };
 }
 
 function text(status: number, message: string, headers: Record<string, string> = {}): Response {

@@ -355,6 +355,56 @@ test("a repository of another user is not found, as in git", () => {
   expect(openRepository(repo, BASE).gitDir).toBe(path.join(repo, ".git"));
 });
 
+test("a repository of another user is not served unless that is allowed, as with git upload-pack", () => {
+  if (process.geteuid?.() !== 0) return; // only root can give files away
+  const { root, repo } = setUp();
+  const linked = path.join(root, "linked");
+  git(repo, "worktree", "add", "-q", "-b", "side", linked);
+  const gitDir = path.join(repo, ".git");
+  const serves = (dir: string, allowed: string[] = []) => {
+    const env: Env = { ...BASE, GIT_CONFIG_COUNT: String(allowed.length) };
+    for (const [i, value] of allowed.entries()) {
+      env[`GIT_CONFIG_KEY_${i}`] = "safe.directory";
+      env[`GIT_CONFIG_VALUE_${i}`] = value;
+    }
+    const ours = code(() => openRepository(dir, env, { owned: true })) === "none";
+    // A flush at once: nothing is wanted.
+    const git = tryGit("/", ["upload-pack", dir], { env, input: "0000" }).status === 0;
+    return [ours, git];
+  };
+  expect(serves(repo)).toEqual([true, true]);
+  fs.chownSync(gitDir, 12345, 12345);
+  expect(serves(repo)).toEqual([false, false]);
+  expect(serves(gitDir)).toEqual([false, false]);
+  expect(serves(repo, [gitDir])).toEqual([true, true]);
+  expect(serves(repo, ["*"])).toEqual([true, true]);
+  expect(serves(repo, ["/elsewhere"])).toEqual([false, false]);
+  // Git 2.39 wants the git folder named, its later versions the worktree too, as for every other command.
+  expect(serves(repo, [repo])[0]).toBe(true);
+  fs.chownSync(gitDir, 0, 0);
+  fs.chownSync(repo, 12345, 12345);
+  expect(serves(repo)).toEqual([true, true]);
+  expect(serves(linked)).toEqual([true, true]);
+  fs.lchownSync(path.join(linked, ".git"), 12345, 12345);
+  expect(serves(linked)).toEqual([false, false]);
+});
+
+test("a git file is a repository's address; another file, or one that leads nowhere, is none", () => {
+  const { repo, root } = setUp();
+  const linked = path.join(root, "linked");
+  git(repo, "worktree", "add", "-q", "-b", "side", linked);
+  const file = path.join(root, "file");
+  fs.writeFileSync(file, "gitdir: repo/.git\n");
+  expect(openRepository(file, BASE).commonDir).toBe(path.join(root, "repo/.git"));
+  expect(openRepository(path.join(linked, ".git"), BASE).commonDir).toBe(openRepository(linked, BASE).commonDir);
+  for (const text of ["gitdir: nowhere\n", "gitdir: \n", "x", ""]) {
+    fs.writeFileSync(file, text);
+    expect(code(() => openRepository(file, BASE))).toBe("NOT_A_REPOSITORY");
+    expect(tryGit("/", ["upload-pack", file], { input: "0000" }).status).toBe(128);
+  }
+  expect(code(() => openRepository(path.join(repo, "a", "b"), BASE))).toBe("NOT_A_REPOSITORY");
+});
+
 test("safe.bareRepository = explicit: a bare repository has to be named", () => {
   const { bare } = setUp();
   const env = { GIT_CONFIG_COUNT: "1", GIT_CONFIG_KEY_0: "safe.bareRepository", GIT_CONFIG_VALUE_0: "explicit" };

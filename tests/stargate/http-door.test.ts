@@ -92,10 +92,23 @@ describe("statuses", () => {
     const wrong = await get("/git-receive-pack", headers);
     expect(wrong.status).toBe(405);
     expect(wrong.headers.get("allow")).toBe("POST");
-    expect((await get("/info/refs?service=git-upload-pack", headers, "POST")).status).toBe(405);
+    const posted = await get("/info/refs?service=git-upload-pack", headers, "POST");
+    expect([posted.status, posted.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    expect((await get("/git-upload-pack", headers, "HEAD")).status).toBe(405);
     expect((await get("/git-upload-pack", headers, "POST")).status).toBe(415);
     const type = { "Content-Type": "application/x-git-upload-pack-request", "Content-Encoding": "br" };
     expect((await get("/git-upload-pack", { ...headers, ...type }, "POST")).status).toBe(415);
+  });
+
+  test("HEAD is answered as GET, without the body", async () => {
+    const target = "/info/refs?service=git-upload-pack";
+    const [head, whole] = [await get(target, bearer(token), "HEAD"), await get(target, bearer(token))];
+    for (const name of ["content-type", "cache-control", "pragma"]) {
+      expect(head.headers.get(name)).toBe(whole.headers.get(name));
+    }
+    expect([head.status, await head.text()]).toEqual([200, ""]);
+    expect((await get(target, {}, "HEAD")).status).toBe(401);
+    expect((await get("/info/refs", bearer(token), "HEAD")).status).toBe(403);
   });
 
   test("a push without a token is sent away before its body is used", async () => {

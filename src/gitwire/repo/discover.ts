@@ -133,7 +133,16 @@ function hasHead(dir: string): boolean {
 }
 
 function isFolder(dir: string): boolean {
-  return fs.statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true;
+  return statIfThere(dir)?.isDirectory() === true;
+}
+
+function statIfThere(file: string): fs.Stats | undefined {
+  try {
+    return fs.statSync(file);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 /**
@@ -141,7 +150,7 @@ function isFolder(dir: string): boolean {
  * Throws NOT_A_REPOSITORY where a file names something that is no git folder.
  */
 export function followGitFile(entry: string, env: Env): GitDirFound | undefined {
-  const stat = fs.statSync(entry, { throwIfNoEntry: false });
+  const stat = statIfThere(entry);
   if (stat?.isDirectory() === true) return isGitDir(entry, env) ? { gitDir: entry, gitFile: undefined } : undefined;
   if (stat?.isFile() !== true) return undefined;
   const text = stat.size > 64 * 1024 ? "" : fs.readFileSync(entry, "utf8");

@@ -12,10 +12,18 @@ import { type Env, realPath } from "./discover.ts";
 
 /**
  * Throws NOT_A_REPOSITORY where one of `paths` (git folder, worktree, git file) belongs to another user and `config`
- * (without the repository's own files) does not allow `dir`.
+ * (without the repository's own files) does not allow `dir`, or `other`, by which it is known too.
  */
-export function checkOwner(paths: readonly string[], dir: string, config: () => GitConfig, env: Env): void {
-  if (paths.every((file) => isOurs(file, env)) || isAllowed(dir, config(), env)) return;
+export function checkOwner(
+  paths: readonly string[],
+  dir: string,
+  config: () => GitConfig,
+  env: Env,
+  other: string = dir,
+): void {
+  if (paths.every((file) => isOurs(file, env))) return;
+  const settings = config();
+  if (isAllowed(dir, settings, env) || isAllowed(other, settings, env)) return;
   throw new KvError("NOT_A_REPOSITORY", `repository '${dir}' belongs to another user`, {
     hint: `to allow it: git config --global --add safe.directory '${dir}'`,
   });

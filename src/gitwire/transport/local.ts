@@ -28,7 +28,7 @@ export function connectLocal(dir: string, service: Service, options: ConnectOpti
   const expanded = dir.startsWith("~/") && HOME !== undefined ? HOME + dir.slice(1) : dir;
   const full = path.resolve(options.cwd ?? ".", expanded);
   if (options.program !== undefined) return connectProgram(options.program, full, service, options);
-  const repo = openRepository(full, withoutRepository(options.env));
+  const repo = openRepository(full, withoutRepository(options.env), { owned: true });
   if (service === "git-receive-pack") checkNoHooks(repo);
   return new StreamTransport(full, service, startSession(repo, service, options));
 }
