@@ -64,9 +64,9 @@ export function startsWith(data: Buffer, text: string): boolean {
   return data.length >= text.length && data.latin1Slice(0, text.length) === text;
 }
 
-/** The text in quotes for an error message: control characters escaped, at most 100 characters. */
+/** The text in quotes for an error message: control characters escaped, at most 200 characters (two sha256 ids are 129). */
 export function quoted(text: string): string {
-  return `'${JSON.stringify(text.slice(0, 100)).slice(1, -1)}'`;
+  return `'${JSON.stringify(text.slice(0, 200)).slice(1, -1)}'`;
 }
 
 /** Splits a byte source into packets. Payloads are views of what the source gave wherever they lie in one piece. */
@@ -152,7 +152,9 @@ function packetLength(bytes: Buffer): number {
     if (digit === NOT_HEX) throw badLength(`character: ${quoted(bytes.latin1Slice(0, 4)).slice(1, -1)}`);
     length = length * 16 + digit;
   }
-  if (length === 3 || length > LIMITS.packet) throw badLength(String(length));
+  if (length === 3) throw badLength("3");
+  // Git says how long the payload is then.
+  if (length > LIMITS.packet) throw badLength(String(length - 4));
   return length;
 }
 

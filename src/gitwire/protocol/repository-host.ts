@@ -241,8 +241,7 @@ function ngResults(commands: readonly PushCommand[], reasons: ReadonlyMap<string
 function lockError(error: KvError): string {
   const { ref, expected, actual, existing, other } = (error.data ?? {}) as Readonly<Record<string, string | undefined>>;
   if (error.code === "REF_INVALID" && ref !== undefined && other !== undefined) {
-    const [above, below] = other.length < ref.length ? [other, ref] : [ref, other];
-    return `cannot lock ref '${ref}': cannot process '${above}' and '${below}' at the same time`;
+    return `cannot lock ref '${ref}': cannot process '${ref}' and '${other}' at the same time`;
   }
   if (error.code === "REF_INVALID" && ref !== undefined && existing !== undefined) {
     return `cannot lock ref '${ref}': '${existing}' exists; cannot create '${ref}'`;

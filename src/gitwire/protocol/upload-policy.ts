@@ -28,7 +28,7 @@ export interface UploadPolicy {
 
 const KEEP_ALIVE_SECONDS = 5;
 
-/** The policy of a repository. `open`: a Stargate's defaults instead of git's. */
+/** The policy of a repository. `open`: a Stargate's defaults instead of git's. Throws CONFIG. */
 export function uploadPolicy(config: GitConfig, open: boolean): UploadPolicy {
   const flag = (name: string): boolean => config.getBool(`uploadpack.${name}`) ?? false;
   const seconds = config.getInt("uploadpack.keepAlive") ?? KEEP_ALIVE_SECONDS;
@@ -46,8 +46,11 @@ export function uploadPolicy(config: GitConfig, open: boolean): UploadPolicy {
 }
 
 function unbornSetting(config: GitConfig): UploadPolicy["unborn"] {
-  const value = config.get("lsrefs.unborn");
-  return value === "ignore" || value === "allow" ? value : "advertise";
+  const value = config.get("lsrefs.unborn") ?? "advertise";
+  if (value === "ignore" || value === "allow" || value === "advertise") return value;
+  throw new KvError("CONFIG", `invalid value for 'lsrefs.unborn': '${value.slice(0, 100)}'`, {
+    hint: "write advertise, allow or ignore",
+  });
 }
 
 function checkFilter(config: GitConfig, filter: ObjectFilter): void {
