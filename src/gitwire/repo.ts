@@ -181,6 +181,21 @@ export interface OpenOptions {
 }
 
 /**
+ * Throws UNSUPPORTED where GIT_NAMESPACE asks for a part of a repository's refs (gitnamespaces): to serve all of them instead would
+ * show others'.
+ */
+export function refuseNamespace(env: Env): void {
+  if (!env.GIT_NAMESPACE) return;
+  throw new KvError(
+    "UNSUPPORTED",
+    `ref namespaces are not served here, and GIT_NAMESPACE is '${env.GIT_NAMESPACE.slice(0, 100)}'`,
+    {
+      hint: "unset it, or serve that repository by git's own programs",
+    },
+  );
+}
+
+/**
  * The repository at `dir`: a git folder, a worktree, a git file, or one of these without its `.git` suffix (as git's servers find
  * one). Throws NOT_A_REPOSITORY, UNSUPPORTED, CONFIG.
  */

@@ -177,6 +177,16 @@ describe("receive-pack and upload-pack", () => {
     await stargate.stop();
   });
 
+  test("refuse a part of the refs by GIT_NAMESPACE", async () => {
+    const dir = tempDir("stdio");
+    git(dir, "init", "-q", "--bare", "server.git");
+    for (const service of ["upload-pack", "receive-pack"]) {
+      const run = await stargateCommand([service, `${dir}/server.git`], { env: { GIT_NAMESPACE: "part" } });
+      expect([run.status === 0, run.stdout]).toEqual([false, ""]);
+      expect(run.stderr).toContain("ref namespaces are not served here");
+    }
+  });
+
   test("say what is no repository", async () => {
     const run = await stargateCommand(["upload-pack", tempDir("none")]);
     expect(run.status).toBe(5);

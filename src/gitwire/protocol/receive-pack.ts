@@ -132,10 +132,10 @@ class ReceiveSession {
   constructor(options: ReceivePackOptions, request: PushRequest, output: ByteSink) {
     this.#options = options;
     const limits = options.limits ?? LIMITS;
-    const { packBytes } = options.host.settings;
+    const { packBytes, keepAlive } = options.host.settings;
     this.#limits = packBytes < limits.packBytes ? { ...limits, packBytes } : limits;
     this.#request = request;
-    this.#reply = new SidebandWriter(output, sidebandLimit(request.capabilities));
+    this.#reply = new SidebandWriter(output, sidebandLimit(request.capabilities), keepAlive);
   }
 
   async run(input: ByteSource): Promise<void> {

@@ -12,7 +12,7 @@ import { SerialSink } from "./serial-sink.ts";
 import { SMALL_SIDEBAND_PACKET, sidebandPacket, sidebandSink } from "./sideband.ts";
 
 /** Milliseconds of silence after which an empty packet tells the client, and proxies on the way, that we are at work. */
-const KEEP_ALIVE = 5_000;
+export const KEEP_ALIVE = 5_000;
 
 /** Longest error text: it has to fit into one packet of the small sideband. */
 const MAX_ERROR = 900;

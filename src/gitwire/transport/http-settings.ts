@@ -1,6 +1,6 @@
 /** What the configuration says about requests to one URL (git: git-config `http.*` and `http.<url>.*`). */
 
-import { expandPath } from "../config/config-value.ts";
+import { expandPath, parseBool } from "../config/config-value.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { cookieHeader, readCookieFile } from "./cookies.ts";
 import type { Environment } from "./environment.ts";
@@ -59,7 +59,7 @@ function userAgent(agent: string): string {
 
 function redirects(value: string | undefined): HttpSettings["followRedirects"] {
   if (value === undefined || value === "initial") return "initial";
-  return /^(0|false|no|off|)$/i.test(value) ? "none" : "all";
+  return parseBool("http.followredirects", value) ? "all" : "none";
 }
 
 function extraHeaders(url: HttpUrl, first: HttpUrl, { config }: ConnectOptions): (readonly [string, string])[] {

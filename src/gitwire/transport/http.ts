@@ -289,7 +289,7 @@ export class HttpTransport implements Transport {
     const shown = httpBase(this.#url);
     if (response.status !== 200) throw await statusError(response, shown);
     const got = (response.headers.get("content-type") ?? "").split(";", 1)[0]!.trim();
-    if (got === type) return;
+    if (got.toLowerCase() === type) return;
     await response.body?.cancel();
     throw new KvError("UNSUPPORTED", `${shown} does not answer as a git server (content type '${printable(got)}')`, {
       hint: "check the address: it must be that of a repository served by git's smart HTTP protocol",

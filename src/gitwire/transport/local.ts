@@ -15,19 +15,20 @@ import { repositoryHost } from "../protocol/repository-host.ts";
 import type { Transport } from "../protocol/transport.ts";
 import { uploadPack } from "../protocol/upload-pack.ts";
 import { repositoryUploadHost } from "../protocol/upload-pack-host.ts";
-import { openRepository, type Repository } from "../repo.ts";
+import { openRepository, type Repository, refuseNamespace } from "../repo.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { shellQuote, withoutRepository } from "./environment.ts";
 import { MemoryPipe } from "./memory-pipe.ts";
 import { startProcess } from "./process-connection.ts";
 import { type Connection, StreamTransport } from "./stream-transport.ts";
 
-/** Opens the repository at `dir`. Throws NOT_A_REPOSITORY, or UNSUPPORTED for a push to a repository with hooks. */
+/** Opens the repository at `dir`. Throws NOT_A_REPOSITORY, or UNSUPPORTED for a push to a repository with hooks, or for GIT_NAMESPACE. */
 export function connectLocal(dir: string, service: Service, options: ConnectOptions): Transport {
   const { HOME } = options.env;
   const expanded = dir.startsWith("~/") && HOME !== undefined ? HOME + dir.slice(1) : dir;
   const full = path.resolve(options.cwd ?? ".", expanded);
   if (options.program !== undefined) return connectProgram(options.program, full, service, options);
+  refuseNamespace(options.env);
   const repo = openRepository(full, withoutRepository(options.env), { owned: true });
   if (service === "git-receive-pack") checkNoHooks(repo);
   return new StreamTransport(full, service, startSession(repo, service, options));

@@ -13,7 +13,7 @@ import type { Service } from "../../gitwire/protocol/ref-advertisement.ts";
 import { repositoryHost } from "../../gitwire/protocol/repository-host.ts";
 import { uploadPack } from "../../gitwire/protocol/upload-pack.ts";
 import { repositoryUploadHost } from "../../gitwire/protocol/upload-pack-host.ts";
-import type { Repository } from "../../gitwire/repo.ts";
+import { type Repository, refuseNamespace } from "../../gitwire/repo.ts";
 import { AGENT } from "../agent.ts";
 import { defaultName, Gate } from "../gate.ts";
 import { silentLog } from "../log.ts";
@@ -28,9 +28,10 @@ import type { Identity } from "../tokens.ts";
 /** Milliseconds a push without a daemon waits for another one. */
 const LEAD_WAIT = 5_000;
 
-/** Serves one session on standard input and output. */
+/** Serves one session on standard input and output. Throws UNSUPPORTED for GIT_NAMESPACE. */
 export async function serveStdio(context: Context, service: Service, repo: Repository, who: Identity): Promise<void> {
   const { env } = context;
+  refuseNamespace(env);
   const version = protocolVersion(env.GIT_PROTOCOL);
   const duplex = stdioDuplex(context);
   const isStargate = isStargateRepository(repo.gitDir);

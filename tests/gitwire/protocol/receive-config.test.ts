@@ -2,6 +2,8 @@
 
 import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
+import { receiveSettings } from "../../../src/gitwire/protocol/receive-settings.ts";
+import { gitConfig } from "../../support/connect.ts";
 import { fsck, git, gitInput, tryGit } from "../../support/git.ts";
 import { RECEIVE_PACK } from "../../support/git-server.ts";
 import { both, commit, type Pair, pair, pushTo } from "../../support/push-pair.ts";
@@ -28,6 +30,13 @@ test("a pack over receive.maxInputSize is refused, and nothing of it stays", () 
   expect(fs.readdirSync(`${given.ours}/objects`).filter((name) => name.startsWith("tmp"))).toEqual([]);
   git(given.ours, "config", "receive.maxInputSize", "0");
   expect(ours(given, "main").status).toBe(0);
+});
+
+test("receive.keepAlive", () => {
+  const silence = (...config: [string, string][]): number => receiveSettings(gitConfig(config)).keepAlive;
+  expect(silence()).toBe(5_000);
+  expect(silence(["receive.keepAlive", "2"])).toBe(2_000);
+  expect(silence(["receive.keepAlive", "0"])).toBe(0);
 });
 
 test("what is not advertised is not used by clients", () => {

@@ -48,6 +48,15 @@ test("what is no repository is said to be none", async () => {
   expect(error.code).toBe("NOT_A_REPOSITORY");
 });
 
+test("a part of the refs that GIT_NAMESPACE asks for is not taken for all of them", async () => {
+  const options = connectOptions([], { GIT_NAMESPACE: "part" });
+  const error = await failureOf(connect(bareRepository(), "git-upload-pack", options));
+  expect([error.code, error.message]).toEqual([
+    "UNSUPPORTED",
+    "ref namespaces are not served here, and GIT_NAMESPACE is 'part'",
+  ]);
+});
+
 test("a push does not get around the hooks of a repository", async () => {
   const dir = bareRepository();
   const push = () => connect(dir, "git-receive-pack", connectOptions());
