@@ -87,7 +87,7 @@ const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] 
   [/^openpgp$/, /^src\/gitwire\/object\/openpgp\.ts$/, "one door for OpenPGP"],
   [/^fflate$/, /^src\/gzip\.ts$/, "one door for gzip"],
   [/^prom-client$/, /^src\/stargate\/ops\/metrics\.ts$/, "one door for Prometheus' text format"],
-  [/^hash-wasm$/, /^src\/kv\/etag\.ts$/, "one door for fast BLAKE3"],
+  [/^hash-wasm$/, /^src\/kv\/etag(-stream)?\.ts$/, "one door for fast BLAKE3"],
   [/^fastcdc-wasm/, /^src\/cdc\/fastcdc\.ts$/, "one door for FastCDC"],
   [/^bun:ffi$/, /^src\/stargate\/service-manager\.ts$/, "the C library is asked where the runtime has no way"],
   [/^node:tty$/, /^src\/fd\.ts$/, "it costs 3 ms of start-up"],

@@ -9,7 +9,7 @@ import { LIMITS } from "../limits.ts";
 import { BufferMeter } from "../memory.ts";
 import { sha256Beside } from "../sha256.ts";
 import { TimeSlice } from "../time-slice.ts";
-import { openEtag } from "./etag.ts";
+import { openEtag } from "./etag-stream.ts";
 import { type Key, keyText } from "./key.ts";
 import { encodeManifest, type Manifest, type Piece } from "./manifest.ts";
 import type { DeltaFinder, PieceStore } from "./piece-store.ts";

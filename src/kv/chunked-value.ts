@@ -10,7 +10,7 @@ import { deflateBound } from "../gitwire/pack/zlib.ts";
 import { sha256Beside } from "../sha256.ts";
 import { TimeSlice } from "../time-slice.ts";
 import type { ByteRange } from "./byte-range.ts";
-import { openEtag } from "./etag.ts";
+import { openEtag } from "./etag-stream.ts";
 import { keyText } from "./key.ts";
 import { type Manifest, type Piece, parseManifest } from "./manifest.ts";
 import type { FoundKey } from "./read.ts";

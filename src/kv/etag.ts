@@ -2,23 +2,14 @@
  * The etag of a value: BLAKE3-256 of its bytes (docs/formats/data-format.md, section 4).
  *
  * hash-wasm's BLAKE3 takes 1.6 us for a small value where @noble/hashes takes 6.3 us, and hashes long ones 2.6 times as fast,
- * but compiling its WebAssembly takes about a millisecond: it is worth it for many values or long ones, not for one small. Values
- * in pieces are hashed by vectors, 2.8 times as fast again (blake3/), where the processor has them.
+ * but compiling its WebAssembly takes about a millisecond: it is worth it for many values or long ones, not for one small. Those that
+ * come in portions are hashed elsewhere (etag-stream.ts).
  */
 
 import { blake3 } from "@noble/hashes/blake3.js";
 
 /** Computes etags. */
 export type EtagHasher = (value: Uint8Array) => string;
-
-/** The etag of a value that comes in portions. */
-export interface EtagStream {
-  update(portion: Uint8Array): void;
-  /** Takes up a group of bytes by its node (blake3/stream.ts); not there where the etag is computed without vectors. */
-  updateNode?(node: Uint8Array): void;
-  /** The etag of all portions; the stream is of no use afterwards. */
-  finish(): string;
-}
 
 /** Total bytes from which the WebAssembly implementation pays for its start. */
 const WASM_FROM = 256 * 1024;
@@ -48,23 +39,4 @@ async function compileHasher(): Promise<EtagHasher> {
   const { createBLAKE3 } = await import("hash-wasm");
   const hasher = await createBLAKE3();
   return (value) => format(hasher.init().update(value).digest("hex"));
-}
-
-/** Begins the etag of a long value. `onNode` is told the node of each group, where {@link EtagStream.updateNode} is there. */
-export async function openEtag(onNode?: (node: Uint8Array) => void): Promise<EtagStream> {
-  const { openBlake3 } = await import("./blake3/stream.ts");
-  const stream = openBlake3(onNode);
-  if (stream !== undefined) {
-    return {
-      update: (portion) => stream.update(portion),
-      updateNode: (node) => stream.updateNode(node),
-      finish: () => format(stream.finish()),
-    };
-  }
-  const { createBLAKE3 } = await import("hash-wasm");
-  const hasher = (await createBLAKE3()).init();
-  return {
-    update: (portion) => void hasher.update(portion),
-    finish: () => format(hasher.digest("hex")),
-  };
 }

@@ -22,7 +22,7 @@ import { TimeSlice } from "../time-slice.ts";
 import { GROUP_BYTES } from "./blake3/stream.ts";
 import { addPieces, type ChunkFile, findPiece } from "./chunk-tree.ts";
 import { type ContentRules, checkLfs, LFS_POINTER_BYTES } from "./content-rules.ts";
-import { type EtagStream, openEtag } from "./etag.ts";
+import { type EtagStream, openEtag } from "./etag-stream.ts";
 import { type Key, keyText } from "./key.ts";
 import { commonNodes, type KnownGroups, NodeList, type NodeOf } from "./known-groups.ts";
 import type { Manifest, Piece } from "./manifest.ts";

@@ -4,7 +4,7 @@ import { createCipheriv } from "node:crypto";
 import { openChunker } from "../../src/cdc/chunker.ts";
 import { DEFAULT_CHUNKING } from "../../src/cdc/chunking.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
-import { openEtag } from "../../src/kv/etag.ts";
+import { openEtag } from "../../src/kv/etag-stream.ts";
 import { encodeManifest, type Piece } from "../../src/kv/manifest.ts";
 import { sha256Of } from "./chunked.ts";
 import type { Planned, TestClient } from "./stargate.ts";

@@ -8,7 +8,8 @@
 
 import { assert } from "../../errors.ts";
 import { BLOCK_BYTES, CHUNK_BYTES, type Compression, compress, FLAG, IV } from "./compress.ts";
-import { type Blake3Module, simdModule } from "./simd-module.ts";
+import { simdModuleText } from "./simd-module.ts" with { type: "macro" };
+import type { Blake3Module } from "./simd-module.ts";
 
 /** Chunks that are made one node at once, a power of two. */
 const GROUP_CHUNKS = 64;
@@ -20,7 +21,6 @@ const LANES = 4;
 /** Memory: a group of chunks, then two lists of chaining values, then a pair of them. */
 const LIST_BYTES = GROUP_CHUNKS * NODE_BYTES;
 const PAIR = GROUP_BYTES + 2 * LIST_BYTES;
-const PAGES = 2;
 const HIGH = 2 ** 32;
 
 /** A chaining value, as bytes. */
@@ -31,7 +31,7 @@ let shared: Blake3Module | undefined | null = null;
 /** The module, or undefined where the processor or the runtime has no vectors. */
 function vectors(): Blake3Module | undefined {
   if (shared === null) {
-    const bytes = simdModule(PAGES);
+    const bytes = Buffer.from(simdModuleText(2), "base64");
     shared = WebAssembly.validate(bytes)
       ? (new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports as unknown as Blake3Module)
       : undefined;

@@ -3,7 +3,7 @@
 import { KvError } from "../../errors.ts";
 import type { ByteRange } from "../byte-range.ts";
 import { missingPieces, piecesOf, streamValue } from "../chunked-value.ts";
-import { openEtag } from "../etag.ts";
+import { openEtag } from "../etag-stream.ts";
 import { fetchPieces } from "../fetch-pieces.ts";
 import type { Manifest } from "../manifest.ts";
 import { hasRemote } from "../remote-session.ts";
