@@ -9,6 +9,7 @@ import { DEFAULT_MAX_KEYS, namespacePolicy } from "../kv/policy.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
 import { policyAt } from "../kv/read-policy.ts";
 import { checkImport, type ImportSummary } from "../kv/snapshot/check-import.ts";
+import { EntrySpool } from "../kv/snapshot/entry-spool.ts";
 import { formatOf, readFormat } from "../kv/snapshot/formats.ts";
 import { fileInput, type ImportInput, spooledInput } from "../kv/snapshot/import-input.ts";
 import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
@@ -31,21 +32,23 @@ export async function run(context: Context): Promise<void> {
   const workspace = openWorkspace(context);
   const most = mostKeys(context, workspace);
   const input = await openSource(context, name);
+  const spool = new EntrySpool(os.tmpdir());
   try {
     const reading: ImportContext = {
       now: workspace.now(),
       prefix: flags.value("prefix") ?? "",
       separator: flags.value("separator") ?? ".",
     };
-    const meter = (what: string): Meter =>
+    const meter = (what: string, size: number | undefined): Meter =>
       meterOf(
         what,
-        input.size,
+        size,
         (text) => out.progress(text),
         () => clock.now(),
       );
-    const checking = meter("checking");
-    const summary = await checkImport(input.items(reading, checking.bytes), signal, checking.keys);
+    if (flags.on("dry-run")) spool.close();
+    const checking = meter("checking", input.size);
+    const summary = await checkImport(input.items(reading, checking.bytes), signal, checking.keys, spool);
     checking.end();
     if (summary.leases > 0) {
       out.warn(
@@ -53,8 +56,9 @@ export async function run(context: Context): Promise<void> {
       );
     }
     if (flags.on("dry-run")) return showPlan(context, summary, most);
-    const writing = meter("importing");
-    const outcome = await writeImport(workspace, input.items(reading, writing.bytes), summary, {
+    const writing = meter("importing", spool.isWhole ? spool.bytes : input.size);
+    const items = spool.isWhole ? spool.items(writing.bytes) : input.items(reading, writing.bytes);
+    const outcome = await writeImport(workspace, items, summary, {
       keep: flags.on("if-absent"),
       message: flags.value("message") ?? `import ${name === "-" ? "from standard input" : path.basename(name)}`,
       most,
@@ -64,11 +68,12 @@ export async function run(context: Context): Promise<void> {
     writing.end();
     await showImported(context, workspace, summary, outcome);
   } finally {
+    spool.close();
     input.close();
   }
 }
 
-/** What is imported, whatever it is; it is read twice. */
+/** What is imported, whatever it is; it is read twice where its entries could not be spooled. */
 interface Source {
   /** Bytes, where they are known. */
   readonly size: number | undefined;

@@ -21,7 +21,11 @@ import { isLabels, type Labels } from "./record.ts";
 
 /** Where the value of a line comes from. */
 export type BatchValue =
-  | { readonly kind: "bytes"; readonly data: Buffer }
+  | {
+      readonly kind: "bytes";
+      readonly data: Buffer /** Its etag, where that has been computed. */;
+      readonly etag?: string | undefined;
+    }
   | { readonly kind: "file"; readonly path: string };
 
 /** Where a set's value comes from. */

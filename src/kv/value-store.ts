@@ -75,7 +75,7 @@ export class ValueStore {
   #store(key: Key, input: ValueInput, options: SetOptions): StoredValue | Promise<StoredValue> {
     const { surelyInline } = this.#options.book;
     if (input.kind === "bytes") {
-      if (input.data.length <= surelyInline) return this.#inline(input.data, options);
+      if (input.data.length <= surelyInline) return this.#inline(input.data, options, input.etag);
       return this.#storeLarge(key, bytesSource(input.data), options);
     }
     if (input.kind === "stream") return this.#storeLarge(key, streamSource(input.read), options);
@@ -84,9 +84,9 @@ export class ValueStore {
     return openFile(input.path, this.#options.signal).then((source) => this.#storeLarge(key, source, options));
   }
 
-  #inline(data: Buffer, { ctype = detectMediaType(data) }: SetOptions): StoredValue {
+  #inline(data: Buffer, { ctype = detectMediaType(data) }: SetOptions, etag?: string): StoredValue {
     const { sink, etagOf } = this.#options;
-    return { type: "inline", oid: sink.write("blob", data), size: data.length, etag: etagOf(data), ctype };
+    return { type: "inline", oid: sink.write("blob", data), size: data.length, etag: etag ?? etagOf(data), ctype };
   }
 
   async #storeLarge(key: Key, source: ValueSource, options: SetOptions): Promise<StoredValue> {

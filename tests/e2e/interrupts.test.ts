@@ -58,16 +58,23 @@ function reads({ pid }: ChildProcess): boolean {
   });
 }
 
-/** Once it has read the input so many times over: an import reads all of it to check it, and again to write it. */
-function hasRead(times: number): Case["when"] {
+/** How many bytes a process has read or written so far. */
+const ioOf = (pid: number | undefined, what: "rchar" | "wchar"): number =>
+  Number(new RegExp(`^${what}: (\\d+)$`, "m").exec(fs.readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+
+/** Once it has read this part of the input: an import reads all of it to check it, before it writes. */
+function hasRead(part: number): Case["when"] {
   const size = fs.statSync(lines).size;
   let first: number | undefined;
   return ({ pid }) => {
-    const read = Number(/^rchar: (\d+)$/m.exec(fs.readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+    const read = ioOf(pid, "rchar");
     first ??= read;
-    return read - first > times * size;
+    return read - first > part * size;
   };
 }
+
+/** Once objects have gone to the disk, which is when there are too many to be held in memory: it is planning then. */
+const hasWritten: Case["when"] = ({ pid }) => ioOf(pid, "wchar") > 1_000_000;
 
 /** Files of a write that is under way. */
 const halfDone = (dir: string): string[] =>
@@ -129,8 +136,8 @@ describe("in the middle of", () => {
     await interruptEach(dir, [
       { args: ["import", lines], when: () => true },
       { args: ["import", lines], when: hasRead(0.5) },
-      { args: ["import", lines], when: hasRead(1.2) },
-      { args: ["import", lines], when: hasRead(1.9) },
+      { args: ["import", lines], when: hasRead(0.95) },
+      { args: ["import", lines], when: hasWritten },
     ]);
     expect(kvOk(dir, "import", lines)).toBe(git(dir, "rev-parse", "refs/kv/main"));
     expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");

@@ -3,6 +3,7 @@
 import { gzipSync } from "node:zlib";
 import { utf8ToByteString } from "../../src/bytes.ts";
 import { checkImport, type ImportSummary } from "../../src/kv/snapshot/check-import.ts";
+import { EntrySpool } from "../../src/kv/snapshot/entry-spool.ts";
 import { exportedKeys } from "../../src/kv/snapshot/exported.ts";
 import { type ImportInput, spooledInput } from "../../src/kv/snapshot/import-input.ts";
 import type { ImportContext, ImportItems } from "../../src/kv/snapshot/item.ts";
@@ -60,19 +61,28 @@ export async function check(
   }
 }
 
-/** Both readings, of the bytes compressed where `gzip` says so. */
+/** Both readings, of the bytes compressed where `gzip` says so; the second one from a spool where `spooled` does. */
 export async function importAll(
   workspace: Workspace,
   bytes: Buffer | string,
   itemsOf: (read: ByteReader) => ImportItems,
-  options: { readonly most?: number; readonly keep?: boolean; readonly gzip?: boolean } = {},
+  options: {
+    readonly most?: number;
+    readonly keep?: boolean;
+    readonly gzip?: boolean;
+    readonly spooled?: boolean;
+  } = {},
 ): Promise<ImportOutcome> {
-  const { most = 100_000, keep = false, gzip = false } = options;
+  const { most = 100_000, keep = false, gzip = false, spooled = false } = options;
+  const spool = new EntrySpool(tempDir("spool"));
+  if (!spooled) spool.close();
   const input = await inputOf(gzip ? gzipSync(bytes) : bytes);
   try {
-    const summary = await checkImport(itemsOf(input.read()), new AbortController().signal);
-    return await writeImport(workspace, itemsOf(input.read()), summary, { most, keep, message: "import" });
+    const summary = await checkImport(itemsOf(input.read()), new AbortController().signal, () => {}, spool);
+    const items = spool.isWhole ? spool.items(() => {}) : itemsOf(input.read());
+    return await writeImport(workspace, items, summary, { most, keep, message: "import" });
   } finally {
+    spool.close();
     input.close();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Builds a pack object by object (git: gitformat-pack), to be sent or stored. Objects are written once each. Up to 32 MiB
+ * Builds a pack object by object (git: gitformat-pack), to be sent or stored. Objects are written once each. Up to 8 MiB
  * stay in memory, more goes to a temporary file: a million small objects take under 100 MB.
  */
 
@@ -15,7 +15,7 @@ import { Spill } from "./spill.ts";
 import { deflateDelta, deflateParts, STORED_DELTA, STORED_FRAME, STORED_MAX, storeBlock } from "./zlib.ts";
 
 const HEADER_BYTES = 12;
-const DEFAULT_MEMORY = 32 * 1024 * 1024;
+const DEFAULT_MEMORY = 8 * 1024 * 1024;
 /**
  * Deltas on deltas written here: as git's pack.depth, and of small objects fewer. Reading one costs the same for each delta, and what these
  * save is not much: the commits and upper trees of a ledger take 6 % more room and are read in a third of the time.

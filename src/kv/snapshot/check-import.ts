@@ -12,6 +12,7 @@ import { type EtagHasher, etagHasher } from "../etag.ts";
 import { openEtag } from "../etag-stream.ts";
 import { type Key, keyBytes, keyText } from "../key.ts";
 import { sizeOfFile } from "../value-source.ts";
+import type { EntrySpool } from "./entry-spool.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
 
 /** What an import would bring. */
@@ -26,13 +27,14 @@ export interface ImportSummary {
 /** Most bad items an error names. */
 const NAMED = 20;
 
-/** Reads all of `items`. Throws INPUT_INVALID naming what is bad, LIMIT_EXCEEDED for too many keys. */
+/** Reads all of `items`, into `spool` where one is given. Throws INPUT_INVALID naming what is bad, LIMIT_EXCEEDED for too many keys. */
 export async function checkImport(
   items: ImportItems,
   signal: AbortSignal,
   onItems: (keys: number) => void = () => {},
+  spool?: EntrySpool,
 ): Promise<ImportSummary> {
-  const checker = new Checker(await etagHasher(Number.POSITIVE_INFINITY));
+  const checker = new Checker(await etagHasher(Number.POSITIVE_INFINITY), spool);
   const slice = new TimeSlice();
   for await (const some of items) {
     for (const item of some) {
@@ -50,13 +52,15 @@ class Checker {
   #leases = 0;
   #bytes = 0;
   readonly #etagOf: EtagHasher;
+  readonly #spool: EntrySpool | undefined;
   readonly #seen = new OidTable(SHA1);
   /** Places of the keys seen, while they are numbers of lines; others are not kept. */
   readonly #named: string[] = [];
   #count = 0;
 
-  constructor(etagOf: EtagHasher) {
+  constructor(etagOf: EtagHasher, spool: EntrySpool | undefined) {
     this.#etagOf = etagOf;
+    this.#spool = spool;
   }
 
   bad(place: string, message: string): void {
@@ -72,6 +76,7 @@ class Checker {
       });
     if (this.#isTwice(entry.key))
       this.bad(entry.place, `the key ${JSON.stringify(keyText(entry.key))} is there already`);
+    this.#spool?.add(entry, DIGEST[0]!);
     if (entry.isLeased === true) this.#leases++;
     const { value } = entry;
     if (value.kind === "bytes") this.#compare(entry, value.data.length, () => this.#etagOf(value.data));
@@ -90,6 +95,7 @@ class Checker {
     );
   }
 
+  /** Its hash is in {@link DIGEST} afterwards. */
   #isTwice(key: Key): boolean {
     const before = this.#seen.size;
     Bun.SHA256.hash(keyBytes(key), DIGEST);

@@ -65,6 +65,8 @@ export async function writeImport(
       done.set += set;
       done.unchanged += entries.taken - before - set;
       ledger = place;
+      // Caches and indexes of the packs so far, of which the next part needs others.
+      workspace.repo.objects.close();
       collectGarbage(entries.taken - before >= 10_000 ? Number.POSITIVE_INFINITY : 0);
     }
   } catch (error) {

@@ -99,7 +99,11 @@ describe("both ways", () => {
     const text = await exportText(source, jsonLinesWriter);
     const most = 1 + chance.int(given.length + 5);
     const target = await newStore();
-    const outcome = await importAll(target, text, itemsOf, { most, gzip: chance.int(2) === 0 });
+    const outcome = await importAll(target, text, itemsOf, {
+      most,
+      gzip: chance.int(2) === 0,
+      spooled: chance.int(2) === 0,
+    });
     expect(outcome).toMatchObject({ set: given.length, unchanged: 0, transactions: Math.ceil(given.length / most) });
     // The same data trees, and the same snapshot but for what tells the two ledgers apart.
     expect(target.requireState().data).toBe(source.requireState().data);
