@@ -389,6 +389,48 @@ test("a repository of another user is not served unless that is allowed, as with
   expect(serves(linked)).toEqual([false, false]);
 });
 
+test("what is served by its address is what git serves, and so is what is refused", () => {
+  const { root, repo, bare } = setUp();
+  const at = (name: string): string => path.join(root, name);
+  const copy = (name: string, ...settings: [string, string][]): string => {
+    fs.cpSync(bare, at(name), { recursive: true });
+    for (const [key, value] of settings) git(at(name), "config", key, value);
+    return at(name);
+  };
+  git(repo, "worktree", "add", "-q", "-b", "side", at("linked"));
+  fs.symlinkSync(bare, at("link"));
+  fs.writeFileSync(at("file"), "text");
+  fs.mkdirSync(at("worktree"));
+  fs.writeFileSync(at("worktree/.git"), "gitdir: ../bare.git");
+  fs.mkdirSync(at("lost"));
+  fs.writeFileSync(at("lost/.git"), "gitdir: /nowhere");
+  const newer: [string, string] = ["core.repositoryFormatVersion", "1"];
+  copy("extension.git", newer, ["extensions.frotz", "true"]);
+  copy("reftable.git", newer, ["extensions.refStorage", "reftable"]);
+  copy("ninth.git", ["core.repositoryFormatVersion", "9"]);
+  copy("old.git", ["extensions.frotz", "true"]);
+  fs.appendFileSync(`${copy("config.git")}/config`, "[core");
+  fs.rmSync(`${copy("headless.git")}/HEAD`);
+  fs.writeFileSync(`${copy("junk.git")}/HEAD`, "junk\n");
+  fs.rmSync(`${copy("refless.git")}/refs`, { recursive: true });
+  fs.rmSync(`${copy("objectless.git")}/objects`, { recursive: true });
+  const inside = ["repo", "repo/", "repo/.git", "repo/a", "repo/.git/refs", "bare", "bare.git", "bare.git//", "link"];
+  inside.push("linked", "linked/.git", "linked/.git/x", "nothing", "file", "file/x", "nowhere", "worktree", "lost");
+  inside.push("extension.git", "reftable.git", "ninth.git", "old.git", "config.git", "headless.git", "junk.git");
+  inside.push("refless.git", "objectless.git", "");
+  const served = inside.map((name) => {
+    // The config is read when it is asked for.
+    const ours = code(() => openRepository(at(name), BASE, { owned: true }).config) === "none";
+    return [name, ours ? "served" : "refused"];
+  });
+  const byGit = inside.map((name) => {
+    const run = tryGit("/", ["upload-pack", `${root}/${name}`], { input: "0000" });
+    return [name, run.status === 0 ? "served" : "refused"];
+  });
+  expect(served).toEqual(byGit);
+  expect(served.filter(([, verdict]) => verdict === "served").length).toBeGreaterThan(9);
+});
+
 test("a git file is a repository's address; another file, or one that leads nowhere, is none", () => {
   const { repo, root } = setUp();
   const linked = path.join(root, "linked");

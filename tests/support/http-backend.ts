@@ -94,6 +94,7 @@ async function backend(
     GIT_HTTP_EXPORT_ALL: "1",
     REMOTE_USER: "tester",
     REQUEST_METHOD: request.method,
+    SERVER_PROTOCOL: "HTTP/1.1",
     PATH_INFO: decodeURIComponent(url.pathname),
     QUERY_STRING: url.search.slice(1),
     CONTENT_TYPE: request.headers.get("content-type") ?? "",

@@ -30,6 +30,9 @@ const MIRROR_REMOTE: FlagSpec = {
 
 const DIR: ArgSpec = { name: "dir", count: "one", summary: "The repository", complete: "directory" };
 
+const OWNED =
+  "Stands in for git's program of that name. A repository of somebody else is refused, as git does, unless safe.directory allows it: its config and its hooks name programs.";
+
 const COMMANDS: readonly Command[] = [
   {
     name: "init",
@@ -160,6 +163,7 @@ these over stargate.yaml in the repository.`,
     topic: "Serve",
     summary: "Take a push on standard input and output",
     args: [DIR],
+    details: OWNED,
     load: async () => ({ run: (await import("./pack-service.ts")).receivePack }),
   },
   {
@@ -167,6 +171,7 @@ these over stargate.yaml in the repository.`,
     topic: "Serve",
     summary: "Serve a fetch on standard input and output",
     args: [DIR],
+    details: OWNED,
     load: async () => ({ run: (await import("./pack-service.ts")).uploadPack }),
   },
   {
