@@ -161,7 +161,7 @@ function checked(publicKey: SshPublicKey, description: string, sign: (payload: B
     sign: async (payload) => {
       const armored = await sign(payload);
       try {
-        if (verifySshsig(armored, payload).blob.equals(publicKey.blob)) return armored;
+        if ((await verifySshsig(armored, payload)).blob.equals(publicKey.blob)) return armored;
       } catch (cause) {
         throw new KvError("IO", `what ${description} made is no good signature: ${(cause as Error).message}`, {
           cause,

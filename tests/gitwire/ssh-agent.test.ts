@@ -43,7 +43,7 @@ test("a real agent lists its keys and signs with each", async () => {
   for (const data of [Buffer.from("x"), Buffer.alloc(200_000, 1)]) {
     for (const { blob } of identities) {
       const signature = await agentSign(agent.socket, blob, data, signal);
-      expect(verifySshSignature(decodeSshKey(blob), signature, data)).toBe(true);
+      expect(await verifySshSignature(decodeSshKey(blob), signature, data)).toBe(true);
     }
   }
 });

@@ -73,7 +73,7 @@ export async function verifyCommitSignature(
   try {
     const { payload, signature } = splitCommit(format, commit);
     if (signature === undefined) return { kind: "unsigned" };
-    if (isSshsig(signature)) return { kind: "good", signer: sshSigner(signature, payload) };
+    if (isSshsig(signature)) return { kind: "good", signer: await sshSigner(signature, payload) };
     if (isOpenPgpSignature(signature)) return await openPgpVerdict(signature, payload, context);
     return { kind: "bad", reason: "the signature is neither an SSH nor an OpenPGP one" };
   } catch (error) {
@@ -82,8 +82,8 @@ export async function verifyCommitSignature(
   }
 }
 
-function sshSigner(signature: string, payload: Buffer): Signer {
-  const { type, blob } = verifySshsig(signature, payload);
+async function sshSigner(signature: string, payload: Buffer): Promise<Signer> {
+  const { type, blob } = await verifySshsig(signature, payload);
   return { kind: "ssh", type, blob: blob.toString("base64"), fingerprint: sshFingerprint(blob) };
 }
 

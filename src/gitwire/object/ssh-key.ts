@@ -11,10 +11,10 @@
  *     sk-ecdsa-sha2-nistp256@openssh.com     string "nistp256", string point, string application
  */
 
-import { createHash, createPublicKey, type KeyObject } from "node:crypto";
+import type { JsonWebKeyInput, KeyObject } from "node:crypto";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
-import { ed25519KeyFault, ed25519PublicKey } from "./ed25519.ts";
+import { ed25519KeyFault } from "./ed25519.ts";
 import { SshReader, sshPositive, sshString } from "./ssh-wire.ts";
 
 /** Key types that are known, by the name OpenSSH gives them. */
@@ -27,6 +27,16 @@ export type SshKeyType =
   | "sk-ssh-ed25519@openssh.com"
   | "sk-ecdsa-sha2-nistp256@openssh.com";
 
+interface Ed25519Key {
+  readonly kind: "ed25519";
+  readonly point: Buffer;
+}
+
+interface OtherKey {
+  readonly kind: "other";
+  readonly object: KeyObject;
+}
+
 /** A public key that was read and found sound. */
 export interface SshPublicKey {
   readonly type: SshKeyType;
@@ -34,8 +44,8 @@ export interface SshPublicKey {
   readonly blob: Buffer;
   /** What a security key was made for (`ssh:...`); undefined for other types. */
   readonly application: string | undefined;
-  /** The key of the underlying algorithm. */
-  readonly key: KeyObject;
+  /** The key: an Ed25519 point, or what the runtime has of any other algorithm. */
+  readonly key: Ed25519Key | OtherKey;
 }
 
 /** The line of a `.pub` file. */
@@ -68,9 +78,14 @@ export function curveSize(type: SshKeyType): number {
   return CURVES[type]!.size;
 }
 
+/** The hash of `data`. */
+export function sshHash(name: "sha256" | "sha512", data: Uint8Array): Buffer {
+  return new Bun.CryptoHasher(name).update(data).digest() as Buffer;
+}
+
 /** `SHA256:...` as `ssh-keygen -l` prints it. */
 export function sshFingerprint(blob: Uint8Array): string {
-  return `SHA256:${createHash("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
+  return `SHA256:${sshHash("sha256", blob).toString("base64").replace(/=+$/, "")}`;
 }
 
 const LINE = /^([a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/]+={0,2})(?:[ \t]+(.*))?$/;
@@ -120,7 +135,7 @@ function decode(blob: Buffer): SshPublicKey {
   return { type, blob, application, key };
 }
 
-function decodeByType(type: string, read: SshReader): KeyObject {
+function decodeByType(type: string, read: SshReader): SshPublicKey["key"] {
   switch (type) {
     case "ssh-ed25519":
     case "sk-ssh-ed25519@openssh.com":
@@ -139,14 +154,14 @@ function decodeByType(type: string, read: SshReader): KeyObject {
 
 const printable = (text: string): string => text.replace(/[^\x21-\x7e]/g, "?").slice(0, 60);
 
-function decodeEd25519(read: SshReader): KeyObject {
+function decodeEd25519(read: SshReader): Ed25519Key {
   const point = read.string();
   const fault = ed25519KeyFault(point);
   if (fault !== undefined) throw read.wrong(fault);
-  return imported(read, () => ed25519PublicKey(point));
+  return { kind: "ed25519", point };
 }
 
-function decodeEcdsa(read: SshReader, curve: Curve): KeyObject {
+function decodeEcdsa(read: SshReader, curve: Curve): OtherKey {
   if (read.text() !== curve.name) throw read.wrong("names another curve than its type");
   const point = read.string();
   if (point.length !== 1 + 2 * curve.size || point[0] !== 4) {
@@ -154,10 +169,10 @@ function decodeEcdsa(read: SshReader, curve: Curve): KeyObject {
   }
   const x = base64url(point.subarray(1, 1 + curve.size));
   const y = base64url(point.subarray(1 + curve.size));
-  return imported(read, () => createPublicKey({ key: { kty: "EC", crv: curve.jwk, x, y }, format: "jwk" }));
+  return imported(read, { kty: "EC", crv: curve.jwk, x, y });
 }
 
-function decodeRsa(read: SshReader): KeyObject {
+function decodeRsa(read: SshReader): OtherKey {
   const e = read.positive();
   const n = read.positive();
   const bits = n.length * 8 - Math.clz32(n[0]!) + 24;
@@ -166,15 +181,15 @@ function decodeRsa(read: SshReader): KeyObject {
   if (e.length > 4 || (e.at(-1)! & 1) === 0 || (e.length === 1 && e[0]! < 3)) {
     throw read.wrong("has an RSA exponent that is even, 1 or longer than 32 bits");
   }
-  return imported(read, () =>
-    createPublicKey({ key: { kty: "RSA", n: base64url(n), e: base64url(e) }, format: "jwk" }),
-  );
+  return imported(read, { kty: "RSA", n: base64url(n), e: base64url(e) });
 }
 
 /** The runtime's key: it refuses points that are not on their curve. */
-function imported(read: SshReader, make: () => KeyObject): KeyObject {
+function imported(read: SshReader, key: JsonWebKeyInput["key"]): OtherKey {
+  // Loaded here: most keys are Ed25519.
+  const { createPublicKey } = process.getBuiltinModule("node:crypto");
   try {
-    return make();
+    return { kind: "other", object: createPublicKey({ key, format: "jwk" }) };
   } catch {
     throw read.wrong("is not a key of its type: its point is not on the curve, or its numbers are out of range");
   }

@@ -11,7 +11,7 @@
  */
 
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from "node:crypto";
-import { KvError } from "../../errors.ts";
+import { assert, KvError } from "../../errors.ts";
 import { decodeSshKey, encodeSshKey, type SshPublicKey } from "./ssh-key.ts";
 import { SshReader, sshString } from "./ssh-wire.ts";
 import { ecdsaSignature, type SshsigHash } from "./sshsig.ts";
@@ -84,7 +84,8 @@ function readFields(publicKey: SshPublicKey, read: SshReader): Jwk {
     const x = read.string();
     return { kty: "OKP", crv: "Ed25519", x: url(x), d: url(read.string().subarray(0, 32)) };
   }
-  const jwk = publicKey.key.export({ format: "jwk" }) as Jwk;
+  assert(publicKey.key.kind === "other", "a security key is no plain one");
+  const jwk = publicKey.key.object.export({ format: "jwk" }) as Jwk;
   if (publicKey.type !== "ssh-rsa") {
     read.string();
     read.string();

@@ -14,10 +14,11 @@
  * Only the namespace `git` is taken: a signature made for a file or a login must not become a commit's. SHA-1 is not.
  */
 
-import { createHash, verify } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
-import { curveSize, decodeSshKey, type SshPublicKey } from "./ssh-key.ts";
+import { verifyEd25519 } from "./ed25519.ts";
+import { curveSize, decodeSshKey, type SshKeyType, type SshPublicKey, sshHash } from "./ssh-key.ts";
 import { SshReader, sshPositive, sshString, uint32 } from "./ssh-wire.ts";
 
 /** The namespace of signatures over commits and tags. */
@@ -128,16 +129,16 @@ export function sshsigMessage(
   namespace = GIT_NAMESPACE,
   reserved: Buffer = Buffer.alloc(0),
 ): Buffer {
-  const digest = createHash(hash).update(message).digest();
+  const digest = sshHash(hash, message);
   return Buffer.concat([MAGIC, sshString(namespace), sshString(reserved), sshString(hash), sshString(digest)]);
 }
 
 /** Verifies an armored signature over `message`: the key that made it. Throws BAD_SIGNATURE with what is wrong. */
-export function verifySshsig(armored: string, message: Uint8Array): SshPublicKey {
+export async function verifySshsig(armored: string, message: Uint8Array): Promise<SshPublicKey> {
   const sshsig = decodeSshsig(dearmorSshsig(armored));
   const { key, namespace, reserved, hash, signature } = sshsig;
   if (namespace !== GIT_NAMESPACE) throw bad("was made for another purpose: its namespace is not 'git'");
-  if (!verifySshSignature(key, signature, sshsigMessage(message, hash, namespace, reserved))) {
+  if (!(await verifySshSignature(key, signature, sshsigMessage(message, hash, namespace, reserved)))) {
     throw bad("does not fit what is signed");
   }
   return key;
@@ -147,46 +148,55 @@ export function verifySshsig(armored: string, message: Uint8Array): SshPublicKey
  * Whether `signature` (string algorithm, string bytes, ...) over `data` is the key's. Throws BAD_SIGNATURE where it is
  * malformed, of an algorithm that does not go with the key, or made by a security key that nobody touched.
  */
-export function verifySshSignature(key: SshPublicKey, signature: Buffer, data: Buffer): boolean {
+export async function verifySshSignature(
+  { type, key, application }: SshPublicKey,
+  signature: Buffer,
+  data: Buffer,
+): Promise<boolean> {
   const read = new SshReader(signature, "SSH signature");
   const algorithm = read.text();
   const bytes = read.string();
-  const signed = key.application === undefined ? data : securityKeyData(read, key.application, data);
+  const signed = application === undefined ? data : securityKeyData(read, application, data);
   read.end();
-  if (key.type === "ssh-rsa") return verifyRsa(key, algorithm, bytes, signed);
-  if (algorithm !== key.type) throw bad("is of another algorithm than its key");
-  if (key.type === "ssh-ed25519" || key.type === "sk-ssh-ed25519@openssh.com") {
-    if (bytes.length !== 64) throw bad(`has ${bytes.length} bytes of Ed25519, not 64`);
-    return verify(null, signed, key.key, bytes);
-  }
-  return verify(ecdsaHash(key), signed, { key: key.key, dsaEncoding: "ieee-p1363" }, ecdsaNumbers(key, bytes));
+  if (key.kind === "other" && type === "ssh-rsa") return verifyRsa(key.object, algorithm, bytes, signed);
+  if (algorithm !== type) throw bad("is of another algorithm than its key");
+  if (key.kind === "other") return verifyEcdsa(type, key.object, bytes, signed);
+  if (bytes.length !== 64) throw bad(`has ${bytes.length} bytes of Ed25519, not 64`);
+  return verifyEd25519(key.point, signed, bytes);
+}
+
+/** Loaded when it is needed: most keys are Ed25519. */
+const nodeCrypto = () => process.getBuiltinModule("node:crypto");
+
+function verifyEcdsa(type: SshKeyType, key: KeyObject, bytes: Buffer, signed: Buffer): boolean {
+  return nodeCrypto().verify(ecdsaHash(type), signed, { key, dsaEncoding: "ieee-p1363" }, ecdsaNumbers(type, bytes));
 }
 
 function securityKeyData(read: SshReader, application: string, data: Buffer): Buffer {
   const flags = read.byte();
   const counter = read.uint32();
   if ((flags & 1) === 0) throw bad("was made by a security key without being touched");
-  const sha256 = (bytes: string | Buffer): Buffer => createHash("sha256").update(bytes).digest();
-  return Buffer.concat([sha256(Buffer.from(application, "latin1")), Buffer.of(flags), uint32(counter), sha256(data)]);
+  const origin = sshHash("sha256", Buffer.from(application, "latin1"));
+  return Buffer.concat([origin, Buffer.of(flags), uint32(counter), sshHash("sha256", data)]);
 }
 
-function verifyRsa(key: SshPublicKey, algorithm: string, bytes: Buffer, signed: Buffer): boolean {
+function verifyRsa(key: KeyObject, algorithm: string, bytes: Buffer, signed: Buffer): boolean {
   if (algorithm !== "rsa-sha2-256" && algorithm !== "rsa-sha2-512") {
     throw bad("is of RSA with SHA-1 or another algorithm; rsa-sha2-256 and rsa-sha2-512 are taken");
   }
-  const bits = key.key.asymmetricKeyDetails!.modulusLength!;
+  const bits = key.asymmetricKeyDetails!.modulusLength!;
   if (bytes.length !== Math.ceil(bits / 8)) throw bad("is not as long as its RSA key");
-  return verify(algorithm === "rsa-sha2-256" ? "sha256" : "sha512", signed, key.key, bytes);
+  return nodeCrypto().verify(algorithm === "rsa-sha2-256" ? "sha256" : "sha512", signed, key, bytes);
 }
 
-function ecdsaHash(key: SshPublicKey): "sha256" | "sha384" | "sha512" {
-  if (key.type.endsWith("nistp384")) return "sha384";
-  return key.type.endsWith("nistp521") ? "sha512" : "sha256";
+function ecdsaHash(type: SshKeyType): "sha256" | "sha384" | "sha512" {
+  if (type.endsWith("nistp384")) return "sha384";
+  return type.endsWith("nistp521") ? "sha512" : "sha256";
 }
 
 /** r and s, one after the other, each as long as the curve's numbers. */
-function ecdsaNumbers(key: SshPublicKey, bytes: Buffer): Buffer {
-  const size = curveSize(key.type);
+function ecdsaNumbers(type: SshKeyType, bytes: Buffer): Buffer {
+  const size = curveSize(type);
   const read = new SshReader(bytes, "SSH signature");
   const numbers = Buffer.alloc(2 * size);
   for (const end of [size, 2 * size]) {

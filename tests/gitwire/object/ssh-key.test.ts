@@ -40,8 +40,11 @@ describe("public keys", () => {
       expect(key.type).toBe(text.split(" ")[0] as typeof key.type);
       expect(key.comment).toBe(rest.slice(0, -1).join(" "));
       expect(sshFingerprint(key.blob)).toBe(fingerprint!);
-      expect(encodeSshKey(key.key)!.equals(key.blob)).toBe(true);
-      if (type.startsWith("rsa")) expect(key.key.asymmetricKeyDetails?.modulusLength).toBe(Number(bits));
+      const material = key.key;
+      expect(material.kind).toBe(type.includes("ed25519") ? "ed25519" : "other");
+      if (material.kind !== "other") return;
+      expect(encodeSshKey(material.object)!.equals(key.blob)).toBe(true);
+      if (type.startsWith("rsa")) expect(material.object.asymmetricKeyDetails?.modulusLength).toBe(Number(bits));
     });
   }
 

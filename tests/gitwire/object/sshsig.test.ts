@@ -26,9 +26,9 @@ import { tempDir } from "../../support/temp.ts";
 const MESSAGE = Buffer.from("tree 0\nauthor é\n\nmessage\n");
 
 /** What we say: "good", or what is wrong. */
-function verdict(armored: string, message: Buffer = MESSAGE): string {
+async function verdict(armored: string, message: Buffer = MESSAGE): Promise<string> {
   try {
-    verifySshsig(armored, message);
+    await verifySshsig(armored, message);
     return "good";
   } catch (error) {
     if (!(error instanceof KvError)) throw error;
@@ -78,7 +78,7 @@ const inner = (change: (algorithm: string, bytes: Buffer) => readonly [string, B
 
 describe("ours and ssh-keygen's", () => {
   for (const type of SSH_TYPES) {
-    test(`${type}: each takes the other's`, () => {
+    test(`${type}: each takes the other's`, async () => {
       const { file, line } = newKey(type);
       const key = parsePrivateKey(fs.readFileSync(file, "utf8"));
       if (key.kind !== "plain") throw new Error("it is locked");
@@ -86,27 +86,27 @@ describe("ours and ssh-keygen's", () => {
       expect(blob.toString("base64")).toBe(line.split(" ")[1]!);
       for (const hash of ["sha512", "sha256"] as const) {
         const theirs = opensshSigns(file, "git", hash);
-        expect(verdict(theirs)).toBe("good");
+        expect(await verdict(theirs)).toBe("good");
         expect(armorSshsig(dearmorSshsig(theirs))).toBe(theirs);
         const message = sshsigMessage(MESSAGE, hash);
         const ours = armorSshsig(encodeSshsig(blob, hash, signWithKey(key.publicKey.type, key.privateKey, message)));
-        expect(verdict(ours)).toBe("good");
+        expect(await verdict(ours)).toBe("good");
         expect(opensshAccepts(ours, blob)).toBe(true);
-        expect(verdict(ours, Buffer.concat([MESSAGE, Buffer.of(10)]))).toBe(
+        expect(await verdict(ours, Buffer.concat([MESSAGE, Buffer.of(10)]))).toBe(
           "the SSH signature does not fit what is signed",
         );
       }
     });
   }
 
-  test("a reserved field is ignored and signed, as the protocol asks", () => {
+  test("a reserved field is ignored and signed, as the protocol asks", async () => {
     const key = generateKeyPairSync("ed25519").privateKey;
     const blob = blobOf(key);
     const reserved = Buffer.from("later");
     const signature = signWithKey("ssh-ed25519", key, sshsigMessage(MESSAGE, "sha512", "git", reserved));
     const armored = armorSshsig(encodeSshsig(blob, "sha512", signature));
-    expect(verdict(armored)).toContain("does not fit");
-    expect(verdict(changed(armored, (parts) => parts.splice(RESERVED, 1, reserved)))).toBe("good");
+    expect(await verdict(armored)).toContain("does not fit");
+    expect(await verdict(changed(armored, (parts) => parts.splice(RESERVED, 1, reserved)))).toBe("good");
   });
 });
 
@@ -119,38 +119,40 @@ describe("refused", () => {
   const ed25519 = newKey();
   const good = opensshSigns(ed25519.file);
 
-  test("every namespace but git", () => {
+  test("every namespace but git", async () => {
     for (const namespace of ["file", "email", "GIT", "git ", "git@example.com"]) {
-      expect(verdict(opensshSigns(ed25519.file, namespace))).toContain("its namespace is not 'git'");
+      expect(await verdict(opensshSigns(ed25519.file, namespace))).toContain("its namespace is not 'git'");
     }
     const forged = changed(opensshSigns(ed25519.file, "file"), (parts) =>
       parts.splice(NAMESPACE, 1, Buffer.from("git")),
     );
-    expect(verdict(forged)).toContain("does not fit");
+    expect(await verdict(forged)).toContain("does not fit");
   });
 
-  test("other versions, hashes and keys, trailing and missing bytes", () => {
-    expect(verdict(good)).toBe("good");
-    expect(verdict(changed(good, (parts) => parts.splice(1, 1, uint32(2))))).toContain("of version 2");
+  test("other versions, hashes and keys, trailing and missing bytes", async () => {
+    expect(await verdict(good)).toBe("good");
+    expect(await verdict(changed(good, (parts) => parts.splice(1, 1, uint32(2))))).toContain("of version 2");
     for (const hash of ["sha1", "md5", "SHA512", ""]) {
-      expect(verdict(changed(good, (parts) => parts.splice(HASH, 1, Buffer.from(hash))))).toContain(
+      expect(await verdict(changed(good, (parts) => parts.splice(HASH, 1, Buffer.from(hash))))).toContain(
         "neither sha256 nor",
       );
     }
     const other = newKey();
     const theirBlob = Buffer.from(other.line.split(" ")[1]!, "base64");
-    expect(verdict(changed(good, (parts) => parts.splice(KEY, 1, theirBlob)))).toContain("does not fit");
+    expect(await verdict(changed(good, (parts) => parts.splice(KEY, 1, theirBlob)))).toContain("does not fit");
     const blob = dearmorSshsig(good);
     for (let length = 0; length < blob.length; length += 3) {
-      expect(verdict(armorSshsig(blob.subarray(0, length)))).not.toBe("good");
+      expect(await verdict(armorSshsig(blob.subarray(0, length)))).not.toBe("good");
     }
-    expect(verdict(armorSshsig(Buffer.concat([blob, Buffer.of(0)])))).toContain("1 bytes too many");
+    expect(await verdict(armorSshsig(Buffer.concat([blob, Buffer.of(0)])))).toContain("1 bytes too many");
     expect(
-      verdict(changed(good, (parts) => parts.splice(SIGNATURE, 1, Buffer.concat([parts[SIGNATURE]!, Buffer.of(0)])))),
+      await verdict(
+        changed(good, (parts) => parts.splice(SIGNATURE, 1, Buffer.concat([parts[SIGNATURE]!, Buffer.of(0)]))),
+      ),
     ).toContain("too many");
   });
 
-  test("armor with anything besides, and base64 that is not canonical", () => {
+  test("armor with anything besides, and base64 that is not canonical", async () => {
     const lines = good.trimEnd().split("\n");
     for (const text of [
       `x\n${good}`,
@@ -164,14 +166,14 @@ describe("refused", () => {
       "A".repeat(20_000),
       "",
     ]) {
-      expect(verdict(text)).not.toBe("good");
+      expect(await verdict(text)).not.toBe("good");
     }
     // Where the lines break, and how they end, is no part of the signature.
-    expect(verdict([lines[0], lines.slice(1, -1).join(""), lines.at(-1), ""].join("\n"))).toBe("good");
-    expect(verdict(good.replaceAll("\n", "\r\n"))).toBe("good");
+    expect(await verdict([lines[0], lines.slice(1, -1).join(""), lines.at(-1), ""].join("\n"))).toBe("good");
+    expect(await verdict(good.replaceAll("\n", "\r\n"))).toBe("good");
   });
 
-  test("RSA with SHA-1, and RSA signatures cut or grown", () => {
+  test("RSA with SHA-1, and RSA signatures cut or grown", async () => {
     const key = newKey("rsa-2048");
     const rsa = opensshSigns(key.file);
     const held = parsePrivateKey(fs.readFileSync(key.file, "utf8"));
@@ -181,15 +183,15 @@ describe("refused", () => {
       const signature = Buffer.concat([sshString(algorithm), sshString(sign(hash, message, held.privateKey))]);
       return armorSshsig(encodeSshsig(held.publicKey.blob, "sha512", signature));
     };
-    expect(verdict(signed("rsa-sha2-256", "sha256"))).toBe("good");
-    expect(verdict(signed("rsa-sha2-512", "sha512"))).toBe("good");
-    expect(verdict(signed("ssh-rsa", "sha1"))).toContain("SHA-1");
+    expect(await verdict(signed("rsa-sha2-256", "sha256"))).toBe("good");
+    expect(await verdict(signed("rsa-sha2-512", "sha512"))).toBe("good");
+    expect(await verdict(signed("ssh-rsa", "sha1"))).toContain("SHA-1");
     expect(opensshAccepts(signed("ssh-rsa", "sha1"), held.publicKey.blob)).toBe(false);
-    expect(verdict(signed("rsa-sha2-512", "sha1"))).toContain("does not fit");
-    expect(verdict(signed("rsa-sha2-256", "sha512"))).toContain("does not fit");
+    expect(await verdict(signed("rsa-sha2-512", "sha1"))).toContain("does not fit");
+    expect(await verdict(signed("rsa-sha2-256", "sha512"))).toContain("does not fit");
     for (const bend of [(b: Buffer) => b.subarray(1), (b: Buffer) => Buffer.concat([Buffer.of(0), b])]) {
       expect(
-        verdict(
+        await verdict(
           changed(
             rsa,
             inner((algorithm, bytes) => [algorithm, bend(bytes)]),
@@ -199,9 +201,9 @@ describe("refused", () => {
     }
   });
 
-  test("ECDSA numbers that are zero, negative, padded or too large, and other algorithms", () => {
+  test("ECDSA numbers that are zero, negative, padded or too large, and other algorithms", async () => {
     const ecdsa = opensshSigns(newKey("ecdsa-256").file);
-    const bent = (numbers: (r: Buffer, s: Buffer) => Buffer[]): string =>
+    const bent = (numbers: (r: Buffer, s: Buffer) => Buffer[]): Promise<string> =>
       verdict(
         changed(
           ecdsa,
@@ -213,22 +215,24 @@ describe("refused", () => {
       );
     const mpint = (bytes: Buffer): Buffer =>
       sshString((bytes[0] ?? 0) > 127 ? Buffer.concat([Buffer.of(0), bytes]) : bytes);
-    expect(bent((r, s) => [mpint(r), mpint(s)])).toBe("good");
-    expect(bent((r, s) => [ecdsaSignature(Buffer.concat([padded(r), padded(s)]))])).toBe("good");
-    expect(bent((r) => [mpint(r), mpint(Buffer.alloc(0))])).toContain("not positive");
-    expect(bent((r) => [mpint(r), sshString(Buffer.of(0))])).toContain("needless zeros");
-    expect(bent((r, s) => [sshString(Buffer.concat([Buffer.of(0, 0), r])), mpint(s)])).toContain("needless zeros");
-    expect(bent((r) => [mpint(r), sshString(Buffer.alloc(32, 255))])).toContain("not positive");
-    expect(bent((r) => [mpint(r), mpint(Buffer.alloc(33, 1))])).toContain("larger than its curve");
-    expect(bent((r) => [mpint(r), mpint(Buffer.alloc(32, 255))])).toContain("does not fit");
-    expect(bent((r, s) => [mpint(r), mpint(s), Buffer.of(0)])).toContain("too many");
+    expect(await bent((r, s) => [mpint(r), mpint(s)])).toBe("good");
+    expect(await bent((r, s) => [ecdsaSignature(Buffer.concat([padded(r), padded(s)]))])).toBe("good");
+    expect(await bent((r) => [mpint(r), mpint(Buffer.alloc(0))])).toContain("not positive");
+    expect(await bent((r) => [mpint(r), sshString(Buffer.of(0))])).toContain("needless zeros");
+    expect(await bent((r, s) => [sshString(Buffer.concat([Buffer.of(0, 0), r])), mpint(s)])).toContain(
+      "needless zeros",
+    );
+    expect(await bent((r) => [mpint(r), sshString(Buffer.alloc(32, 255))])).toContain("not positive");
+    expect(await bent((r) => [mpint(r), mpint(Buffer.alloc(33, 1))])).toContain("larger than its curve");
+    expect(await bent((r) => [mpint(r), mpint(Buffer.alloc(32, 255))])).toContain("does not fit");
+    expect(await bent((r, s) => [mpint(r), mpint(s), Buffer.of(0)])).toContain("too many");
     const renamed = changed(
       ecdsa,
       inner((_, bytes) => ["ecdsa-sha2-nistp384", bytes]),
     );
-    expect(verdict(renamed)).toContain("another algorithm than its key");
+    expect(await verdict(renamed)).toContain("another algorithm than its key");
     expect(
-      verdict(
+      await verdict(
         changed(
           good,
           inner((_, bytes) => ["ssh-ed448", bytes]),
@@ -237,7 +241,7 @@ describe("refused", () => {
     ).toContain("another algorithm");
   });
 
-  test("bytes at random never pass, and never throw anything else", () => {
+  test("bytes at random never pass, and never throw anything else", async () => {
     const { int, next } = random("sshsig");
     const all = SSH_TYPES.map((type) => dearmorSshsig(opensshSigns(newKey(type).file)));
     for (let i = 0; i < 1500; i++) {
@@ -246,7 +250,7 @@ describe("refused", () => {
       for (let j = 0; j < count; j++) blob[int(blob.length)]! ^= 1 + int(255);
       const cut = next() < 0.2 ? blob.subarray(0, int(blob.length)) : blob;
       if (cut.equals(all[i % all.length]!)) continue;
-      expect(verdict(armorSshsig(cut))).not.toBe("good");
+      expect(await verdict(armorSshsig(cut))).not.toBe("good");
     }
   });
 });
@@ -257,27 +261,29 @@ describe("security keys", () => {
   const tokenSigns = (kind: "ed25519" | "ecdsa", touch: Touch = {}) => token(kind, MESSAGE, touch);
 
   for (const kind of ["ed25519", "ecdsa"] as const) {
-    test(`sk-${kind}: touched is good, for ssh-keygen too`, () => {
+    test(`sk-${kind}: touched is good, for ssh-keygen too`, async () => {
       for (const touch of [{}, { flags: 5 }, { application: "ssh:git-kv" }]) {
         const { armored, blob } = tokenSigns(kind, touch);
-        expect(verdict(armored)).toBe("good");
+        expect(await verdict(armored)).toBe("good");
         expect(opensshAccepts(armored, blob)).toBe(true);
       }
     });
 
-    test(`sk-${kind}: not touched, claimed to be touched, made for a web page, or with bytes behind`, () => {
+    test(`sk-${kind}: not touched, claimed to be touched, made for a web page, or with bytes behind`, async () => {
       const untouched = tokenSigns(kind, { flags: 4 });
-      expect(verdict(untouched.armored)).toContain("without being touched");
+      expect(await verdict(untouched.armored)).toContain("without being touched");
       // ssh-keygen looks at the signature only, and leaves the flag to whoever asks.
       expect(opensshAccepts(untouched.armored, untouched.blob)).toBe(true);
-      expect(verdict(tokenSigns(kind, { flags: 1, signedFlags: 0 }).armored)).toContain("does not fit");
-      expect(verdict(tokenSigns(kind, { application: "https://example.com" }).armored)).toContain("not made for SSH");
-      expect(verdict(tokenSigns(kind, { trailing: Buffer.of(0) }).armored)).toContain("too many");
+      expect(await verdict(tokenSigns(kind, { flags: 1, signedFlags: 0 }).armored)).toContain("does not fit");
+      expect(await verdict(tokenSigns(kind, { application: "https://example.com" }).armored)).toContain(
+        "not made for SSH",
+      );
+      expect(await verdict(tokenSigns(kind, { trailing: Buffer.of(0) }).armored)).toContain("too many");
     });
   }
 });
 
-test("decoding tells the parts", () => {
+test("decoding tells the parts", async () => {
   const { key, namespace, hash } = decodeSshsig(dearmorSshsig(opensshSigns(newKey().file)));
   expect([key.type, namespace, hash]).toEqual(["ssh-ed25519", "git", "sha512"]);
 });
