@@ -1,6 +1,6 @@
 /**
  * A ledger of many signed one-key transactions over a store that is there already, planned in this process and stored a thousand
- * to a pack, as a clone that fetched now and then has them.
+ * to a pack. Packs are rolled up as in a clone that fetched them so: `git kv fetch` does it where they are more than 16.
  */
 
 import { generateKeyPairSync, sign } from "node:crypto";
@@ -14,6 +14,7 @@ import { sshString } from "../src/gitwire/object/ssh-wire.ts";
 import { armorSshsig, encodeSshsig, sshsigMessage } from "../src/gitwire/object/sshsig.ts";
 import { PackBuilder } from "../src/gitwire/pack/pack-builder.ts";
 import { openRepository, type Repository } from "../src/gitwire/repo.ts";
+import { rollUp } from "../src/gitwire/store/maintenance.ts";
 import { writePack } from "../src/gitwire/store/object-writer.ts";
 import { etagHasher } from "../src/kv/etag.ts";
 import { type NamespaceState, readState, stateAt } from "../src/kv/state.ts";
@@ -86,11 +87,12 @@ class Growing implements ObjectSource, ObjectSink {
     return oid;
   }
 
-  flush(): void {
+  async flush(): Promise<void> {
     writePack(this.#repo.objects, this.#builder.finish(), { fsync: false });
     this.#builder.dispose();
     this.#builder = this.#newBuilder();
     this.#recent.clear();
+    await rollUp(this.#repo.objects);
   }
 }
 
@@ -106,9 +108,9 @@ export async function growLedger(dir: string, { keys, transactions, revisions }:
   for (let i = 0; i < transactions; i++) {
     const key = i % every === 0 ? PROBE : keyOf(1 + random.int(keys - 1));
     tip = addTransaction(objects, tip, { key, value: `value ${i}`, at: timeOf(i), i }, etagOf);
-    if (i % PACKED === PACKED - 1) objects.flush();
+    if (i % PACKED === PACKED - 1) await objects.flush();
   }
-  objects.flush();
+  await objects.flush();
   await repo.refs.update([
     { name: "refs/kv/main", oldOid: before.ledger.oid, newOid: tip.ledger.oid },
     { name: "refs/kv-index/main", oldOid: before.index!, newOid: tip.index! },
