@@ -62,9 +62,20 @@ export function readAs(source: ObjectSource, oid: Oid, kind: ObjectKind): Buffer
   return readObject(source, oid, kind).data;
 }
 
+/**
+ * As {@link readAs}, by a reader that goes over many objects and looks at each once: none is kept for another one. The data may be in
+ * `into`, where that is given, and is good until it is used again.
+ */
+export function readOnceAs(source: ObjectSource, oid: Oid, kind: ObjectKind, into?: Buffer): Buffer {
+  return demand(source.readOnce === undefined ? source.read(oid, kind) : source.readOnce(oid, into), oid, kind).data;
+}
+
 /** The object `oid`, which must be of `kind`. Throws as {@link readAs}. */
 export function readObject(source: ObjectSource, oid: Oid, kind: ObjectKind): GitObject {
-  const object = source.read(oid, kind);
+  return demand(source.read(oid, kind), oid, kind);
+}
+
+function demand(object: GitObject | undefined, oid: Oid, kind: ObjectKind): GitObject {
   if (object === undefined) throw new KvError("BAD_OBJECT", `${kind} ${oid} is missing`);
   if (object.kind !== kind) throw new KvError("BAD_OBJECT", `${oid} is a ${object.kind}, not a ${kind}`);
   return object;

@@ -2,7 +2,7 @@
 
 import { decodeUtf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
-import { readAs } from "../../gitwire/object/object.ts";
+import { readOnceAs } from "../../gitwire/object/object.ts";
 import { GarbageMeter } from "../../memory.ts";
 import { bringPieces } from "../bring-pieces.ts";
 import { readManifest, streamValue } from "../chunked-value.ts";
@@ -43,7 +43,7 @@ export async function* exportedKeys(
   const etagOf = await etagHasher(Number.POSITIVE_INFINITY);
   const { objects } = workspace.repo;
   const find = prefix === "" ? allFiles(objects, state) : filesByKey(objects, state);
-  const garbage = new GarbageMeter();
+  const garbage = new GarbageMeter(COLLECTED);
   let some: ExportedKey[] = [];
   let bytes = 0;
   for (const entry of listIndex(objects, state.ledger.indexTree, { prefix })) {
@@ -62,6 +62,8 @@ export async function* exportedKeys(
   if (some.length > 0) yield some;
 }
 
+/** Keys whose garbage is collected together. */
+const COLLECTED = 25_000;
 /** Keys that are handed on at a time, and bytes of their values. */
 const MANY = 256;
 const MANY_BYTES = 4 * 1024 * 1024;
@@ -92,7 +94,7 @@ function open(workspace: Workspace, find: FindFiles, entry: IndexEntry, etagOf: 
   const found = foundKey(workspace, find, entry);
   if (found.meta.type === "inline") {
     // The etag says more than the object id does.
-    const data = readAs(workspace.repo.objects, found.oid, "blob");
+    const data = readOnceAs(workspace.repo.objects, found.oid, "blob");
     if (etagOf(data) !== found.meta.etag) throw corrupt(found.key, "has a value that is not the one its etag names");
     return { ...found, data, stream: async (use) => use(data) };
   }
@@ -109,10 +111,12 @@ async function streamPieces(workspace: Workspace, manifest: Manifest, use: (byte
   await streamValue(workspace.repo.objects, manifest, whole, use, workspace.around.signal);
 }
 
+const metaRoom = Buffer.allocUnsafeSlow(4 * 1024);
+
 function foundKey({ repo: { objects } }: Workspace, find: FindFiles, { key, state }: IndexEntry): FoundKey {
   const files = find(key);
   if (files === undefined) throw corrupt(key, "is in the kv-index and not in the ledger");
-  const meta = parseMetadata(readAs(objects, files.meta, "blob"));
+  const meta = parseMetadata(readOnceAs(objects, files.meta, "blob", metaRoom));
   if (state.kind === "live" && state.expires === meta.expires) return { key, oid: files.data, meta };
   throw corrupt(key, "expires at another time by the kv-index than by the ledger");
 }

@@ -4,7 +4,7 @@
  * some 250 entries. A million keys take 76 MB here.
  */
 
-import { type ObjectSource, readAs } from "../../gitwire/object/object.ts";
+import { type ObjectSource, readOnceAs } from "../../gitwire/object/object.ts";
 import { type ObjectFormat, type Oid, SHA1 } from "../../gitwire/object/oid.ts";
 import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { MODE, parseTree } from "../../gitwire/object/tree.ts";
@@ -59,12 +59,13 @@ export function allFiles(objects: ObjectSource, { data, meta }: NamespaceState):
 const cut = (name: string, suffix: string): string => (name.endsWith(suffix) ? name.slice(0, -suffix.length) : name);
 
 function walk(objects: ObjectSource, root: Oid, use: (name: string, oid: Oid) => void): void {
-  for (const { mode, name, oid } of parseTree(objects.format, readAs(objects, root, "tree"))) {
+  for (const { mode, name, oid } of parseTree(objects.format, readOnceAs(objects, root, "tree", treeRoom))) {
     if (mode === MODE.tree) walk(objects, oid, use);
     else use(name, oid);
   }
 }
 
+const treeRoom = Buffer.allocUnsafeSlow(64 * 1024);
 const DIGEST = Buffer.alloc(32);
 
 /** Numbers names by 20 bytes of their SHA-256. */
