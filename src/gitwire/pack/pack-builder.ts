@@ -23,6 +23,11 @@ const DEFAULT_MEMORY = 8 * 1024 * 1024;
 const MAX_DEPTH = 50;
 const SMALL_BYTES = 1024;
 const SMALL_DEPTH = 16;
+/**
+ * A delta of what is outside makes the pack thin, and both who sends and who receives a thin pack hash all of it once more when it is
+ * completed. Objects that are together at most this part of the pack are written whole instead.
+ */
+const WHOLE_SHARE = 1024;
 
 export interface PackBuilderOptions {
   /** Folder for the temporary file, best `objects/pack` of a repository. The system's by default. */
@@ -68,6 +73,8 @@ export class PackBuilder implements ObjectSink {
   #offsets = new Float64Array(64);
   #crcs = new Uint32Array(64);
   #depths = new Uint8Array(64);
+  /** Bytes of objects that were written whole so that the pack need not be thin. */
+  #whole = 0;
   /** Bases that were not here when a delta against them was written, in order of arrival. */
   #bases = new Set<Oid>();
   /** Grows with every change, so that a finished pack notices that it is stale. */
@@ -112,7 +119,8 @@ export class PackBuilder implements ObjectSink {
     if (index < before) return oid;
     const depth = local < 0 ? 1 : this.#depths[local]! + 1;
     // What others here are deltas of is written whole: as a delta it could come to lie below itself.
-    if (depth > (data.length > SMALL_BYTES ? MAX_DEPTH : SMALL_DEPTH) || this.#bases.has(oid)) {
+    const tooDeep = depth > (data.length > SMALL_BYTES ? MAX_DEPTH : SMALL_DEPTH);
+    if (tooDeep || this.#bases.has(oid) || (local < 0 && this.#isBetterWhole(data.length))) {
       this.#append(kindType(kind), data, 0, undefined, 0);
     } else if (local >= 0 && this.#ofsDelta) {
       this.#append(ENTRY.ofsDelta, delta, this.#position - this.#offsets[local]!, undefined, depth);
@@ -121,6 +129,13 @@ export class PackBuilder implements ObjectSink {
       this.#append(ENTRY.refDelta, delta, 0, base, depth);
     }
     return oid;
+  }
+
+  /** Whether an object of `size` bytes that is a delta of what is outside is not worth a thin pack; it counts as written. */
+  #isBetterWhole(size: number): boolean {
+    if (this.#bases.size > 0 || (this.#whole + size) * WHOLE_SHARE > this.#entries.length) return false;
+    this.#whole += size;
+    return true;
   }
 
   /** The state as it is, for {@link rewind}. */
@@ -138,6 +153,7 @@ export class PackBuilder implements ObjectSink {
     for (let i = 0; i < mark.size; i++) this.#table.addRaw(ids, i * this.format.rawSize);
     this.#entries.truncate(mark.length);
     this.#bases = new Set([...this.#bases].slice(0, mark.bases));
+    this.#whole = 0;
   }
 
   /** The pack as written so far; more may be written afterwards, which makes the result stale. */

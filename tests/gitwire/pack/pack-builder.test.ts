@@ -125,6 +125,31 @@ for (const format of [SHA1, SHA256]) {
       expect(intoGit(format, pack).length).toBe(2);
     });
 
+    test("a large pack is not made thin for a little; deltas that are worth it make it thin", () => {
+      const [base, ...texts] = versions(40);
+      const outside = hashObject(format, "blob", base!);
+      const delta = (builder: PackBuilder, data: Buffer): Oid =>
+        builder.writeDelta("blob", data, outside, createDelta(base!, data)!);
+      const builder = new PackBuilder(format);
+      const large = rng.bytes(20_000 * 1024);
+      builder.write("blob", large);
+      const mark = builder.mark();
+      // A part in 1,024 of it: twelve of them fit.
+      const few = texts.slice(0, 12);
+      const oids = few.map((text) => delta(builder, text));
+      const pack = builder.finish();
+      expect([pack.thin, pack.missingBases]).toEqual([false, []]);
+      expect(pack.byteLength).toBeLessThan(large.length * 1.001 + 1_000);
+      expect(intoGit(format, pack)).toEqual(expect.arrayContaining(oids));
+      builder.rewind(mark);
+      for (const text of texts) delta(builder, text);
+      expect(builder.finish().missingBases).toEqual([outside]);
+      // It is thin: no more is written whole.
+      const { byteLength } = builder.finish();
+      delta(builder, Buffer.concat([base!, Buffer.from("another end")]));
+      expect(builder.finish().byteLength - byteLength).toBeLessThan(200);
+    });
+
     test("a thin pack is stored with its bases", () => {
       const [outside, inner, ...texts] = versions(10);
       const objects = new Map<Oid, GitObject>();
