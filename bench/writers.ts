@@ -11,6 +11,8 @@ export interface WritersOptions {
   readonly namespaces: readonly string[];
   /** Transactions in all. */
   readonly count: number;
+  /** How many begin in a second, all writers together; undefined: each writer's next when its last is in. */
+  readonly perSecond?: number;
 }
 
 export interface WritersResult {
@@ -31,7 +33,10 @@ export async function runWriters(options: WritersOptions): Promise<WritersResult
   const writer = async (number: number): Promise<void> => {
     const client = new TestClient(options.dir, options.url);
     const ns = options.namespaces[number % options.namespaces.length]!;
+    const first = performance.now();
     for (let own = 0; left-- > 0; own++) {
+      const due = options.perSecond === undefined ? 0 : first + (own * 1000 * options.writers) / options.perSecond;
+      if (due > performance.now()) await Bun.sleep(due - performance.now());
       const started = performance.now();
       const key = `user:${number}:${own % 1000}`;
       let place: string | undefined;

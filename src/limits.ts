@@ -39,6 +39,8 @@ export const LIMITS = {
   requestBody: 64 * MiB,
   /** Bytes of objects a Stargate keeps in memory for each repository, and as much again for each large push under way. */
   serverObjectCache: 256 * MiB,
+  /** Bytes that a Stargate keeps of how the objects of the last pushes are made. */
+  recentBases: 8 * MiB,
   /** Refused pushes the journal remembers, and most characters it keeps of why. */
   journalRejections: 10_000,
   journalMessage: 300,

@@ -1,11 +1,14 @@
 /**
  * What a Stargate takes to accept: one-key transactions of 1, 8 and 32 writers, in one namespace and in four, over loopback HTTP; beside stock
  * `git push` to `git http-backend` whose pre-receive hook, a shell script, checks what can be checked without knowing the format. Then
- * fsyncs for each transaction, the daemon's memory after many, and the repository after them beside the same one freshly repacked.
+ * fsyncs for each transaction, how far a local mirror is behind, the daemon's memory after many, and the repository after them beside the same
+ * one freshly repacked.
  *
- * Our writers all live in this process, which shares the machine with the daemon. Stock writers have a branch each, so they never meet.
+ * Our writers all live in this process, which shares the machine with the daemon. A daemon that runs has warm code: the first row is the
+ * pushes right after its start, all others come after {@link WARM_UP}. Stock writers have a branch each, so they never meet.
  */
 
+import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import { freePort, stopDaemon } from "../../demo/shell.ts";
 import { openRepository } from "../../src/gitwire/repo.ts";
@@ -13,7 +16,7 @@ import { parseKey } from "../../src/kv/key.ts";
 import { findKey, inlineValue } from "../../src/kv/read.ts";
 import { readState } from "../../src/kv/state.ts";
 import { startHttpBackend } from "../../tests/support/http-backend.ts";
-import { bytesOf, median, runBeside, timed } from "../measure.ts";
+import { bytesOf, median, peakOf, runBeside, timed } from "../measure.ts";
 import type { Scratch } from "../scratch.ts";
 import { serve } from "../site.ts";
 import { countSyscallsOf } from "../syscalls.ts";
@@ -22,10 +25,19 @@ import { percentile, runWriters, showPercentiles } from "../writers.ts";
 import type { Case } from "./case.ts";
 
 const SERVER = "accept.git";
+const MIRRORED_SERVER = "accept-mirrored.git";
+const MIRROR = "accept-mirror.git";
+/** Transactions a second while the lag of the mirror is measured. */
+const MIRRORED = 50;
 const STOCK = "accept-stock.git";
 const CLIENT = "accept-client.git";
 
 const READS = 200;
+
+/** The first pushes that a daemon takes. */
+const COLD = 40;
+/** Pushes until its code is warm. */
+const WARM_UP = 600;
 
 /** The same questions a Stargate asks first: is it one step on, does it name its transaction, are the paths sound and the files small? */
 const HOOK = `#!/bin/sh
@@ -47,43 +59,51 @@ interface Running {
 
 export const accept: Case = async ({ scratch, keys }) => {
   const isQuick = keys < 1_000_000;
-  const running = await start(scratch);
+  const running = await start(scratch, SERVER);
   const rows: Row[] = [];
   const perSecond = new Map<string, number>();
-  for (const namespaces of [["main"], ["a", "b", "c", "d"]]) {
-    for (const writers of [1, 8, 32]) {
-      const count = (isQuick ? 5 : 40) * Math.max(writers, 8);
-      await runWriters({ ...running, writers, namespaces, count: writers });
+  const measure = async (writers: number, namespaces: readonly string[], count: number, when = ""): Promise<void> => {
+    const { ms, pushMs, seconds, conflicts } = await runWriters({ ...running, writers, namespaces, count });
+    perSecond.set(`${writers} ${namespaces.length}`, count / seconds);
+    rows.push({
+      name: `accept, ${plural(writers, "writer")}, ${plural(namespaces.length, "namespace")}${when}, p95 of a push`,
+      unit: "ms",
+      ours: percentile(pushMs, 0.95),
+      ...(when === "" && { target: atMost(writers === 1 ? 15 : 150) }),
+      extra: `${plural(count, "push")}: ${showPercentiles(pushMs)}; with planning and retries: ${showPercentiles(ms)}; ${(count / seconds).toFixed(0)} a second, ${conflicts} conflicts`,
+    });
+  };
+  await measure(1, ["main"], COLD, ", just started");
+  await runWriters({ ...running, writers: 1, namespaces: ["main"], count: WARM_UP });
+  for (const namespaces of [["main"], ["a", "b", "c", "d"], letters(8)]) {
+    for (const writers of namespaces.length === 8 ? [8] : [1, 8, 32]) {
+      await runWriters({ ...running, writers, namespaces, count: 2 * writers });
       scratch.settle();
-      const { ms, pushMs, seconds, conflicts } = await runWriters({ ...running, writers, namespaces, count });
-      const name = `accept, ${plural(writers, "writer")}, ${plural(namespaces.length, "namespace")}`;
-      perSecond.set(`${writers} ${namespaces.length}`, count / seconds);
-      rows.push({
-        name: `${name}, p95 of a push`,
-        unit: "ms",
-        ours: percentile(pushMs, 0.95),
-        target: atMost(writers === 1 ? 15 : 150),
-        extra: `pushes: ${showPercentiles(pushMs)}; with planning and retries: ${showPercentiles(ms)}; ${(count / seconds).toFixed(0)} a second, ${conflicts} conflicts`,
-      });
+      await measure(writers, namespaces, isQuick ? 320 : 1_280);
     }
   }
   rows.push(...(await stockRows(scratch, isQuick ? 5 : 20, perSecond)));
   rows.push(await fsyncRow(scratch, running));
+  rows.push(await mirrorLagRow(scratch, isQuick ? 500 : 3_000));
   rows.push(...(await endurance(scratch, running, isQuick ? 2_000 : 100_000)));
   return rows;
 };
 
 function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
+  return `${count} ${what}${count === 1 ? "" : what.endsWith("h") ? "es" : "s"}`;
 }
 
-async function start(scratch: Scratch): Promise<Running> {
+function letters(count: number): string[] {
+  return Array.from("abcdefghijklmnop".slice(0, count));
+}
+
+async function start(scratch: Scratch, server: string, options: readonly string[] = []): Promise<Running> {
   const port = await freePort();
-  scratch.run("", [scratch.stargate, "init", "--repo", SERVER]);
-  const token = scratch.run("", [scratch.stargate, "token", "add", "--repo", SERVER, "--name", "bench"]);
-  const pid = await serve(scratch, SERVER, port);
+  scratch.run("", [scratch.stargate, "init", "--repo", server, ...options]);
+  const token = scratch.run("", [scratch.stargate, "token", "add", "--repo", server, "--name", "bench"]);
+  const pid = await serve(scratch, server, port);
   const login = `bench:${token.stdout.toString().trim()}`;
-  return { dir: scratch.path(SERVER), url: `http://${login}@127.0.0.1:${port}/${SERVER}`, pid };
+  return { dir: scratch.path(server), url: `http://${login}@127.0.0.1:${port}/${server}`, pid };
 }
 
 /** Transactions a second, ours and those of stock git. */
@@ -111,14 +131,15 @@ async function stockRows(scratch: Scratch, each: number, perSecond: ReadonlyMap<
       }),
     );
     const theirs = (writers * each) / ((performance.now() - started) / 1000);
-    rows.push({
-      name: `transactions a second, ${plural(writers, "writer")}`,
-      unit: "per second",
-      // A stock writer never meets another one; ours share one namespace.
-      ours: perSecond.get(`${writers} 1`)!,
-      other: { name: "git push, http-backend, shell hook", value: theirs },
-      extra: `at least 10 times is the aim; git push: ${showPercentiles(ms)}`,
-    });
+    for (const namespaces of new Set([1, writers])) {
+      rows.push({
+        name: `transactions a second, ${plural(writers, "writer")}, ${plural(namespaces, "namespace")}`,
+        unit: "per second",
+        ours: perSecond.get(`${writers} ${namespaces}`)!,
+        other: { name: "git push, a branch each, http-backend, shell hook", value: theirs },
+        extra: `at least 10 times is the aim; git push: ${showPercentiles(ms)}`,
+      });
+    }
   }
   return rows;
 }
@@ -154,10 +175,42 @@ async function fsyncRow(scratch: Scratch, running: Running): Promise<Row> {
   };
 }
 
+/** How long what was accepted is not on a bare repository on the same disk, at {@link MIRRORED} transactions a second in four namespaces. */
+async function mirrorLagRow(scratch: Scratch, count: number): Promise<Row> {
+  scratch.git("", "init", "-q", "--bare", MIRROR);
+  const running = await start(scratch, MIRRORED_SERVER, ["--mirror-remote", scratch.path(MIRROR)]);
+  const work = { ...running, writers: 4, namespaces: letters(4) };
+  await runWriters({ ...work, count: 100 });
+  const journal = new Database(`${running.dir}/stargate/journal.db`, { readonly: true });
+  const open = journal.query<{ count: number }, []>(
+    "SELECT count(*) AS count FROM entry WHERE kind = 'txn' AND mirrored_at IS NULL",
+  );
+  const last = journal.query<{ id: number }, []>("SELECT max(id) AS id FROM entry").get()!.id;
+  const { pushMs, seconds } = await runWriters({ ...work, count, perSecond: MIRRORED });
+  for (let tries = 0; open.get()!.count > 0 && tries < 600; tries++) await Bun.sleep(100);
+  const lags = journal
+    .query<{ ms: number }, [number]>(
+      "SELECT mirrored_at - accepted_at AS ms FROM entry WHERE kind = 'txn' AND id > ? AND mirrored_at IS NOT NULL",
+    )
+    .all(last)
+    .map(({ ms }) => ms);
+  journal.close();
+  const peak = peakOf(running.pid);
+  await stopDaemon(scratch.path(`${MIRRORED_SERVER}.pid`));
+  return {
+    name: `lag of a local mirror, ${MIRRORED} transactions a second, p95`,
+    unit: "ms",
+    ours: percentile(lags, 0.95),
+    target: atMost(1_000),
+    extra: `${lags.length} of ${count} mirrored: ${showPercentiles(lags)}; ${(count / seconds).toFixed(0)} a second; pushes: ${showPercentiles(pushMs)}; daemon's peak ${peak.toFixed(0)} MB`,
+  };
+}
+
 /** Many transactions, and what is left of them. */
 async function endurance(scratch: Scratch, running: Running, count: number): Promise<Row[]> {
-  const { seconds } = await runWriters({ ...running, writers: 4, namespaces: ["a", "b", "c", "d"], count });
+  const { seconds, pushMs } = await runWriters({ ...running, writers: 4, namespaces: letters(4), count });
   const rss = Number(/^VmRSS:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${running.pid}/status`, "utf8"))![1]) * 1024;
+  const peak = peakOf(running.pid);
   // Whose upkeep would go on.
   await stopDaemon(scratch.path(`${SERVER}.pid`));
   scratch.git("", "clone", "-q", "--mirror", "--no-local", SERVER, "accept-fresh.git");
@@ -171,7 +224,7 @@ async function endurance(scratch: Scratch, running: Running, count: number): Pro
       unit: "MB",
       ours: rss / 1e6,
       target: atMost(300),
-      extra: `${(count / seconds).toFixed(0)} a second`,
+      extra: `${peak.toFixed(0)} MB at its peak, of all rows before; ${(count / seconds).toFixed(0)} a second; pushes: ${showPercentiles(pushMs)}`,
     },
     {
       name: `size of the repository ${after}`,

@@ -20,8 +20,8 @@ import {
   searchUpwards,
 } from "./repo/discover.ts";
 import { checkBareAllowed, checkOwner } from "./repo/safe-directory.ts";
-import { ObjectStore, type ObjectStoreOptions } from "./store/object-store.ts";
-import { removeSpare } from "./store/spare-folder.ts";
+import type { ObjectStoreOptions } from "./store/object-place.ts";
+import { ObjectStore } from "./store/object-store.ts";
 
 const makeStore = (dir: string, format: ObjectFormat, options: ObjectStoreOptions): ObjectStore =>
   new ObjectStore(dir, format, options);
@@ -38,8 +38,6 @@ export class Repository {
   readonly format: ObjectFormat;
   /** Bytes of objects kept in memory; a server that reads the same trees again and again sets more than the default first. */
   objectCacheBytes: number | undefined;
-  /** The folder of a push's quarantine is left to the next one; set by the process that alone takes pushes. */
-  sparesQuarantine = false;
   /** Makes the store of its objects, for one that is more than a store; set before the first look at the objects. */
   storeMaker: typeof makeStore = makeStore;
   readonly #alternates: readonly string[];
@@ -117,7 +115,6 @@ export class Repository {
   close(): void {
     this.#objects?.close();
     this.#refs?.close();
-    if (this.sparesQuarantine) removeSpare(this.objectsDir);
     this.#objects = undefined;
     this.#refs = undefined;
   }

@@ -11,9 +11,9 @@
  */
 
 import { type KvError, toKvError } from "../errors.ts";
+import type { SmallPack } from "../gitwire/pack/pack-install.ts";
 import type { Push } from "../gitwire/protocol/receive-pack-host.ts";
 import type { RefTransaction } from "../gitwire/refs/ref-transaction.ts";
-import type { SmallPack } from "../gitwire/store/quarantine.ts";
 import { LIMITS } from "../limits.ts";
 import type { Gate } from "./gate.ts";
 import type { NewEntry } from "./journal.ts";
@@ -49,7 +49,7 @@ export async function accept(gate: Gate, accepted: Accepted, push: AcceptedPush)
     throw error;
   }
   gate.onStage("locked");
-  const id = writeRow(gate, refs, { ...accepted, acceptedAt: gate.clock.now(), quarantine: quarantine?.dir }, packs);
+  const id = writeRow(gate, refs, { ...accepted, acceptedAt: gate.clock.now(), quarantine: quarantine?.folder }, packs);
   gate.onStage("journaled");
   try {
     quarantine?.migrate(gate.repo.objects, { keep: true });

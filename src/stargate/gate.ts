@@ -6,6 +6,7 @@ import * as path from "node:path";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { RecentBases } from "../gitwire/pack/recent-bases.ts";
 import { openRepository, type Repository } from "../gitwire/repo.ts";
 import { sweepQuarantines } from "../gitwire/store/quarantine.ts";
 import { KnownGroups } from "../kv/known-groups.ts";
@@ -95,7 +96,7 @@ export class Gate {
     const repo = openRepository(options.dir, options.env);
     // 15,000 operations on 1,000,000 keys read 12,000 trees of 13 KB, old and new: 5.6 s with the default of 16 MiB, 4.7 s with this.
     repo.objectCacheBytes = LIMITS.serverObjectCache;
-    repo.sparesQuarantine = true;
+    repo.objects.recentBases = new RecentBases(LIMITS.recentBases);
     const dir = stargateDir(repo.gitDir);
     const lock = LeaderLock.acquire(dir, options.role, options.clock.now(), options.lockWait ?? 0);
     let journal: Journal | undefined;

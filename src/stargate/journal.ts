@@ -14,7 +14,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Code } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import type { SmallPack } from "../gitwire/store/quarantine.ts";
+import type { SmallPack } from "../gitwire/pack/pack-install.ts";
 import { LIMITS } from "../limits.ts";
 import { type Count, JournalCounts } from "./journal-counts.ts";
 import { EarlierTransactions } from "./journal-earlier.ts";

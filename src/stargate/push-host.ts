@@ -22,6 +22,7 @@ import { namespacePolicy, type Policy } from "../kv/policy.ts";
 import { hasAdmins } from "../kv/policy-keys.ts";
 import { readState } from "../kv/state.ts";
 import { offerPlace, readTurnFeature } from "../kv/turn-words.ts";
+import { LIMITS } from "../limits.ts";
 import { accept } from "./accept.ts";
 import { admit } from "./admission.ts";
 import { checkExpectations, parseExpectations } from "./expectation.ts";
@@ -113,6 +114,11 @@ class PushHost implements ReceivePackHost {
   /** Values and metadata are replayed. */
   readsBlobs(push: PushIntent): boolean {
     return classifyPush(push.commands, this.#gate.repo.format).kind === "transaction";
+  }
+
+  /** A small transaction is written down by the journal, and then once more where it stays. */
+  mostHeld(push: PushIntent): number {
+    return this.readsBlobs(push) ? LIMITS.keptPackBytes : 0;
   }
 
   async apply(push: Push): Promise<readonly RefResult[]> {

@@ -20,7 +20,7 @@ const LATER = 60_000;
 /** Milliseconds between two looks at the packs the journal keeps, unless a roll-up comes before. */
 const RELEASE = 10_000;
 /** Milliseconds after which objects that nobody read are no longer kept in memory. */
-const UNUSED = 30_000;
+const UNUSED = 10_000;
 /** Milliseconds between two sweeps. */
 const SWEEP = 24 * 60 * 60_000;
 

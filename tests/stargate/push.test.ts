@@ -5,6 +5,7 @@ import { commitLinks, encodeCommit, parseCommit, parseIdent } from "../../src/gi
 import { readAs } from "../../src/gitwire/object/object.ts";
 import { hashObject, type Oid, SHA256 } from "../../src/gitwire/object/oid.ts";
 import { encodeTree, MODE, parseTree, sortEntries } from "../../src/gitwire/object/tree.ts";
+import { createDelta } from "../../src/gitwire/pack/delta-search.ts";
 import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { POLICY_REF } from "../../src/kv/namespace.ts";
 import { contents, copyAll, reader, withLedger } from "../support/forged.ts";
@@ -295,6 +296,31 @@ describe("refused on admission", () => {
       forged((pack, root) => deeper(pack, root, "nometa", MODE.file)),
       "REPLAY_MISMATCH",
     );
+  });
+
+  test("what was refused is no base of what comes next, what was accepted is", async () => {
+    const { format, objects, refs } = client.repo;
+    const treeAt = (commit: Buffer): Oid => commitLinks(format, commit).tree;
+    const before = treeAt(objects.read(refs.resolve("refs/kv-index/main")!)!.data);
+    const planned = client.plan({ based: "1" });
+    const after = treeAt(reader(client, planned)(planned.commands[1]!.newOid));
+    const { kind, data } = planned.objects.get(after)!;
+    // Its index tree comes as a delta: the Stargate knows of what it is made.
+    const forged = withLedger(client, planned, (text) => text.replace(/^Keys-Set: .*$/m, "Keys-Set: 7"));
+    const pack = new PackBuilder(format);
+    for (const [oid, object] of forged.objects) if (oid !== after) pack.write(object.kind, object.data);
+    pack.writeDelta(kind, data, before, createDelta(objects.read(before)!.data, data)!);
+    await refused({ ...forged, pack }, "REPLAY_MISMATCH");
+
+    const based = (txn: Planned): Planned => {
+      const entries = parseTree(format, data);
+      const more = encodeTree(format, sortEntries([...entries, { ...entries[0]!, name: "zz" }]));
+      txn.pack.writeDelta(kind, more, after, createDelta(data, more)!);
+      return txn;
+    };
+    await refused(based(client.plan({ next: "1" })), "unpacker error");
+    expect(verdict(await client.push(planned))).toBe("ok");
+    expect(verdict(await client.push(based(client.plan({ next: "1" }))))).toBe("ok");
   });
 
   test("another kv.json", async () => {

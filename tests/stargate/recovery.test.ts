@@ -109,33 +109,38 @@ describe("kill -9", () => {
     20_000,
   );
 
-  test("a power cut that takes the files of a small push: the journal still has its objects", async () => {
-    const first = await TestStargate.start();
-    const { dir } = first;
-    const token = new TokenStore(path.join(dir, "stargate")).add("me", "write", undefined, systemClock);
-    await new TestClient(dir, first.loginUrl(token)).set({ a: "1" });
-    await first.stop();
-    const doomed = await startDoomed(dir, "journaled");
-    const client = new TestClient(dir, doomed.url.replace("http://", `http://me:${token}@`));
-    doomed.arm();
-    const planned = client.plan({ c: "1" });
-    await expect(client.push(planned)).rejects.toMatchObject({ code: "NETWORK" });
-    await doomed.exited;
-    const [quarantine] = fs.readdirSync(path.join(dir, "objects")).filter((name) => name.includes("incoming-"));
-    const folder = path.join(dir, "objects", quarantine!, "pack");
-    for (const name of fs.readdirSync(folder)) {
-      fs.rmSync(path.join(folder, name));
-      fs.writeFileSync(path.join(folder, name), "");
-    }
-    const again = await TestStargate.start({ dir });
-    expect(git(dir, "rev-parse", "refs/kv/main")).toBe(planned.ledger);
-    expect(again.log.find((line) => line.component === "recovery" && line.txn === planned.txn)?.outcome).toBe(
-      "finished",
-    );
-    expect(fsck(dir)).toBe("");
-    expect(fs.existsSync(path.join(dir, "objects", quarantine!))).toBe(false);
-    await again.stop();
-  }, 20_000);
+  for (const stage of ["journaled", "migrated"] as const) {
+    test(`a power cut that takes the files of a small push, ${stage}: the journal still has its objects`, async () => {
+      const first = await TestStargate.start();
+      const { dir } = first;
+      const token = new TokenStore(path.join(dir, "stargate")).add("me", "write", undefined, systemClock);
+      await new TestClient(dir, first.loginUrl(token)).set({ a: "1" });
+      await first.stop();
+      const folder = path.join(dir, "objects/pack");
+      const before = fs.readdirSync(folder);
+      const doomed = await startDoomed(dir, stage);
+      const client = new TestClient(dir, doomed.url.replace("http://", `http://me:${token}@`));
+      doomed.arm();
+      const planned = client.plan({ c: "1" });
+      await expect(client.push(planned)).rejects.toMatchObject({ code: "NETWORK" });
+      await doomed.exited;
+      // Until it is migrated it was nowhere but in memory.
+      const files = fs.readdirSync(folder).filter((name) => !before.includes(name) && !name.endsWith(".keep"));
+      expect(files.length).toBe(stage === "journaled" ? 0 : 2);
+      expect(fs.readdirSync(path.join(dir, "objects")).filter((name) => name.startsWith("."))).toEqual([]);
+      for (const name of files) {
+        fs.rmSync(path.join(folder, name));
+        fs.writeFileSync(path.join(folder, name), "");
+      }
+      const again = await TestStargate.start({ dir });
+      expect(git(dir, "rev-parse", "refs/kv/main")).toBe(planned.ledger);
+      expect(again.log.find((line) => line.component === "recovery" && line.txn === planned.txn)?.outcome).toBe(
+        "finished",
+      );
+      expect(fsck(dir)).toBe("");
+      await again.stop();
+    }, 20_000);
+  }
 
   test("a row whose refs have moved on by other hands is dropped, not forced", async () => {
     const first = await TestStargate.start();

@@ -6,7 +6,6 @@
  * a chain without branches that is one object at a time. What is held beyond a budget is dropped and made again.
  */
 
-import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import type { GitObject } from "../object/object.ts";
@@ -15,6 +14,7 @@ import { hashObjectRaw, type ObjectKind } from "../object/oid.ts";
 import type { DeltaLimits } from "./delta-limits.ts";
 import type { EntryList } from "./entry-list.ts";
 import { decodeEntryHeader, entryKind, kindType } from "./pack-entry.ts";
+import type { ByteFile } from "./temp-file.ts";
 import { inflateAt } from "./zlib.ts";
 
 const PAGE_BYTES = 4_096;
@@ -34,13 +34,13 @@ interface Frame {
 
 export class DeltaResolver {
   readonly #list: EntryList;
-  readonly #fd: number;
+  readonly #file: ByteFile;
   readonly #limits: DeltaLimits;
   readonly #heldMax: number;
   readonly #signal: AbortSignal | undefined;
   readonly #slice = new TimeSlice();
-  readonly #scratch: ObjectBuffer;
-  readonly #page = Buffer.allocUnsafeSlow(PAGE_BYTES);
+  #scratch: ObjectBuffer | undefined;
+  #page: Buffer | undefined;
   /** Entries that came with the pack, and where they end in the file. */
   readonly #received: number;
   readonly #end: number;
@@ -50,13 +50,19 @@ export class DeltaResolver {
   #resolved: number;
 
   /**
-   * The entries in `list` have come with the pack and are in the file `fd` up to `end`; `heldMax` bytes of bases are held. Resolving
+   * The entries in `list` have come with the pack and are in `file` up to `end`; `heldMax` bytes of bases are held. Resolving
    * ends with the reason of `signal` when it aborts.
    */
-  constructor(list: EntryList, fd: number, end: number, limits: DeltaLimits, heldMax: number, signal?: AbortSignal) {
+  constructor(
+    list: EntryList,
+    file: ByteFile,
+    end: number,
+    limits: DeltaLimits,
+    heldMax: number,
+    signal?: AbortSignal,
+  ) {
     this.#list = list;
-    this.#scratch = new ObjectBuffer(list.format, SCRATCH_BYTES);
-    this.#fd = fd;
+    this.#file = file;
     this.#received = list.count;
     this.#resolved = list.earlyCount;
     this.#end = end;
@@ -134,11 +140,12 @@ export class DeltaResolver {
     const entry = list.deltaEntries[delta]!;
     // Most are no base of anything: their bytes are needed for the id only, unless somebody wants to see them.
     const isSeen = list.seen?.wants(kind, base.length) === true;
-    const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch.data);
+    if (!isSeen) this.#scratch ??= new ObjectBuffer(list.format, SCRATCH_BYTES);
+    const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch?.data);
     list.deltaBases[delta] = parent.entry;
     list.types[entry] = kindType(kind);
-    const isPassing = data.buffer === this.#scratch.data.buffer;
-    const id = isPassing ? this.#scratch.id(kind, data.length) : hashObjectRaw(list.format, kind, data);
+    const isPassing = data.buffer === this.#scratch?.data.buffer;
+    const id = isPassing ? this.#scratch!.id(kind, data.length) : hashObjectRaw(list.format, kind, data);
     list.setId(entry, id);
     if (isSeen) list.seen!.keep(id, kind, data, { id: list.idOf(parent.entry), data: base });
     this.#resolved++;
@@ -191,9 +198,10 @@ export class DeltaResolver {
     const list = this.#list;
     const offset = list.offsets[entry]!;
     const length = (entry + 1 < this.#received ? list.offsets[entry + 1]! : this.#end) - offset;
-    const bytes = length <= PAGE_BYTES ? this.#page : Buffer.allocUnsafeSlow(length);
+    if (length <= PAGE_BYTES) this.#page ??= Buffer.allocUnsafeSlow(PAGE_BYTES);
+    const bytes = length <= PAGE_BYTES ? this.#page! : Buffer.allocUnsafeSlow(length);
     for (let done = 0; done < length; ) {
-      const got = fs.readSync(this.#fd, bytes, done, length - done, offset + done);
+      const got = this.#file.read(bytes.subarray(done), length - done, offset + done);
       if (got === 0) throw new KvError("IO", "the temporary pack was cut short");
       done += got;
     }

@@ -16,7 +16,7 @@ export class EarlyDeltas {
   readonly #list: EntryList;
   readonly #limits: DeltaLimits;
   readonly #recent: RecentObjects;
-  readonly #object: ObjectBuffer;
+  #object: ObjectBuffer | undefined;
   /** A pack without deltas needs no bases: they are kept from its first delta on. */
   #hasDeltas = false;
 
@@ -25,7 +25,6 @@ export class EarlyDeltas {
     this.#list = list;
     this.#limits = limits;
     this.#recent = new RecentObjects(budget);
-    this.#object = new ObjectBuffer(list.format, LARGEST);
   }
 
   /** The whole object of entry number `entry`, the first `length` bytes of `data`, may be a base. */
@@ -45,12 +44,14 @@ export class EarlyDeltas {
     if (kind === undefined || from === undefined || this.#limits.targetSize(entry, delta) > LARGEST) return false;
     const depth = list.depthOf(base) + 1;
     this.#limits.requireDepth(depth);
-    const { length } = this.#limits.apply(entry, from, delta, this.#object.data);
-    const id = this.#object.id(kind, length);
+    this.#object ??= new ObjectBuffer(list.format, LARGEST);
+    const object = this.#object;
+    const { length } = this.#limits.apply(entry, from, delta, object.data);
+    const id = object.id(kind, length);
     list.addResolved(entry, base, kind, depth);
     list.setId(entry, id);
-    if (list.seen?.wants(kind, length) === true) list.seen.add(id, kind, this.#object.data.subarray(0, length));
-    this.#recent.add(entry, this.#object.data, length);
+    if (list.seen?.wants(kind, length) === true) list.seen.add(id, kind, object.data.subarray(0, length));
+    this.#recent.add(entry, object.data, length);
     return true;
   }
 }

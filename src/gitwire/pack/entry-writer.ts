@@ -1,21 +1,23 @@
 /** Bytes on their way to the end of a pack's file: small pieces are collected and written in large ones. */
 
 import { assert } from "../../errors.ts";
-import { writeAll } from "./temp-file.ts";
+import type { ByteFile } from "./temp-file.ts";
 
 const BUFFER_BYTES = 512 * 1024;
+/** The buffer has so much at first: the pack of a push of one key is smaller. */
+const FIRST_BYTES = 16 * 1024;
 
 export class EntryWriter {
-  readonly #fd: number;
+  readonly #file: Pick<ByteFile, "write">;
   readonly #hasher: Bun.CryptoHasher | undefined;
-  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
   #length = 0;
   /** Offset in the file of the buffer's first byte. */
   #start: number;
 
-  /** Writes to `fd` from `position` on; `hasher` is given everything that is written. */
-  constructor(fd: number, position: number, hasher?: Bun.CryptoHasher) {
-    this.#fd = fd;
+  /** Writes to `file` from `position` on; `hasher` is given everything that is written. */
+  constructor(file: Pick<ByteFile, "write">, position: number, hasher?: Bun.CryptoHasher) {
+    this.#file = file;
     this.#start = position;
     this.#hasher = hasher;
   }
@@ -33,6 +35,7 @@ export class EntryWriter {
       this.#store(bytes);
       return;
     }
+    if (this.#length + bytes.length > this.#buffer.length) this.#grow();
     this.#buffer.set(bytes, this.#length);
     this.#length += bytes.length;
   }
@@ -50,9 +53,15 @@ export class EntryWriter {
     this.#length = 0;
   }
 
+  #grow(): void {
+    const larger = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+    this.#buffer.copy(larger, 0, 0, this.#length);
+    this.#buffer = larger;
+  }
+
   #store(bytes: Uint8Array): void {
     this.#hasher?.update(bytes);
-    writeAll(this.#fd, bytes, this.#start);
+    this.#file.write(bytes, this.#start);
     this.#start += bytes.length;
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Receives a pack: stores it as it streams in, verifies all of it, resolves its deltas, completes it where it is thin, and
+ * Receives a pack: stores it, or holds it where it is small, as it streams in, verifies all of it, resolves its deltas, completes it where it is thin, and
  * writes its index (what `git index-pack --stdin --fix-thin` does).
  *
  * Nothing of the pack is trusted: sizes and counts are checked before they take memory, and on any error nothing is left.
  */
 
-import * as fs from "node:fs";
+import { asBuffer } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { BufferMeter } from "../../memory.ts";
@@ -19,13 +19,18 @@ import { DeltaResolver } from "./delta-resolver.ts";
 import { EarlyDeltas } from "./early-deltas.ts";
 import { EntryList } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
+import { HeldFile } from "./held-file.ts";
 import type { ObjectCache } from "./object-cache.ts";
 import { kindType } from "./pack-entry.ts";
+import { PackIndex } from "./pack-index.ts";
+import { type IndexedObjects, mostIndexBytes, writePackIndex } from "./pack-index-writer.ts";
 import { PackInput, type PackSource } from "./pack-input.ts";
-import { installPack, type PackPaths, rehashPack } from "./pack-install.ts";
+import { installPack, type PackPaths, packName, packPaths, rehashPack, type SmallPack } from "./pack-install.ts";
+import { Pack } from "./pack-reader.ts";
 import { type PackLimits, scanPack } from "./pack-scan.ts";
+import type { RootedObject } from "./recent-bases.ts";
 import { SeenObjects } from "./seen-objects.ts";
-import { createTemp, writeAll } from "./temp-file.ts";
+import { type ByteFile, PACK_TEMP } from "./temp-file.ts";
 import { BaseCopier, type BasePlace, type BaseSink, type BaseSource, placesOf } from "./thin-bases.ts";
 
 /** Bytes held in memory for deltas and their bases, unless told otherwise, and the part of it for the deltas. */
@@ -40,6 +45,10 @@ export interface IndexPackOptions {
   readonly format: ObjectFormat;
   /** Folder the pack goes to. */
   readonly dir: string;
+  /** Called before the first file is made there. */
+  readonly makeDir?: () => void;
+  /** Bytes of pack and index up to which both are handed over in memory ({@link IndexedPack.held}) and not stored. Default 0. */
+  readonly mostHeld?: number;
   /** Where bases are found that the pack leaves out; without it a thin pack is refused. */
   readonly bases: BaseSource | undefined;
   /** Limits other than those of limits.ts. */
@@ -58,8 +67,15 @@ export interface IndexPackOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A stored pack. */
+/** How objects of a pack are made of whole ones. */
+export type Rooted = ReadonlyMap<Oid, RootedObject>;
+
+/** A stored pack, or one that is to be stored under these paths. */
 export interface IndexedPack extends PackPaths {
+  /** The pack and its index where they are not stored. */
+  readonly held?: SmallPack;
+  /** How the objects that came as deltas are made of whole ones, as far as that is known; where `bases` remembers such things. */
+  readonly rooted: Rooted;
   /** Hex checksum, which names the files. */
   readonly checksum: string;
   /** Objects in the stored pack, added bases included. */
@@ -71,6 +87,13 @@ export interface IndexedPack extends PackPaths {
   readonly objects: ArrivedObjects;
 }
 
+/** For reading what {@link indexPack} made. */
+export function openIndexed({ packPath, held }: Pick<IndexedPack, "packPath" | "held">, format: ObjectFormat): Pack {
+  if (held === undefined) return new Pack(packPath, format);
+  const index = new PackIndex(packPath.replace(/\.pack$/, ".idx"), format, asBuffer(held.idx));
+  return new Pack(packPath, format, undefined, { pack: asBuffer(held.pack), index });
+}
+
 /**
  * Reads one pack from `source` (which is not read past its end further than the chunk that holds it) and stores it.
  * Resolves to undefined for a pack without objects. Rejects with BAD_PACK where the pack is damaged or lacks a base,
@@ -78,37 +101,41 @@ export interface IndexedPack extends PackPaths {
  */
 export async function indexPack(source: PackSource, options: IndexPackOptions): Promise<IndexedPack | undefined> {
   const limits: PackLimits = { ...LIMITS, ...options.limits };
-  const temp = createTemp(options.dir, "tmp_pack_");
+  const made = (): string => {
+    options.makeDir?.();
+    return options.dir;
+  };
+  const temp = new HeldFile(made, "tmp_pack_", options.mostHeld ?? 0);
   try {
-    const { fd } = temp;
-    const { signal } = options;
-    const input = new PackInput(source, fd, options.format, limits.packBytes);
+    const { format, signal } = options;
+    const input = new PackInput(source, temp, format, limits.packBytes);
     let list = newList(options);
     let deltas = new DeltaLimits(limits);
     let checksum = await scanPack(input, list, limits, earlyDeltas(list, deltas, options));
     if (list.count === 0) return undefined;
-    const receivedEnd = input.position - options.format.rawSize;
+    const receivedEnd = input.position - format.rawSize;
     const received = list.count;
-    let end = await resolveDeltas(fd, list, receivedEnd, deltas, options);
+    const rooted = new Map<Oid, RootedObject>();
+    let end = await resolveDeltas(temp, list, receivedEnd, deltas, options, rooted);
     if (cameItself(list, received)) {
       // What came was not known before its deltas were resolved. Now it is.
       const came = idsOf(list, 0, received);
-      fs.ftruncateSync(fd, receivedEnd);
+      temp.truncate(receivedEnd);
       list = newList(options);
-      const again = new PackInput(storedPack(fd, receivedEnd, checksum), fd, options.format, limits.packBytes);
+      const again = new PackInput(storedPack(temp, receivedEnd, checksum), temp, format, limits.packBytes);
       deltas = new DeltaLimits(limits);
       await scanPack(again, list, limits, earlyDeltas(list, deltas, options));
-      end = await resolveDeltas(fd, list, receivedEnd, deltas, options, came);
+      rooted.clear();
+      end = await resolveDeltas(temp, list, receivedEnd, deltas, options, rooted, came);
     }
     if (list.hasBaseTwice) refuseCircles(list);
-    if (list.count > received) checksum = await inSlices(rehashPack(fd, list.format, list.count, end), signal);
-    writeAll(fd, checksum, end);
+    if (list.count > received) checksum = await inSlices(rehashPack(temp, list.format, list.count, end), signal);
+    temp.write(checksum, end);
     const objects = new ArrivedObjects(list, received, end);
     const indexed = { ...list.indexed(), sorted: objects.ids };
-    const { dir, format, fsync = false, unique = false } = options;
-    const paths = await inSlices(installPack(dir, format, temp, indexed, checksum, { fsync, unique }), signal);
+    const placed = await inSlices(place(temp, indexed, checksum, options), signal);
     const facts = { checksum: checksum.toString("hex"), objectCount: list.count, byteLength: end + format.rawSize };
-    return { ...paths, ...facts, rest: input.rest(), objects };
+    return { ...placed, ...facts, rooted, rest: input.rest(), objects };
   } finally {
     temp.discard();
   }
@@ -141,14 +168,14 @@ function cameItself(list: EntryList, received: number): boolean {
   return false;
 }
 
-/** The pack that was received: it is in the file `fd` up to `end`, where its checksum was. */
-function storedPack(fd: number, end: number, checksum: Buffer): PackSource {
+/** The pack that was received: it is in `file` up to `end`, where its checksum was. */
+function storedPack(file: ByteFile, end: number, checksum: Buffer): PackSource {
   let at = 0;
   return {
     read: async () => {
       if (at > end) return undefined;
       const chunk = at === end ? checksum : Buffer.allocUnsafe(Math.min(STORED_BYTES, end - at));
-      const got = at === end ? chunk.length : fs.readSync(fd, chunk, 0, chunk.length, at);
+      const got = at === end ? chunk.length : file.read(chunk, chunk.length, at);
       if (got === 0) return undefined;
       at += got;
       return chunk.subarray(0, got);
@@ -156,34 +183,57 @@ function storedPack(fd: number, end: number, checksum: Buffer): PackSource {
   };
 }
 
+/** Indexes the pack, and stores both unless they may be held. */
+function* place(
+  temp: HeldFile,
+  objects: IndexedObjects,
+  checksum: Buffer,
+  options: IndexPackOptions,
+): Generator<void, PackPaths & Pick<IndexedPack, "held">> {
+  const { dir, format, fsync = false, unique = false, mostHeld = 0 } = options;
+  const most = mostIndexBytes(format, objects.count);
+  const pack = temp.held;
+  if (pack === undefined || pack.length + most > mostHeld) {
+    options.makeDir?.();
+    return yield* installPack(dir, format, temp, objects, checksum, { fsync, unique });
+  }
+  const index = new HeldFile(() => dir, PACK_TEMP, mostHeld, most);
+  yield* writePackIndex(index, format, objects, checksum, { unique });
+  return { ...packPaths(dir, checksum), held: { name: packName(checksum), pack, idx: index.held! } };
+}
+
 /** Resolves all deltas; returns where the entries end now that missing bases, none of them one of `came`, are appended. */
 async function resolveDeltas(
-  fd: number,
+  file: ByteFile,
   list: EntryList,
   received: number,
   limits: DeltaLimits,
   { bases, heldBytes = HELD_BYTES, signal }: IndexPackOptions,
+  rooted: Map<Oid, RootedObject>,
   came?: OidTable,
 ): Promise<number> {
   if (list.deltaCount === list.earlyCount) return received;
-  const resolver = new DeltaResolver(list, fd, received, limits, heldBytes, signal);
+  const resolver = new DeltaResolver(list, file, received, limits, heldBytes, signal);
   await resolver.resolveReceived();
-  return resolver.unresolved > 0 ? appendBases(resolver, fd, list, received, bases, came) : received;
+  return resolver.unresolved > 0 ? appendBases(resolver, file, list, received, bases, rooted, came) : received;
 }
 
 /** Appends the bases that are still missing; returns where the entries end then. */
 async function appendBases(
   resolver: DeltaResolver,
-  fd: number,
+  file: ByteFile,
   list: EntryList,
   end: number,
   bases: BaseSource | undefined,
+  rooted: Map<Oid, RootedObject>,
   came: OidTable | undefined,
 ): Promise<number> {
-  const sink = new AppendedEntries(list, fd, end, came);
+  const sink = new AppendedEntries(list, file, end, came);
   if (bases !== undefined) {
     const outside = [...waiting(list)].filter((oid) => came?.has(oid) !== true);
-    await resolveOutside(resolver, list, new BaseCopier(bases, sink), placesOf(bases, outside));
+    const copier = new BaseCopier(bases, sink);
+    await resolveOutside(resolver, list, copier, placesOf(bases, outside));
+    if (resolver.unresolved === 0) noteRoots(list, copier.rooted, rooted);
   }
   if (resolver.unresolved > 0) throw missingBase(list, resolver.unresolved);
   return sink.finish();
@@ -209,6 +259,20 @@ async function resolveOutside(
   }
 }
 
+/** Adds to `rooted` what the deltas made of bases that were added. */
+function noteRoots(list: EntryList, bases: Rooted, rooted: Map<Oid, RootedObject>): void {
+  if (bases.size === 0) return;
+  const { rawSize } = list.format;
+  const oidOf = (entry: number): Oid => list.ids.hexSlice(entry * rawSize, (entry + 1) * rawSize);
+  for (let number = 0; number < list.deltaCount; number++) {
+    const from = list.deltaBases[number]!;
+    const base = from < 0 ? undefined : bases.get(oidOf(from));
+    const delta = base && list.kept.get(number);
+    if (delta === undefined) continue;
+    rooted.set(oidOf(list.deltaEntries[number]!), { root: base!.root, deltas: [...base!.deltas, Buffer.from(delta)] });
+  }
+}
+
 /** Bases that deltas wait for. */
 function* waiting(list: EntryList): Generator<Oid> {
   for (let ref = 0; ref < list.refBases.size; ref++) if (list.waiting(ref) >= 0) yield list.refBases.oid(ref);
@@ -221,11 +285,11 @@ class AppendedEntries implements BaseSink {
   readonly #came: OidTable | undefined;
   readonly #writer: EntryWriter;
 
-  constructor(list: EntryList, fd: number, end: number, came: OidTable | undefined) {
+  constructor(list: EntryList, file: ByteFile, end: number, came: OidTable | undefined) {
     this.format = list.format;
     this.#list = list;
     this.#came = came;
-    this.#writer = new EntryWriter(fd, end);
+    this.#writer = new EntryWriter(file, end);
   }
 
   get position(): number {

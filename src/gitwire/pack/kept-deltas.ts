@@ -6,6 +6,8 @@
 import { withRoom } from "./grow.ts";
 
 const CHUNK = 256 * 1024;
+/** The first chunk is smaller: the deltas of a push of one key have a few hundred bytes. */
+const FIRST_CHUNK = 4 * 1024;
 /** Larger deltas are not kept: what they save is small beside their own work. */
 const LARGEST = 4_096;
 
@@ -26,9 +28,10 @@ export class KeptDeltas {
   /** Keeps a copy of the delta, the first `length` bytes of `data`, where there is room. */
   add(delta: number, data: Buffer, length: number = data.length): void {
     if (length > LARGEST) return;
-    if (this.#chunks.length === 0 || this.#filled + length >= CHUNK) {
+    const last = this.#chunks.at(-1);
+    if (last === undefined || this.#filled + length >= last.length) {
       if ((this.#chunks.length + 1) * CHUNK > this.#budget) return;
-      this.#chunks.push(Buffer.allocUnsafeSlow(CHUNK));
+      this.#chunks.push(Buffer.allocUnsafeSlow(last === undefined ? FIRST_CHUNK : CHUNK));
       this.#filled = 0;
     }
     this.#lengths = withRoom(this.#lengths, delta);

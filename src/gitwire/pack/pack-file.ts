@@ -10,22 +10,34 @@ import type { PackIndex } from "./pack-index.ts";
 /** Bytes before the first entry. */
 export const PACK_HEADER_BYTES = 12;
 
+/** What is in memory of a pack that was just made. */
+export interface HeldParts {
+  readonly pack?: Buffer;
+  readonly index?: PackIndex;
+}
+
 let openings = 0;
 
 export class PackFile {
   readonly path: string;
   readonly format: ObjectFormat;
   #fd: number | undefined;
+  /** All of it, where it need not be read. */
+  readonly #held: Buffer | undefined;
   #end = 0;
   #opening = 0;
 
-  constructor(path: string, format: ObjectFormat) {
+  constructor(path: string, format: ObjectFormat, held?: Buffer) {
     this.path = path;
     this.format = format;
+    this.#held = held;
+    if (held === undefined) return;
+    this.#end = held.length - format.rawSize;
+    this.#opening = ++openings;
   }
 
   get isOpen(): boolean {
-    return this.#fd !== undefined;
+    return this.#fd !== undefined || this.#held !== undefined;
   }
 
   /** Another number each time any pack is opened: what was read under one stays true under it. */
@@ -40,7 +52,7 @@ export class PackFile {
 
   /** Opens the file where it is not open. Throws ENOENT where it is gone, CORRUPT where it does not belong to `index`. */
   open(index: PackIndex): void {
-    if (this.#fd !== undefined) return;
+    if (this.isOpen) return;
     const { rawSize } = this.format;
     const fd = fs.openSync(this.path, "r");
     try {
@@ -75,16 +87,21 @@ export class PackFile {
    */
   readUpTo(into: Buffer, length: number, offset: number): number {
     if (!(offset >= PACK_HEADER_BYTES && offset < this.#end)) throw this.corrupt(offset, "it lies outside the pack");
-    return fs.readSync(this.#fd!, into, 0, Math.min(length, this.#end - offset), offset);
+    return this.#read(into, 0, Math.min(length, this.#end - offset), offset);
   }
 
   /** Reads `length` bytes from `start` on, of the entry at `offset`, to the start of `into`. */
   readFully(into: Buffer, length: number, start: number, offset: number): void {
     for (let done = 0; done < length; ) {
-      const got = fs.readSync(this.#fd!, into, done, length - done, start + done);
+      const got = this.#read(into, done, length - done, start + done);
       if (got === 0) throw this.corrupt(offset, "it is cut short");
       done += got;
     }
+  }
+
+  #read(into: Buffer, to: number, length: number, at: number): number {
+    if (this.#held !== undefined) return this.#held.copy(into, to, at, at + length);
+    return fs.readSync(this.#fd!, into, to, length, at);
   }
 
   /** The header of the entry at `offset`, which is at `bytes[at]`, of which `bytes[0, end)` has been read. */

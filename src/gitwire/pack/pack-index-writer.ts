@@ -4,10 +4,10 @@
  * Objects come as parallel arrays in order of the pack.
  */
 
-import * as fs from "node:fs";
 import { KvError } from "../../errors.ts";
 import { newHasher, type ObjectFormat } from "../object/oid.ts";
 import { SortedIds } from "../object/sorted-ids.ts";
+import type { ByteFile } from "./temp-file.ts";
 
 /** What an index says about a pack's objects; member `i` of each array is the i-th object of the pack. */
 export interface IndexedObjects {
@@ -37,11 +37,11 @@ export interface IndexOptions {
 }
 
 /**
- * Writes the index to the open file `fd`, yielding now and then so that others may run. Throws BAD_PACK where an object comes
+ * Writes the index to `file`, yielding now and then so that others may run. Throws BAD_PACK where an object comes
  * twice and is not to.
  */
 export function* writePackIndex(
-  fd: number,
+  file: Pick<ByteFile, "write">,
   format: ObjectFormat,
   objects: IndexedObjects,
   packChecksum: Buffer,
@@ -51,9 +51,7 @@ export function* writePackIndex(
   const { rawSize } = format;
   const { order } = objects.sorted ?? new SortedIds(format, ids, count);
   if (unique) refuseTwice(ids, rawSize, order);
-  // Fan-out and checksums, and the most an object takes.
-  const most = 8 + 1024 + 2 * rawSize + count * (rawSize + 16);
-  const out = new HashedFile(fd, format, Math.min(most, FLUSH_BYTES));
+  const out = new HashedFile(file, format, Math.min(mostIndexBytes(format, count), FLUSH_BYTES));
   out.uint32(0xff74_4f63);
   out.uint32(2);
   writeFanout(out, format, ids, count);
@@ -68,6 +66,11 @@ export function* writePackIndex(
   yield* writeOffsets(out, order, offsets, largeFrom);
   out.bytes(packChecksum, 0, rawSize);
   out.finish();
+}
+
+/** Bytes that the index of `count` objects has at the most: the fan-out, the checksums, and what an object takes. */
+export function mostIndexBytes({ rawSize }: ObjectFormat, count: number): number {
+  return 8 + 1024 + 2 * rawSize + count * (rawSize + 16);
 }
 
 function* writeOffsets(
@@ -116,15 +119,17 @@ function compareIds(ids: Buffer, rawSize: number, a: number, b: number): number 
 
 /** Collects small pieces, hashes and writes them in large ones. */
 class HashedFile {
-  readonly #fd: number;
+  readonly #file: Pick<ByteFile, "write">;
+  /** Bytes in the file. */
+  #written = 0;
   readonly #format: ObjectFormat;
   readonly #hasher: Bun.CryptoHasher;
   readonly #buffer: Buffer;
   #length = 0;
 
   /** Writes pieces of `size` bytes. */
-  constructor(fd: number, format: ObjectFormat, size: number) {
-    this.#fd = fd;
+  constructor(file: Pick<ByteFile, "write">, format: ObjectFormat, size: number) {
+    this.#file = file;
     this.#buffer = Buffer.allocUnsafeSlow(size);
     this.#format = format;
     this.#hasher = newHasher(format);
@@ -146,16 +151,17 @@ class HashedFile {
     this.#flush();
     const digest = this.#hasher.digest() as Buffer;
     digest.copy(this.#buffer, 0);
-    writeFully(this.#fd, this.#buffer, this.#format.rawSize);
+    this.#write(this.#format.rawSize);
   }
 
   #flush(): void {
     this.#hasher.update(this.#buffer.subarray(0, this.#length));
-    writeFully(this.#fd, this.#buffer, this.#length);
+    this.#write(this.#length);
     this.#length = 0;
   }
-}
 
-function writeFully(fd: number, bytes: Buffer, length: number): void {
-  for (let done = 0; done < length; ) done += fs.writeSync(fd, bytes, done, length - done);
+  #write(length: number): void {
+    this.#file.write(this.#buffer.subarray(0, length), this.#written);
+    this.#written += length;
+  }
 }

@@ -62,13 +62,14 @@ export class PackIndex {
   #ahead: { readonly ids: ReadAhead; readonly offsets: ReadAhead } | undefined;
   #fd: number | undefined;
 
-  /** Opens the index at `path`. Throws CORRUPT where it is not one; system errors (ENOENT) as they are. */
-  constructor(path: string, format: ObjectFormat) {
+  /** Opens the index at `path`, of which `held` is all where it need not be read. Throws CORRUPT where it is not one; system errors (ENOENT) as they are. */
+  constructor(path: string, format: ObjectFormat, held?: Buffer) {
     this.path = path;
     this.format = format;
-    this.#fd = fs.openSync(path, "r");
+    this.#whole = held;
+    if (held === undefined) this.#fd = fs.openSync(path, "r");
     try {
-      this.#size = fs.fstatSync(this.#fd).size;
+      this.#size = held?.length ?? fs.fstatSync(this.#fd!).size;
       if (this.#size <= WHOLE_MAX) this.#readWhole();
       const later = this.#size <= LARGE_MAX ? Math.ceil(this.#size / WINDOW_BYTES) : Number.POSITIVE_INFINITY;
       this.#keepAfter = this.#size <= KEPT_MAX ? Math.ceil(this.#size / KEPT_SHARE) : later;
@@ -92,7 +93,7 @@ export class PackIndex {
 
   /** Position of the raw id at `oid[at]` in the order of ids, or -1. */
   findRaw(oid: Buffer, at: number): number {
-    if (this.#ahead === undefined && ++this.#lookups === this.#keepAfter) this.#readWhole();
+    if (this.#ahead === undefined && ++this.#lookups >= this.#keepAfter) this.#readWhole();
     const first = oid[at]!;
     let low = first === 0 ? 0 : this.#fanout[first - 1]!;
     let high = this.#fanout[first]!;
@@ -135,6 +136,8 @@ export class PackIndex {
    * find the same, slowly.
    */
   sweep<T>(lookups: () => T): T {
+    // Whoever sweeps again and again would read the same pieces each time.
+    if (++this.#lookups >= this.#keepAfter) this.#readWhole();
     if (this.#whole === undefined) this.#ahead ??= { ids: new ReadAhead(), offsets: new ReadAhead() };
     try {
       return lookups();
@@ -340,9 +343,14 @@ const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** A piece of a file. */
 class ReadAhead {
-  readonly buffer = Buffer.allocUnsafeSlow(AHEAD_BYTES);
+  #buffer: Buffer | undefined;
   start = 0;
   #end = 0;
+
+  get buffer(): Buffer {
+    this.#buffer ??= Buffer.allocUnsafeSlow(AHEAD_BYTES);
+    return this.#buffer;
+  }
 
   holds(at: number, length: number): boolean {
     return at >= this.start && at + length <= this.#end;

@@ -5,9 +5,11 @@
 
 import { KvError } from "../../errors.ts";
 import { newHasher, type ObjectFormat } from "../object/oid.ts";
-import { writeAll } from "./temp-file.ts";
+import type { ByteFile } from "./temp-file.ts";
 
-const FIRST_WINDOW = 128 * 1024;
+/** The window has so many bytes at first, which is enough for a push of one key, and more as soon as they do not do. */
+const FIRST_WINDOW = 4 * 1024;
+const WINDOW = 128 * 1024;
 /** Passed bytes are written in pieces of about this size. */
 const FLUSH_BYTES = 512 * 1024;
 
@@ -27,14 +29,14 @@ export class PackInput {
   /** Start in `buffer` of what is passed but not written. */
   #flushed = 0;
   readonly #source: PackSource;
-  readonly #fd: number;
+  readonly #file: ByteFile;
   readonly #limit: number;
   readonly #hasher: Bun.CryptoHasher;
 
-  /** Bytes that are passed go to `fd`; more than `limit` are refused. */
-  constructor(source: PackSource, fd: number, format: ObjectFormat, limit: number) {
+  /** Bytes that are passed go to `file`; more than `limit` are refused. */
+  constructor(source: PackSource, file: ByteFile, format: ObjectFormat, limit: number) {
     this.#source = source;
-    this.#fd = fd;
+    this.#file = file;
     this.#limit = limit;
     this.#hasher = newHasher(format);
   }
@@ -89,7 +91,7 @@ export class PackInput {
   #flush(): void {
     const passed = this.buffer.subarray(this.#flushed, this.at);
     this.#hasher.update(passed);
-    writeAll(this.#fd, passed, this.#base + this.#flushed);
+    this.#file.write(passed, this.#base + this.#flushed);
     this.#flushed = this.at;
   }
 
@@ -99,7 +101,7 @@ export class PackInput {
     const kept = this.available;
     const target =
       kept + count > this.buffer.length
-        ? Buffer.allocUnsafeSlow(Math.max(this.buffer.length * 2, kept + count))
+        ? Buffer.allocUnsafeSlow(Math.max(this.buffer.length * 2, kept + count, WINDOW))
         : this.buffer;
     this.buffer.copy(target, 0, this.at, this.end);
     this.buffer = target;

@@ -14,7 +14,7 @@ import { withRoom } from "./grow.ts";
 import { type FinishedPack, packHeader } from "./pack-builder.ts";
 import { PACK_HEADER_BYTES } from "./pack-file.ts";
 import { type IndexedObjects, writePackIndex } from "./pack-index-writer.ts";
-import { createTemp, fsyncDir, PACK_TEMP, type TempFile, writeAll } from "./temp-file.ts";
+import { type ByteFile, createTemp, fsyncDir, PACK_TEMP, type PackTemp } from "./temp-file.ts";
 import { BaseCopier, type BaseSink, type BaseSource, findEnds, placesOf } from "./thin-bases.ts";
 
 const REHASH_BYTES = 256 * 1024;
@@ -25,11 +25,30 @@ export interface PackPaths {
   readonly idxPath: string;
 }
 
+/** A pack and its index, whole. */
+export interface SmallPack {
+  /** Of both files, without what follows the dot. */
+  readonly name: string;
+  readonly pack: Uint8Array;
+  readonly idx: Uint8Array;
+}
+
 export interface StorePackOptions {
   /** Both files are on disk, and so are their names, when this ends. */
   readonly fsync: boolean;
   /** Told the pack's path before the pack is there. */
   readonly onName?: (packPath: string) => void;
+}
+
+/** What the files of the pack with that checksum are called, without what follows the dot. */
+export function packName(checksum: Buffer): string {
+  return `pack-${checksum.toString("hex")}`;
+}
+
+/** Where those files are in the folder `dir`. */
+export function packPaths(dir: string, checksum: Buffer): PackPaths {
+  const name = path.join(dir, packName(checksum));
+  return { packPath: `${name}.pack`, idxPath: `${name}.idx` };
 }
 
 /**
@@ -40,18 +59,17 @@ export interface StorePackOptions {
 export function* installPack(
   dir: string,
   format: ObjectFormat,
-  temp: TempFile,
+  temp: PackTemp,
   objects: IndexedObjects,
   checksum: Buffer,
   options: StorePackOptions & { readonly unique?: boolean },
 ): Generator<void, PackPaths> {
-  const name = path.join(dir, `pack-${checksum.toString("hex")}`);
-  const paths = { packPath: `${name}.pack`, idxPath: `${name}.idx` };
+  const paths = packPaths(dir, checksum);
   // The same pack may be there already: then it is replaced by itself, and stays whatever happens.
   const isNew = !fs.existsSync(paths.packPath);
   const index = createTemp(dir, `${PACK_TEMP}idx-`);
   try {
-    yield* writePackIndex(index.fd, format, objects, checksum, { unique: options.unique ?? false });
+    yield* writePackIndex(index, format, objects, checksum, { unique: options.unique ?? false });
     options.onName?.(paths.packPath);
     temp.commit(paths.packPath, options);
     index.commit(paths.idxPath, options);
@@ -79,7 +97,7 @@ export function storeFinishedPack(
   if (pack.objectCount === 0) return undefined;
   const temp = createTemp(dir, `${PACK_TEMP}pack-`);
   try {
-    const stored = pack.thin ? writeCompleted(temp.fd, pack, source) : writeWhole(temp.fd, pack);
+    const stored = pack.thin ? writeCompleted(temp, pack, source) : writeWhole(temp, pack);
     return atOnce(installPack(dir, pack.format, temp, stored.objects, stored.checksum, options));
   } catch (error) {
     temp.discard();
@@ -92,8 +110,12 @@ interface Stored {
   readonly checksum: Buffer;
 }
 
-function writeWhole(fd: number, pack: FinishedPack): Stored {
-  for (const chunk of pack.chunks()) writeAll(fd, chunk);
+function writeWhole(file: ByteFile, pack: FinishedPack): Stored {
+  let at = 0;
+  for (const chunk of pack.chunks()) {
+    file.write(chunk, at);
+    at += chunk.length;
+  }
   return { objects: pack.objects, checksum: Buffer.from(pack.checksum, "hex") };
 }
 
@@ -101,43 +123,43 @@ function writeWhole(fd: number, pack: FinishedPack): Stored {
  * Writes the pack with the bases it lacks, those first: only when they are there is it known how many entries the header declares, and a
  * large pack is to be hashed once, while it is written.
  */
-function writeCompleted(fd: number, pack: FinishedPack, source: BaseSource): Stored {
+function writeCompleted(file: ByteFile, pack: FinishedPack, source: BaseSource): Stored {
   const { format, missingBases } = pack;
   const places = placesOf(source, missingBases);
   const found = new Set(places.map(({ oid }) => oid));
   const missing = missingBases.find((oid) => !found.has(oid));
   if (missing !== undefined) throw new KvError("BAD_OBJECT", `${missing}, the base of a delta, is missing`);
   findEnds(places);
-  const bases = new AddedBases(new EntryWriter(fd, PACK_HEADER_BYTES), pack);
+  const bases = new AddedBases(new EntryWriter(file, PACK_HEADER_BYTES), pack);
   const copier = new BaseCopier(source, bases);
   for (const place of places) copier.add(place);
   const start = bases.finish();
   const hasher = newHasher(format);
-  atOnce(hashPack(hasher, fd, pack.objectCount + bases.count, start));
-  const entries = new EntryWriter(fd, start, hasher);
+  atOnce(hashPack(hasher, file, pack.objectCount + bases.count, start));
+  const entries = new EntryWriter(file, start, hasher);
   for (const chunk of pack.entries()) entries.write(chunk);
   entries.flush();
   const checksum = hasher.digest() as Buffer;
-  writeAll(fd, checksum, entries.position);
+  file.write(checksum, entries.position);
   return { objects: bases.and(pack.objects, start - PACK_HEADER_BYTES), checksum };
 }
 
 /**
- * Corrects the number of entries in the header of the pack in `fd`, whose entries end at `end`; returns its new checksum.
+ * Corrects the number of entries in the header of the pack in `file`, whose entries end at `end`; returns its new checksum.
  * Yields now and then.
  */
-export function* rehashPack(fd: number, format: ObjectFormat, count: number, end: number): Generator<void, Buffer> {
+export function* rehashPack(file: ByteFile, format: ObjectFormat, count: number, end: number): Generator<void, Buffer> {
   const hasher = newHasher(format);
-  yield* hashPack(hasher, fd, count, end);
+  yield* hashPack(hasher, file, count, end);
   return hasher.digest() as Buffer;
 }
 
-/** Writes the header of the pack in `fd` and hashes it and the entries up to `end`. */
-function* hashPack(hasher: Bun.CryptoHasher, fd: number, count: number, end: number): Generator<void> {
-  writeAll(fd, packHeader(count), 0);
+/** Writes the header of the pack in `file` and hashes it and the entries up to `end`. */
+function* hashPack(hasher: Bun.CryptoHasher, file: ByteFile, count: number, end: number): Generator<void> {
+  file.write(packHeader(count), 0);
   const buffer = Buffer.allocUnsafeSlow(Math.min(REHASH_BYTES, end));
   for (let at = 0; at < end; ) {
-    const got = fs.readSync(fd, buffer, 0, Math.min(buffer.length, end - at), at);
+    const got = file.read(buffer, Math.min(buffer.length, end - at), at);
     if (got === 0) throw new KvError("IO", "the temporary pack was cut short");
     hasher.update(buffer.subarray(0, got));
     at += got;

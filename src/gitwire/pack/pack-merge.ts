@@ -26,7 +26,7 @@ import {
 import { installPack, type PackPaths } from "./pack-install.ts";
 import { Pack } from "./pack-reader.ts";
 import { PackSweep } from "./pack-sweep.ts";
-import { createTemp, writeAll } from "./temp-file.ts";
+import { createTemp } from "./temp-file.ts";
 import { deflate } from "./zlib.ts";
 
 /** Deltas in one chain (as git's pack.depth). */
@@ -127,7 +127,7 @@ class PackMerge {
     const temp = createTemp(dir, "tmp_pack_");
     try {
       const hasher = newHasher(this.#format);
-      const writer = new EntryWriter(temp.fd, 0, hasher);
+      const writer = new EntryWriter(temp, 0, hasher);
       writer.write(packHeader(count));
       const offsets = new Float64Array(count);
       const crcs = new Uint32Array(count);
@@ -140,7 +140,7 @@ class PackMerge {
       }
       writer.flush();
       const checksum = hasher.digest() as Buffer;
-      writeAll(temp.fd, checksum, writer.position);
+      temp.write(checksum, writer.position);
       const objects = { count, ids: this.#table.rawIds(), offsets, crcs };
       const byteLength = writer.position + checksum.length;
       this.#options.signal?.throwIfAborted();

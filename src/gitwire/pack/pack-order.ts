@@ -9,6 +9,8 @@ import { KvError } from "../../errors.ts";
 
 /** Bits of an offset that one pass sorts by. */
 const DIGIT = 11;
+/** So many are sorted by comparing them. */
+const FEW = 64;
 
 export class PackOrder {
   readonly #path: string;
@@ -84,6 +86,8 @@ export function entryEnds(offsets: Float64Array, wanted: Float64Array, end: numb
 
 /** Numbers of the members of `offsets` from the least to the greatest. */
 function sortedPositions(offsets: Float64Array): Uint32Array {
+  // A table for each digit is more than there is to sort.
+  if (offsets.length <= FEW) return Uint32Array.from(offsets.keys()).sort((a, b) => offsets[a]! - offsets[b]!);
   let greatest = 0;
   for (const offset of offsets) if (offset > greatest) greatest = offset;
   let order = new Uint32Array(offsets.length);

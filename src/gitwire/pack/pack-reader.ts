@@ -13,7 +13,7 @@ import { hashObject, type ObjectFormat, type ObjectKind, type Oid } from "../obj
 import { applyDelta } from "./delta.ts";
 import { ObjectCache } from "./object-cache.ts";
 import { ENTRY, type EntryHeader, type EntryInfo, type EntryPlace, entryKind, type RawEntry } from "./pack-entry.ts";
-import { PACK_HEADER_BYTES, PackFile } from "./pack-file.ts";
+import { type HeldParts, PACK_HEADER_BYTES, PackFile } from "./pack-file.ts";
 import { PackIndex } from "./pack-index.ts";
 import { entryEnds, PackOrder } from "./pack-order.ts";
 import { PAGE_BYTES, page } from "./pack-page.ts";
@@ -49,12 +49,13 @@ export class Pack {
   readonly #file: PackFile;
   readonly #walked = new WalkedChains();
 
-  /** `path` ends in ".pack"; the index beside it ends in ".idx". Files are opened when first needed. */
-  constructor(path: string, format: ObjectFormat, cache: ObjectCache = new ObjectCache(DEFAULT_CACHE_BYTES)) {
+  /** `path` ends in ".pack"; the index beside it ends in ".idx". Files are opened when first needed; `held` need not be read from them. */
+  constructor(path: string, format: ObjectFormat, cache?: ObjectCache, held?: HeldParts) {
     this.path = path;
     this.format = format;
-    this.#cache = cache;
-    this.#file = new PackFile(path, format);
+    this.#cache = cache ?? new ObjectCache(DEFAULT_CACHE_BYTES);
+    this.#index = held?.index;
+    this.#file = new PackFile(path, format, held?.pack);
   }
 
   /** The pack's index. Throws CORRUPT where it is damaged; ENOENT where it is gone. */

@@ -21,6 +21,9 @@ import { inflateInto, maxStream, StreamInflater, TRUNCATED } from "./zlib.ts";
 
 /** Objects above this size pass through in pieces. */
 const STREAMED = 1024 * 1024;
+/** Room for an entry's data: at first, and once one has more than that. */
+const FIRST_OUTPUT = 4 * 1024;
+const OUTPUT = 64 * 1024;
 const HEADER_BYTES = 12;
 
 /** Limits on one pack. */
@@ -47,7 +50,7 @@ export async function scanPack(
   early: EarlyDeltas,
 ): Promise<Buffer> {
   const declared = await readHeader(input, limits);
-  const scan: Scan = { input, list, limits, early, declared, object: new ObjectBuffer(list.format, 64 * 1024) };
+  const scan: Scan = { input, list, limits, early, declared, object: new ObjectBuffer(list.format, FIRST_OUTPUT) };
   const slice = new TimeSlice();
   while (list.count < declared) {
     const next = passWholeEntries(scan, slice);
@@ -100,7 +103,7 @@ function passWholeEntries(scan: Scan, slice: TimeSlice): EntryHeader | "paused" 
 
 /** Inflates the entry at the start of the window as far as that holds it; returns the length of its stream, or {@link TRUNCATED}. */
 function tryInflate({ input, object }: Scan, header: EntryHeader): number {
-  object.hold(header.size + 1);
+  if (header.size >= object.data.length) object.hold(Math.max(OUTPUT, header.size + 1));
   return inflateInto(input.buffer, input.at + header.length, input.end, object.data, header.size);
 }
 

@@ -11,6 +11,7 @@ import { deflateBound, inflateInto, TRUNCATED } from "./zlib.ts";
 
 const WINDOW_BYTES = 256 * 1024;
 const FIRST_READ = 8 * 1024;
+const EMPTY = Buffer.alloc(0);
 /** Objects up to this size are read through the window. */
 const LARGEST = 64 * 1024;
 
@@ -23,9 +24,9 @@ export interface SweptObject {
 
 export class PackSweep {
   readonly pack: Pack;
-  /** Both are as large as was needed so far: most packs of a server are of one push, and small. */
-  #window = Buffer.allocUnsafeSlow(FIRST_READ);
-  #output = Buffer.allocUnsafeSlow(FIRST_READ);
+  /** Both are as large as was needed so far, and never larger than the pack: most packs of a server are of one push, and small. */
+  #window = EMPTY;
+  #output = EMPTY;
   /** The window holds bytes `[start, end)` of the pack. */
   #start = 0;
   #end = 0;
@@ -91,7 +92,8 @@ export class PackSweep {
     if (kind === undefined || size > LARGEST) return undefined;
     at = this.#show(file, offset, length + deflateBound(size)) + length;
     const bound = this.#end - this.#start;
-    if (this.#output.length <= size) this.#output = Buffer.allocUnsafeSlow(LARGEST + 1);
+    if (this.#output.length <= size)
+      this.#output = Buffer.allocUnsafeSlow(size < FIRST_READ ? FIRST_READ : LARGEST + 1);
     const consumed = file.decoding(offset, () => inflateInto(this.#window, at, bound, this.#output, size));
     if (consumed === TRUNCATED) return undefined;
     return { kind, data: this.#output.subarray(0, size), stream: this.#window.subarray(at, at + consumed) };
@@ -103,8 +105,12 @@ export class PackSweep {
     if (offset < this.#start || wanted > this.#end) {
       const isNear = offset >= this.#start && offset < this.#end + this.#reach;
       this.#reach = Math.max(least, isNear ? Math.min(this.#reach * 2, WINDOW_BYTES) : FIRST_READ);
-      if (this.#window.length < this.#reach) this.#window = Buffer.allocUnsafeSlow(WINDOW_BYTES);
-      const got = file.readUpTo(this.#window, this.#reach, offset);
+      const needed = Math.min(this.#reach, file.end);
+      if (this.#window.length < needed) {
+        const size = needed <= FIRST_READ ? FIRST_READ : WINDOW_BYTES;
+        this.#window = Buffer.allocUnsafeSlow(Math.min(size, file.end));
+      }
+      const got = file.readUpTo(this.#window, Math.min(this.#reach, this.#window.length), offset);
       this.#start = offset;
       this.#end = offset + got;
     }

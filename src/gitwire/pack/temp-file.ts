@@ -10,9 +10,17 @@ import * as path from "node:path";
 /** How the names of packs and indexes begin that are being written. */
 export const PACK_TEMP = ".tmp-kv-";
 
-export interface TempFile {
-  readonly fd: number;
-  readonly path: string;
+/** A file that is written and read at any place. */
+export interface ByteFile {
+  /** Writes all of `bytes` at the offset `at`. */
+  write(bytes: Uint8Array, at: number): void;
+  /** Reads from the offset `at` to the start of `into`; returns how many bytes, up to `length`: 0 at the end. */
+  read(into: Buffer, length: number, at: number): number;
+  truncate(length: number): void;
+}
+
+/** A file of a pack that has no name yet. */
+export interface PackTemp extends ByteFile {
   /**
    * Gives the file its name, read only as git keeps its objects. `fsync`: its bytes are on disk before it has that name;
    * the folder is left to the caller ({@link fsyncDir}).
@@ -20,6 +28,20 @@ export interface TempFile {
   commit(target: string, options: { fsync: boolean }): void;
   /** Closes and removes the file; harmless after `commit`. */
   discard(): void;
+}
+
+export interface TempFile extends PackTemp {
+  readonly fd: number;
+  readonly path: string;
+}
+
+/** The open file `fd`. */
+export function fileOf(fd: number): ByteFile {
+  return {
+    write: (bytes, at) => writeAll(fd, bytes, at),
+    read: (into, length, at) => fs.readSync(fd, into, 0, length, at),
+    truncate: (length) => fs.ftruncateSync(fd, length),
+  };
 }
 
 /**
@@ -35,6 +57,7 @@ export function createTemp(dir: string, prefix: string, options: { anonymous?: b
     open = false;
   };
   return {
+    ...fileOf(fd),
     fd,
     path: name,
     commit(target, { fsync }) {

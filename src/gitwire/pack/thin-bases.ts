@@ -15,6 +15,7 @@ import { composeDeltas } from "./delta-compose.ts";
 import { ENTRY, encodeEntryHeader, kindType, MAX_ENTRY_HEADER, type RawEntry } from "./pack-entry.ts";
 import type { Pack } from "./pack-reader.ts";
 import { PackSweep, type SweptObject } from "./pack-sweep.ts";
+import type { RecentBases, RootedObject, WholeObject } from "./recent-bases.ts";
 import { deflate, inflateAt } from "./zlib.ts";
 
 /** Longest chain of deltas that is followed (as git's pack.depth). */
@@ -28,6 +29,8 @@ const BULK_SHARE = 512;
 
 /** Objects for bases: where it can say in which pack one is, that one is copied. */
 export interface BaseSource extends ObjectSource {
+  /** How what came lately is made of whole objects. */
+  readonly recentBases?: RecentBases | undefined;
   locateAll?(oids: Iterable<Oid>): ReadonlyMap<Oid, StoredBase>;
 }
 
@@ -54,6 +57,8 @@ export interface BasePlace {
   readonly position: number;
   /** Where its entry ends, where that is known. */
   end: number | undefined;
+  /** How it is made of a whole object, where that is known. */
+  readonly rooted?: RootedObject;
 }
 
 /** An entry that was copied. */
@@ -70,11 +75,17 @@ interface Copied {
 export function placesOf(source: BaseSource, oids: Iterable<Oid>): BasePlace[] {
   const places: BasePlace[] = [];
   const numbers = new Map<Pack, number>();
+  const others: Oid[] = [];
+  for (const oid of oids) {
+    const rooted = source.recentBases?.get(oid);
+    if (rooted === undefined) others.push(oid);
+    else places.push({ ...unpacked(oid), rooted });
+  }
   if (source.locateAll === undefined) {
-    for (const oid of oids) if (source.has(oid)) places.push(unpacked(oid));
+    for (const oid of others) if (source.has(oid)) places.push(unpacked(oid));
     return places;
   }
-  for (const [oid, at] of source.locateAll(oids)) {
+  for (const [oid, at] of source.locateAll(others)) {
     if (at.kind === "loose") {
       places.push(unpacked(oid));
       continue;
@@ -110,6 +121,8 @@ export class BaseCopier {
   readonly #source: BaseSource;
   readonly #sink: BaseSink;
   readonly #copied = new Map<Oid, Copied>();
+  /** How what {@link addAndRead} added is made of whole objects, as far as that is known; for a source that remembers it. */
+  readonly rooted = new Map<Oid, RootedObject>();
   /** Bases come sorted by pack: one window will do. */
   #sweep: PackSweep | undefined;
   readonly #header = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
@@ -121,7 +134,7 @@ export class BaseCopier {
 
   /** Adds the base where it is not there yet. Throws BAD_OBJECT where it is gone, CORRUPT where it is damaged. */
   add(place: BasePlace): void {
-    if (this.#copied.has(place.oid)) return;
+    if (this.#copied.has(place.oid) || this.#addRooted(place)) return;
     if (!this.#attempt(place, (pack) => this.#copy(place.oid, pack, this.#storedEntry(place, pack)))) {
       this.#make(place.oid, this.#read(place.oid));
     }
@@ -131,12 +144,13 @@ export class BaseCopier {
   addAndRead(place: BasePlace): { readonly entry: number; readonly object: GitObject } {
     const { oid } = place;
     let object: GitObject | undefined;
-    if (!this.#copied.has(oid)) {
+    if (!this.#copied.has(oid) && !this.#addRooted(place)) {
       const isCopied = this.#attempt(place, (pack) => {
         object = this.#sweepOf(pack).smallObject(place.offset);
         if (object !== undefined) {
           const { kind, data, stream } = object as SweptObject;
           this.#append(oid, { kind, size: data.length, base: undefined, baseOffset: -1, data: stream }, undefined);
+          this.#remember(oid, { oid, kind, size: data.length, stream });
           return true;
         }
         const entry = pack.rawEntry(place.offset);
@@ -150,6 +164,35 @@ export class BaseCopier {
       }
     }
     return { entry: this.#copied.get(oid)!.entry, object: object ?? this.#read(oid) };
+  }
+
+  /** Adds a base of which it is known how it is made of a whole object; false where it is not, or that would not do. */
+  #addRooted({ oid, rooted }: BasePlace): boolean {
+    if (rooted === undefined) return false;
+    const { root, deltas } = rooted;
+    const whole = { kind: root.kind, size: root.size, base: undefined, baseOffset: -1, data: root.stream };
+    const [first, ...rest] = deltas;
+    if (first === undefined) {
+      this.#append(oid, whole, undefined);
+      this.rooted.set(oid, rooted);
+      return true;
+    }
+    const delta = rest.reduce((before, after) => composeDeltas(before, after), first);
+    if (delta.length * WORTH > deltaSizes(delta).targetSize) return false;
+    let base = this.#copied.get(root.oid);
+    if (base === undefined && this.#sink.has(root.oid)) return false;
+    base ??= this.#append(root.oid, whole, undefined);
+    if (base.depth !== 0) return false;
+    this.#append(oid, { ...whole, kind: undefined, size: delta.length, data: deflate(delta, delta.length) }, base);
+    this.rooted.set(oid, { root, deltas: [delta] });
+    return true;
+  }
+
+  /** Notes that the object `oid` is `delta`, where it is one, of `root`. The buffers are used again. */
+  #remember(oid: Oid, root: WholeObject, delta?: Buffer): void {
+    if (this.#source.recentBases === undefined) return;
+    const stream = Buffer.from(root.stream);
+    this.rooted.set(oid, { root: { ...root, stream }, deltas: delta === undefined ? [] : [Buffer.from(delta)] });
   }
 
   /** False where there is no pack to copy from, or none any more, or its copy is damaged: there may be another. */
@@ -194,6 +237,8 @@ export class BaseCopier {
       // Stored: ids and texts of a few bytes hardly compress, and deflating a kilobyte takes 15 us.
       const stream = links === 1 ? entry.data : deflate(delta, delta.length);
       this.#append(oid, { ...entry, size: delta.length, data: stream }, root);
+      if (link.kind !== undefined)
+        this.#remember(oid, { oid: base, kind: link.kind, size: link.size, stream: link.data }, delta);
       return { delta, root: link.kind === undefined ? undefined : link };
     }
     return undefined;
@@ -216,6 +261,7 @@ export class BaseCopier {
   #make(oid: Oid, { kind, data }: GitObject): void {
     const entry = { kind, size: data.length, base: undefined, baseOffset: -1, data: deflate(data) };
     this.#append(oid, entry, undefined);
+    this.#remember(oid, { oid, kind, size: data.length, stream: entry.data });
   }
 
   #storedEntry({ offset, position, end }: BasePlace, pack: Pack): RawEntry {

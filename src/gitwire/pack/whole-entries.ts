@@ -3,7 +3,6 @@
  * once or, where it is large, in pieces. Memory: 40 bytes an object and one object, or a piece of it, at a time.
  */
 
-import * as fs from "node:fs";
 import { assert } from "../../errors.ts";
 import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
@@ -12,7 +11,7 @@ import { withRoom } from "./grow.ts";
 import { packHeader } from "./pack-builder.ts";
 import { encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
 import { installPack, type PackPaths, rehashPack } from "./pack-install.ts";
-import { createTemp, type TempFile, writeAll } from "./temp-file.ts";
+import { createTemp, type TempFile } from "./temp-file.ts";
 
 export class WholeEntries {
   readonly #dir: string;
@@ -28,7 +27,7 @@ export class WholeEntries {
     this.#dir = dir;
     this.#format = format;
     this.#temp = createTemp(dir, "tmp_pack_");
-    this.#writer = new EntryWriter(this.#temp.fd, 0);
+    this.#writer = new EntryWriter(this.#temp, 0);
     this.#writer.write(packHeader(0));
   }
 
@@ -71,10 +70,9 @@ export class WholeEntries {
     assert(this.count > 0, "a pack without objects is not kept");
     this.#writer.flush();
     const end = this.#writer.position;
-    const { fd } = this.#temp;
-    const checksum = await inSlices(rehashPack(fd, this.#format, this.count, end));
-    writeAll(fd, checksum, end);
-    fs.ftruncateSync(fd, end + checksum.length);
+    const checksum = await inSlices(rehashPack(this.#temp, this.#format, this.count, end));
+    this.#temp.write(checksum, end);
+    this.#temp.truncate(end + checksum.length);
     const objects = { count: this.count, ids: Buffer.concat(this.#ids), offsets: this.#offsets, crcs: this.#crcs };
     return inSlices(installPack(this.#dir, this.#format, this.#temp, objects, checksum, { fsync: false }));
   }

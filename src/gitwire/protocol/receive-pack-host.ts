@@ -51,6 +51,11 @@ export interface ReceivePackHost {
   /** Whether {@link apply} will read the push's blobs, so that small ones are kept in memory as they arrive. */
   readsBlobs?(push: PushIntent): boolean;
   /**
+   * Bytes of pack and index up to which the objects of the push may wait in memory: for an {@link apply} that asks of `push.quarantine` no
+   * more than to be copied and migrated. Default 0.
+   */
+  mostHeld?(push: PushIntent): number;
+  /**
    * Decides, brings the objects in (`push.quarantine?.migrate()`) and moves the refs. Returns a result for every command;
    * an atomic push is all ok or all ng. What is thrown becomes the reason of every command, and nothing must have
    * moved then. The session discards a quarantine that was not migrated.

@@ -41,7 +41,6 @@ export interface ReceivePackOptions {
     readonly format: ObjectFormat;
     readonly objectsDir: string;
     readonly objects: ObjectStore;
-    readonly sparesQuarantine?: boolean;
   };
   readonly host: ReceivePackHost;
   /** Request and response (HTTP) rather than one connection. With `advertise: "only"` the service line comes first. */
@@ -177,35 +176,41 @@ class ReceiveSession {
     const early = await host.preflight?.(intent);
     if (early !== undefined) return { unpack: "ok", refs: this.#results(early), drain };
     if (!drain) return this.#apply(intent, undefined);
-    let quarantine: Quarantine;
+    const { objectsDir, objects } = repo;
+    const quarantine = Quarantine.prepare(objectsDir, { seenBytes: objects.cacheBytes });
     try {
-      quarantine = Quarantine.create(repo.objectsDir, {
-        seenBytes: repo.objects.cacheBytes,
-        spare: repo.sparesQuarantine,
-      });
-    } catch (error) {
-      return this.#unpackFailed(error);
-    }
-    try {
-      let pack: IndexedPack | undefined;
+      let indexed: IndexedPack | undefined;
       try {
-        pack = await indexPack(input, {
-          format: repo.format,
-          dir: quarantine.packDir,
-          bases: repo.objects,
-          limits: this.#limits,
-          seen: quarantine.seen,
-          seesBlobs: host.readsBlobs?.(intent) === true,
-          unique: true,
-        });
-        if (pack !== undefined) await refuseCollisions(pack, repo.objects);
+        indexed = await this.#index(input, intent, quarantine);
+        if (indexed === undefined) quarantine.makeFolder();
+        else {
+          quarantine.hold(indexed);
+          await refuseCollisions(indexed, objects);
+        }
       } catch (error) {
         return this.#unpackFailed(error);
       }
-      return await this.#apply(intent, quarantine, pack);
+      return await this.#apply(intent, quarantine, indexed);
     } finally {
       quarantine.discard();
     }
+  }
+
+  #index(input: ByteSource, intent: PushIntent, quarantine: Quarantine): Promise<IndexedPack | undefined> {
+    const { host, repo } = this.#options;
+    const mostHeld = host.mostHeld?.(intent) ?? 0;
+    if (mostHeld === 0) quarantine.makeFolder();
+    return indexPack(input, {
+      format: repo.format,
+      dir: quarantine.packDir,
+      makeDir: () => quarantine.makeFolder(),
+      mostHeld,
+      bases: repo.objects,
+      limits: this.#limits,
+      seen: quarantine.seen,
+      seesBlobs: host.readsBlobs?.(intent) === true,
+      unique: true,
+    });
   }
 
   #refuseAll(refusal: KvError): readonly RefResult[] {

@@ -10,16 +10,14 @@ import { isMissing } from "../disk.ts";
 import type { GitObject } from "../object/object.ts";
 import type { Oid } from "../object/oid.ts";
 import type { ArrivedObjects } from "../pack/arrived-objects.ts";
-import { Pack } from "../pack/pack-reader.ts";
+import { type IndexedPack, openIndexed } from "../pack/index-pack.ts";
+import type { Pack } from "../pack/pack-reader.ts";
 import { PackSweep } from "../pack/pack-sweep.ts";
 import type { KnownObject } from "./known-objects.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 /** A pack that has arrived. */
-export interface ArrivedPack {
-  readonly packPath: string;
-  readonly objects: ArrivedObjects;
-}
+export type ArrivedPack = Pick<IndexedPack, "packPath" | "held" | "objects">;
 
 /**
  * Compares those objects of the pack that were received with those that `known` has of the same ids. Throws BAD_OBJECT where one is
@@ -29,11 +27,12 @@ export async function refuseCollisions(arrived: ArrivedPack, known: ObjectStore)
   await inSlices(compareKnown(arrived, known));
 }
 
-function* compareKnown({ packPath, objects }: ArrivedPack, known: ObjectStore): Generator<void> {
+function* compareKnown(arrived: ArrivedPack, known: ObjectStore): Generator<void> {
+  const { objects } = arrived;
   const found = yield* known.known(objects.ids);
   const twice = found.filter(({ number }) => number < objects.received);
   if (twice.length === 0) return;
-  const comparison = new Comparison(new Pack(packPath, known.format), objects, known);
+  const comparison = new Comparison(openIndexed(arrived, known.format), objects, known);
   try {
     yield* comparison.run(twice);
   } finally {

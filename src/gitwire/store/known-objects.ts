@@ -10,6 +10,7 @@ import type { SortedIds } from "../object/sorted-ids.ts";
 import type { PackIndex } from "../pack/pack-index.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { hasLoose, readDirIfThere } from "./loose.ts";
+import type { RecentPacks } from "./recent-packs.ts";
 
 /** Going through so many ids of a pack is as dear as looking one up in it. */
 const LOOKUP = 8;
@@ -31,7 +32,7 @@ export interface KnownObject {
 /** A folder of objects. */
 export interface KnownFolder {
   readonly objectsDir: string;
-  readonly packs: { packs(): readonly Pack[] };
+  readonly packs: { packs(): readonly Pack[]; readonly recent: RecentPacks };
 }
 
 /**
@@ -45,7 +46,9 @@ export function* findKnown(
 ): Generator<void, KnownObject[]> {
   const search = new Search(ids);
   for (const { objectsDir, packs } of folders) {
+    search.amongRecent(packs.recent);
     for (const pack of packs.packs()) {
+      if (packs.recent.has(pack)) continue;
       try {
         onOpen(pack);
         yield* search.inPack(pack);
@@ -67,6 +70,16 @@ class Search {
   constructor(ids: SortedIds) {
     this.#ids = ids;
     this.#isFound = new Uint8Array(ids.count);
+  }
+
+  /** Their indexes are in memory, and one table has all of their ids. */
+  amongRecent(recent: RecentPacks): void {
+    const { raw, format, count } = this.#ids;
+    for (let number = 0; number < count; number++) {
+      const pack = recent.find(raw, number * format.rawSize);
+      const position = pack?.index.findRaw(raw, number * format.rawSize) ?? -1;
+      if (position >= 0) this.#add(number, pack, pack!.index.offset(position));
+    }
   }
 
   *inPack(pack: Pack): Generator<void> {

@@ -13,12 +13,14 @@ import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { SortedIds } from "../object/sorted-ids.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
+import type { PackIndex } from "../pack/pack-index.ts";
 import type { Pack } from "../pack/pack-reader.ts";
+import type { RecentBases } from "../pack/recent-bases.ts";
 import { alternateDirs } from "./alternates.ts";
 import { findKnown, type KnownObject } from "./known-objects.ts";
 import { hasLoose, looseStartingWith, readDirIfThere, readLoose } from "./loose.ts";
 import { looseHeader } from "./loose-stream.ts";
-import type { ObjectPlace } from "./object-place.ts";
+import type { ObjectLocation, ObjectPlace, ObjectStoreOptions } from "./object-place.ts";
 import { PackDir } from "./pack-dir.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
@@ -31,25 +33,6 @@ const SWEEP_SHARE = 500;
 const OPEN_PACKS = 200;
 /** Paths remembered of packs that were put here: a daemon puts one for each push. */
 const ADDED_PACKS = 100;
-
-export interface ObjectStoreOptions {
-  /** Object folders to read from besides those in info/alternates (GIT_ALTERNATE_OBJECT_DIRECTORIES). */
-  readonly alternates?: readonly string[];
-  /** Bytes of objects read lately that are kept. */
-  readonly cacheBytes?: number;
-  /** Where they are kept, for a cache that others fill as well. */
-  readonly cache?: ObjectCache;
-  /**
-   * Nobody else adds objects once the store is in use, so that a miss asks the disk nothing. A push of 15,000 operations cost
-   * 80,000 looks at the disk before.
-   */
-  readonly sealed?: boolean;
-}
-
-/** Where an object is stored; `position` is its place in the pack's index. */
-export type ObjectLocation =
-  | { readonly kind: "packed"; readonly pack: Pack; readonly offset: number; readonly position: number }
-  | { readonly kind: "loose"; readonly objectsDir: string };
 
 interface PlacedPack {
   readonly pack: Pack;
@@ -69,6 +52,8 @@ export class ObjectStore implements ObjectSource {
   readonly #bases = new ObjectCache(DELTA_BASE_BYTES);
   /** Most bytes of objects kept in memory. */
   readonly cacheBytes: number;
+  /** How what was put here lately is made of whole objects; for a server. */
+  recentBases: RecentBases | undefined;
   readonly #objects: ObjectCache;
   readonly #sealed: boolean;
   /** Whether a sealed store has no loose objects; undefined until it was looked. */
@@ -223,9 +208,14 @@ export class ObjectStore implements ObjectSource {
   }
 
   /** Takes up a pack that was just put into this store's own `pack` folder. */
-  addPack(paths: { readonly packPath: string }): Pack {
+  addPack(paths: { readonly packPath: string }, index?: PackIndex): Pack {
     if (this.#added.push(paths.packPath) > ADDED_PACKS) this.#added.shift();
-    return this.#own.packs.add(paths.packPath);
+    return this.#own.packs.add(paths.packPath, index);
+  }
+
+  /** Keeps objects in memory that were just put here, as if they had been read. */
+  keep(objects: Iterable<readonly [Oid, GitObject]>): void {
+    for (const [oid, object] of objects) this.#objects.set(oid, object);
   }
 
   /** Paths of the newest packs that were put here through this store; maintenance may have replaced them since. */
@@ -286,17 +276,30 @@ export class ObjectStore implements ObjectSource {
       if (found !== undefined) return found;
     }
     for (const folder of this.#all()) {
+      const inRecent = this.#inRecent(folder, use);
+      if (inRecent !== undefined) return inRecent;
       const packs = folder.packs.packs();
       const first = folder === lately[0]?.folder ? packs.indexOf(lately[0].pack) + 1 : 0;
       for (let i = 0; i < packs.length; i++) {
         const pack = packs[(first + i) % packs.length]!;
-        if (pack === lately[0]?.pack || pack === lately[1]?.pack) continue;
+        if (folder.packs.recent.has(pack) || pack === lately[0]?.pack || pack === lately[1]?.pack) continue;
         const found = this.#inPack(pack, folder, use);
         if (found !== undefined) return found;
       }
       if ((folder === this.#own && this.#hasNoLoose()) || !hasLoose(folder.objectsDir, oid)) continue;
       const found = this.#inLoose(folder, use);
       if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** Applies `use` to the object {@link raw} in one of the packs that were put here lately; one that has it in no good state is none of them any more. */
+  #inRecent<T>(folder: Folder, use: (location: ObjectLocation) => T | undefined): T | undefined {
+    const { recent } = folder.packs;
+    for (let pack = recent.find(raw, 0); pack !== undefined; pack = recent.find(raw, 0)) {
+      const found = this.#inPack(pack, folder, use);
+      if (found !== undefined) return found;
+      recent.delete(pack);
     }
     return undefined;
   }
@@ -347,9 +350,11 @@ export class ObjectStore implements ObjectSource {
   /** Runs so many `lookups` in ascending order, reading ahead in the indexes where that is worth it. */
   #sweeping<T>(count: number, lookups: () => T): T {
     let run = lookups;
-    for (const pack of this.packs()) {
-      const inner = run;
-      if (this.#isWorthSweeping(pack, count)) run = () => pack.index.sweep(inner);
+    for (const { packs } of this.#all()) {
+      for (const pack of packs.packs()) {
+        const inner = run;
+        if (!packs.recent.has(pack) && this.#isWorthSweeping(pack, count)) run = () => pack.index.sweep(inner);
+      }
     }
     return run();
   }

@@ -8,8 +8,10 @@ import * as path from "node:path";
 import { isMissing } from "../disk.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import type { ObjectCache } from "../pack/object-cache.ts";
+import type { PackIndex } from "../pack/pack-index.ts";
 import { Pack } from "../pack/pack-reader.ts";
 import { readDirIfThere } from "./loose.ts";
+import { RecentPacks } from "./recent-packs.ts";
 
 export class PackDir {
   readonly dir: string;
@@ -20,6 +22,8 @@ export class PackDir {
   #packs: readonly Pack[] = [];
   /** Names of packs that are not to be replaced by others, as of the last scan. */
   #pinned: ReadonlySet<string> = new Set();
+  /** Packs that were put here through this object, as far as they are still here. */
+  readonly recent: RecentPacks;
   #scanned = false;
   #mtime = -1;
   #scannedAt = 0;
@@ -28,6 +32,7 @@ export class PackDir {
     this.dir = path.join(objectsDir, "pack");
     this.#format = format;
     this.#cache = cache;
+    this.recent = new RecentPacks(format);
   }
 
   /** The packs known now, newest first. */
@@ -47,14 +52,15 @@ export class PackDir {
     return this.#scan();
   }
 
-  /** Takes up a pack just written here, without reading the folder again. */
-  add(packPath: string): Pack {
+  /** Takes up a pack just written here, without reading the folder again; nor its index where that is at hand. */
+  add(packPath: string, index?: PackIndex): Pack {
     const name = path.basename(packPath);
     let pack = this.#known.get(name);
     if (pack === undefined) {
-      pack = new Pack(path.join(this.dir, name), this.#format, this.#cache);
+      pack = new Pack(path.join(this.dir, name), this.#format, this.#cache, { ...(index && { index }) });
       this.#known.set(name, pack);
       this.#packs = [pack, ...this.#packs];
+      if (index !== undefined) this.recent.add(pack);
     }
     return pack;
   }
@@ -62,6 +68,7 @@ export class PackDir {
   /** Forgets a pack whose files are gone. */
   drop(pack: Pack): void {
     pack.close();
+    this.recent.delete(pack);
     this.#known.delete(path.basename(pack.path));
     this.#packs = this.#packs.filter((other) => other !== pack);
   }
@@ -69,6 +76,7 @@ export class PackDir {
   close(): void {
     for (const pack of this.#known.values()) pack.close();
     this.#known.clear();
+    this.recent.clear();
     this.#packs = [];
     this.#scanned = false;
   }
@@ -95,6 +103,7 @@ export class PackDir {
     for (const [name, pack] of this.#known) {
       if (present.has(name)) continue;
       pack.close();
+      this.recent.delete(pack);
       this.#known.delete(name);
       changed = true;
     }

@@ -3,6 +3,8 @@
  * folder, laid out like it (git: git-receive-pack, "Quarantine environment"). Refused, it goes away and nothing has happened;
  * accepted, its files are renamed into place. A crash leaves at most the folder, which {@link sweepQuarantines} removes.
  *
+ * A small pack may wait in memory instead ({@link Quarantine.hold}): then there is no folder, and its files are written when it is accepted.
+ *
  * Git's own name is `tmp_objdir-incoming-XXXXXX`, and `git prune --expire=now` removes all that begins with `tmp_`, in use or not.
  */
 
@@ -10,36 +12,36 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { assert, KvError } from "../../errors.ts";
 import { isMissing } from "../disk.ts";
-import type { ObjectSource } from "../object/object.ts";
-import type { ObjectFormat } from "../object/oid.ts";
+import type { GitObject, ObjectSource } from "../object/object.ts";
+import type { ObjectFormat, Oid } from "../object/oid.ts";
+import { type IndexedPack, openIndexed, type Rooted } from "../pack/index-pack.ts";
 import { ObjectCache } from "../pack/object-cache.ts";
-import { fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
+import type { SmallPack } from "../pack/pack-install.ts";
+import type { Pack } from "../pack/pack-reader.ts";
+import { createTemp, fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
 import { readDirIfThere } from "./loose.ts";
 import { ObjectStore } from "./object-store.ts";
 import { PackKeeps } from "./pack-keep.ts";
-import { leaveSpare, takeSpare } from "./spare-folder.ts";
 
 const PREFIX = ".tmp-kv-incoming-";
 /** How those of `git receive-pack` begin, for sweeping. */
 const GIT_PREFIX = "tmp_objdir-incoming-";
 const SEEN_BYTES = 16 * 1024 * 1024;
 
-/** A pack and its index, whole. */
-export interface SmallPack {
-  /** Of both files, without what follows the dot. */
-  readonly name: string;
-  readonly pack: Uint8Array;
-  readonly idx: Uint8Array;
+/** Bytes of objects that a small push leaves in the memory of the store: what comes next is often built on them. */
+const LEFT_BYTES = 1024 * 1024;
+
+/** A pack that waits in memory. */
+interface HeldPack {
+  readonly files: SmallPack;
+  /** For reading it. */
+  readonly pack: Pack;
+  readonly rooted: Rooted;
 }
 
 export interface QuarantineOptions {
   /** Bytes of its objects that are kept in memory at the most. */
   readonly seenBytes?: number;
-  /**
-   * Take over the folder of the quarantine before, and leave it to the next one: making two folders and removing them again is a large
-   * part of a small push. For the one process that takes pushes; removeSpare when it ends.
-   */
-  readonly spare?: boolean | undefined;
 }
 
 export class Quarantine {
@@ -50,16 +52,16 @@ export class Quarantine {
   /** Its objects in memory: what is checked is read several times. indexPack fills it, then whoever reads. */
   readonly seen: ObjectCache;
   readonly #objectsDir: string;
-  /** Whether its folder is left to the next one when it is migrated, and when it is not. */
-  readonly #spare: { readonly migrated: boolean; readonly refused: boolean };
+  #hasFolder: boolean;
+  /** The pack that waits in memory, and for reading it. */
+  #held: HeldPack | undefined;
   #objects: ObjectStore | undefined;
   readonly #keeps = new PackKeeps();
   #state: "open" | "synced" | "copied" | "failed" | "migrated" | "discarded" = "open";
 
-  private constructor(objectsDir: string, dir: string, { seenBytes, spare }: QuarantineOptions, isTaken: boolean) {
+  private constructor(objectsDir: string, dir: string, hasFolder: boolean, { seenBytes }: QuarantineOptions = {}) {
     this.#objectsDir = objectsDir;
-    // What is refused leaves nothing behind, not even that.
-    this.#spare = { migrated: spare === true, refused: isTaken };
+    this.#hasFolder = hasFolder;
     this.seen = new ObjectCache(seenBytes ?? SEEN_BYTES, { firstStay: true });
     this.dir = dir;
     this.packDir = path.join(dir, "pack");
@@ -67,16 +69,14 @@ export class Quarantine {
 
   /** Makes an empty quarantine in the object folder `objectsDir`. */
   static create(objectsDir: string, options: QuarantineOptions = {}): Quarantine {
-    const dir = path.join(objectsDir, PREFIX + randomSuffix(6));
-    if (options.spare && takeSpare(objectsDir, dir)) return new Quarantine(objectsDir, dir, options, true);
-    fs.mkdirSync(dir, { mode: 0o700 });
-    try {
-      fs.mkdirSync(path.join(dir, "pack"), { mode: 0o700 });
-    } catch (error) {
-      removeTree(dir);
-      throw error;
-    }
-    return new Quarantine(objectsDir, dir, options, false);
+    const quarantine = Quarantine.prepare(objectsDir, options);
+    quarantine.makeFolder();
+    return quarantine;
+  }
+
+  /** One without a folder: for a pack that may turn out to be small ({@link hold}), or else for {@link makeFolder}. */
+  static prepare(objectsDir: string, options: QuarantineOptions = {}): Quarantine {
+    return new Quarantine(objectsDir, path.join(objectsDir, PREFIX + randomSuffix(6)), false, options);
   }
 
   /**
@@ -88,9 +88,35 @@ export class Quarantine {
       throw new KvError("CORRUPT", `'${dir}' is no quarantine of '${objectsDir}'`);
     }
     if (!fs.existsSync(dir)) return undefined;
-    const quarantine = new Quarantine(objectsDir, dir, {}, false);
+    const quarantine = new Quarantine(objectsDir, dir, true);
     quarantine.#state = "synced";
     return quarantine;
+  }
+
+  /** Makes its folders; harmless more than once. */
+  makeFolder(): void {
+    if (this.#hasFolder) return;
+    fs.mkdirSync(this.dir, { mode: 0o700 });
+    this.#hasFolder = true;
+    try {
+      fs.mkdirSync(this.packDir, { mode: 0o700 });
+    } catch (error) {
+      removeTree(this.dir);
+      throw error;
+    }
+  }
+
+  /** Takes a pack that was received for it, where that is in memory. */
+  hold(indexed: Pick<IndexedPack, "packPath" | "held" | "rooted" | "objects">): void {
+    const { held, rooted, objects } = indexed;
+    if (held === undefined) return;
+    assert(!this.#hasFolder, "a quarantine with a folder holds what is in that");
+    this.#held = { files: held, pack: openIndexed(indexed, objects.ids.format), rooted };
+  }
+
+  /** Its folder, where it has one. */
+  get folder(): string | undefined {
+    return this.#hasFolder ? this.dir : undefined;
   }
 
   /** The objects in it alone, when its pack has been put there. */
@@ -102,14 +128,33 @@ export class Quarantine {
   /** Objects of the quarantine first, then those of `store`. Stays good after {@link migrate}. */
   source(store: ObjectSource): ObjectSource {
     const { format } = store;
-    const own = (): ObjectStore => this.objects(format);
+    const own = (): ObjectSource | undefined => {
+      if (this.#state === "migrated" || this.#state === "discarded") return undefined;
+      return this.#held === undefined ? this.objects(format) : this.#heldObjects(this.#held.pack);
+    };
     return {
       format,
-      read: (oid) => (this.#holds ? own().read(oid) : undefined) ?? store.read(oid),
-      readInto: (oid, into) => (this.#holds ? own().readInto(oid, into) : undefined) ?? store.readInto?.(oid, into),
-      has: (oid) => (this.#holds && own().has(oid)) || store.has(oid),
-      size: (oid) => (this.#holds ? own().size(oid) : undefined) ?? store.size?.(oid),
+      read: (oid) => own()?.read(oid) ?? store.read(oid),
+      readInto: (oid, into) => own()?.readInto?.(oid, into) ?? store.readInto?.(oid, into),
+      has: (oid) => own()?.has(oid) === true || store.has(oid),
+      size: (oid) => own()?.size?.(oid) ?? store.size?.(oid),
     };
+  }
+
+  #heldObjects(pack: Pack): ObjectSource {
+    const { format } = pack;
+    const readInto = (oid: Oid, into?: Buffer): GitObject | undefined => {
+      const seen = this.seen.get(oid);
+      if (seen !== undefined) return seen;
+      const offset = pack.find(oid);
+      return offset < 0 ? undefined : pack.read(offset, into);
+    };
+    const read = (oid: Oid): GitObject | undefined => {
+      const object = readInto(oid);
+      if (object !== undefined) this.seen.set(oid, object);
+      return object;
+    };
+    return { format, read, readInto, has: (oid) => pack.find(oid) >= 0, size: (oid) => read(oid)?.data.length };
   }
 
   /** Brings all files to disk, under their names in the quarantine. A failure is final: nothing can be migrated then. */
@@ -127,6 +172,12 @@ export class Quarantine {
    */
   copies(most: number): readonly SmallPack[] | undefined {
     if (this.#state !== "open") return undefined;
+    if (this.#held !== undefined) {
+      const { pack, idx } = this.#held.files;
+      if (pack.length + idx.length > most) return undefined;
+      this.#state = "copied";
+      return [this.#held.files];
+    }
     const files = this.#files().map(({ file }) => path.join(this.dir, file));
     if (files.reduce((sum, file) => sum + fs.statSync(file).size, 0) > most) return undefined;
     const packs = files.filter((file) => file.endsWith(".pack")).map((file) => file.slice(0, -".pack".length));
@@ -151,6 +202,43 @@ export class Quarantine {
     const isCopied = this.#state === "copied";
     assert(isCopied || this.#state === "synced", `a quarantine that is ${this.#state} is not migrated`);
     const keeps = keep === true ? this.#keeps : keep;
+    if (this.#held !== undefined) this.#writeHeld(this.#held, isCopied, keeps || undefined, store);
+    else this.#moveFiles(isCopied, keeps || undefined, store);
+    this.#state = "migrated";
+    this.#objects?.close();
+    if (this.#hasFolder) removeTree(this.dir);
+  }
+
+  /** Writes the files of the pack that is in memory. What the store reads next may be what it brought, which is in memory still. */
+  #writeHeld(
+    { files, pack, rooted }: HeldPack,
+    isCopied: boolean,
+    keeps: PackKeeps | undefined,
+    store: ObjectStore | undefined,
+  ): void {
+    const target = path.join(this.#objectsDir, "pack");
+    makeDir(target);
+    const file = path.join(target, files.name);
+    keeps?.add(`${file}.pack`);
+    for (const [ending, bytes] of [
+      ["pack", files.pack],
+      ["idx", files.idx],
+    ] as const) {
+      const temp = createTemp(target, PACK_TEMP);
+      try {
+        temp.write(bytes, 0);
+        temp.commit(`${file}.${ending}`, { fsync: !isCopied });
+      } finally {
+        temp.discard();
+      }
+    }
+    if (!isCopied) for (const dir of [target, this.#objectsDir]) fsyncDir(dir);
+    store?.addPack({ packPath: `${file}.pack` }, pack.index);
+    for (const [oid, object] of rooted) store?.recentBases?.add(oid, object);
+    if (this.seen.bytes <= LEFT_BYTES) store?.keep(basesToCome(this.seen, rooted));
+  }
+
+  #moveFiles(isCopied: boolean, keeps: PackKeeps | undefined, store: ObjectStore | undefined): void {
     const touched = new Set<string>();
     const packs: string[] = [];
     for (const { file, dir } of this.#files()) {
@@ -162,10 +250,7 @@ export class Quarantine {
       if (file.endsWith(".idx")) packs.push(path.join(this.#objectsDir, file.replace(/\.idx$/, ".pack")));
     }
     if (!isCopied) for (const dir of touched) fsyncDir(dir);
-    this.#state = "migrated";
-    this.#objects?.close();
     for (const packPath of packs) store?.addPack({ packPath });
-    this.#leave(this.#spare.migrated);
   }
 
   /** Throws its objects away, before {@link sync}: nothing is left to migrate. */
@@ -173,6 +258,7 @@ export class Quarantine {
     this.#objects?.close();
     this.#objects = undefined;
     this.seen.clear();
+    this.#held = undefined;
     for (const { file } of this.#files()) fs.unlinkSync(path.join(this.dir, file));
   }
 
@@ -182,27 +268,28 @@ export class Quarantine {
     this.#keeps.release();
     if (this.#state === "migrated" || this.#state === "discarded") return;
     this.#state = "discarded";
-    this.#leave(this.#spare.refused);
-  }
-
-  #leave(asSpare: boolean): void {
-    if (!asSpare || !leaveSpare(this.#objectsDir, this.dir)) removeTree(this.dir);
-  }
-
-  get #holds(): boolean {
-    return this.#state !== "migrated" && this.#state !== "discarded";
+    if (this.#hasFolder) removeTree(this.dir);
   }
 
   /** What is to be migrated, in that order: `file` and its folder `dir`, both relative. Temporary files stay behind. */
   #files(): { file: string; dir: string }[] {
     const files: { file: string; dir: string }[] = [];
-    for (const dir of readDirIfThere(this.dir)) {
+    for (const dir of this.#hasFolder ? readDirIfThere(this.dir) : []) {
       if (dir !== "pack" && !/^[0-9a-f]{2}$/.test(dir)) continue;
       for (const name of readDirIfThere(path.join(this.dir, dir))) {
         if (!name.startsWith("tmp_") && !name.startsWith(PACK_TEMP)) files.push({ file: path.join(dir, name), dir });
       }
     }
     return files.sort((a, b) => migrationRank(a.file) - migrationRank(b.file));
+  }
+}
+
+/** Those of `objects` that came as deltas: the next ones are likely to be deltas of them. */
+function* basesToCome(objects: ObjectCache, rooted: Rooted): Generator<readonly [Oid, GitObject]> {
+  for (const oid of rooted.keys()) {
+    const object = objects.get(oid);
+    // Without what is known of how it came to be: that was for the checks of this push.
+    if (object !== undefined && object.kind !== "blob") yield [oid, { kind: object.kind, data: object.data }];
   }
 }
 

@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { newHasher } from "../../../src/gitwire/object/oid.ts";
 import { EntryWriter } from "../../../src/gitwire/pack/entry-writer.ts";
+import { fileOf } from "../../../src/gitwire/pack/temp-file.ts";
 import { random } from "../../support/random.ts";
 import { tempDir } from "../../support/temp.ts";
 import { TEST_FORMAT } from "../../support/test-format.ts";
@@ -14,7 +15,7 @@ function written(sizes: readonly number[], at = 0): { file: Buffer; expected: Bu
   const name = path.join(tempDir("writer"), "f");
   const fd = fs.openSync(name, "w+");
   const hasher = newHasher(TEST_FORMAT);
-  const writer = new EntryWriter(fd, at, hasher);
+  const writer = new EntryWriter(fileOf(fd), at, hasher);
   const pieces = sizes.map((size, i) => Buffer.alloc(size, i + 1));
   let position = at;
   for (const piece of pieces) {

@@ -6,6 +6,7 @@ import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid
 import { PackIndex } from "../../../src/gitwire/pack/pack-index.ts";
 import { type IndexedObjects, writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
 import { entryEnds, PackOrder } from "../../../src/gitwire/pack/pack-order.ts";
+import { fileOf } from "../../../src/gitwire/pack/temp-file.ts";
 import { atOnce } from "../../../src/time-slice.ts";
 import { git, tryGit } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
@@ -36,7 +37,7 @@ function showIndex(format: ObjectFormat, file: string): { offset: number; oid: s
 function write(format: ObjectFormat, objects: IndexedObjects, largeFrom?: number): string {
   const file = path.join(tempDir(), "test.idx");
   const fd = fs.openSync(file, "w");
-  atOnce(writePackIndex(fd, format, objects, Buffer.alloc(format.rawSize, 7), { largeFrom }));
+  atOnce(writePackIndex(fileOf(fd), format, objects, Buffer.alloc(format.rawSize, 7), { largeFrom }));
   fs.closeSync(fd);
   return file;
 }
@@ -96,7 +97,9 @@ for (const format of [SHA1, SHA256]) {
         };
         const ours = path.join(tempDir(), "o.idx");
         const fd = fs.openSync(ours, "w");
-        atOnce(writePackIndex(fd, format, objects, fs.readFileSync(pack).subarray(-format.rawSize), { largeFrom }));
+        atOnce(
+          writePackIndex(fileOf(fd), format, objects, fs.readFileSync(pack).subarray(-format.rawSize), { largeFrom }),
+        );
         fs.closeSync(fd);
         expect(fs.readFileSync(ours).equals(fs.readFileSync(file))).toBe(true);
       }

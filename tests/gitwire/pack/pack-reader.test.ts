@@ -10,6 +10,7 @@ import { ObjectCache } from "../../../src/gitwire/pack/object-cache.ts";
 import { ENTRY } from "../../../src/gitwire/pack/pack-entry.ts";
 import { writePackIndex } from "../../../src/gitwire/pack/pack-index-writer.ts";
 import { Pack } from "../../../src/gitwire/pack/pack-reader.ts";
+import { fileOf } from "../../../src/gitwire/pack/temp-file.ts";
 import { inflateAt } from "../../../src/gitwire/pack/zlib.ts";
 import { atOnce } from "../../../src/time-slice.ts";
 import { git } from "../../support/git.ts";
@@ -46,7 +47,9 @@ function store(format: ObjectFormat, entries: readonly HandEntry[], ids: readonl
   fs.writeFileSync(`${name}.pack`, bytes);
   const fd = fs.openSync(`${name}.idx`, "w");
   const raw = Buffer.from(ids.join(""), "hex");
-  atOnce(writePackIndex(fd, format, { count: ids.length, ids: raw, offsets, crcs }, bytes.subarray(-format.rawSize)));
+  atOnce(
+    writePackIndex(fileOf(fd), format, { count: ids.length, ids: raw, offsets, crcs }, bytes.subarray(-format.rawSize)),
+  );
   fs.closeSync(fd);
   return new Pack(`${name}.pack`, format);
 }
@@ -244,7 +247,7 @@ describe("long chains and large objects", () => {
       offsets: Float64Array.from(places),
       crcs: Uint32Array.from(crcs),
     };
-    atOnce(writePackIndex(idx, TEST_FORMAT, table, checksum));
+    atOnce(writePackIndex(fileOf(idx), TEST_FORMAT, table, checksum));
     fs.closeSync(idx);
     const pack = new Pack(`${name}.pack`, TEST_FORMAT);
     ids.forEach((id, i) => {

@@ -5,10 +5,10 @@ import { hashObject, type Oid, SHA1, SHA256 } from "../../../src/gitwire/object/
 import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import { deflateBound } from "../../../src/gitwire/pack/zlib.ts";
+import { rollUp } from "../../../src/gitwire/store/maintenance.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { writeLoose } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine, sweepQuarantines } from "../../../src/gitwire/store/quarantine.ts";
-import { removeSpare } from "../../../src/gitwire/store/spare-folder.ts";
 import { fsck, git } from "../../support/git.ts";
 import { noise } from "../../support/noise.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -124,62 +124,75 @@ test("temporary files stay behind", async () => {
   expect(listDir(path.join(dir, "pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
 });
 
-describe("a spare folder", () => {
-  const SPARE = ".kv-spare";
-  const temporary = (dir: string): string[] => listDir(dir).filter((name) => /^\.(?:tmp-|kv-)/.test(name));
+/** Receives a small pack of these blobs into memory. */
+async function receiveHeld(store: ObjectStore, ...texts: string[]): Promise<{ quarantine: Quarantine; oids: Oid[] }> {
+  const builder = new PackBuilder(store.format);
+  const oids = texts.map((text) => builder.write("blob", Buffer.from(text)));
+  const chunks = builder.finish().chunks()[Symbol.iterator]();
+  const source = { read: async () => chunks.next().value as Buffer | undefined };
+  const quarantine = Quarantine.prepare(store.objectsDir);
+  const indexed = (await indexPack(source, { ...store, dir: quarantine.packDir, bases: store, mostHeld: 10_000 }))!;
+  quarantine.hold(indexed);
+  return { quarantine, oids };
+}
 
-  test("is taken over by the next quarantine and left to the one after it", async () => {
-    const { repo, dir, store } = makeObjects();
-    const oids: Oid[] = [];
-    const inodes = new Set<number>();
-    for (const text of ["one", "two", "three"]) {
-      const quarantine = Quarantine.create(dir, { spare: true });
-      inodes.add(fs.statSync(quarantine.packDir).ino);
-      expect(temporary(dir)).toEqual([path.basename(quarantine.dir)]);
-      oids.push(...(await receive(quarantine, store, text)));
-      fs.writeFileSync(path.join(quarantine.packDir, "tmp_pack_left"), "half a pack");
+describe("a pack in memory", () => {
+  for (const isCopied of [true, false]) {
+    test(`is written when it is migrated, ${isCopied ? "copied" : "synced"}`, async () => {
+      const { repo, dir, store } = makeObjects();
+      const before = [listDir(dir), listDir(path.join(dir, "pack"))];
+      const { quarantine, oids } = await receiveHeld(store, "new a", "new b");
+      const view = quarantine.source(store);
+      for (const oid of oids) {
+        expect([view.has(oid), view.read(oid)?.kind, view.size?.(oid)]).toEqual([true, "blob", 5]);
+        expect([store.has(oid), store.read(oid)]).toEqual([false, undefined]);
+      }
+      expect([listDir(dir), listDir(path.join(dir, "pack")), quarantine.folder]).toEqual([...before, undefined]);
+      if (isCopied) {
+        const [copy] = quarantine.copies(10_000)!;
+        expect(copy?.name).toMatch(/^pack-[0-9a-f]+$/);
+      } else expect(quarantine.copies(1_000)).toBeUndefined();
+      quarantine.migrate(store, { keep: true });
+      expect(listDir(path.join(dir, "pack")).map((name) => path.extname(name))).toEqual([".idx", ".keep", ".pack"]);
+      quarantine.discard();
+      expect(listDir(path.join(dir, "pack")).map((name) => path.extname(name))).toEqual([".idx", ".pack"]);
+      for (const oid of oids) {
+        expect([store.read(oid)?.kind, view.read(oid)?.kind, view.has(oid)]).toEqual(["blob", "blob", true]);
+        expect(git(repo, "cat-file", "-t", oid)).toBe("blob");
+      }
+    });
+  }
+
+  test("is gone when it is discarded", async () => {
+    const { dir, store } = makeObjects();
+    const before = [listDir(dir), listDir(path.join(dir, "pack"))];
+    const { quarantine, oids } = await receiveHeld(store, "refused");
+    const view = quarantine.source(store);
+    quarantine.discard();
+    expect([view.has(oids[0]!), store.has(oids[0]!)]).toEqual([false, false]);
+    expect([listDir(dir), listDir(path.join(dir, "pack"))]).toEqual(before);
+  });
+
+  test("many of them are searched, after some were replaced by others too", async () => {
+    const { dir, store } = makeObjects();
+    const all: Oid[] = [];
+    for (let i = 0; i < 20; i++) {
+      const { quarantine, oids } = await receiveHeld(store, "in each", `only in ${i}`);
       quarantine.migrate(store);
       quarantine.discard();
-      expect(temporary(dir)).toEqual([SPARE]);
-      expect(listDir(path.join(dir, SPARE, "pack"))).toEqual([]);
+      all.push(...oids);
     }
-    expect(inodes.size).toBe(1);
-    for (const oid of oids) expect(git(repo, "cat-file", "-t", oid)).toBe("blob");
-    removeSpare(dir);
-    removeSpare(dir);
-    expect(temporary(dir)).toEqual([]);
-  });
-
-  test("is neither made nor used up by what is refused", async () => {
-    const { dir, store } = makeObjects();
-    const refuse = async (): Promise<void> => {
-      const quarantine = Quarantine.create(dir, { spare: true });
-      await receive(quarantine, store, "refused");
-      fs.mkdirSync(path.join(quarantine.dir, "ab"));
-      quarantine.discard();
-    };
-    await refuse();
-    expect(temporary(dir)).toEqual([]);
-    Quarantine.create(dir, { spare: true }).migrate(store);
-    await refuse();
-    expect([temporary(dir), listDir(path.join(dir, SPARE)), listDir(path.join(dir, SPARE, "pack"))]).toEqual([
-      [SPARE],
-      ["pack"],
-      [],
-    ]);
-  });
-
-  test("there is one, whoever comes at the same time; none that is taken is swept", () => {
-    const { dir, store } = makeObjects();
-    const both = [Quarantine.create(dir, { spare: true }), Quarantine.create(dir, { spare: true })];
-    for (const each of both) each.migrate(store);
-    expect(temporary(dir)).toEqual([SPARE]);
-    const long = new Date(Date.now() - 60_000);
-    for (const at of ["", "pack"]) fs.utimesSync(path.join(dir, SPARE, at), long, long);
-    const taken = Quarantine.create(dir, { spare: true });
-    expect(sweepQuarantines(dir, 30_000)).toBe(0);
-    expect(listDir(taken.dir)).toEqual(["pack"]);
-    taken.discard();
+    expect(store.knownAmong([...all, "12".repeat(store.format.rawSize)])).toEqual(all);
+    expect((await rollUp(store)).kind).toBe("rolled");
+    const { quarantine, oids } = await receiveHeld(store, "afterwards", "in each");
+    quarantine.migrate(store);
+    quarantine.discard();
+    for (const oid of [...all, ...oids]) expect(store.locate(oid)?.kind).toBe("packed");
+    // Taken away by somebody else.
+    for (const name of listDir(path.join(dir, "pack"))) fs.rmSync(path.join(dir, "pack", name));
+    store.forgetUnused();
+    store.forgetUnused();
+    for (const oid of [...all, ...oids]) expect(new ObjectStore(dir, store.format).locate(oid)).toBeUndefined();
   });
 });
 
@@ -202,6 +215,26 @@ describe("failures", () => {
         fs.rmSync(path.join(dir, "pack"), { recursive: true, force: true });
         quarantine = Quarantine.create(dir);
         oids = await receive(quarantine, store, "one", "two");
+      },
+    );
+    expect(calls).toBeGreaterThan(5);
+    for (const oid of oids) expect(store.has(oid)).toBe(true);
+  });
+
+  test("whichever call fails while one from memory is written, no pack is seen without its bytes", async () => {
+    const { repo, dir, store } = makeObjects();
+    let { quarantine, oids } = await receiveHeld(store, "one", "two");
+    const calls = await failEveryCall(
+      () => quarantine.migrate(store, { keep: true }),
+      async () => {
+        for (const name of listDir(path.join(dir, "pack"))) {
+          if (name.endsWith(".idx")) git(repo, "verify-pack", path.join(dir, "pack", name));
+        }
+        quarantine.discard();
+        expect(listDir(path.join(dir, "pack")).filter((name) => /^\.tmp|keep$/.test(name))).toEqual([]);
+        store.close();
+        fs.rmSync(path.join(dir, "pack"), { recursive: true, force: true });
+        ({ quarantine, oids } = await receiveHeld(store, "one", "two"));
       },
     );
     expect(calls).toBeGreaterThan(5);

@@ -9,6 +9,7 @@ import { indexPack } from "../../../src/gitwire/pack/index-pack.ts";
 import { PackBuilder } from "../../../src/gitwire/pack/pack-builder.ts";
 import type { RawEntry } from "../../../src/gitwire/pack/pack-entry.ts";
 import { Pack } from "../../../src/gitwire/pack/pack-reader.ts";
+import { RecentBases } from "../../../src/gitwire/pack/recent-bases.ts";
 import { ObjectStore } from "../../../src/gitwire/store/object-store.ts";
 import { writeLoose, writePack } from "../../../src/gitwire/store/object-writer.ts";
 import { Quarantine } from "../../../src/gitwire/store/quarantine.ts";
@@ -43,7 +44,8 @@ function edited(data: Buffer, edit: string): Buffer {
   return Buffer.from(lines.join("\n"));
 }
 
-type Way = "written" | "received";
+/** `held`: received as a server receives, which keeps small packs in memory and remembers what its objects are made of. */
+type Way = "written" | "received" | "held";
 
 /** Stores deltas of objects that are in the store, as a writer here does or as they arrive from outside. */
 async function addDeltas(
@@ -58,10 +60,18 @@ async function addDeltas(
   }
   const finished = builder.finish();
   if (way === "written") return new Pack(writePack(store, finished)!.packPath, format);
-  const quarantine = Quarantine.create(store.objectsDir);
+  const quarantine = Quarantine.prepare(store.objectsDir);
+  if (way === "held") store.recentBases ??= new RecentBases(1024 * 1024);
   const bytes = Buffer.concat([...finished.chunks()]);
-  const options = { format, dir: quarantine.packDir, bases: store, unique: true };
-  const indexed = (await indexPack(inChunks(bytes, 0), options))!;
+  const indexed = (await indexPack(inChunks(bytes, 0), {
+    format,
+    dir: quarantine.packDir,
+    makeDir: () => quarantine.makeFolder(),
+    mostHeld: way === "held" ? 128 * 1024 : 0,
+    bases: store,
+    unique: true,
+  }))!;
+  quarantine.hold(indexed);
   quarantine.migrate(store);
   return new Pack(path.join(store.objectsDir, "pack", path.basename(indexed.packPath)), format);
 }
@@ -83,7 +93,7 @@ function entryOf(pack: Pack, oid: Oid): RawEntry & { depth: number } {
 }
 
 for (const format of [SHA1, SHA256]) {
-  for (const way of ["written", "received"] as const) {
+  for (const way of ["written", "received", "held"] as const) {
     const idOf = (data: Buffer): Oid => hashObject(format, "blob", data);
 
     describe(`${way}, ${format.name}`, () => {
