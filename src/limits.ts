@@ -24,8 +24,9 @@ export const LIMITS = {
   objectBytes: 512 * MiB,
   /** Largest tree, commit or tag that is parsed. */
   parsedObjectBytes: 64 * MiB,
-  /** Ref updates in one push. */
-  refsPerPush: 4_096,
+  /** Ref updates in one push, and the characters of them all. */
+  refsPerPush: 32_768,
+  commandChars: 8 * MiB,
   /** Longest ref name. */
   refName: 1_024,
   /** Refs held or read from a peer. */

@@ -159,7 +159,7 @@ describe("hostile sizes", () => {
             Buffer.concat(Array(500).fill(pktLine(`${OID} ${OID} refs/kv/main`))),
           ),
         ),
-      /ERR a push moves at most 4096 refs/,
+      /ERR a push moves at most 32768 refs/,
     ],
     [
       "a million haves and more",

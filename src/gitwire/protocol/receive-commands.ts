@@ -74,6 +74,7 @@ export async function readPushRequest(
 ): Promise<PushRequest | undefined> {
   const shallow: Oid[] = [];
   const commands: PushCommand[] = [];
+  let chars = 0;
   let words = "";
   let last: string | undefined;
   for (;;) {
@@ -90,6 +91,8 @@ export async function readPushRequest(
       shallow.push(parseOid(format, line.slice(8), `shallow sha, got ${quoted(line.slice(8))}`));
       continue;
     }
+    chars += line.length;
+    if (chars > LIMITS.commandChars) throw new KvError("LIMIT_EXCEEDED", "the commands of the push are too long");
     if (rest !== undefined && rest !== last) {
       checkFormat(parseCapabilities(rest), format);
       // A list behind a later command counts too.

@@ -113,12 +113,41 @@ class RepositoryHost implements ReceivePackHost {
 
   async #applyEach(push: Push, bringIn: () => void): Promise<readonly RefResult[]> {
     const results: RefResult[] = [];
+    const waiting: PushCommand[] = [];
+    const isMany = this.#mayWait(push);
     for (const command of push.commands) {
       const refusal = await this.#judge(command, push, bringIn);
       if (refusal !== undefined) results.push({ ref: command.ref, status: "ng", reason: refusal });
-      else results.push(...(await this.#move(push, [command], "failed to update ref", bringIn)));
+      else if (isMany) waiting.push(command);
+      else results.push(...(await this.#moveOne(push, command, bringIn)));
     }
-    return results;
+    return [...results, ...(await this.#moveMany(push, waiting, bringIn))];
+  }
+
+  /** Whether so many refs move that they had better move together, and nobody is asked or told of each. */
+  #mayWait({ commands }: Push): boolean {
+    if (commands.length < MANY || this.#hooks?.has("update") === true) return false;
+    if (this.#hooks?.has("reference-transaction") === true) return false;
+    return commands.every((command) => this.#rules.worktreeToUpdate(command) === undefined);
+  }
+
+  /** Moves refs that do not depend on each other: in one go where that works, else one by one. */
+  async #moveMany(push: Push, commands: readonly PushCommand[], bringIn: () => void): Promise<RefResult[]> {
+    if (commands.length === 0) return [];
+    const said: (string | Uint8Array)[] = [];
+    const trial = { ...push, progress: (text: string | Uint8Array) => void said.push(text) };
+    const results = await this.#move(trial, commands, "failed to update ref", bringIn);
+    if (results.every(({ status }) => status === "ok")) {
+      for (const text of said) push.progress(text);
+      return results;
+    }
+    const each: RefResult[] = [];
+    for (const command of commands) each.push(...(await this.#moveOne(push, command, bringIn)));
+    return each;
+  }
+
+  #moveOne(push: Push, command: PushCommand, bringIn: () => void): Promise<RefResult[]> {
+    return this.#move(push, [command], "failed to update ref", bringIn);
   }
 
   /** Why one command is refused, or undefined. */
@@ -212,6 +241,9 @@ class RepositoryHost implements ReceivePackHost {
     return reason;
   }
 }
+
+/** Refs from which on a push moves them together: each by itself waits for the disk twice. */
+const MANY = 32;
 
 const MIGRATION = "unable to migrate objects to permanent storage";
 

@@ -148,6 +148,10 @@ test("limits and malformed commands", async () => {
   expect(await from(Array.from({ length: LIMITS.refsPerPush + 1 }, (_, i) => `${a} ${a} r${i}`))).toBe(
     "LIMIT_EXCEEDED",
   );
+  const long = Math.ceil(LIMITS.commandChars / 1_000);
+  expect(await from(Array.from({ length: long }, (_, i) => `${a} ${a} ${String(i).padStart(1_000, "r")}`))).toBe(
+    "LIMIT_EXCEEDED",
+  );
 });
 
 test("refused push options are read over, so that a report can say why", async () => {

@@ -71,6 +71,9 @@ const names = ["HEAD", "main", "refs/heads", "refs/single", "refs/heads/", "refs
 names.push("refs/heads/.a", "refs/heads/a b", "refs/heads/a~b", "refs//heads/a", "refs/heads/@{x", "refs/heads/ä");
 names.push("refs/../x", "foo/refs/heads/a", "refs/heads/-x", "refs/heads/HEAD", "refs/heads/a\tb", "refs/heads/@");
 
+/** More refs than are moved one by one. */
+const MANY = Array.from({ length: 40 }, (_, i) => `$0 $c refs/tags/many/${i}`);
+
 verdictTests("receive-pack", [
   { name: "advertisement, v0", lines: [], advertise: "only" },
   { name: "advertisement, v1", lines: [], advertise: "only", version: 1 },
@@ -446,6 +449,32 @@ verdictTests("receive-pack", [
       "$0 $c refs/x",
     ]),
     but: REV_LIST,
+  },
+  { name: "many", lines: push(["$a $c refs/heads/side", ...MANY, "$t $0 refs/tags/v1"]) },
+  { name: "many, one of them no ref", lines: push([...MANY, "$n $0 refs/tags/none"]) },
+  {
+    name: "many, some of them not good",
+    config: ["receive.hideRefs=refs/secret", "receive.denyDeletes=true"],
+    lines: push([
+      ...MANY.slice(20),
+      "$b $c refs/heads/side",
+      "$0 $c refs/secret/x",
+      "$0 $c refs/heads/main/x",
+      "$0 $c refs/x",
+      "$n $0 refs/tags/none",
+      ...MANY.slice(0, 20),
+      "$0 $c refs/tags/many",
+    ]),
+    but: { why: "the rules are applied to all of them before any moves", from: (words) => [...words].sort() },
+  },
+  {
+    name: "many, where one goes for one below it",
+    lines: push([...MANY, "$a $0 refs/heads/side", "$0 $c refs/heads/side/x"]),
+  },
+  {
+    name: "many, and a hook for each",
+    change: hook("update", "echo $1; case $1 in *7) exit 1;; esac"),
+    lines: push(MANY),
   },
   ...[["one", "two=2"], [], [""]].map((options) => ({
     name: `push options ${JSON.stringify(options)}`,
