@@ -48,45 +48,59 @@ export class NodeList {
 /** How many groups a value has. What it ends with is none: it is part of the root of the tree. */
 const groupsOf = (size: number): number => Math.max(0, Math.floor((size - 1) / GROUP_BYTES));
 
-export class KnownGroups {
+/** What all namespaces share. */
+interface Memory {
   /** By namespace and key, the one read last at the end. */
-  readonly #values: Map<string, KnownValue>;
-  readonly #ns: string;
-  readonly #most: number;
+  readonly values: Map<string, KnownValue>;
+  readonly most: number;
+  bytes: number;
+}
 
-  constructor(most = MOST_BYTES, values = new Map<string, KnownValue>(), ns = "") {
-    this.#most = most;
-    this.#values = values;
+export class KnownGroups {
+  readonly #memory: Memory;
+  readonly #ns: string;
+
+  /** Remembers `most` bytes. */
+  constructor(most = MOST_BYTES, ns = "", memory: Memory = { values: new Map(), most, bytes: 0 }) {
+    this.#memory = memory;
     this.#ns = ns;
   }
 
   /** A view of the values of one namespace. */
   within(ns: string): KnownGroups {
-    return new KnownGroups(this.#most, this.#values, ns);
+    return new KnownGroups(this.#memory.most, ns, this.#memory);
   }
 
   of(key: Key): KnownValue | undefined {
-    return this.#values.get(this.#name(key));
+    return this.#memory.values.get(this.#name(key));
   }
 
   /** Remembers a value all of which was read and found to be what its manifest says. */
   learn(key: Key, value: KnownValue): void {
-    this.#values.delete(this.#name(key));
-    if (value.nodes.length === 0 || value.nodes.length > this.#most / LARGEST_SHARE) return;
-    this.#values.set(this.#name(key), value);
-    let bytes = 0;
-    for (const { nodes } of this.#values.values()) bytes += nodes.length + OVERHEAD;
-    for (const [name, { nodes }] of this.#values) {
-      if (bytes <= this.#most) return;
-      bytes -= nodes.length + OVERHEAD;
-      this.#values.delete(name);
+    const memory = this.#memory;
+    this.#forget(this.#name(key));
+    if (value.nodes.length === 0 || value.nodes.length > memory.most / LARGEST_SHARE) return;
+    memory.values.set(this.#name(key), value);
+    memory.bytes += costOf(value);
+    for (const name of memory.values.keys()) {
+      if (memory.bytes <= memory.most) return;
+      this.#forget(name);
     }
+  }
+
+  #forget(name: string): void {
+    const value = this.#memory.values.get(name);
+    if (value === undefined) return;
+    this.#memory.values.delete(name);
+    this.#memory.bytes -= costOf(value);
   }
 
   #name(key: Key): string {
     return `${this.#ns}\0${keyText(key)}`;
   }
 }
+
+const costOf = ({ nodes }: KnownValue): number => nodes.length + OVERHEAD;
 
 /** The nodes that the value of `now` has in common with that of `before`, which has `nodes`. */
 export function commonNodes(now: Manifest, before: Manifest, nodes: Buffer): NodeOf {
