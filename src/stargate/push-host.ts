@@ -31,7 +31,7 @@ import { isRepeated } from "./ledger-history.ts";
 import { noteOrdinary } from "./ordinary-note.ts";
 import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
-import { classifyPush, type PushKind, transactionCommands } from "./push-kind.ts";
+import { classifyPush, type PushKind, refuseAliases, transactionCommands } from "./push-kind.ts";
 import { acceptAll, asRejection, noteRejection, rejectAll } from "./rejection.ts";
 import { allows, type Identity } from "./tokens.ts";
 import type { Turn } from "./turns.ts";
@@ -170,6 +170,7 @@ class PushHost implements ReceivePackHost {
   }
 
   #authorize(kind: PushKind): void {
+    refuseAliases(kind, this.#gate.repo.refs);
     const { name, scope, namespaces } = this.#who;
     const needed = kind.kind === "policy" || this.#isAdminsWork(kind) ? "admin" : "write";
     if (!allows(scope, needed)) throw new KvError("FORBIDDEN", `'${name}' may ${scope}, this push needs ${needed}`);

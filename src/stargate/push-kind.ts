@@ -3,9 +3,10 @@
  * or a push of ordinary refs. Everything else is refused before a byte of its pack is read.
  */
 
-import { KvError } from "../errors.ts";
+import { KvError, toKvError } from "../errors.ts";
 import type { ObjectFormat } from "../gitwire/object/oid.ts";
 import type { PushCommand } from "../gitwire/protocol/receive-commands.ts";
+import type { RefStore } from "../gitwire/refs/ref-store.ts";
 import { classifyRef, type KvRef, POLICY_REF } from "../kv/namespace.ts";
 
 /** A push that may go on. */
@@ -56,6 +57,29 @@ export function classifyPush(commands: readonly PushCommand[], format: ObjectFor
   const [first] = kv;
   if (kv.length === 1 && first!.is.kind === "policy") return { kind: "policy", command: first!.command };
   return transaction(kv);
+}
+
+/**
+ * Ordinary refs are moved as git moves them, which follows a symbolic ref: one that its owner made and that leads to a ref of ours must
+ * not be a way around the checks. Throws REF_FORBIDDEN.
+ */
+export function refuseAliases(push: PushKind, refs: Pick<RefStore, "follow">): void {
+  if (push.kind !== "ordinary") return;
+  for (const { ref } of push.commands) {
+    const target = endOf(ref, refs);
+    if (target === ref || classifyRef(target) === undefined) continue;
+    throw forbidden(`${ref} is a symbolic ref to ${target}, which only transactions move`);
+  }
+}
+
+function endOf(ref: string, refs: Pick<RefStore, "follow">): string {
+  try {
+    return refs.follow(ref).name;
+  } catch (error) {
+    // A damaged ref leads nowhere: its own update fails.
+    if (toKvError(error).code === "CORRUPT") return ref;
+    throw error;
+  }
 }
 
 function checkAllowed({ ref, newOid }: PushCommand, is: KvRef, format: ObjectFormat): void {

@@ -56,6 +56,21 @@ describe("refs", () => {
       await arena.refused({ ...planned, commands: [other(name)] }, "REF_FORBIDDEN");
   });
 
+  test("a symbolic ref that leads to one of ours", async () => {
+    const planned = arena.sign({ "cfg:x": "1" });
+    const before = ref("refs/kv/main");
+    const chains = { "refs/heads/alias": "refs/kv/main", "refs/heads/again": "refs/heads/alias" };
+    for (const [name, target] of Object.entries(chains)) git(arena.stargate.dir, "symbolic-ref", name, target);
+    for (const name of Object.keys(chains)) {
+      for (const newOid of [planned.ledger, zero]) {
+        const commands = [{ ref: name, oldOid: before, newOid }];
+        await arena.refused({ ...planned, commands }, "REF_FORBIDDEN");
+      }
+    }
+    for (const name of Object.keys(chains)) git(arena.stargate.dir, "symbolic-ref", "--delete", name);
+    expect(ref("refs/kv/main")).toBe(before);
+  });
+
   test("deletion and rewind of whatever is ours", async () => {
     const gone = (name: string): PushCommand => ({ ref: name, oldOid: ref(name), newOid: zero });
     await arena.refused({ commands: [gone("refs/kv/main"), gone("refs/kv-index/main")] }, "REF_FORBIDDEN");
