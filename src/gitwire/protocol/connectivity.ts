@@ -114,9 +114,7 @@ class ConnectivityWalk {
   start(tip: Oid): undefined {
     const before = this.#seen.size;
     const index = this.#seen.add(tip);
-    if (index !== before) return;
-    this.#note(index, 0);
-    this.#pending.push(index);
+    if (index === before) this.#push(index, 0);
   }
 
   /** Looks at one object: what is wrong, "done" where there is none left, or undefined to go on. */
@@ -286,13 +284,12 @@ class ConnectivityWalk {
   }
 
   #link(kind: ObjectKind, bytes: Buffer, at: number, before: Oid | undefined): void {
+    // A new blob leads nowhere: that it is here is all there is to know, and most links are to one.
+    if (kind === "blob" && this.#view.newKind(bytes, at) === "blob") return;
     const size = this.#seen.size;
     const index = this.#seen.addRaw(bytes, at);
     if (index === size) {
-      this.#note(index, NUMBERS[kind]);
-      // A new blob leads nowhere: that it is here is all there is to know. Most links are to one.
-      if (kind === "blob" && this.#view.newKind(bytes, at) === "blob") return;
-      this.#pending.push(index);
+      this.#push(index, NUMBERS[kind]);
       if (before !== undefined) this.#before.set(index, before);
       return;
     }
@@ -301,11 +298,12 @@ class ConnectivityWalk {
     else if (known !== kind) this.#conflict ??= { oid: this.#seen.oid(index), expected: kind, found: known };
   }
 
-  #note(index: number, kind: number): void {
+  #push(index: number, kind: number): void {
     this.#kinds = withRoom(this.#kinds, index);
     this.#kinds[index] = kind;
     this.#depths = withRoom(this.#depths, index);
     this.#depths[index] = this.#depth;
+    this.#pending.push(index);
   }
 }
 

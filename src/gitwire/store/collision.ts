@@ -42,43 +42,62 @@ function* compareKnown(arrived: ArrivedPack, known: ObjectStore): Generator<void
 
 /** Bytes of known objects that wait to be compared. */
 const MOST_HELD = 4 * 1024 * 1024;
+/** Entries between two yields. */
+const STEP = 32;
 
 class Comparison {
   readonly #arrived: Pack;
   readonly #objects: ArrivedObjects;
   readonly #known: ObjectStore;
+  /** Read the pack that has arrived, and those of the known objects. */
+  readonly #sweep: PackSweep;
+  readonly #sweeps = new Map<Pack, PackSweep>();
 
   constructor(arrived: Pack, objects: ArrivedObjects, known: ObjectStore) {
     this.#arrived = arrived;
     this.#objects = objects;
     this.#known = known;
+    this.#sweep = new PackSweep(arrived);
   }
 
   close(): void {
     this.#arrived.close();
   }
 
-  /** Compares all, as they lie among the known ones: a read of a file brings the neighbours too. */
-  *run(twice: KnownObject[]): Generator<void> {
-    twice.sort((a, b) => compare(a.pack?.path ?? "", b.pack?.path ?? "") || a.offset - b.offset);
-    yield* this.#compareObjects(yield* this.#withoutSameEntries(twice));
+  *run(twice: readonly KnownObject[]): Generator<void> {
+    const others = yield* this.#withoutSameEntries(twice);
+    others.sort((a, b) => compare(a.pack?.path ?? "", b.pack?.path ?? "") || a.offset - b.offset);
+    yield* this.#compareObjects(others);
   }
 
-  /** Those of the objects whose entries are not the same, byte for byte, in both packs. */
+  /** Those of the objects whose entries are not the same, byte for byte, in both packs. They are compared in the order in which they came. */
   *#withoutSameEntries(twice: readonly KnownObject[]): Generator<void, KnownObject[]> {
-    const arrived = new PackSweep(this.#arrived);
-    let known: PackSweep | undefined;
+    const byEntry = new Int32Array(this.#objects.count).fill(-1);
+    for (const [i, { number }] of twice.entries()) byEntry[number] = i;
     const others: KnownObject[] = [];
-    for (const object of twice) {
-      const { number, pack, offset } = object;
-      if (known?.pack !== pack) known = pack === undefined ? undefined : new PackSweep(pack);
-      const start = this.#objects.offset(number);
-      const length = this.#objects.end(number) - start;
-      const isSame = known !== undefined && ifReadable(() => known!.isSameWhole(offset, arrived, start, length));
-      if (isSame !== true) others.push(object);
-      yield;
+    for (let entry = 0; entry < byEntry.length; entry++) {
+      const object = twice[byEntry[entry]!];
+      if (object === undefined) continue;
+      if (!this.#isSameEntry(object)) others.push(object);
+      if (entry % STEP === 0) yield;
     }
     return others;
+  }
+
+  #isSameEntry({ number, pack, offset }: KnownObject): boolean {
+    if (pack === undefined) return false;
+    let known = this.#sweeps.get(pack);
+    if (known === undefined) {
+      known = new PackSweep(pack);
+      this.#sweeps.set(pack, known);
+    }
+    const start = this.#objects.offset(number);
+    try {
+      return known.isSameWhole(offset, this.#sweep, start, this.#objects.end(number) - start);
+    } catch (error) {
+      if (isUnreadable(error)) return false;
+      throw error;
+    }
   }
 
   /**
@@ -89,7 +108,7 @@ class Comparison {
     let bytes = 0;
     for (const { number } of twice) {
       const oid = this.#objects.oid(number);
-      const before = ifReadable(() => this.#known.readOnce(oid));
+      const before = this.#readKnown(oid);
       if (before === undefined) continue;
       held.push({ oid, offset: this.#objects.offset(number), before });
       bytes += before.data.length;
@@ -100,6 +119,15 @@ class Comparison {
       bytes = 0;
     }
     yield* this.#compareHeld(held);
+  }
+
+  #readKnown(oid: Oid): GitObject | undefined {
+    try {
+      return this.#known.readOnce(oid);
+    } catch (error) {
+      if (isUnreadable(error)) return undefined;
+      throw error;
+    }
   }
 
   *#compareHeld(held: Held[]): Generator<void> {
@@ -122,12 +150,7 @@ interface Held {
   readonly before: GitObject;
 }
 
-/** What `read` gives; undefined where what it reads is damaged, or a pack that has just gone. */
-function ifReadable<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    if ((error instanceof KvError && error.code === "CORRUPT") || isMissing(error)) return undefined;
-    throw error;
-  }
+/** Whether what was read is damaged, or in a pack that has just gone. */
+function isUnreadable(error: unknown): boolean {
+  return (error instanceof KvError && error.code === "CORRUPT") || isMissing(error);
 }
