@@ -13,7 +13,8 @@ import type { ArrivedObjects } from "../pack/arrived-objects.ts";
 import { type IndexedPack, openIndexed } from "../pack/index-pack.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { PackSweep } from "../pack/pack-sweep.ts";
-import type { KnownObject } from "./known-objects.ts";
+import type { KnownObjects } from "./known-objects.ts";
+import type { ObjectLocation } from "./object-place.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 /** A pack that has arrived. */
@@ -28,11 +29,9 @@ export async function refuseCollisions(arrived: ArrivedPack, known: ObjectStore)
 }
 
 function* compareKnown(arrived: ArrivedPack, known: ObjectStore): Generator<void> {
-  const { objects } = arrived;
-  const found = yield* known.known(objects.ids);
-  const twice = found.filter(({ number }) => number < objects.received);
-  if (twice.length === 0) return;
-  const comparison = new Comparison(openIndexed(arrived, known.format), objects, known);
+  const twice = yield* known.known(arrived.objects.ids);
+  if (twice.size === 0) return;
+  const comparison = new Comparison(openIndexed(arrived, known.format), arrived.objects, known);
   try {
     yield* comparison.run(twice);
   } finally {
@@ -64,36 +63,34 @@ class Comparison {
     this.#arrived.close();
   }
 
-  *run(twice: readonly KnownObject[]): Generator<void> {
+  *run(twice: KnownObjects): Generator<void> {
     const others = yield* this.#withoutSameEntries(twice);
-    others.sort((a, b) => compare(a.pack?.path ?? "", b.pack?.path ?? "") || a.offset - b.offset);
+    others.sort((a, b) => compareLocations(a.location, b.location));
     yield* this.#compareObjects(others);
   }
 
   /** Those of the objects whose entries are not the same, byte for byte, in both packs. They are compared in the order in which they came. */
-  *#withoutSameEntries(twice: readonly KnownObject[]): Generator<void, KnownObject[]> {
-    const byEntry = new Int32Array(this.#objects.count).fill(-1);
-    for (const [i, { number }] of twice.entries()) byEntry[number] = i;
-    const others: KnownObject[] = [];
-    for (let entry = 0; entry < byEntry.length; entry++) {
-      const object = twice[byEntry[entry]!];
-      if (object === undefined) continue;
-      if (!this.#isSameEntry(object)) others.push(object);
+  *#withoutSameEntries(twice: KnownObjects): Generator<void, Twice[]> {
+    const others: Twice[] = [];
+    for (let entry = 0; entry < this.#objects.received; entry++) {
       if (entry % STEP === 0) yield;
+      const location = twice.location(entry);
+      if (location !== undefined && !this.#isSameEntry(entry, location)) others.push({ entry, location });
     }
     return others;
   }
 
-  #isSameEntry({ number, pack, offset }: KnownObject): boolean {
-    if (pack === undefined) return false;
+  #isSameEntry(entry: number, location: ObjectLocation): boolean {
+    if (location.kind === "loose") return false;
+    const { pack, offset } = location;
     let known = this.#sweeps.get(pack);
     if (known === undefined) {
       known = new PackSweep(pack);
       this.#sweeps.set(pack, known);
     }
-    const start = this.#objects.offset(number);
+    const start = this.#objects.offset(entry);
     try {
-      return known.isSameWhole(offset, this.#sweep, start, this.#objects.end(number) - start);
+      return known.isSameWhole(offset, this.#sweep, start, this.#objects.end(entry) - start);
     } catch (error) {
       if (isUnreadable(error)) return false;
       throw error;
@@ -103,14 +100,14 @@ class Comparison {
   /**
    * Compares what the entries make, first many of the known objects, then those of the pack, each in the order in which they lie.
    */
-  *#compareObjects(twice: readonly KnownObject[]): Generator<void> {
+  *#compareObjects(twice: readonly Twice[]): Generator<void> {
     let held: Held[] = [];
     let bytes = 0;
-    for (const { number } of twice) {
-      const oid = this.#objects.oid(number);
+    for (const { entry } of twice) {
+      const oid = this.#objects.oid(entry);
       const before = this.#readKnown(oid);
       if (before === undefined) continue;
-      held.push({ oid, offset: this.#objects.offset(number), before });
+      held.push({ oid, offset: this.#objects.offset(entry), before });
       bytes += before.data.length;
       yield;
       if (bytes < MOST_HELD) continue;
@@ -143,11 +140,22 @@ class Comparison {
   }
 }
 
+/** An entry that has arrived, and where its object is known to be. */
+interface Twice {
+  readonly entry: number;
+  readonly location: ObjectLocation;
+}
+
 /** A known object, and where in the pack that has arrived its double is. */
 interface Held {
   readonly oid: Oid;
   readonly offset: number;
   readonly before: GitObject;
+}
+
+function compareLocations(a: ObjectLocation, b: ObjectLocation): number {
+  if (a.kind === "loose" || b.kind === "loose") return compare(a.kind, b.kind);
+  return compare(a.pack.path, b.pack.path) || a.offset - b.offset;
 }
 
 /** Whether what was read is damaged, or in a pack that has just gone. */

@@ -17,7 +17,7 @@ import type { PackIndex } from "../pack/pack-index.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import type { RecentBases } from "../pack/recent-bases.ts";
 import { alternateDirs } from "./alternates.ts";
-import { findKnown, type KnownObject } from "./known-objects.ts";
+import { findKnown, type KnownObjects } from "./known-objects.ts";
 import { hasLoose, looseStartingWith, readDirIfThere, readLoose } from "./loose.ts";
 import { looseHeader } from "./loose-stream.ts";
 import type { ObjectLocation, ObjectPlace, ObjectStoreOptions } from "./object-place.ts";
@@ -27,8 +27,6 @@ const DELTA_BASE_BYTES = 32 * 1024 * 1024;
 const OBJECT_BYTES = 16 * 1024 * 1024;
 /** Larger blobs are read once where they are read at all: pieces of large values would fill the cache for nothing. */
 const CACHED_BLOB = 32 * 1024;
-/** Ids are looked up by reading ahead from one for this many entries of a pack on. */
-const SWEEP_SHARE = 500;
 /** Packs kept open; more would use up the process's file descriptors. */
 const OPEN_PACKS = 200;
 /** Paths remembered of packs that were put here: a daemon puts one for each push. */
@@ -123,24 +121,37 @@ export class ObjectStore implements ObjectSource {
 
   /** As {@link locate} for many objects: where each one that is here is stored. */
   locateAll(oids: Iterable<Oid>): Map<Oid, ObjectLocation> {
-    const sorted = [...oids].sort();
+    const all = [...new Set(oids)];
+    const known = atOnce(this.known(SortedIds.of(this.format, all)));
     const found = new Map<Oid, ObjectLocation>();
-    this.#sweeping(sorted.length, () => {
-      for (const oid of sorted) {
-        const location = this.locate(oid);
-        if (location !== undefined) found.set(oid, location);
-      }
-    });
+    for (const [number, oid] of all.entries()) {
+      const first = known.location(number);
+      const location = first !== undefined && this.#stays(first) ? first : this.locate(oid);
+      if (location !== undefined) found.set(oid, location);
+    }
     return found;
+  }
+
+  /** Opens the pack of an object, which is then readable whatever happens to its files; false where it is gone or damaged. */
+  #stays(location: ObjectLocation): boolean {
+    if (location.kind === "loose") return true;
+    try {
+      location.pack.open();
+      return true;
+    } catch {
+      // A lookup deals with that.
+      return false;
+    }
   }
 
   /** Those of `oids` that are here, each once, as {@link known} finds them. */
   knownAmong(oids: readonly Oid[]): Oid[] {
-    return atOnce(this.known(SortedIds.of(this.format, oids))).map(({ number }) => oids[number]!);
+    const known = atOnce(this.known(SortedIds.of(this.format, oids)));
+    return oids.filter((_, number) => known.has(number));
   }
 
   /** Where those of `ids` lie that are here by what is known of the disk, so that those that are not cost no look at it (findKnown). */
-  known(ids: SortedIds): Generator<void, KnownObject[]> {
+  known(ids: SortedIds): Generator<void, KnownObjects> {
     return findKnown(this.#all(), ids, (pack) => this.#opening(pack));
   }
 
@@ -169,13 +180,26 @@ export class ObjectStore implements ObjectSource {
   /** Ids that start with the hex digits `prefix` (four at least), at most `limit`, in order. */
   resolvePrefix(prefix: string, limit = 2): Oid[] {
     if (!/^[0-9a-f]{4,}$/.test(prefix) || prefix.length > this.format.hexSize) return [];
+    let found: Oid[] | undefined;
+    while (found === undefined) found = this.#startingWith(prefix, limit);
+    return found;
+  }
+
+  /** As {@link resolvePrefix}; undefined where a pack went away meanwhile: what it held is in another one. */
+  #startingWith(prefix: string, limit: number): Oid[] | undefined {
     const found = new Set<Oid>();
-    for (const { objectsDir, packs } of this.#all()) {
-      packs.refresh();
-      for (const pack of packs.packs()) {
-        for (const oid of pack.index.startingWith(prefix, limit)) found.add(oid);
+    for (const folder of this.#all()) {
+      folder.packs.refresh();
+      for (const pack of folder.packs.packs()) {
+        try {
+          for (const oid of pack.index.startingWith(prefix, limit)) found.add(oid);
+        } catch (error) {
+          if (!isMissing(error)) throw error;
+          this.#forget(pack, folder);
+          return undefined;
+        }
       }
-      for (const oid of looseStartingWith(objectsDir, this.format, prefix, limit)) found.add(oid);
+      for (const oid of looseStartingWith(folder.objectsDir, this.format, prefix, limit)) found.add(oid);
     }
     return [...found].sort().slice(0, limit);
   }
@@ -345,29 +369,6 @@ export class ObjectStore implements ObjectSource {
   #remember(error: unknown): void {
     if (!(error instanceof KvError && error.code === "CORRUPT")) throw error;
     this.#damage ??= error;
-  }
-
-  /** Runs so many `lookups` in ascending order, reading ahead in the indexes where that is worth it. */
-  #sweeping<T>(count: number, lookups: () => T): T {
-    let run = lookups;
-    for (const { packs } of this.#all()) {
-      for (const pack of packs.packs()) {
-        const inner = run;
-        if (!packs.recent.has(pack) && this.#isWorthSweeping(pack, count)) run = () => pack.index.sweep(inner);
-      }
-    }
-    return run();
-  }
-
-  /** Whether `lookups` lookups in the pack's index are better done by reading ahead. */
-  #isWorthSweeping(pack: Pack, lookups: number): boolean {
-    try {
-      this.#opening(pack);
-      return lookups * SWEEP_SHARE > pack.count;
-    } catch {
-      // Gone or damaged: a lookup deals with that.
-      return false;
-    }
   }
 
   /** Counts `pack` as open, and gives back the descriptors of the one counted first where there are too many. */

@@ -39,13 +39,17 @@ function unknown(count: number): Oid[] {
 function found(dir: string, oids: readonly Oid[]): Map<Oid, string> {
   const repo = openRepository(dir);
   const known = atOnce(repo.objects.known(SortedIds.of(repo.format, oids)));
-  const places = known.map(({ number, pack: at, offset }): [Oid, string] => {
-    if (at === undefined) return [oids[number]!, "loose"];
-    expect(at.find(oids[number]!)).toBe(offset);
-    return [oids[number]!, at.path.replace(/\.pack$/, "")];
+  const places = oids.flatMap((oid, number): [Oid, string][] => {
+    const location = known.location(number);
+    expect(known.has(number)).toBe(location !== undefined);
+    if (location === undefined) return [];
+    if (location.kind === "loose") return [[oid, "loose"]];
+    const { pack: at, offset, position } = location;
+    expect([at.find(oid), at.index.oid(position)]).toEqual([offset, oid]);
+    return [[oid, at.path.replace(/\.pack$/, "")]];
   });
+  expect(known.size).toBe(places.length);
   repo.close();
-  expect(new Set(places.map(([oid]) => oid)).size).toBe(places.length);
   return new Map(places);
 }
 

@@ -175,32 +175,36 @@ describe("other processes at work", () => {
     for (const [oid, { data }] of objects) expect(closed.read(oid)!.data.equals(data)).toBe(true);
   });
 
-  test("packs that are replaced whenever they have just been seen", () => {
-    const repo = makeRepo(TEST_FORMAT, 5);
-    repackOnce(repo, "ofs");
-    const objects = allObjects(repo);
-    const packDir = path.join(repo, "objects/pack");
-    const store = open(repo);
-    const [oid, { data }] = [...objects][0]!;
-    const original = fs.readdirSync as (...args: unknown[]) => unknown;
-    let replaced = 0;
-    const spy = spyOn(fs as unknown as { readdirSync: typeof original }, "readdirSync").mockImplementation(
-      (...args) => {
-        const names = original(...args);
-        if (args[0] === packDir && replaced < 4) {
-          git(repo, "tag", "-m", "another object", `t${replaced++}`);
-          git(repo, "repack", "-a", "-d", "-q");
-        }
-        return names;
-      },
-    );
-    try {
-      expect(store.read(oid)?.data.equals(data)).toBe(true);
-    } finally {
-      spy.mockRestore();
-    }
-    expect(replaced).toBe(4);
-  });
+  test.each(["read", "resolved by the start of its id"])(
+    "an object is %s whose pack is replaced whenever it has just been seen",
+    (how) => {
+      const repo = makeRepo(TEST_FORMAT, 5);
+      repackOnce(repo, "ofs");
+      const objects = allObjects(repo);
+      const packDir = path.join(repo, "objects/pack");
+      const store = open(repo);
+      const [oid, { data }] = [...objects][0]!;
+      const original = fs.readdirSync as (...args: unknown[]) => unknown;
+      let replaced = 0;
+      const spy = spyOn(fs as unknown as { readdirSync: typeof original }, "readdirSync").mockImplementation(
+        (...args) => {
+          const names = original(...args);
+          if (args[0] === packDir && replaced < 4) {
+            git(repo, "tag", "-m", "another object", `t${replaced++}`);
+            git(repo, "repack", "-a", "-d", "-q");
+          }
+          return names;
+        },
+      );
+      try {
+        if (how === "read") expect(store.read(oid)?.data.equals(data)).toBe(true);
+        else expect(store.resolvePrefix(oid.slice(0, 12))).toEqual([oid]);
+      } finally {
+        spy.mockRestore();
+      }
+      expect(replaced).toBe(4);
+    },
+  );
 
   test("everything unpacked and the packs removed", () => {
     const repo = makeRepo(TEST_FORMAT, 5);
