@@ -22,6 +22,13 @@ export interface SweptObject {
   readonly stream: Buffer;
 }
 
+/** An entry as it is stored, inflated: as {@link SweptObject}. */
+export interface SweptEntry {
+  readonly header: EntryHeader;
+  readonly data: Buffer;
+  readonly stream: Buffer;
+}
+
 export class PackSweep {
   readonly pack: Pack;
   /** Both are as large as was needed so far, and never larger than the pack: most packs of a server are of one push, and small. */
@@ -85,18 +92,29 @@ export class PackSweep {
 
   /** The object whose entry is at `offset`, where it is small and stored whole; else undefined. Throws CORRUPT on damage. */
   smallObject(offset: number): SweptObject | undefined {
+    const found = this.smallEntry(offset);
+    const kind = found === undefined ? undefined : entryKind(found.header.type);
+    return kind === undefined ? undefined : { kind, data: found!.data, stream: found!.stream };
+  }
+
+  /**
+   * The entry at `offset`, a whole object or a delta, where it is small; else undefined. Its data is in `into` where that is given, which
+   * has room for one byte more. Throws CORRUPT on damage.
+   */
+  smallEntry(offset: number, into?: Buffer): SweptEntry | undefined {
     const file = this.pack.open();
     let at = this.#show(file, offset, MAX_ENTRY_HEADER);
-    const { type, size, length } = file.header(offset, this.#window, at, this.#end - this.#start);
-    const kind = entryKind(type);
-    if (kind === undefined || size > LARGEST) return undefined;
+    const header = file.header(offset, this.#window, at, this.#end - this.#start);
+    const { size, length } = header;
+    if (size > LARGEST || (into !== undefined && size >= into.length)) return undefined;
     at = this.#show(file, offset, length + deflateBound(size)) + length;
     const bound = this.#end - this.#start;
-    if (this.#output.length <= size)
+    if (into === undefined && this.#output.length <= size)
       this.#output = Buffer.allocUnsafeSlow(size < FIRST_READ ? FIRST_READ : LARGEST + 1);
-    const consumed = file.decoding(offset, () => inflateInto(this.#window, at, bound, this.#output, size));
+    const output = into ?? this.#output;
+    const consumed = file.decoding(offset, () => inflateInto(this.#window, at, bound, output, size));
     if (consumed === TRUNCATED) return undefined;
-    return { kind, data: this.#output.subarray(0, size), stream: this.#window.subarray(at, at + consumed) };
+    return { header, data: output.subarray(0, size), stream: this.#window.subarray(at, at + consumed) };
   }
 
   /** Where the entry at `offset` starts in the window, which holds `least` bytes of it where the pack does. */

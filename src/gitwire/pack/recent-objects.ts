@@ -17,7 +17,7 @@ export class RecentObjects {
   /** The entry that each chunk begins with. What came before it was in the chunk is gone. */
   readonly #firstEntries: number[] = [];
   #chunk = -1;
-  #filled = CHUNK;
+  #filled = 0;
   /** By slot: the number of the entry plus one, 0 for none; where its data is, and how long. */
   #entries = new Uint32Array(64);
   #places = new Uint32Array(64);
@@ -31,7 +31,7 @@ export class RecentObjects {
   /** Keeps a copy of the object of entry number `entry`, the first `length` bytes of `data`. Entries come in ascending order. */
   add(entry: number, data: Buffer, length: number): void {
     if (length > LARGEST || this.#mostChunks === 0) return;
-    if (this.#filled + length > CHUNK) this.#nextChunk(entry);
+    if (this.#chunk < 0 || this.#filled + length > CHUNK) this.#nextChunk(entry);
     const slot = entry % SLOTS;
     this.#entries = withRoom(this.#entries, slot);
     this.#places = withRoom(this.#places, slot);
