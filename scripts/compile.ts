@@ -25,8 +25,8 @@ export function compileOptions(entry: string, outfile: string, commit: string): 
       // The `.env` or `bunfig.toml` of a repository must not steer a git tool.
       autoloadDotenv: false,
       autoloadBunfig: false,
-      // Code is compiled thirty times later than usual: a brief verb is over before that pays. The others say so (cli/runner.ts).
-      jitPolicy: 30,
+      // Code is compiled ten times later than usual: a brief verb is over before that pays. The others say so (cli/runner.ts).
+      jitPolicy: 10,
     },
     throw: false,
   };

@@ -29,7 +29,7 @@ export interface Command {
   readonly examples?: readonly string[];
   /** Left out of the overview and of completion. */
   readonly hidden?: boolean;
-  /** Over in milliseconds as a rule: its code is not worth compiling before it has run thirty times as often as is usual. */
+  /** Over in milliseconds as a rule: its code is not worth compiling before it has run ten times as often as is usual. */
   readonly brief?: boolean;
   readonly load: () => Promise<Verb>;
 }
