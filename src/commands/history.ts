@@ -80,13 +80,13 @@ async function shower(
     const patch = patchOf?.(objects, key, before, revision);
     if (out.json) {
       const txn = made === undefined ? {} : txnFields(made, signature!);
-      const value = valueFacts(objects, key, revision);
+      const value = await valueFacts(objects, key, revision);
       out.record({ key: keyText(key), op, rev, ...txn, value, patch });
       return;
     }
     const unknown = ["-", "-", "-", op, rev, "-", "its transaction is not here"].join("\t");
     const line = made === undefined ? unknown : txnLine(made, signature!, [op, rev]);
-    out.line(`${line}\t${describeValue(objects, key, revision)}`);
+    out.line(`${line}\t${await describeValue(objects, key, revision)}`);
     if (patch !== undefined && patch !== "") out.answer(`${patch.split("\n").map(inColumn).join("\n")}\n\n`);
   };
 }

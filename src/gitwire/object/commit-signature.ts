@@ -11,7 +11,7 @@ import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { ObjectFormat } from "./oid.ts";
 import { isOpenPgpSignature, type OpenPgpKey, verifyOpenPgp } from "./openpgp.ts";
-import { type SshKeyType, sshFingerprint } from "./ssh-key.ts";
+import { type SshKeyType, type SshPublicKey, sshFingerprint } from "./ssh-key.ts";
 import { isSshsig, verifySshsig } from "./sshsig.ts";
 
 /** Who signed. */
@@ -82,9 +82,17 @@ export async function verifyCommitSignature(
   }
 }
 
+/** Signers by their keys, which a ledger has few of: the same object while a key is remembered (sshsig.ts). */
+const signers = new WeakMap<SshPublicKey, Signer>();
+
 async function sshSigner(signature: string, payload: Buffer): Promise<Signer> {
-  const { type, blob } = await verifySshsig(signature, payload);
-  return { kind: "ssh", type, blob: blob.toString("base64"), fingerprint: sshFingerprint(blob) };
+  const key = await verifySshsig(signature, payload);
+  const known = signers.get(key);
+  if (known !== undefined) return known;
+  const { type, blob } = key;
+  const signer: Signer = { kind: "ssh", type, blob: blob.toString("base64"), fingerprint: sshFingerprint(blob) };
+  signers.set(key, signer);
+  return signer;
 }
 
 async function openPgpVerdict(
