@@ -1,7 +1,7 @@
 /** Housekeeping after a verb, when its answer is out: nobody waits for it, and nothing it meets makes the verb fail. */
 
 import * as fs from "node:fs";
-import { hasManyLoose } from "../gitwire/store/loose-count.ts";
+import { tidyStore } from "../gitwire/store/tidy-store.ts";
 import { LIMITS } from "../limits.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -12,20 +12,9 @@ import type { Workspace } from "./workspace.ts";
 export async function tidyUp({ repo, around }: Workspace): Promise<void> {
   const { signal, clock } = around;
   try {
-    const { objects, objectsDir, format, commonDir } = repo;
+    const { objects, commonDir } = repo;
     if (!repo.isAutoMaintained) return;
-    const manyLoose = hasManyLoose(objectsDir, format, repo.looseLimit);
-    const manyPacks = objects.replaceablePacks().length > LIMITS.packs;
-    if (manyLoose) {
-      const { packLoose } = await import("../gitwire/store/pack-loose.ts");
-      await packLoose(objects, { commonDir, signal, maxLoose: repo.looseLimit });
-    }
-    if (manyLoose || manyPacks) {
-      const { rollUp } = await import("../gitwire/store/maintenance.ts");
-      await rollUp(objects, { commonDir, signal });
-      const { sweepLeftovers } = await import("../gitwire/store/leftovers.ts");
-      sweepLeftovers(objectsDir, clock.now());
-    }
+    await tidyStore(repo, { maxPacks: LIMITS.packs, now: clock.now(), signal });
     if (objects.addedPacks().some(isLarge)) {
       const { CopyFinder, foldCopies } = await import("../gitwire/store/fold-copies.ts");
       await foldCopies(objects, { commonDir, signal }, new CopyFinder(objects, FOLD_SHARE));

@@ -3,12 +3,14 @@
  * builtin/receive-pack.c; githooks). The rules of its config come from receive-rules.ts, its hooks from push-hooks.ts.
  */
 
+import { systemClock } from "../../clock.ts";
 import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../object/oid.ts";
 import type { RefTransaction } from "../refs/ref-transaction.ts";
 import type { Repository } from "../repo.ts";
 import { alternateTips } from "../store/alternate-tips.ts";
 import { readShallow, updateShallow } from "../store/shallow-file.ts";
+import { tidyStore } from "../store/tidy-store.ts";
 import { aliasedUpdates } from "./aliased-updates.ts";
 import { PushHooks } from "./push-hooks.ts";
 import type { PushCommand } from "./receive-commands.ts";
@@ -97,10 +99,21 @@ class RepositoryHost implements ReceivePackHost {
   }
 
   async after(push: PushIntent, done: readonly PushCommand[]): Promise<void> {
-    await this.#hooks?.after(
+    if (this.#hooks === undefined) return;
+    await this.#hooks.after(
       push,
       done.filter(({ ref }) => !this.#absent.has(ref)),
     );
+    await this.#tidy();
+  }
+
+  /** What is due in the object folder (receive.autogc): every push leaves a pack. A failure is the next one's to meet. */
+  async #tidy(): Promise<void> {
+    const { config } = this.#repo;
+    if (config.getBool("receive.autogc") === false || !this.#repo.isAutoMaintained) return;
+    const packs = config.getInt("gc.autoPackLimit") ?? PACK_LIMIT;
+    const maxPacks = packs > 0 ? packs : Number.POSITIVE_INFINITY;
+    await tidyStore(this.#repo, { maxPacks, now: systemClock.now() }).catch(() => {});
   }
 
   async #applyTogether(push: Push, bringIn: () => void): Promise<readonly RefResult[]> {
@@ -241,6 +254,9 @@ class RepositoryHost implements ReceivePackHost {
     return reason;
   }
 }
+
+/** Packs that may lie side by side, unless gc.autoPackLimit says otherwise (as git). */
+const PACK_LIMIT = 50;
 
 /** Refs from which on a push moves them together: each by itself waits for the disk twice. */
 const MANY = 32;

@@ -3,11 +3,15 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import { receiveSettings } from "../../../src/gitwire/protocol/receive-settings.ts";
+import { openRepository } from "../../../src/gitwire/repo.ts";
 import { gitConfig } from "../../support/connect.ts";
 import { fsck, git, gitInput, tryGit } from "../../support/git.ts";
 import { RECEIVE_PACK } from "../../support/git-server.ts";
+import { bareRepository, packWithCommit } from "../../support/push.ts";
 import { both, commit, type Pair, pair, pushTo } from "../../support/push-pair.ts";
+import { push } from "../../support/sessions.ts";
 import { tempDir } from "../../support/temp.ts";
+import { TEST_FORMAT } from "../../support/test-format.ts";
 
 // Many processes of git and bun, on machines that may be busy.
 setDefaultTimeout(90_000);
@@ -37,6 +41,34 @@ test("receive.keepAlive", () => {
   expect(silence()).toBe(5_000);
   expect(silence(["receive.keepAlive", "2"])).toBe(2_000);
   expect(silence(["receive.keepAlive", "0"])).toBe(0);
+});
+
+test("packs of pushes are rolled up by gc.autoPackLimit, unless receive.autogc or gc.auto forbids it", async () => {
+  for (const [config, most] of [
+    [{ "gc.autoPackLimit": "4" }, 5],
+    [{ "gc.autoPackLimit": "0" }, 8],
+    [{ "gc.autoPackLimit": "4", "receive.autogc": "false" }, 8],
+    [{ "gc.autoPackLimit": "4", "gc.auto": "0" }, 8],
+  ] as const) {
+    const server = bareRepository();
+    for (const [name, value] of Object.entries(config)) git(server, "config", name, value);
+    const repo = openRepository(server);
+    let parent: string | undefined;
+    for (let i = 0; i < 8; i++) {
+      const { pack, commit: newOid } = packWithCommit(`${i}`, parent === undefined ? {} : { parent });
+      const oldOid = parent ?? TEST_FORMAT.zeroOid;
+      const bytes = Buffer.concat([...pack.chunks()]);
+      const { report } = await push(repo, [{ ref: "refs/heads/main", oldOid, newOid }], bytes);
+      expect(report.refs[0]?.status).toBe("ok");
+      parent = newOid;
+    }
+    repo.close();
+    const packs = fs.readdirSync(`${server}/objects/pack`).filter((name) => name.endsWith(".pack")).length;
+    if (most === 8) expect(packs).toBe(8);
+    else expect(packs).toBeLessThanOrEqual(most);
+    expect(fsck(server)).toBe("");
+    expect(git(server, "rev-list", "--count", "main")).toBe("8");
+  }
 });
 
 test("what is not advertised is not used by clients", () => {
