@@ -4,6 +4,7 @@ import { expect, test } from "bun:test";
 import { parseSshCommand } from "../../src/stargate/ssh-command.ts";
 import { random } from "../support/random.ts";
 import { codeOf } from "../support/streams.ts";
+import { tempDir } from "../support/temp.ts";
 
 /** Git's sq_quote_buf. */
 const quote = (text: string): string => `'${text.replace(/['!]/g, (each) => `'\\${each}'`)}'`;
@@ -25,6 +26,44 @@ test("git's own two spellings, and the status", () => {
   expect(parseSshCommand("git-upload-pack a.git")).toEqual({ service: "git-upload-pack", repo: "a.git" });
   expect(parseSshCommand("git-kv-stargate status 'a'")).toEqual({ service: "status", repo: "a" });
 });
+
+test("what git shell takes is taken, and the same repository is meant; besides that only a bare word, and more spaces", () => {
+  const commands = ["git-upload-pack 'x'", "git upload-pack 'x'", "git-receive-pack 'x'", "git receive-pack 'x'"];
+  commands.push(
+    "git-upload-pack 'a b'",
+    "git-upload-pack 'a'\\''b'",
+    "git-upload-pack 'a'\\!'b'",
+    "git-upload-pack '/x'",
+  );
+  commands.push("git-upload-pack x", "git-upload-pack  'x'", "git-upload-pack '-x'", "git-upload-pack 'x' ");
+  commands.push("git-upload-pack 'a''b'", "git-upload-pack ''", "git-upload-pack", "git-upload-pack 'x' 'y'");
+  commands.push("git-upload-pack\t'x'", "GIT-UPLOAD-PACK 'x'", "git  upload-pack 'x'", " git-upload-pack 'x'");
+  commands.push(
+    "/usr/bin/git-upload-pack 'x'",
+    "git-upload-pack 'x'; id",
+    'git-upload-pack "x"',
+    "git-upload-pack 'x",
+    "id",
+  );
+  const more: string[] = [];
+  for (const command of commands) {
+    const run = Bun.spawnSync(["git", "shell", "-c", command], { stdin: Buffer.from("0000"), cwd: tempDir("shell") });
+    const theirs = /'(.*)' does not appear to be a git repository/s.exec(run.stderr.toString())?.[1];
+    const ours = repoOf(command);
+    if (theirs !== undefined && theirs !== "") expect(ours).toBe(theirs);
+    else if (ours !== undefined) more.push(command);
+  }
+  // A name that begins with a dash is a name: it becomes no argument of any program.
+  expect(more).toEqual(["git-upload-pack x", "git-upload-pack  'x'", "git-upload-pack '-x'"]);
+});
+
+function repoOf(command: string): string | undefined {
+  try {
+    return parseSshCommand(command).repo;
+  } catch {
+    return undefined;
+  }
+}
 
 test("anything else is refused: another program, no argument, several, open quotes, what only a shell would understand", async () => {
   for (const text of [
