@@ -9,13 +9,14 @@ import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { collectGarbage } from "../memory.ts";
+import { atOnce } from "../time-slice.ts";
 import { isExpired } from "./expiry.ts";
 import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
 import type { IndexFile, IndexState } from "./index-node.ts";
-import { type IndexOp, updateIndex } from "./index-tree.ts";
+import { type IndexOp, updateIndexInSteps } from "./index-tree.ts";
 import { type Key, keyDigits, keyName, keyText } from "./key.ts";
-import { type FileSort, findInTrie, type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
+import { type FileSort, findInTrie, type TrieChange, trieFileName, updateTrieInSteps } from "./ledger-trie.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
 import {
@@ -64,18 +65,31 @@ export function applyOperations(
   operations: readonly Operation[],
   now?: number,
 ): Applied {
-  const { changes, eachFile, index } = resolveOperations(writer, source, base, operations, { now });
+  return atOnce(applyInSteps(writer, source, base, operations, now));
+}
+
+/** As {@link applyOperations}, yielding now and then so that others may run. */
+export function* applyInSteps(
+  writer: NodeWriter,
+  source: ObjectSource,
+  base: ApplyBase,
+  operations: readonly Operation[],
+  now?: number,
+): Generator<void, Applied> {
+  const { changes, eachFile, index } = yield* resolveInSteps(writer, source, base, operations, { now });
   const digits = changes.map(({ key }) => keyDigits(key));
-  const update = (kind: "data" | "meta", root: Oid | undefined): Oid | undefined => {
+  yield;
+  const update = function* (kind: "data" | "meta", root: Oid | undefined): Generator<void, Oid | undefined> {
     const files: TrieChange[] = [];
     eachFile(kind, (sort, name, oid, _key, place) => {
       files.push({ digits: digits[place]!, name: trieFileName(sort, name), oid });
     });
-    const updated = updateTrie(writer, kind, root, files);
+    const updated = yield* updateTrieInSteps(writer, kind, root, files);
     collectGarbage(operations.length);
     return updated;
   };
-  return { data: update("data", base.data), meta: update("meta", base.meta), index, changes };
+  const data = yield* update("data", base.data);
+  return { data, meta: yield* update("meta", base.meta), index, changes };
 }
 
 /** What operations make of a state, short of the tries. */
@@ -90,19 +104,35 @@ export interface Resolved {
 /** A file of `key`, which has this name, is set, or removed where `oid` is undefined; `place` is that of the key's change. */
 export type ToldOfFile = (sort: FileSort, name: string, oid: Oid | undefined, key: Key, place: number) => void;
 
-/** As {@link applyOperations}, for whoever makes or compares the tries by itself. `claimed`: see {@link updateIndex}. */
+/** What resolving depends on. `claimed`: see {@link updateIndex}. */
+interface ResolveOptions {
+  readonly now?: number | undefined;
+  readonly claimed?: Oid;
+}
+
+/** As {@link applyOperations}, for whoever makes or compares the tries by itself. */
 export function resolveOperations(
   writer: NodeWriter,
   source: ObjectSource,
   base: ApplyBase,
   operations: readonly Operation[],
-  { now, claimed }: { readonly now?: number | undefined; readonly claimed?: Oid } = {},
+  options?: ResolveOptions,
 ): Resolved {
+  return atOnce(resolveInSteps(writer, source, base, operations, options));
+}
+
+function* resolveInSteps(
+  writer: NodeWriter,
+  source: ObjectSource,
+  base: ApplyBase,
+  operations: readonly Operation[],
+  { now, claimed }: ResolveOptions = {},
+): Generator<void, Resolved> {
   const sorted = sortByKey(operations);
   const resolver = new Resolver(writer, source, base, now);
   const resolve = (named: Named, existing: IndexState | undefined): IndexFile | undefined =>
     resolver.resolve(named, existing);
-  const index = updateIndex(writer, base.index, sorted, resolve, claimed);
+  const index = yield* updateIndexInSteps(writer, base.index, sorted, resolve, claimed);
   resolver.finish();
   collectGarbage(operations.length);
   const { changes, names } = resolver;

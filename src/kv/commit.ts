@@ -134,7 +134,7 @@ async function openPieces(
 export async function acceptorOf(workspace: Workspace): Promise<Acceptor> {
   if (!workspace.hasStargate) {
     workspace.requireLocalMode();
-    return localAcceptor(workspace.repo);
+    return localAcceptor(workspace.repo, workspace.around.signal);
   }
   return (await import("./stargate-acceptor.ts")).stargateAcceptor(workspace);
 }

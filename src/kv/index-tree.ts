@@ -22,6 +22,7 @@ import {
   type TreeEntry,
 } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import { atOnce } from "../time-slice.ts";
 import { isClaimedLeaf } from "./index-claim.ts";
 import { LABEL_BYTES, labelName, sharedLength } from "./index-file.ts";
 import { findIndexFile, type IndexFile, type IndexState, LEAF_KEYS, labelOf, readKey, stateOf } from "./index-node.ts";
@@ -51,8 +52,19 @@ export function updateIndex<T extends IndexOp>(
   resolve: Resolve<T>,
   claimed?: Oid,
 ): Oid {
+  return atOnce(updateIndexInSteps(writer, root, ops, resolve, claimed));
+}
+
+/** As {@link updateIndex}, yielding now and then so that others may run. */
+export function* updateIndexInSteps<T extends IndexOp>(
+  writer: NodeWriter,
+  root: Oid,
+  ops: readonly T[],
+  resolve: Resolve<T>,
+  claimed?: Oid,
+): Generator<void, Oid> {
   if (ops.length === 0) return root;
-  return new IndexUpdate(writer, resolve).node("", root, ops, claimed);
+  return yield* new IndexUpdate(writer, resolve).node("", root, ops, claimed);
 }
 
 /** A key and its file in the kv-index. */
@@ -62,8 +74,16 @@ export interface KeyFile extends IndexFile {
 
 /** The kv-index of `files`, which are sorted by key and distinct, made from nothing. */
 export function buildIndex(writer: NodeWriter, files: readonly KeyFile[]): Oid {
+  return atOnce(buildIndexInSteps(writer, files));
+}
+
+/** As {@link buildIndex}, yielding now and then so that others may run. */
+export function buildIndexInSteps(writer: NodeWriter, files: readonly KeyFile[]): Generator<void, Oid> {
   return new IndexUpdate(writer, () => undefined).build(files);
 }
+
+/** Keys between two yields where many are gone over in one place. */
+const STEP = 64;
 
 class IndexUpdate<T extends IndexOp> {
   readonly #writer: NodeWriter;
@@ -76,26 +96,27 @@ class IndexUpdate<T extends IndexOp> {
     this.#resolve = resolve;
   }
 
-  build(files: readonly KeyFile[]): Oid {
+  build(files: readonly KeyFile[]): Generator<void, Oid> {
     return this.#buildRange(0, files, 0, files.length);
   }
 
   /** The node of `prefix`, now the tree `oid`, after `ops`; `claimed` is what it is said to be then. */
-  node(prefix: Key, oid: Oid, ops: readonly T[], claimed?: Oid): Oid {
+  *node(prefix: Key, oid: Oid, ops: readonly T[], claimed?: Oid): Generator<void, Oid> {
+    yield;
     const claim = claimed === undefined || claimed === oid ? undefined : this.#writer.readClaimed(claimed);
     if (claim !== undefined && isClaimedLeaf(this.#writer, oid, claim, ops, (...of) => this.#askEarly(...of)))
       return claimed!;
     const data = this.#writer.read(oid);
     return hasSubtree(this.#writer.format, data)
-      ? this.#branch(prefix, oid, data, ops, claim?.data)
-      : this.#leaf(prefix, oid, data, ops);
+      ? yield* this.#branch(prefix, oid, data, ops, claim?.data)
+      : yield* this.#leaf(prefix, oid, data, ops);
   }
 
-  #leaf(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Oid {
+  *#leaf(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Generator<void, Oid> {
     const existing = ops.length > LEAF_KEYS ? undefined : this.#existing(data, ops);
     if (existing === undefined) {
-      const merged = this.#merge(this.#keyFiles(data), ops);
-      return merged === undefined ? oid : this.#buildRange(prefix.length, merged, 0, merged.length);
+      const merged = yield* this.#merge(this.#keyFiles(data), ops);
+      return merged === undefined ? oid : yield* this.#buildRange(prefix.length, merged, 0, merged.length);
     }
     const edits: TreeEdit[] = [];
     for (const [i, op] of ops.entries()) this.#decideFile(op, existing[i], edits);
@@ -124,7 +145,7 @@ class IndexUpdate<T extends IndexOp> {
     return this.#asked.has(op) ? this.#asked.get(op) : this.#resolve(op, existing);
   }
 
-  #branch(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[], claim: Buffer | undefined): Oid {
+  *#branch(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[], claim: Buffer | undefined): Generator<void, Oid> {
     const edits: TreeEdit[] = [];
     const groups = groupByNextByte(prefix, ops);
     const items = this.#items(prefix, data, new Set(groups.map(([first]) => first!.key.charCodeAt(prefix.length))));
@@ -132,8 +153,8 @@ class IndexUpdate<T extends IndexOp> {
       const first = group[0]!;
       const item = items.get(first.key.charCodeAt(prefix.length));
       if (first.key === prefix) this.#decideFile(first, findIndexFile(this.#writer, data, first.name), edits);
-      else if (item?.mode === MODE.tree) this.#directory(prefix, item, group, edits, claim);
-      else this.#mergeItem(prefix, item, item === undefined ? [] : [this.#keyFile(item)], group, edits);
+      else if (item?.mode === MODE.tree) yield* this.#directory(prefix, item, group, edits, claim);
+      else yield* this.#mergeItem(prefix, item, item === undefined ? [] : [this.#keyFile(item)], group, edits);
     }
     return edits.length === 0 ? oid : this.#writer.write(this.#writer.edit(oid, data, edits));
   }
@@ -158,19 +179,25 @@ class IndexUpdate<T extends IndexOp> {
   }
 
   /** Replaces the item that holds `files` by the one that holds them after `ops`. */
-  #mergeItem(
+  *#mergeItem(
     prefix: Key,
     item: TreeEntry | undefined,
     files: readonly KeyFile[],
     ops: readonly T[],
     edits: TreeEdit[],
-  ): void {
-    const merged = this.#merge(files, ops);
-    if (merged !== undefined) replaceItem(item, this.#itemEntry(prefix.length, merged, 0, merged.length), edits);
+  ): Generator<void, void> {
+    const merged = yield* this.#merge(files, ops);
+    if (merged !== undefined) replaceItem(item, yield* this.#itemEntry(prefix.length, merged, 0, merged.length), edits);
   }
 
   /** Applies ops to the group of keys below the directory `item`; keys outside its label shorten the label. */
-  #directory(prefix: Key, item: TreeEntry, ops: readonly T[], edits: TreeEdit[], claim: Buffer | undefined): void {
+  *#directory(
+    prefix: Key,
+    item: TreeEntry,
+    ops: readonly T[],
+    edits: TreeEdit[],
+    claim: Buffer | undefined,
+  ): Generator<void, void> {
     const label = labelOf(item.name);
     const longest = prefix + label;
     // They are sorted, and what lies between two keys that begin so begins so too.
@@ -179,7 +206,7 @@ class IndexUpdate<T extends IndexOp> {
     if (!isInside) {
       const data = this.#writer.read(item.oid);
       if (!hasSubtree(this.#writer.format, data)) {
-        this.#mergeItem(prefix, item, this.#keyFiles(data), ops, edits);
+        yield* this.#mergeItem(prefix, item, this.#keyFiles(data), ops, edits);
         return;
       }
       const added = ops.filter((op) => !op.key.startsWith(longest) && this.#adds(op));
@@ -189,7 +216,7 @@ class IndexUpdate<T extends IndexOp> {
         const upper = prefix + label.slice(0, shared);
         const present = new Set(added);
         const lower = this.#relabel(label.slice(shared), item.oid);
-        const oid = this.node(
+        const oid = yield* this.node(
           upper,
           lower,
           ops.filter((op) => present.has(op) || op.key.startsWith(longest)),
@@ -199,7 +226,7 @@ class IndexUpdate<T extends IndexOp> {
       }
     }
     const claimed = claim && findEntry(this.#writer.format, claim, item.name);
-    const oid = this.node(longest, item.oid, inside, claimed?.mode === MODE.tree ? claimed.oid : undefined);
+    const oid = yield* this.node(longest, item.oid, inside, claimed?.mode === MODE.tree ? claimed.oid : undefined);
     if (oid !== item.oid) edits.push({ name: item.name, mode: MODE.tree, oid });
   }
 
@@ -241,11 +268,12 @@ class IndexUpdate<T extends IndexOp> {
   }
 
   /** Old files and ops in key order, or undefined where no op changes anything. */
-  #merge(files: readonly KeyFile[], ops: readonly T[]): KeyFile[] | undefined {
+  *#merge(files: readonly KeyFile[], ops: readonly T[]): Generator<void, KeyFile[] | undefined> {
     const merged: KeyFile[] = [];
     let changed = false;
     let next = 0;
     for (const op of ops) {
+      if (merged.length % STEP === 0) yield;
       while (next < files.length && files[next]!.key < op.key) merged.push(files[next++]!);
       const file = next < files.length && files[next]!.key === op.key ? files[next++]! : undefined;
       const after = this.#decide(op, file === undefined ? undefined : { ...file, state: stateOf(file.fileName) });
@@ -258,7 +286,8 @@ class IndexUpdate<T extends IndexOp> {
   }
 
   /** The node whose prefix is `depth` bytes long over files[from..to), sorted by key, from nothing. */
-  #buildRange(depth: number, files: readonly KeyFile[], from: number, to: number): Oid {
+  *#buildRange(depth: number, files: readonly KeyFile[], from: number, to: number): Generator<void, Oid> {
+    yield;
     const entries: TreeEntry[] = [];
     if (to - from <= LEAF_KEYS) {
       for (let i = from; i < to; i++) entries.push(fileEntry(files[i]!));
@@ -268,17 +297,17 @@ class IndexUpdate<T extends IndexOp> {
     if (files[at]!.key.length === depth) entries.push(fileEntry(files[at++]!));
     while (at < to) {
       const end = groupEnd(files, at, to, depth);
-      entries.push(this.#itemEntry(depth, files, at, end));
+      entries.push(yield* this.#itemEntry(depth, files, at, end));
       at = end;
     }
     return this.#writer.write(this.#writer.build(entries));
   }
 
-  #itemEntry(depth: number, files: readonly KeyFile[], from: number, to: number): TreeEntry {
+  *#itemEntry(depth: number, files: readonly KeyFile[], from: number, to: number): Generator<void, TreeEntry> {
     if (to - from === 1) return fileEntry(files[from]!);
     const first = files[from]!.key;
     const length = Math.min(sharedLength(first, files[to - 1]!.key, depth), LABEL_BYTES);
-    const oid = this.#buildRange(depth + length, files, from, to);
+    const oid = yield* this.#buildRange(depth + length, files, from, to);
     return { mode: MODE.tree, name: labelName(first.slice(depth, depth + length)), oid };
   }
 

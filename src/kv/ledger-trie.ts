@@ -21,6 +21,7 @@ import {
   type TreeEntry,
 } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
+import { atOnce } from "../time-slice.ts";
 import { type KeyNames, keyName, nameDigits } from "./key.ts";
 import type { NodeWriter, TreeDraft } from "./node-writer.ts";
 
@@ -78,8 +79,18 @@ export function updateTrie(
   root: Oid | undefined,
   changes: readonly TrieChange[],
 ): Oid | undefined {
+  return atOnce(updateTrieInSteps(writer, kind, root, changes));
+}
+
+/** As {@link updateTrie}, yielding now and then so that others may run. */
+export function* updateTrieInSteps(
+  writer: NodeWriter,
+  kind: TrieKind,
+  root: Oid | undefined,
+  changes: readonly TrieChange[],
+): Generator<void, Oid | undefined> {
   if (changes.length === 0) return root;
-  const child = new TrieUpdate(writer, kind).node(root, changes, 0);
+  const child = yield* new TrieUpdate(writer, kind).node(root, changes, 0);
   return child === undefined ? undefined : child.kind === "kept" ? child.oid : writer.write(child.draft);
 }
 
@@ -92,26 +103,27 @@ class TrieUpdate {
     this.#kind = kind;
   }
 
-  node(oid: Oid | undefined, changes: readonly TrieChange[], depth: number): Child | undefined {
-    if (oid === undefined) return this.#build(changes.filter(isSet), depth);
+  *node(oid: Oid | undefined, changes: readonly TrieChange[], depth: number): Generator<void, Child | undefined> {
+    yield;
+    if (oid === undefined) return yield* this.#build(changes.filter(isSet), depth);
     const data = this.#writer.read(oid);
-    if (hasSubtree(this.#writer.format, data)) return this.#branch(oid, data, changes, depth);
+    if (hasSubtree(this.#writer.format, data)) return yield* this.#branch(oid, data, changes, depth);
     const draft = this.#writer.edit(oid, data, changes.map(toEdit));
     if (draft.entries === 0) return undefined;
     if (draft.entries <= LEAF_FILES) return { kind: "draft", draft, leaf: true };
-    return this.#build(
+    return yield* this.#build(
       parseTree(this.#writer.format, draft.data).map((entry) => this.#withDigits(entry)),
       depth,
     );
   }
 
-  #branch(oid: Oid, data: Buffer, changes: readonly TrieChange[], depth: number): Child | undefined {
+  *#branch(oid: Oid, data: Buffer, changes: readonly TrieChange[], depth: number): Generator<void, Child | undefined> {
     const children = this.#children(data);
     const groups = groupByDigit(changes, depth);
     const touched: string[] = [];
     for (const [digit, group] of groups) {
       const before = children.get(digit);
-      const after = this.node(before?.kind === "kept" ? before.oid : undefined, group, depth + 1);
+      const after = yield* this.node(before?.kind === "kept" ? before.oid : undefined, group, depth + 1);
       if (after === undefined) children.delete(digit);
       else children.set(digit, after);
       touched.push(digit);
@@ -154,7 +166,8 @@ class TrieUpdate {
     return entries.length === 0 ? undefined : { kind: "draft", draft: this.#writer.build(entries), leaf: true };
   }
 
-  #build(files: readonly (TrieChange & { readonly oid: Oid })[], depth: number): Child | undefined {
+  *#build(files: readonly (TrieChange & { readonly oid: Oid })[], depth: number): Generator<void, Child | undefined> {
+    yield;
     if (files.length === 0) return undefined;
     if (files.length <= LEAF_FILES) {
       const entries = files.map(({ name, oid }): TreeEntry => ({ mode: MODE.file, name, oid }));
@@ -162,7 +175,7 @@ class TrieUpdate {
     }
     const entries: TreeEntry[] = [];
     for (const [digit, group] of groupByDigit(files, depth)) {
-      entries.push({ mode: MODE.tree, name: digit, oid: this.#written(this.#build(group, depth + 1))! });
+      entries.push({ mode: MODE.tree, name: digit, oid: this.#written(yield* this.#build(group, depth + 1))! });
     }
     return { kind: "draft", draft: this.#writer.build(entries), leaf: false };
   }

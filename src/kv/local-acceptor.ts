@@ -3,8 +3,9 @@
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import type { Repository } from "../gitwire/repo.ts";
-import { writePack } from "../gitwire/store/object-writer.ts";
+import { writePackInSteps } from "../gitwire/store/object-writer.ts";
 import { whileKept } from "../gitwire/store/pack-keep.ts";
+import { inSlices } from "../time-slice.ts";
 import { chunkRef } from "./namespace.ts";
 import type { RefMove } from "./transaction.ts";
 import type { Acceptor, Proposal } from "./write.ts";
@@ -14,11 +15,11 @@ export function refChanges(repo: Repository, moves: readonly RefMove[]): RefChan
   return moves.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid: oldOid ?? repo.format.zeroOid, newOid }));
 }
 
-/** Accepts into `repo`: objects durably, then all refs in one atomic step, both under the refs' locks. */
-export function localAcceptor(repo: Repository): Acceptor {
+/** Accepts into `repo`: objects durably, then all refs in one atomic step, both under the refs' locks. Nothing is accepted once `signal` is aborted. */
+export function localAcceptor(repo: Repository, signal?: AbortSignal): Acceptor {
   return {
     decidesHere: true,
-    accept: async (proposal) => storeTransaction(repo, proposal),
+    accept: async (proposal) => storeTransaction(repo, proposal, signal),
     refresh: async () => undefined,
     chunkTip: async (ns, epoch) => {
       const commit = repo.refs.resolve(chunkRef(ns, epoch));
@@ -29,15 +30,23 @@ export function localAcceptor(repo: Repository): Acceptor {
   };
 }
 
-/** Stores a transaction and moves the refs to it. Throws CAS_CONFLICT with nothing stored where one has moved. */
-export async function storeTransaction(repo: Repository, { plan, pack, objects }: Proposal): Promise<void> {
+/**
+ * Stores a transaction and moves the refs to it, pausing now and then. Throws CAS_CONFLICT with nothing stored where one has moved, and what
+ * `signal` is aborted with before they move.
+ */
+export async function storeTransaction(
+  repo: Repository,
+  { plan, pack, objects }: Proposal,
+  signal?: AbortSignal,
+): Promise<void> {
   const transaction = await repo.refs.begin(refChanges(repo, plan.moves), {
     objects: withCommits(repo.objects, plan.moves),
   });
   await transaction.prepare();
   await whileKept(async (keeps) => {
     try {
-      writePack(repo.objects, pack, { fsync: true, onName: (packPath) => keeps.add(packPath), bases: objects });
+      const options = { fsync: true, onName: (packPath: string) => keeps.add(packPath), bases: objects };
+      await inSlices(writePackInSteps(repo.objects, pack, options), signal);
       transaction.commit();
     } catch (error) {
       transaction.abort();

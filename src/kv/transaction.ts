@@ -9,7 +9,8 @@ import { encodeCommit, type Ident } from "../gitwire/object/commit.ts";
 import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { createDelta } from "../gitwire/pack/delta-search.ts";
-import { type Applied, applyOperations } from "./apply.ts";
+import { atOnce } from "../time-slice.ts";
+import { type Applied, applyInSteps } from "./apply.ts";
 import {
   CHUNK_SUBJECT,
   formatChunkTrailers,
@@ -83,6 +84,8 @@ export interface DraftTransaction {
   finish(signed?: Buffer): PlannedTransaction;
 }
 
+type Draft = DraftTransaction | Extract<Plan, { readonly kind: "unchanged" }>;
+
 export type PlannedTransaction = Extract<Plan, { readonly kind: "planned" }>;
 
 /** Plans a transaction that is not signed. Throws as {@link draftTransaction}. */
@@ -95,15 +98,16 @@ export function planTransaction(source: ObjectSource, sink: ObjectSink, input: T
  * Plans a transaction up to its commits. Throws as {@link applyOperations}, and INPUT_INVALID for a message that looks like
  * trailers.
  */
-export function draftTransaction(
-  source: ObjectSource,
-  sink: ObjectSink,
-  input: TransactionInput,
-): DraftTransaction | Extract<Plan, { readonly kind: "unchanged" }> {
+export function draftTransaction(source: ObjectSource, sink: ObjectSink, input: TransactionInput): Draft {
+  return atOnce(draftInSteps(source, sink, input));
+}
+
+/** As {@link draftTransaction}, yielding now and then so that others may run. */
+export function* draftInSteps(source: ObjectSource, sink: ObjectSink, input: TransactionInput): Generator<void, Draft> {
   const { base, ns } = input;
   const { format } = source;
   const writer = new NodeWriter(source, sink);
-  const applied = applyOperations(
+  const applied = yield* applyInSteps(
     writer,
     source,
     {

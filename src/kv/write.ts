@@ -9,7 +9,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import type { FinishedPack, PackBuilder, PackMark } from "../gitwire/pack/pack-builder.ts";
 import type { BaseSource } from "../gitwire/pack/thin-bases.ts";
 import { LIMITS } from "../limits.ts";
-import { TimeSlice } from "../time-slice.ts";
+import { inSlices, TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import type { KnownChunks } from "./chunk-tree.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
@@ -19,7 +19,7 @@ import { type CommitSigner, needsSignature } from "./signing.ts";
 import type { NamespaceState } from "./state.ts";
 import {
   type DraftTransaction,
-  draftTransaction,
+  draftInSteps,
   type Plan,
   type PlannedTransaction,
   type TransactionInput,
@@ -184,14 +184,17 @@ class TransactionWriter {
 
   async #plan(base: NamespaceState | undefined, tip: KnownChunks | undefined): Promise<Plan> {
     const { operations, message, builder, pieces, special, epoch = FIRST_EPOCH } = this.#request;
-    const { ns, repo } = this.#workspace;
+    const { ns, repo, around } = this.#workspace;
     const policy = this.#workspace.policy();
     const [author, committer] = [this.#workspace.ident("author"), this.#workspace.ident("committer")];
     const input = { base, ns, policy, txn: this.#txn, message, author, committer };
     const chunks = pieces && { tip, pieces: pieces.pieces };
     const draft = special
       ? await special.draft(input)
-      : draftTransaction(tip?.objects ?? repo.objects, builder, { ...input, epoch, operations, chunks });
+      : await inSlices(
+          draftInSteps(tip?.objects ?? repo.objects, builder, { ...input, epoch, operations, chunks }),
+          around.signal,
+        );
     if (draft.kind === "unchanged") return draft;
     const sign = await this.#signerFor(policy);
     return draft.finish(sign === undefined ? undefined : await sign(draft.ledgerCommit));

@@ -1,6 +1,7 @@
 /** Feeding lines of work to a transaction, also by a caller that does not wait for their values. */
 
 import { expect, test } from "bun:test";
+import * as fs from "node:fs";
 import type { ValueInput, WriteLine } from "../../src/kv/batch.ts";
 import { commit } from "../../src/kv/commit.ts";
 import { git } from "../support/git.ts";
@@ -50,3 +51,46 @@ test("one that fails fails the transaction, whether or not feeding ends well", a
   expect(git(dir, "rev-parse", "refs/kv/main")).toBe(tip);
   expect(complaints(dir)).toBe("");
 });
+
+/** Counts the turns of the event loop from now on; `each` is told of every one. */
+function countTurns(each: (turns: number) => void): { turns: number; end(): void } {
+  const counter = { turns: 0, end: () => clearImmediate(next) };
+  const turn = (): void => {
+    each(++counter.turns);
+    next = setImmediate(turn);
+  };
+  let next = setImmediate(turn);
+  return counter;
+}
+
+function feedMany(use: (line: WriteLine) => void | Promise<void>): void {
+  for (let i = 0; i < 30_000; i++) void use(set(`key ${i}`, small));
+}
+
+test("others run while many keys are planned and stored", async () => {
+  const workspace = workspaceAt(await store());
+  const counter = countTurns(() => {});
+  let fed = 0;
+  await commit(workspace, {}, (use) => {
+    feedMany(use);
+    fed = counter.turns;
+  });
+  counter.end();
+  // It takes some hundred milliseconds, and pauses after ten of them.
+  expect(counter.turns - fed).toBeGreaterThan(8);
+}, 60_000);
+
+test("an interrupt is heard while many keys are planned or stored: nothing is accepted and nothing left behind", async () => {
+  const dir = await store();
+  const before = [git(dir, "for-each-ref"), fs.readdirSync(workspaceAt(dir).repo.objects.packDir).sort()];
+  for (const last of [3, 6, 9]) {
+    const abort = new AbortController();
+    const counter = countTurns((turns) => {
+      if (turns === last) abort.abort(new Error(`after ${turns} turns`));
+    });
+    const written = commit(workspaceAt(dir, { signal: abort.signal }), {}, feedMany);
+    expect(await written.catch((error: Error) => error.message)).toBe(`after ${last} turns`);
+    counter.end();
+    expect([git(dir, "for-each-ref"), fs.readdirSync(workspaceAt(dir).repo.objects.packDir).sort()]).toEqual(before);
+  }
+}, 60_000);

@@ -94,14 +94,23 @@ export function storeFinishedPack(
   source: BaseSource,
   options: StorePackOptions,
 ): PackPaths | undefined {
+  return atOnce(storePackInSteps(dir, pack, source, options));
+}
+
+/** As {@link storeFinishedPack}, yielding now and then so that others may run. */
+export function* storePackInSteps(
+  dir: string,
+  pack: FinishedPack,
+  source: BaseSource,
+  options: StorePackOptions,
+): Generator<void, PackPaths | undefined> {
   if (pack.objectCount === 0) return undefined;
   const temp = createTemp(dir, `${PACK_TEMP}pack-`);
   try {
-    const stored = pack.thin ? writeCompleted(temp, pack, source) : writeWhole(temp, pack);
-    return atOnce(installPack(dir, pack.format, temp, stored.objects, stored.checksum, options));
-  } catch (error) {
+    const stored = yield* pack.thin ? writeCompleted(temp, pack, source) : writeWhole(temp, pack);
+    return yield* installPack(dir, pack.format, temp, stored.objects, stored.checksum, options);
+  } finally {
     temp.discard();
-    throw error;
   }
 }
 
@@ -110,11 +119,12 @@ interface Stored {
   readonly checksum: Buffer;
 }
 
-function writeWhole(file: ByteFile, pack: FinishedPack): Stored {
+function* writeWhole(file: ByteFile, pack: FinishedPack): Generator<void, Stored> {
   let at = 0;
   for (const chunk of pack.chunks()) {
     file.write(chunk, at);
     at += chunk.length;
+    yield;
   }
   return { objects: pack.objects, checksum: Buffer.from(pack.checksum, "hex") };
 }
@@ -123,7 +133,7 @@ function writeWhole(file: ByteFile, pack: FinishedPack): Stored {
  * Writes the pack with the bases it lacks, those first: only when they are there is it known how many entries the header declares, and a
  * large pack is to be hashed once, while it is written.
  */
-function writeCompleted(file: ByteFile, pack: FinishedPack, source: BaseSource): Stored {
+function* writeCompleted(file: ByteFile, pack: FinishedPack, source: BaseSource): Generator<void, Stored> {
   const { format, missingBases } = pack;
   const places = placesOf(source, missingBases);
   const found = new Set(places.map(({ oid }) => oid));
@@ -132,12 +142,18 @@ function writeCompleted(file: ByteFile, pack: FinishedPack, source: BaseSource):
   findEnds(places);
   const bases = new AddedBases(new EntryWriter(file, PACK_HEADER_BYTES), pack);
   const copier = new BaseCopier(source, bases);
-  for (const place of places) copier.add(place);
+  for (const place of places) {
+    copier.add(place);
+    yield;
+  }
   const start = bases.finish();
   const hasher = newHasher(format);
-  atOnce(hashPack(hasher, file, pack.objectCount + bases.count, start));
+  yield* hashPack(hasher, file, pack.objectCount + bases.count, start);
   const entries = new EntryWriter(file, start, hasher);
-  for (const chunk of pack.entries()) entries.write(chunk);
+  for (const chunk of pack.entries()) {
+    entries.write(chunk);
+    yield;
+  }
   entries.flush();
   const checksum = hasher.digest() as Buffer;
   file.write(checksum, entries.position);

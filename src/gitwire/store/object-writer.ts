@@ -3,12 +3,15 @@
  * packs (docs/design/120-cold-code.md).
  */
 
+import { atOnce } from "../../time-slice.ts";
 import type { ObjectKind, Oid } from "../object/oid.ts";
 import type { FinishedPack } from "../pack/pack-builder.ts";
-import { type PackPaths, type StorePackOptions, storeFinishedPack } from "../pack/pack-install.ts";
+import { type PackPaths, type StorePackOptions, storePackInSteps } from "../pack/pack-install.ts";
 import type { BaseSource } from "../pack/thin-bases.ts";
 import { writeLooseFile } from "./loose-writer.ts";
 import type { ObjectStore } from "./object-store.ts";
+
+type WritePackOptions = StorePackOptions & { readonly bases?: BaseSource | undefined };
 
 /**
  * Stores a pack made by a PackBuilder; a thin one is completed from `bases`, by default the store itself. `fsync` (the default): it is on disk when this
@@ -18,9 +21,18 @@ import type { ObjectStore } from "./object-store.ts";
 export function writePack(
   store: ObjectStore,
   pack: FinishedPack,
-  options: StorePackOptions & { readonly bases?: BaseSource | undefined } = { fsync: true },
+  options: WritePackOptions = { fsync: true },
 ): PackPaths | undefined {
-  const paths = storeFinishedPack(store.packDir, pack, options.bases ?? store, options);
+  return atOnce(writePackInSteps(store, pack, options));
+}
+
+/** As {@link writePack}, yielding now and then so that others may run. */
+export function* writePackInSteps(
+  store: ObjectStore,
+  pack: FinishedPack,
+  options: WritePackOptions,
+): Generator<void, PackPaths | undefined> {
+  const paths = yield* storePackInSteps(store.packDir, pack, options.bases ?? store, options);
   if (paths !== undefined) store.addPack(paths);
   return paths;
 }
