@@ -54,7 +54,8 @@ export class Flags {
 
   #get(name: string, type: FlagSpec["type"]): FlagValue | undefined {
     const declared = this.#types.get(name);
-    assert(declared === type, `flag --${name} is declared as ${declared ?? "nothing"}, asked for as ${type}`);
+    if (declared !== type)
+      assert(false, `flag --${name} is declared as ${declared ?? "nothing"}, asked for as ${type}`);
     return this.#given.get(name);
   }
 }

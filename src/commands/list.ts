@@ -38,6 +38,8 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   // Loaded here: names alone are read from the kv-index, without a look at any value.
   const long = flags.on("long") ? await import("./list-long.ts") : undefined;
   const slice = new TimeSlice();
+  const counts = flags.on("count");
+  const show = shower(context);
   let count = 0;
   for await (const page of await pagesOf(workspace, state, range, limit)) {
     const listed = [];
@@ -47,15 +49,15 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
       if (!(shown instanceof Promise ? await shown : shown)) continue;
       if (count === limit) break;
       count++;
-      if (flags.on("count")) continue;
-      if (long === undefined) show(context, entry);
+      if (counts) continue;
+      if (long === undefined) show(entry);
       else if (workspace.copy === undefined) long.showLong(context, objects, state, entry);
       else listed.push(entry);
     }
     if (listed.length > 0) await long?.showRemote(context, workspace.copy!, state, listed);
     if (count === limit) break;
   }
-  if (!flags.on("count")) return;
+  if (!counts) return;
   if (out.json) out.record({ count });
   else out.line(String(count));
 }
@@ -68,10 +70,14 @@ async function pagesOf({ repo, copy }: Workspace, { ledger, meta }: NamespaceSta
   return [(await import("../kv/ledger-list.ts")).listLedger(repo.objects, meta, range)];
 }
 
-function show({ flags, out }: Context, entry: IndexEntry): void {
-  const key = keyText(entry.key);
-  const expires = entry.state.kind === "live" ? entry.state.expires : undefined;
-  const deleted = entry.state.kind === "deleted" ? { deleted: true } : {};
-  if (out.json) out.record({ key, expires, ...deleted });
-  else out.answer(out.foreign(key) + (flags.on("nul") ? "\0" : "\n"));
+/** What shows an entry as the flags say. */
+function shower({ flags, out }: Context): (entry: IndexEntry) => void {
+  const end = flags.on("nul") ? "\0" : "\n";
+  return ({ key: bytes, state }) => {
+    const key = keyText(bytes);
+    if (!out.json) return out.answer(out.foreign(key) + end);
+    const expires = state.kind === "live" ? state.expires : undefined;
+    const deleted = state.kind === "deleted" ? { deleted: true } : {};
+    out.record({ key, expires, ...deleted });
+  };
 }
