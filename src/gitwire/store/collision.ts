@@ -43,6 +43,8 @@ function* compareKnown(arrived: ArrivedPack, known: ObjectStore): Generator<void
 const MOST_HELD = 4 * 1024 * 1024;
 /** Entries between two yields. */
 const STEP = 32;
+/** Packs of known objects that are open at a time for comparing entries. */
+const OPEN_PACKS = 64;
 
 class Comparison {
   readonly #arrived: Pack;
@@ -83,18 +85,26 @@ class Comparison {
   #isSameEntry(entry: number, location: ObjectLocation): boolean {
     if (location.kind === "loose") return false;
     const { pack, offset } = location;
-    let known = this.#sweeps.get(pack);
-    if (known === undefined) {
-      known = new PackSweep(pack);
-      this.#sweeps.set(pack, known);
-    }
     const start = this.#objects.offset(entry);
     try {
-      return known.isSameWhole(offset, this.#sweep, start, this.#objects.end(entry) - start);
+      return this.#sweepOf(pack).isSameWhole(offset, this.#sweep, start, this.#objects.end(entry) - start);
     } catch (error) {
       if (isUnreadable(error)) return false;
       throw error;
     }
+  }
+
+  #sweepOf(pack: Pack): PackSweep {
+    let sweep = this.#sweeps.get(pack);
+    if (sweep !== undefined) return sweep;
+    if (this.#sweeps.size === OPEN_PACKS) {
+      const [oldest] = this.#sweeps.keys();
+      oldest!.release();
+      this.#sweeps.delete(oldest!);
+    }
+    sweep = new PackSweep(pack);
+    this.#sweeps.set(pack, sweep);
+    return sweep;
   }
 
   /**

@@ -136,6 +136,7 @@ export class ObjectStore implements ObjectSource {
   #stays(location: ObjectLocation): boolean {
     if (location.kind === "loose") return true;
     try {
+      this.#opening(location.pack);
       location.pack.open();
       return true;
     } catch {

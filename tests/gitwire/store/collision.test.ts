@@ -88,6 +88,19 @@ test("entries that are stored in another way are read and compared", async () =>
   await check(dir, path.join(dir, `whole-${whole}.pack`));
 });
 
+test("objects that lie in more packs than are open at a time", async () => {
+  const { dir, oids, pack } = known(Array.from({ length: 300 }, (_, i) => `in a pack of its own ${i}`));
+  for (const oid of oids) gitInput(dir, `${oid}\n`, "pack-objects", "-q", path.join(dir, "objects/pack/pack"));
+  git(dir, "prune-packed");
+  const before = fs.readdirSync("/proc/self/fd").length;
+  const repo = openRepository(dir);
+  await refuseCollisions({ packPath: pack, objects: arrived(pack, repo.format) }, repo.objects);
+  expect([...repo.objects.locateAll(oids).keys()]).toEqual(oids);
+  // Of 300 packs 200 are kept open, and their indexes are small.
+  expect(fs.readdirSync("/proc/self/fd").length - before).toBeLessThan(210);
+  repo.close();
+});
+
 test("another entry of the same length under the same id is told apart", async () => {
   const { dir, oids } = known(["aaaa", "bbbb"]);
   const packOf = (oid: string, name: string): string =>
