@@ -9,7 +9,7 @@ import { connectSsh } from "../gitwire/transport/ssh.ts";
 import { parseUrl, redactUrl } from "../gitwire/transport/url.ts";
 import { pushUrl } from "./remote-session.ts";
 import type { Status } from "./stargate-status.ts";
-import { type SyncReport, type SyncRequest, syncReport } from "./sync-report.ts";
+import { requireNoError, type SyncReport, type SyncRequest, syncReport } from "./sync-report.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Longest answer that is read, in bytes. */
@@ -24,9 +24,13 @@ interface Question {
   readonly command: string;
 }
 
-/** The status of the Stargate. Throws NETWORK, UNAUTHENTICATED, UNSUPPORTED (a push URL that is a path), PROTOCOL. */
+/**
+ * The status of the Stargate. Throws NETWORK, UNAUTHENTICATED, UNSUPPORTED (a push URL that is a path), PROTOCOL, and what the Stargate
+ * says against it.
+ */
 export async function askStatus(workspace: Workspace): Promise<Status> {
   const status = (await ask(workspace, { tail: "kv/status", command: "git-kv-stargate status" })) as Status | null;
+  requireNoError(status);
   if (Array.isArray(status?.namespaces)) return status;
   throw new KvError("PROTOCOL", `${redactUrl(pushUrl(workspace))} does not answer as a Stargate`);
 }

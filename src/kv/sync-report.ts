@@ -65,13 +65,17 @@ export function syncRequest(ns: string | undefined, isOn: (mode: SyncMode) => bo
 
 /** The report in an answer, which may be an error instead. Throws that error, or PROTOCOL. */
 export function syncReport(answer: unknown): SyncReport {
-  const { error, refs } = (typeof answer === "object" && answer !== null ? answer : {}) as Record<string, unknown>;
-  const { code, message, hint } = (error ?? {}) as Record<string, unknown>;
-  if (typeof code === "string" && isCode(code)) {
-    throw new KvError(code, String(message), typeof hint === "string" ? { hint } : {});
-  }
-  if (Array.isArray(refs)) return answer as SyncReport;
+  requireNoError(answer);
+  if (Array.isArray((answer as Partial<SyncReport> | null)?.refs)) return answer as SyncReport;
   throw new KvError("PROTOCOL", "the Stargate does not answer as one");
+}
+
+/** Throws the error that a Stargate answers instead of what it was asked for. */
+export function requireNoError(answer: unknown): void {
+  const { error } = (typeof answer === "object" && answer !== null ? answer : {}) as Record<string, unknown>;
+  const { code, message, hint } = (error ?? {}) as Record<string, unknown>;
+  if (typeof code === "string" && isCode(code))
+    throw new KvError(code, String(message), typeof hint === "string" ? { hint } : {});
 }
 
 /** Exit status of a sync: 11 where only force would bring the rest in order, 5 where the mirror did not take something. */

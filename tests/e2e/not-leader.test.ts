@@ -1,6 +1,6 @@
 /**
- * A push that comes to a process which cannot lead, because another one leads and cannot be asked: refused before a pack is read, by its
- * code, with the leader's name and the way out, over SSH and behind a stock receive-pack.
+ * What comes to a process which cannot lead, because another one leads and cannot be asked: a push is refused before a pack is read, by its
+ * code, with the leader's name and the way out, over SSH and behind a stock receive-pack; status and sync are answered the same.
  */
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
@@ -78,6 +78,15 @@ test("over SSH: git kv ends with 9, git says the code", async () => {
   const pushed = await tryGitAsync(clone, push, { env: { GIT_SSH_COMMAND: sshd.command } });
   expect(pushed.stderr.toString()).toContain(`remote error: NOT_LEADER: ${LEADER}`);
   expect(contents(stargate.dir)).toBe(before);
+});
+
+test("over SSH: status and sync end with 9 too, with the same words", async () => {
+  expect(await kv(sshd, "stargate", "status")).toEqual([9, REFUSAL]);
+  expect(await kv(sshd, "stargate", "sync")).toEqual([9, REFUSAL]);
+  const env = { ...process.env, SSH_ORIGINAL_COMMAND: "git-kv-stargate status /nowhere.git" };
+  const strange = Bun.spawnSync([PROGRAM, "shell", "--repo", stargate.dir], { env });
+  expect(strange.exitCode).toBe(5);
+  expect(JSON.parse(strange.stdout.toString()).error.code).toBe("NOT_A_REPOSITORY");
 });
 
 test("behind a stock receive-pack: the same, and a read is answered", async () => {

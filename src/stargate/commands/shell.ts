@@ -6,8 +6,9 @@ import { openRepository, type Repository } from "../../gitwire/repo.ts";
 import { parseRepositorySpec, samePlace } from "../registry.ts";
 import { parseSshCommand } from "../ssh-command.ts";
 import { policyOf, sshIdentity } from "../ssh-identity.ts";
+import { errorAnswer } from "../sync-call.ts";
 import type { Identity, Scope } from "../tokens.ts";
-import { printStatus } from "./status.ts";
+import { readStatus } from "./status.ts";
 import { refusing, serveStdio } from "./stdio.ts";
 import { askSync } from "./sync.ts";
 
@@ -22,11 +23,25 @@ export async function run(context: Context): Promise<void> {
     const repo = findRepository(context, asked);
     return [repo, await identify(context, repo)];
   };
-  const isGit = service === "git-receive-pack" || service === "git-upload-pack";
-  const [repo, who] = await (isGit ? refusing(context, begin) : begin());
-  if (service === "status") await printStatus(context, repo, true);
-  else if (service === "sync") context.out.record(await askSync(context, repo, sync!, who));
-  else await serveStdio(context, service, repo, who);
+  if (service === "git-receive-pack" || service === "git-upload-pack") {
+    const [repo, who] = await refusing(context, begin);
+    await serveStdio(context, service, repo, who);
+    return;
+  }
+  await answering(context, async () => {
+    const [repo, who] = await begin();
+    return service === "status" ? readStatus(context, repo) : askSync(context, repo, sync!, who);
+  });
+}
+
+/** Answers with what `ask` comes to, one JSON object. What it throws is told the client so too, with its code, and thrown on. */
+async function answering({ out }: Context, ask: () => Promise<object>): Promise<void> {
+  try {
+    out.record(await ask());
+  } catch (thrown) {
+    out.record(errorAnswer(thrown));
+    throw thrown;
+  }
 }
 
 /** Who has logged in: with `--key` the policy says at this moment what they may do, and `--scope` only takes from it. */

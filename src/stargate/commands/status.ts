@@ -9,15 +9,15 @@ import { oneRepository } from "./common.ts";
 import { callDaemon, withGate } from "./stdio.ts";
 
 export async function run(context: Context): Promise<void> {
-  await printStatus(context, oneRepository(context), context.out.json);
+  const { out } = context;
+  const status = await readStatus(context, oneRepository(context));
+  if (out.json) out.record(status);
+  else for (const line of describeStatus(status)) out.line(line);
 }
 
-/** Prints the status of `repo`, as a line of JSON or for people. */
-export async function printStatus(context: Context, repo: Repository, json: boolean): Promise<void> {
-  const { out } = context;
-  const status = (await askDaemon(context, repo)) ?? (await offline(context, repo));
-  if (json) out.record(status);
-  else for (const line of describeStatus(status)) out.line(line);
+/** The status of `repo`. Throws NOT_LEADER where another process leads it that cannot be asked, PROTOCOL. */
+export async function readStatus(context: Context, repo: Repository): Promise<Status> {
+  return (await askDaemon(context, repo)) ?? offline(context, repo);
 }
 
 async function askDaemon({ env }: Context, repo: Repository): Promise<Status | undefined> {
