@@ -1,14 +1,14 @@
 /**
- * The part of an audit that concerns the refs beside ledger and kv-index: where epochs begin and end, and which have pieces. A history over
- * several epochs is read by them (epochs.ts), so one that points elsewhere would show another past.
+ * The part of an audit that concerns the refs beside ledger and kv-index: where epochs begin and end, which have pieces, and what is said to
+ * be on the mirror. A history over several epochs is read by them (epochs.ts), so one that points elsewhere would show another past.
  */
 
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
-import { parseLedgerCommit } from "./attestation.ts";
-import type { ClosedEpoch } from "./ledger-line.ts";
+import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
+import { type ClosedEpoch, type LedgerPosition, ledgerLine } from "./ledger-line.ts";
 import { archiveRef, classifyRef, epochRef, indexArchiveRef, type KvRef, trackingRoot } from "./namespace.ts";
 
 /** The first commit of a later epoch, and what it follows. */
@@ -22,6 +22,7 @@ export interface EpochStart {
 /** A ledger that was walked back from its tip. */
 export interface WalkedLedger {
   readonly ns: string;
+  readonly tip: LedgerPosition;
   /** Label of the epoch the tip is in. */
   readonly epoch: string;
   /** The newest first. */
@@ -78,10 +79,17 @@ export function missingRefs(
 
 /** What is wrong with a ref at `oid`, or undefined. */
 function problemOf(objects: ObjectSource, walked: WalkedLedger, is: KvRef, oid: Oid): string | undefined {
-  const { epoch, starts, isWhole } = walked;
+  const { tip, epoch, starts, isWhole } = walked;
   switch (is.kind) {
+    case "mirror": {
+      const mark = ledgerCommit(objects, oid);
+      if (mark === undefined) return "is no ledger commit";
+      // A clone may learn of the watermark later than of the ledger.
+      const [later, earlier] = mark.seq > tip.seq ? [mark, tip] : [tip, mark];
+      return ledgerLine(objects, later, earlier).kind === "foreign" ? "is no commit of this ledger" : undefined;
+    }
     case "epoch": {
-      const label = labelOf(objects, oid);
+      const label = ledgerCommit(objects, oid)?.epoch;
       if (label === undefined) return "is no ledger commit";
       // A clone may learn of the ref later than of the ledger: an earlier epoch's is no lie.
       const root = starts.find((_, at) => (at === 0 ? epoch : starts[at - 1]!.closed.label) === label)?.root;
@@ -104,9 +112,9 @@ function problemOf(objects: ObjectSource, walked: WalkedLedger, is: KvRef, oid: 
   }
 }
 
-function labelOf(objects: ObjectSource, oid: Oid): string | undefined {
+function ledgerCommit(objects: ObjectSource, oid: Oid): LedgerCommit | undefined {
   try {
-    return parseLedgerCommit(objects.format, oid, readAs(objects, oid, "commit")).epoch;
+    return parseLedgerCommit(objects.format, oid, readAs(objects, oid, "commit"));
   } catch (error) {
     if (error instanceof KvError) return undefined;
     throw error;

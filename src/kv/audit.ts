@@ -88,7 +88,7 @@ class Audit {
       });
       namespaces.push(summary);
       const { starts, firstSeq } = summary;
-      const walked = { ns, epoch: tip.ledger.epoch, starts, isWhole: firstSeq === 1 };
+      const walked = { ns, tip: tip.ledger, epoch: tip.ledger.epoch, starts, isWhole: firstSeq === 1 };
       const wrong = (oid: Oid, error: KvError): void => this.#problem(ns, oid, error);
       auditRefs(this.#objects, refs, remote, walked, wrong);
       if (isComplete) missingRefs((ref) => repo.refs.resolve(ref), walked, wrong);

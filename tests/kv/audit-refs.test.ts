@@ -94,8 +94,12 @@ test("an epoch that is called as one before", () => {
     const starts = closed.map((label) => ({ root: label, closed: { label, ledger: label }, index: undefined }));
     const said: string[] = [];
     const objects = workspaceAt(dir).repo.objects;
-    auditRefs(objects, [], "origin", { ns: "main", epoch, starts, isWhole: true }, (oid, { message }) =>
-      said.push(`${oid} ${message}`),
+    auditRefs(
+      objects,
+      [],
+      "origin",
+      { ns: "main", tip: { oid: "1", seq: 1 }, epoch, starts, isWhole: true },
+      (oid, { message }) => said.push(`${oid} ${message}`),
     );
     return said;
   };
@@ -125,6 +129,38 @@ describe("in a clone", () => {
     git(to, "update-ref", "refs/kv-remotes/origin/kv-epoch/main", forged);
     expect(await verify(to, { all: false })).toEqual([
       "main ATTESTATION_MISMATCH: refs/kv-remotes/origin/kv-epoch/main is not the commit that an epoch of this ledger begins with",
+    ]);
+  });
+
+  test("a watermark may lag or be news, and is a commit of the ledger", async () => {
+    const to = clone();
+    const watermark = "refs/kv-remotes/origin/kv-mirror/main";
+    const tracked = "refs/kv-remotes/origin/kv/main";
+    const tip = git(to, "rev-parse", tracked);
+    const mark = async (oid: string): Promise<string[]> => {
+      git(to, "update-ref", watermark, oid);
+      return verify(to, { all: false });
+    };
+    expect(await mark(tip)).toEqual([]);
+    expect(await mark(root("e3"))).toEqual([]);
+    // The mirror was behind by an epoch.
+    git(to, "fetch", "-q", dir, "refs/kv-archive/main@e2");
+    expect(await mark(git(dir, "rev-parse", "refs/kv-archive/main@e2"))).toEqual([]);
+    git(to, "update-ref", tracked, root("e3"));
+    git(
+      to,
+      "update-ref",
+      "refs/kv-remotes/origin/kv-index/main",
+      `${git(to, "rev-parse", "refs/kv-remotes/origin/kv-index/main")}~1`,
+    );
+    expect(await mark(tip)).toEqual([]);
+    const text = git(dir, "cat-file", "commit", tip).replace("Keys-Set: 1", "Keys-Set: 2");
+    const forged = gitInput(to, `${text}\n`, "hash-object", "-t", "commit", "-w", "--stdin");
+    git(to, "update-ref", tracked, tip);
+    git(to, "update-ref", "refs/kv-remotes/origin/kv-index/main", git(dir, "rev-parse", "refs/kv-index/main"));
+    expect(await mark(forged)).toEqual([`main ATTESTATION_MISMATCH: ${watermark} is no commit of this ledger`]);
+    expect(await mark(git(to, "rev-parse", "refs/kv-remotes/origin/kv-index/main"))).toEqual([
+      `main ATTESTATION_MISMATCH: ${watermark} is no ledger commit`,
     ]);
   });
 
