@@ -43,13 +43,15 @@ export function installHooks(gitDir: string, program: readonly string[]): void {
   for (const hook of HOOKS) {
     const file = path.join(folder, hook);
     const there = readFileIfThere(file)?.toString("utf8");
-    if (there !== undefined && !there.includes(MARK)) {
+    const text = hookText(hook, program);
+    // What a full disk left of one is ours too.
+    if (there !== undefined && !there.includes(MARK) && !text.startsWith(there)) {
       throw new KvError("CONFIG", `${file} is there already and is not ours`, {
         hint: "move it away and run init again",
       });
     }
     const temp = `${file}.${process.pid}`;
-    fs.writeFileSync(temp, hookText(hook, program), { mode: 0o755 });
+    fs.writeFileSync(temp, text, { mode: 0o755 });
     fs.chmodSync(temp, 0o755);
     fs.renameSync(temp, file);
   }

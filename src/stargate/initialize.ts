@@ -87,18 +87,26 @@ export async function initialize(options: InitOptions): Promise<InitReport> {
   if (!fs.existsSync(settingsFile)) systemDisk.create(settingsFile, Buffer.from(SETTINGS_TEXT), true);
   installHooks(gitDir, options.program);
   systemDisk.syncDir(gitDir);
-  const gate = await Gate.open({
-    dir: gitDir,
-    settings: loadSettings(gitDir, {}, env),
-    env,
-    clock: options.clock,
-    log: silentLog,
-    role: "init",
-  });
+  const gate = await openGate(gitDir, options);
   try {
     return { gitDir, isNew, ...(await fill(gate, options)) };
   } finally {
     gate.close();
+  }
+}
+
+/** Takes the lead. Throws LOCKED where a daemon has it, whose hooks are right by now: that is what init is run for beside one. */
+async function openGate(gitDir: string, { env, clock }: InitOptions): Promise<Gate> {
+  try {
+    const settings = loadSettings(gitDir, {}, env);
+    return await Gate.open({ dir: gitDir, settings, env, clock, log: silentLog, role: "init" });
+  } catch (error) {
+    if (!(error instanceof KvError) || error.code !== "LOCKED") throw error;
+    throw new KvError("LOCKED", `the hooks are in order; ${error.message}, so that nothing else was looked at`, {
+      hint: "for the rest of init stop that one first",
+      ...(error.data && { data: error.data }),
+      cause: error,
+    });
   }
 }
 

@@ -37,6 +37,8 @@ describe("the hooks", () => {
         "hooks/update is not the one init wrote",
       ],
       [() => fs.writeFileSync(hook("update"), `${text}exit 0\n`), "hooks/update is not the one init wrote"],
+      [() => fs.writeFileSync(hook("update"), ""), "hooks/update is not the one init wrote"],
+      [() => fs.writeFileSync(hook("update"), text.slice(0, 20)), "hooks/update is not the one init wrote"],
       [
         () => fs.writeFileSync(hook("update"), text.replace("hook update", "hook post-receive")),
         "hooks/update is not the one init wrote",
