@@ -25,7 +25,7 @@ export async function run(context: Context): Promise<void> {
   const patchOf = flags.on("patch") ? (await import("../kv/value-patch.ts")).valuePatch : undefined;
   let count = 0;
   const slice = new TimeSlice();
-  for (const difference of await diffStates(objects, before, after, prefix, signal)) {
+  for (const difference of await diffStates(objects, before, after, prefix, workspace.around)) {
     if (slice.isOver()) await slice.pause(signal);
     if (!isVisible(difference)) continue;
     count++;

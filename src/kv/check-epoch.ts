@@ -128,7 +128,7 @@ export async function replayEpoch(
   }: { writer?: NodeWriter; signal?: AbortSignal } = {},
 ): Promise<void> {
   checkLeftOut(objects, base, next);
-  const made = await epochTrees(objects, writer, base, epochTime(next), signal);
+  const made = await epochTrees(objects, writer, base, epochTime(next), { signal });
   const { ledger } = next;
   const same = (what: string, says: Oid | undefined, is: Oid | undefined): void => {
     if (says !== is) throw mismatch(`${what} is ${says ?? "absent"}, made anew it is ${is ?? "absent"}`);

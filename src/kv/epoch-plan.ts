@@ -19,6 +19,7 @@ import { archiveRef, chunkRef, epochRef, indexArchiveRef, namespaceRefs } from "
 import { NodeWriter } from "./node-writer.ts";
 import { indexParent, kvJson, ledgerTree, type NamespaceState } from "./state.ts";
 import { checkedMessage, type DraftTransaction, type RefMove, type TransactionInput } from "./transaction.ts";
+import type { Watch } from "./workspace.ts";
 
 /** What the start of an epoch is made from. */
 export interface EpochInput extends Omit<TransactionInput, "base" | "operations" | "chunks" | "epoch"> {
@@ -26,7 +27,7 @@ export interface EpochInput extends Omit<TransactionInput, "base" | "operations"
   readonly label: string;
   /** Where `refs/kv-epoch/<ns>` is; undefined in the first epoch. */
   readonly epochRoot: Oid | undefined;
-  readonly signal?: AbortSignal;
+  readonly watch?: Watch;
 }
 
 /** A draft, and what the epoch begins with. */
@@ -40,7 +41,7 @@ export async function draftEpoch(source: ObjectSource, sink: ObjectSink, input: 
   const { base, ns, label, txn, author, committer } = input;
   const { format } = source;
   const writer = new NodeWriter(source, withoutKnown(sink, source, base.ledger.indexTree));
-  const trees = await epochTrees(source, writer, base, committer.seconds, input.signal);
+  const trees = await epochTrees(source, writer, base, committer.seconds, input.watch);
   if (trees.index === format.emptyTree) sink.write("tree", new Uint8Array(0));
   const roots = { kvJson: writer.blob(kvJson(format, ns)), data: trees.data, meta: trees.meta };
   const tree = sink.write("tree", ledgerTree(format, roots));

@@ -9,18 +9,19 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { hasSubtree, MODE, parseTree } from "../gitwire/object/tree.ts";
 import { LIMITS } from "../limits.ts";
-import { TimeSlice } from "../time-slice.ts";
+import { inSlices, TimeSlice } from "../time-slice.ts";
 import { addPieces, type ChunkFile } from "./chunk-tree.ts";
 import { isExpired } from "./expiry.ts";
 import { indexFileName, type KeyState } from "./index-file.ts";
 import { type IndexEntry, listIndex } from "./index-list.ts";
-import { buildIndex, type KeyFile } from "./index-tree.ts";
+import { buildIndexInSteps, type KeyFile } from "./index-tree.ts";
 import { keyDigits, keyName } from "./key.ts";
-import { type TrieChange, trieFileName, updateTrie } from "./ledger-trie.ts";
+import { type TrieChange, trieFileName, updateTrieInSteps } from "./ledger-trie.ts";
 import { parseManifest } from "./manifest.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import { parseIndexRecord } from "./record.ts";
 import type { NamespaceState } from "./state.ts";
+import type { Watch } from "./workspace.ts";
 
 /** What an epoch begins with, and what it leaves behind. */
 export interface EpochTrees {
@@ -46,55 +47,72 @@ export function hasExpired(state: KeyState, now: number): boolean {
 }
 
 /**
- * Makes the trees of an epoch that follows `base` and begins at `now` (Unix seconds). Lets others run meanwhile. Rejects with the
- * signal's reason, and as reading does where the state before is damaged.
+ * Makes the trees of an epoch that follows `base` and begins at `now` (Unix seconds). Lets others run meanwhile and tells `watch` how
+ * far it is. Rejects with the signal's reason, and as reading does where the state before is damaged.
  */
 export async function epochTrees(
   source: ObjectSource,
   writer: NodeWriter,
   base: NamespaceState,
   now: number,
-  signal?: AbortSignal,
+  watch: Watch = {},
 ): Promise<EpochTrees> {
   const counts = { live: 0, expired: 0, tombstones: 0 };
   const dropped: IndexEntry[] = [];
-  for await (const entry of entries(source, base, signal)) {
+  for await (const entry of entries(source, base, watch)) {
     if (entry.state.kind === "deleted") counts.tombstones++;
     else if (hasExpired(entry.state, now)) dropped.push(entry);
     else counts.live++;
   }
   counts.expired = dropped.length;
   const isWhole = counts.expired + counts.tombstones === 0;
-  const index = isWhole ? base.ledger.indexTree : buildIndex(writer, await liveFiles(source, base, now, signal));
-  const data = updateTrie(writer, "data", base.data, removals(source, "data", dropped));
-  const meta = updateTrie(writer, "meta", base.meta, removals(source, "meta", dropped));
+  const index = isWhole ? base.ledger.indexTree : await newIndex(source, writer, base, now, watch);
+  const update = (kind: "data" | "meta", root: Oid | undefined): Promise<Oid | undefined> =>
+    inSlices(updateTrieInSteps(writer, kind, root, removals(source, kind, dropped)), watch.signal);
+  const data = await update("data", base.data);
+  const meta = await update("meta", base.meta);
   const gone = new Set(removals(source, "data", dropped).map(({ name }) => name));
-  const pieces = await namedPieces(source, base.data, gone, signal);
+  const pieces = await namedPieces(source, base.data, gone, watch);
   const chunks = pieces.size === 0 ? undefined : addPieces(writer, undefined, pieces.values());
   let pieceBytes = 0;
   for (const { size } of pieces.values()) pieceBytes += size;
+  watch.progress?.("");
   return { data, meta, index, chunks, ...counts, pieces: pieces.size, pieceBytes };
 }
 
 /** All of a kv-index, in key order and in slices. */
-async function* entries(source: ObjectSource, base: NamespaceState, signal?: AbortSignal): AsyncGenerator<IndexEntry> {
+async function* entries(
+  source: ObjectSource,
+  base: NamespaceState,
+  { signal, progress }: Watch,
+): AsyncGenerator<IndexEntry> {
   const slice = new TimeSlice();
+  let count = 0;
   for (const entry of listIndex(source, base.ledger.indexTree)) {
     yield entry;
+    count++;
     if (!slice.isOver()) continue;
-    signal?.throwIfAborted();
-    await slice.pause();
+    progress?.(`looking for what is left behind: ${count} keys`);
+    await slice.pause(signal);
   }
 }
 
-async function liveFiles(
+/** The kv-index of the keys that go on. */
+async function newIndex(
   source: ObjectSource,
+  writer: NodeWriter,
   base: NamespaceState,
   now: number,
-  signal?: AbortSignal,
-): Promise<KeyFile[]> {
+  watch: Watch,
+): Promise<Oid> {
+  const files = await liveFiles(source, base, now, watch);
+  watch.progress?.(`making the kv-index of ${files.length} keys`);
+  return inSlices(buildIndexInSteps(writer, files), watch.signal);
+}
+
+async function liveFiles(source: ObjectSource, base: NamespaceState, now: number, watch: Watch): Promise<KeyFile[]> {
   const files: KeyFile[] = [];
-  for await (const { key, state, oid } of entries(source, base, signal)) {
+  for await (const { key, state, oid } of entries(source, base, watch)) {
     if (state.kind === "deleted" || hasExpired(state, now)) continue;
     files.push({ key, fileName: indexFileName(keyName(key), state), oid });
   }
@@ -120,16 +138,17 @@ async function namedPieces(
   source: ObjectSource,
   data: Oid | undefined,
   gone: ReadonlySet<string>,
-  signal?: AbortSignal,
+  { signal, progress }: Watch,
 ): Promise<ReadonlyMap<string, SizedPiece>> {
   const pieces = new Map<string, SizedPiece>();
   const slice = new TimeSlice(1);
-  for (const { name, oid } of data === undefined ? [] : manifestFiles(source, data)) {
+  for (const file of data === undefined ? [] : manifestFiles(source, data)) {
     if (slice.isOver()) {
-      signal?.throwIfAborted();
-      await slice.pause();
+      progress?.(`looking for large values: ${pieces.size} pieces`);
+      await slice.pause(signal);
     }
-    if (gone.has(name)) continue;
+    if (file === undefined || gone.has(file.name)) continue;
+    const { oid } = file;
     const size = source.size?.(oid) ?? 0;
     if (size > LIMITS.manifestBytes) throw new KvError("CORRUPT", `the manifest ${oid} has ${size} bytes`);
     for (const piece of parseManifest(source.format, readAs(source, oid, "blob")).chunks) {
@@ -140,8 +159,13 @@ async function namedPieces(
   return pieces;
 }
 
-/** The files of a data trie that are manifests. */
-function* manifestFiles(source: ObjectSource, root: Oid, depth = 0): Generator<{ name: string; oid: Oid }> {
+/** The files of a data trie that are manifests, and undefined before those of each directory. */
+function* manifestFiles(
+  source: ObjectSource,
+  root: Oid,
+  depth = 0,
+): Generator<{ readonly name: string; readonly oid: Oid } | undefined> {
+  yield undefined;
   if (depth > 64) throw new KvError("CORRUPT", "data/ is deeper than SHA-256 has digits");
   const tree = readAs(source, root, "tree");
   const isBranch = hasSubtree(source.format, tree);

@@ -66,13 +66,12 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
           const base = input.base!;
           requireNewLabel(workspace, base, label);
           const epochRoot = repo.refs.resolve(epochRef(ns));
-          const { signal } = around;
           const { draft, trees } = await draftEpoch(repo.objects, builder, {
             ...input,
             base,
             label,
             epochRoot,
-            signal,
+            watch: around,
           });
           made = { trees, base };
           return draft;
@@ -95,7 +94,7 @@ export async function previewEpoch(workspace: Workspace): Promise<EpochPreview> 
   const state = workspace.requireState();
   const { seconds } = identFor("committer", repo.config, around.env, around.clock);
   const writer = new NodeWriter(repo.objects, hashingSink(repo.objects));
-  const trees = await epochTrees(repo.objects, writer, state, seconds, around.signal);
+  const trees = await epochTrees(repo.objects, writer, state, seconds, around);
   const tip = await acceptor.chunkTip(workspace.ns, state.ledger.epoch);
   return { state, trees, dropsPieces: tip !== undefined && tip.tree !== trees.chunks };
 }

@@ -223,7 +223,7 @@ export class Kv {
     const [before, after] = [await this.#momentIn(newest, a), await this.#momentIn(newest, b)];
     const { repo, around } = this.#workspace;
     const range = utf8ToByteString(prefix);
-    const found = await diffStates(repo.objects, before.state, after.state, range, around.signal);
+    const found = await diffStates(repo.objects, before.state, after.state, range, around);
     return found.filter(isVisible).map(({ key, before: old, after: now }) => {
       const op = old === undefined ? "add" : now === undefined ? "del" : "change";
       return { op, key: byteStringToUtf8(key) ?? key, before: old?.meta, after: now?.meta };

@@ -52,7 +52,7 @@ export async function revert(workspace: Workspace, at: At, options: RevertOption
   const { ledger } = target;
   const before = ledger.parent === undefined ? undefined : stateAt(repo.objects, ledger.parent);
   const isEpoch = ledger.parent === undefined && ledger.parentEpoch !== undefined;
-  const differences = isEpoch ? [] : await diffStates(repo.objects, before, target, "", workspace.around.signal);
+  const differences = isEpoch ? [] : await diffStates(repo.objects, before, target, "", workspace.around);
   if (differences.length === 0) {
     throw new KvError("INPUT_INVALID", `transaction ${ledger.seq} (${ledger.oid}) changed no key`);
   }

@@ -10,6 +10,7 @@ import { trieKeyName } from "./ledger-trie.ts";
 import { type Metadata, parseMetadata } from "./record.ts";
 import type { NamespaceState } from "./state.ts";
 import { diffTries } from "./trie-diff.ts";
+import type { Watch } from "./workspace.ts";
 
 /** What one of two states has of a key. */
 export interface KeySide {
@@ -27,21 +28,25 @@ export interface KeyDifference {
 
 /**
  * The keys that begin with `prefix` (bytes) and have another revision in `after` than in `before` (undefined: nothing was there),
- * in byte order. Throws KEY_INVALID, CORRUPT and so on where a tree is not one of ours, and what `signal` is aborted with.
+ * in byte order. Throws KEY_INVALID, CORRUPT and so on where a tree is not one of ours, and what `signal` is aborted with. `progress` is
+ * told how many have been found.
  */
 export async function diffStates(
   objects: ObjectSource,
   before: Pick<NamespaceState, "meta"> | undefined,
   after: Pick<NamespaceState, "meta">,
   prefix = "",
-  signal?: AbortSignal,
+  { signal, progress }: Watch = {},
 ): Promise<KeyDifference[]> {
   const found: KeyDifference[] = [];
   const slice = new TimeSlice();
   const side = (record: Oid | undefined): KeySide | undefined =>
     record === undefined ? undefined : { record, meta: parseMetadata(readAs(objects, record, "blob")) };
   for (const change of diffTries(objects, "meta", before?.meta, after.meta, LIMITS.packObjects)) {
-    if (slice.isOver()) await slice.pause(signal);
+    if (slice.isOver()) {
+      progress?.(`comparing: ${found.length} keys differ`);
+      await slice.pause(signal);
+    }
     const name = trieKeyName("meta", change.fileName);
     const parsed = name === undefined ? undefined : parseName(name);
     // A key that its name tells need not be read to be left out.
@@ -50,6 +55,7 @@ export async function diffStates(
     const key = parsed?.kind === "key" ? parsed.key : utf8ToByteString((now ?? old)!.meta.key);
     if (key.startsWith(prefix)) found.push({ key, before: old, after: now });
   }
+  progress?.("");
   return found.sort((a, b) => compare(a.key, b.key));
 }
 

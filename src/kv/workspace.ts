@@ -32,6 +32,12 @@ export interface Surroundings {
   readonly note?: (text: string) => void;
 }
 
+/** Who waits for something that takes long: may break it off, and be told how far it is. */
+export interface Watch {
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: Surroundings["progress"] | undefined;
+}
+
 /** A repository and the namespace a command speaks of. */
 export class Workspace {
   readonly repo: Repository;

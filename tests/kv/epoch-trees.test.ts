@@ -11,6 +11,7 @@ import { indexFileName } from "../../src/kv/index-file.ts";
 import { keyName } from "../../src/kv/key.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { ledgerContains, type NamespaceState, stateAt } from "../../src/kv/state.ts";
+import type { Watch } from "../../src/kv/workspace.ts";
 import { type OracleFile, oracleIndex, oracleTrie } from "../support/format-oracle.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { type Random, random } from "../support/random.ts";
@@ -20,7 +21,7 @@ const NOW = 1_800_000_000;
 const WHO = { name: "Admin", email: "admin@example.com", seconds: NOW, offset: 0 };
 let count = 0;
 
-async function begin(model: KvModel, label: string, seconds = NOW) {
+async function begin(model: KvModel, label: string, seconds = NOW, watch: Watch = {}) {
   const base = model.state!;
   const { draft, trees } = await draftEpoch(model.objects, model.objects, {
     base,
@@ -32,6 +33,7 @@ async function begin(model: KvModel, label: string, seconds = NOW) {
     message: undefined,
     author: { ...WHO, seconds },
     committer: { ...WHO, seconds },
+    watch,
   });
   const plan = draft.finish();
   const move = (group: string): string | undefined =>
@@ -139,6 +141,23 @@ describe.each([SHA1, SHA256])("the start of an epoch, $name", (format) => {
     expect(next.ledger.indexTree).toBe(base.ledger.indexTree);
     expect(trees).toMatchObject({ live: 700, expired: 0, tombstones: 0, pieces: 0, chunks: undefined });
   });
+
+  test("tells who waits how far it is, and can be broken off in each of its steps", async () => {
+    const model = new KvModel();
+    model.commit(Array.from({ length: 20_000 }, (_, i) => model.set(`k${i}`, "x")));
+    model.commit([model.del("k7")]);
+    const told: string[] = [];
+    await begin(model, "e2", NOW, { progress: (text) => void told.push(text) });
+    expect(told.at(-1)).toBe("");
+    const steps = [/^looking for what is left behind: \d+ keys$/, /^making the kv-index of 19999 keys$/];
+    for (const step of steps) {
+      expect(told.some((text) => step.test(text))).toBe(true);
+      const abort = new AbortController();
+      const progress = (text: string): void => void (step.test(text) && abort.abort(new Error("broken off")));
+      const begun = begin(model, "e2", NOW, { signal: abort.signal, progress });
+      expect(await begun.catch((error: Error) => error.message)).toBe("broken off");
+    }
+  }, 60_000);
 
   test("is empty where all keys have gone", async () => {
     const model = new KvModel(format);

@@ -52,6 +52,20 @@ test("any two states of a history, in both directions, by prefix", async () => {
   expect((await diffStates(model.objects, undefined, states[0]!.state)).length).toBe(states[0]!.held.size);
 });
 
+test("who waits is told how many were found, and may break it off", async () => {
+  const model = new KvModel();
+  model.commit(Array.from({ length: 20_000 }, (_, i) => model.set(`k${i}`, "x")));
+  const told: string[] = [];
+  const progress = (text: string): void => void told.push(text);
+  await diffStates(model.objects, undefined, model.state!, "", { progress });
+  expect(told.at(-1)).toBe("");
+  expect(told[0]).toMatch(/^comparing: \d+ keys differ$/);
+  const abort = new AbortController();
+  const once = (): void => abort.abort(new Error("broken off"));
+  const broken = diffStates(model.objects, undefined, model.state!, "", { signal: abort.signal, progress: once });
+  expect(await broken.catch((error: Error) => error.message)).toBe("broken off");
+}, 60_000);
+
 test("costs what differs, not what there is", async () => {
   const model = new KvModel();
   model.commit(Array.from({ length: 5_000 }, (_, i) => model.set(`k${i}`, "x")));
