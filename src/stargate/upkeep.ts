@@ -20,7 +20,10 @@ const LATER = 60_000;
 /** Milliseconds between two looks at the packs the journal keeps, unless a roll-up comes before. */
 const RELEASE = 10_000;
 /** Milliseconds after which objects that nobody read are no longer kept in memory. */
-const UNUSED = 10_000;
+const UNUSED = 5_000;
+/** Bytes by which the process may grow before its garbage is collected, and least milliseconds between two collections. */
+const GROWN = 32 * 1024 * 1024;
+const COLLECT = 3_000;
 /** Milliseconds between two sweeps. */
 const SWEEP = 24 * 60 * 60_000;
 
@@ -32,6 +35,9 @@ export class Upkeep {
   #nextSweep = 0;
   #nextForget = 0;
   #nextRelease = 0;
+  #nextCollect = 0;
+  /** Bytes the process had resident after the last collection. */
+  #resident = process.memoryUsage.rss();
   #running: Promise<void> | undefined;
   readonly #copies: CopyFinder;
 
@@ -53,6 +59,7 @@ export class Upkeep {
   #look(): void {
     const now = this.#gate.clock.now();
     if (now >= this.#nextForget) this.#forget(now);
+    if (now >= this.#nextCollect) this.#collect(now);
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
     if (now >= this.#nextRelease) this.#release(now);
@@ -69,6 +76,14 @@ export class Upkeep {
   #forget(now: number): void {
     this.#nextForget = now + UNUSED;
     this.#gate.repo.objects.forgetUnused();
+  }
+
+  /** By itself the runtime lets garbage grow to as much as there is of everything else, and keeps what that took. */
+  #collect(now: number): void {
+    if (process.memoryUsage.rss() - this.#resident < GROWN) return;
+    Bun.gc(true);
+    this.#resident = process.memoryUsage.rss();
+    this.#nextCollect = now + COLLECT;
   }
 
   async #packLoose(start: number): Promise<void> {

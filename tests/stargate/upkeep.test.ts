@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
@@ -75,6 +75,35 @@ test("objects that nobody reads any more are not kept in memory", async () => {
       }
     }
   } finally {
+    await stargate.stop();
+  }
+}, 60_000);
+
+test("garbage is collected where the process has grown by it, and not again at once", async () => {
+  let shift = 0;
+  let resident = process.memoryUsage.rss();
+  const rss = spyOn(process.memoryUsage, "rss").mockImplementation(() => resident);
+  const collect = spyOn(Bun, "gc").mockImplementation(() => 0);
+  const clock = { ...systemClock, now: () => Date.now() + shift };
+  const stargate = await TestStargate.start({ upkeep: false, clock });
+  /** Waits for so many looks at the memory; how many collections there have been. */
+  const after = async (looks: number): Promise<number> => {
+    rss.mockClear();
+    while (rss.mock.calls.length < looks) await Bun.sleep(10);
+    return collect.mock.calls.length;
+  };
+  try {
+    expect(await after(1)).toBe(0);
+    resident += 40_000_000;
+    expect(await after(2)).toBe(1);
+    resident += 40_000_000;
+    shift += 60_000;
+    expect(await after(2)).toBe(2);
+    shift += 60_000;
+    expect(await after(1)).toBe(2);
+  } finally {
+    collect.mockRestore();
+    rss.mockRestore();
     await stargate.stop();
   }
 }, 60_000);

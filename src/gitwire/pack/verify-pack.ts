@@ -16,7 +16,7 @@ import { PackSweep } from "./pack-sweep.ts";
 import { RecentObjects } from "./recent-objects.ts";
 
 /** Bytes of delta bases kept meanwhile, and of objects that were read last. */
-const CACHE_BYTES = 32 * 1024 * 1024;
+const CACHE_BYTES = 8 * 1024 * 1024;
 const RECENT_BYTES = 8 * 1024 * 1024;
 /** Larger objects are read by themselves. */
 const SMALL = 64 * 1024;
