@@ -82,6 +82,8 @@ export const LIMITS = {
   configBytes: 16 * MiB,
   /** Packs that may lie side by side before small ones are combined. */
   packs: 16,
+  /** Most objects of packs that a Stargate combines at once. Packs of half as many stay as they are. */
+  combinedObjects: 250_000,
   /** Loose objects that may lie about before they are put into a pack (as git's gc.auto). */
   looseObjects: 6_700,
   /** Depth of directories in a tree walk. */

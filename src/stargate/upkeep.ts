@@ -24,6 +24,8 @@ const UNUSED = 5_000;
 /** Bytes by which the process may grow before its garbage is collected, and least milliseconds between two collections. */
 const GROWN = 32 * 1024 * 1024;
 const COLLECT = 3_000;
+/** Of what is combined at once. */
+const BOUNDS = { maxObjects: LIMITS.combinedObjects };
 /** Milliseconds between two sweeps. */
 const SWEEP = 24 * 60 * 60_000;
 
@@ -65,12 +67,21 @@ export class Upkeep {
     if (now >= this.#nextRelease) this.#release(now);
     const { repo } = this.#gate;
     if (!repo.isAutoMaintained) return;
-    const { objects } = repo;
     const manyLoose = hasManyLoose(repo.objectsDir, repo.format, repo.looseLimit);
-    if (!manyLoose && !needsRollUp(objects) && !this.#copies.isStale()) return;
+    if (!manyLoose && !this.#needsRollUp(now) && !this.#copies.isStale()) return;
     this.#running = (manyLoose ? this.#packLoose(now) : this.#combine(now)).finally(() => {
       this.#running = undefined;
     });
+  }
+
+  #needsRollUp(now: number): boolean {
+    try {
+      return needsRollUp(this.#gate.repo.objects, BOUNDS);
+    } catch (error) {
+      this.#notBefore = now + LATER;
+      this.#warn("look at the packs", error);
+      return false;
+    }
   }
 
   #forget(now: number): void {
@@ -109,7 +120,7 @@ export class Upkeep {
   async #combine(start: number): Promise<void> {
     const { repo, log, clock } = this.#gate;
     const { commonDir, objects } = repo;
-    const options = { commonDir, signal: this.#stop.signal };
+    const options = { ...BOUNDS, commonDir, signal: this.#stop.signal };
     try {
       let result = await rollUp(objects, options);
       if (result.kind === "nothing") result = await foldCopies(objects, options, this.#copies);
@@ -122,7 +133,7 @@ export class Upkeep {
           bytes: byteLength,
           ms: clock.now() - start,
         });
-      } else if (result.kind === "busy" || needsRollUp(objects)) this.#notBefore = clock.now() + LATER;
+      } else if (result.kind === "busy" || needsRollUp(objects, BOUNDS)) this.#notBefore = clock.now() + LATER;
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       this.#notBefore = clock.now() + LATER;

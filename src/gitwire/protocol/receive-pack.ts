@@ -182,8 +182,7 @@ class ReceiveSession {
       let indexed: IndexedPack | undefined;
       try {
         indexed = await this.#index(input, intent, quarantine);
-        if (indexed === undefined) quarantine.makeFolder();
-        else {
+        if (indexed !== undefined) {
           quarantine.hold(indexed);
           await refuseCollisions(indexed, objects);
         }

@@ -26,7 +26,7 @@ import { Quarantine } from "./quarantine.ts";
 
 /** Packs from this size on stay as they are. */
 const MAX_BYTES = 512 * 1024 * 1024;
-/** Most objects that are combined at once: 60 bytes of memory each. */
+/** Most objects that are combined at once, unless told otherwise: 60 bytes of memory each. */
 const MAX_OBJECTS = 2_000_000;
 const FACTOR = 2;
 /** Packs of so many bytes at least, and of so many on average for each object, hold large objects. */
@@ -42,6 +42,8 @@ export interface RollUpOptions {
   readonly maxPacks?: number;
   /** Packs of this many bytes and more stay as they are. Default 512 MiB. */
   readonly maxBytes?: number;
+  /** Most objects that are combined at once; packs of half as many stay as they are. Default 2,000,000. */
+  readonly maxObjects?: number;
 }
 
 /** What became of a roll-up. */
@@ -54,8 +56,26 @@ export type RollUp =
   | { readonly kind: "busy" };
 
 /** Whether {@link rollUp} may have something to do, judged by the list of packs that is at hand. */
-export function needsRollUp(store: ObjectStore, maxPacks: number = LIMITS.packs): boolean {
-  return store.replaceablePacks().length > maxPacks;
+export function needsRollUp(
+  store: ObjectStore,
+  { maxPacks = LIMITS.packs, maxObjects = MAX_OBJECTS }: Pick<RollUpOptions, "maxPacks" | "maxObjects"> = {},
+): boolean {
+  const packs = store.replaceablePacks();
+  return packs.length > maxPacks && packs.filter((pack) => !hasMany(pack, maxObjects)).length > maxPacks;
+}
+
+/** Whether the pack stays as it is because of its objects: with as many more there would be too many at once. */
+function hasMany(pack: Pack, maxObjects: number): boolean {
+  try {
+    return pack.count * 2 >= maxObjects;
+  } catch (error) {
+    if (!isGoneOrDamaged(error)) throw error;
+    return false;
+  }
+}
+
+function isGoneOrDamaged(error: unknown): boolean {
+  return isMissing(error) || (error instanceof KvError && error.code === "CORRUPT");
 }
 
 /**
@@ -63,7 +83,7 @@ export function needsRollUp(store: ObjectStore, maxPacks: number = LIMITS.packs)
  * damaged, the signal's reason, system errors; the store is then as it was.
  */
 export async function rollUp(store: ObjectStore, options: RollUpOptions = {}): Promise<RollUp> {
-  if (!needsRollUp(store, options.maxPacks)) return { kind: "nothing" };
+  if (!needsRollUp(store, options)) return { kind: "nothing" };
   const lock = options.commonDir === undefined ? { release() {} } : takeGcLock(options.commonDir);
   if (lock === undefined) return { kind: "busy" };
   try {
@@ -74,10 +94,10 @@ export async function rollUp(store: ObjectStore, options: RollUpOptions = {}): P
 }
 
 async function rollUpLocked(store: ObjectStore, options: RollUpOptions): Promise<RollUp> {
-  const { signal, maxPacks = LIMITS.packs, maxBytes = MAX_BYTES } = options;
+  const { signal, maxBytes = MAX_BYTES, maxObjects = MAX_OBJECTS } = options;
   store.refresh();
-  if (!needsRollUp(store, maxPacks)) return { kind: "nothing" };
-  const chosen = choose(measure(store, maxBytes), maxBytes);
+  if (!needsRollUp(store, options)) return { kind: "nothing" };
+  const chosen = choose(measure(store, maxBytes, maxObjects), maxBytes, maxObjects);
   if (chosen.length < 2) return { kind: "nothing" };
   chosen.sort((a, b) => a.modified - b.modified);
   return combinePacks(
@@ -134,18 +154,18 @@ export interface Candidate {
 }
 
 /** The packs that may be combined; those that are large, gone or damaged are left alone. */
-function measure(store: ObjectStore, maxBytes: number): Candidate[] {
+function measure(store: ObjectStore, maxBytes: number, maxObjects: number): Candidate[] {
   const found: Candidate[] = [];
   for (const { path: file } of store.replaceablePacks()) {
     // Not the store's own: it would be left with all of them open.
     const pack = new Pack(file, store.format);
     try {
       const { size, mtimeMs } = fs.statSync(file);
-      if (size < maxBytes && !isPinned(file)) {
+      if (size < maxBytes && !hasMany(pack, maxObjects) && !isPinned(file)) {
         found.push({ pack, objects: pack.count, bytes: size, modified: mtimeMs });
       }
     } catch (error) {
-      if (!isMissing(error) && !(error instanceof KvError && error.code === "CORRUPT")) throw error;
+      if (!isGoneOrDamaged(error)) throw error;
     } finally {
       pack.close();
     }
@@ -157,9 +177,14 @@ function measure(store: ObjectStore, maxBytes: number): Candidate[] {
  * Which packs become one. Packs of large objects keep to themselves and below `maxBytes`: a change of such an object may have its
  * pack written anew (fold-copies.ts), and with it whatever else is in it.
  */
-function choose(candidates: readonly Candidate[], maxBytes: number): Candidate[] {
+function choose(candidates: readonly Candidate[], maxBytes: number, maxObjects: number): Candidate[] {
   const isBulky = ({ bytes, objects }: Candidate): boolean => bytes >= BULKY_BYTES && bytes / objects >= LARGE_AVERAGE;
-  const chosen = chooseBySize(candidates.filter((each) => !isBulky(each)));
+  const byObjects = ({ objects }: Candidate): number => objects;
+  const chosen = chooseBySize(
+    candidates.filter((each) => !isBulky(each)),
+    byObjects,
+    maxObjects,
+  );
   return chosen.length >= 2 ? chosen : chooseBySize(candidates.filter(isBulky), ({ bytes }) => bytes, maxBytes);
 }
 

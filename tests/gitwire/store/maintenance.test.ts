@@ -293,6 +293,21 @@ test("pinned, large and damaged packs stay; what depends on the old packs goes w
   expect(listDir(packDir).filter((name) => /multi-pack-index|\.rev$|\.bitmap$/.test(name))).toEqual([]);
 });
 
+test("packs of many objects stay, and are no reason to combine others", async () => {
+  const { dir, store } = emptyStore(TEST_FORMAT);
+  const bounds = { maxPacks: 4, maxObjects: 50 };
+  for (let i = 0; i < 5; i++) addPack(store, 30);
+  const large = packsOf(dir);
+  for (let i = 0; i < 3; i++) addPack(store, 2);
+  expect([needsRollUp(store, bounds), needsRollUp(store, { maxPacks: 4 })]).toEqual([false, true]);
+  expect((await rollUp(store, bounds)).kind).toBe("nothing");
+  for (let i = 0; i < 2; i++) addPack(store, 2);
+  expect(needsRollUp(store, bounds)).toBe(true);
+  expect(await rollUp(store, bounds)).toMatchObject({ kind: "rolled", packs: 5, pack: { objectCount: 10 } });
+  expect(packsOf(dir).filter((file) => large.includes(file)).length).toBe(5);
+  expect((await rollUp(store, bounds)).kind).toBe("nothing");
+});
+
 describe("readers", () => {
   test("of this store and of others go on, whatever they had open", async () => {
     const { dir, store } = emptyStore(TEST_FORMAT);
