@@ -121,7 +121,7 @@ test("bad input is a typed error, and nothing is written", async () => {
     ],
   ]);
   expect(kv.state().seq).toBe(1);
-  expect(() => openKv({ dir: tempDir("nothing") })).toThrow("is not in a git repository");
+  expect(() => openKv({ dir: tempDir("nothing") })).toThrow("does not appear to be a git repository");
   kv.close();
 });
 
