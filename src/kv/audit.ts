@@ -72,6 +72,8 @@ class Audit {
     for (const tip of tips) {
       const { ns } = tip;
       const { since, found, progress } = this.#options;
+      // Else its kv-index is compared with it as that of the last transaction.
+      if (since === tip.ledger.oid) this.#pair(tip);
       const judge = this.#judge(ns, policy, since);
       const { repo, hasStargate, remote, around } = this.#workspace;
       const { signal } = around;
@@ -176,7 +178,7 @@ class Audit {
     }
   }
 
-  /** The kv-index of a state that is not walked from: its tree is the one that the ledger attests. */
+  /** The kv-index of a state whose transaction is not judged: its tree is the one that the ledger attests. */
   #pair({ ns, ledger, index }: NamespaceState): void {
     if (index === undefined) return;
     try {

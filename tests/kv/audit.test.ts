@@ -101,6 +101,15 @@ describe("a ledger through three policies", () => {
     expect((await verify(dir, { all: true })).said).toEqual([]);
   });
 
+  test("beside a trusted tip another kv-index is found, which a listing would be read from", async () => {
+    const copy = path.join(path.dirname(dir), "trusted.git");
+    Bun.spawnSync(["cp", "-r", dir, copy]);
+    const tip = git(copy, "rev-parse", "refs/kv/main");
+    expect((await verify(copy, { since: tip })).said).toEqual([]);
+    git(copy, "update-ref", "refs/kv-index/main", "refs/kv-index/main~1");
+    expect((await verify(copy, { since: tip })).said).toEqual(["main - ATTESTATION_MISMATCH"]);
+  });
+
   test("what got in past the door is found: unsigned, by a stranger, by one who may no longer", async () => {
     expect(await after((one) => force(one, one.plan({ x: "1" })))).toEqual(["main 5 UNSIGNED"]);
     expect(await after((one) => force(one, mallory.signed(one, one.plan({ x: "1" }))))).toEqual([
