@@ -9,6 +9,7 @@
 import { KvError, toKvError } from "../errors.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import type { Repository } from "../gitwire/repo.ts";
 import { whileKept } from "../gitwire/store/pack-keep.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
@@ -187,11 +188,8 @@ async function epochEndingAt(workspace: Workspace, last: LedgerCommit, index: Oi
   const { objects, format } = repo;
   const label = last.epoch;
   for (const root of ["refs/", trackingRoot(remote)]) {
-    const oid = repo.refs.resolve(epochRef(ns, root));
-    const object = oid === undefined ? undefined : objects.read(oid);
-    if (object?.kind !== "commit") continue;
-    const first = parseLedgerCommit(format, oid!, object.data);
-    if (first.epoch === label && first.parent === undefined)
+    const first = namedFirst(repo, epochRef(ns, root));
+    if (first?.ns === ns && first.epoch === label && first.parent === undefined && first.seq <= last.seq)
       return { label, last, index, first, before: first.parentEpoch };
   }
   const slice = new TimeSlice();
@@ -204,6 +202,19 @@ async function epochEndingAt(workspace: Workspace, last: LedgerCommit, index: Oi
     }
     at = oid;
     if (slice.isOver()) await slice.pause();
+  }
+}
+
+/** The ledger commit that a ref names; undefined where it is none, as a mirror's may be: then the ledger is walked. */
+function namedFirst({ objects, refs, format }: Repository, ref: string): LedgerCommit | undefined {
+  const oid = refs.resolve(ref);
+  const object = oid === undefined ? undefined : objects.read(oid);
+  if (object?.kind !== "commit") return undefined;
+  try {
+    return parseLedgerCommit(format, oid!, object.data);
+  } catch (error) {
+    if (error instanceof KvError) return undefined;
+    throw error;
   }
 }
 
