@@ -107,6 +107,7 @@ async function newIndex(
 ): Promise<Oid> {
   const files = await liveFiles(source, base, now, watch);
   watch.progress?.(`making the kv-index of ${files.length} keys`);
+  watch.signal?.throwIfAborted();
   return inSlices(buildIndexInSteps(writer, files), watch.signal);
 }
 

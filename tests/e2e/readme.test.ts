@@ -28,7 +28,7 @@ test("quick start", () => {
   expect(run.status).toBe(0);
   const lines = run.stdout.replaceAll(/[0-9a-f]{40,64}/g, "OID").replaceAll(/^[0-9a-f]{7,12} /gm, "ID ");
   expect(lines).toMatch(
-    /^OID\nOID\ndarkcfg:theme\n[0-9a-f]{12}\t[^\t]+\t[^\t]+\tset\t1\tunsigned\tset cfg:theme\nID set cfg:theme\nID init main\n/,
+    /^OID\nOID\ndarkcfg:theme\n[0-9a-f]{12}\t[^\t]+\t[^\t]+\tset\t1\tunsigned\tset cfg:theme\t4 B, blake3:[0-9a-f]{12}\nID set cfg:theme\nID init main\n/,
   );
   expect(lines).toContain(`Configured origin.pushurl → http://127.0.0.1:${port}/kv.git\n`);
   expect(lines).toEndWith("OID\ndarkOID\ncfg:lang\nID mset: 1 set, 1 del\nID set cfg:theme\n");

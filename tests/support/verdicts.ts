@@ -48,9 +48,9 @@ interface Scene {
 
 let made: Scene | undefined;
 
-/** The scene that every case begins with; it is copied, never changed. */
+/** The scene that every case begins with; it is copied, never changed. Temporary folders last as long as a file's tests. */
 export function scene(): Scene {
-  made ??= makeScene();
+  if (made === undefined || !fs.existsSync(made.server)) made = makeScene();
   return made;
 }
 
