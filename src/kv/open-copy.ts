@@ -1,5 +1,6 @@
 /** Opens a remote to read from it without a clone. */
 
+import { KvError } from "../errors.ts";
 import { GitConfig } from "../gitwire/config.ts";
 import { objectFormat } from "../gitwire/object/oid.ts";
 import { rewriteUrl } from "../gitwire/transport/remote.ts";
@@ -29,6 +30,9 @@ export async function withCopy<T>(
     try {
       return await use(copy);
     } catch (error) {
+      // An id that was given may be one of the remote's format, which nobody has asked for yet.
+      const isUnasked = copy.facts.isGuess && error instanceof KvError && error.code === "INPUT_INVALID";
+      if (isUnasked) await copy.tips(["HEAD"]).catch(() => {});
       if (learned !== undefined || !copy.isOfOtherFormat) throw error;
       learned = copy.facts;
     } finally {

@@ -117,6 +117,14 @@ describe("with nothing but the executable", () => {
     kvOk(other, "init", "-q");
     kvOk(other, "set", "a key", "in the other format");
     expect(answer({}, "--repo", `git://127.0.0.1:${daemon.port}/other`, "get", "a key")).toBe("in the other format");
+    // Also where the first that is known of it is an id somebody gives; there is no mirror to wait for.
+    const tip = git(other, "rev-parse", "refs/kv/main");
+    const unasked = (...args: string[]): Run =>
+      bare({ XDG_CACHE_HOME: tempDir("unasked") }, "--repo", `git://127.0.0.1:${daemon.port}/other`, ...args);
+    expect(unasked("watch", "--since", tip)).toMatchObject({ status: 0, stdout: "", stderr: "" });
+    expect(unasked("get", "--at", tip, "a key")).toMatchObject({ status: 0, stdout: "in the other format" });
+    expect(unasked("wait", "--oid", tip, "--timeout", "100ms").status).toBe(10);
+    expect(unasked("wait", "--oid", "f00", "--timeout", "100ms").status).toBe(4);
   });
 
   test("keys are served, until SIGTERM or Ctrl-C", async () => {
