@@ -38,6 +38,8 @@ export interface InitOptions extends PolicyChoices {
   readonly mirrorUrl: string | undefined;
   /** Of a new repository; undefined: GIT_DEFAULT_HASH, else sha1. */
   readonly format: ObjectFormat | undefined;
+  /** Whether hooks of somebody else are moved away for ours. */
+  readonly replaceHooks?: boolean;
   /** Command line of this program, for the hooks. */
   readonly program: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -82,10 +84,12 @@ export async function initialize(options: InitOptions): Promise<InitReport> {
     });
   }
   if (options.mirrorUrl !== undefined) replaceConfig(repo.configFile, `remote.${MIRROR_REMOTE}.url`, options.mirrorUrl);
+  const { config } = repo;
   repo.close();
   const settingsFile = path.join(gitDir, SETTINGS_FILE);
   if (!fs.existsSync(settingsFile)) systemDisk.create(settingsFile, Buffer.from(SETTINGS_TEXT), true);
-  installHooks(gitDir, options.program);
+  // In a repository made now nothing is somebody's, but the user's settings may send git elsewhere.
+  installHooks(gitDir, options.program, { config, replace: isNew || options.replaceHooks === true });
   systemDisk.syncDir(gitDir);
   const gate = await openGate(gitDir, options);
   try {

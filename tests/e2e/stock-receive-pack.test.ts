@@ -211,6 +211,20 @@ describe("where the hooks cannot do their work", () => {
     expect(git(dir, "for-each-ref", "refs/kv", "refs/kv-index")).toBe("");
   });
 
+  test("where init has taken the place of a folder of hooks elsewhere, git runs the Stargate's", async () => {
+    const dir = await fresh();
+    const elsewhere = tempDir("elsewhere");
+    git(dir, "config", "core.hooksPath", elsewhere);
+    const options = { mirrorUrl: undefined, pushUrl: undefined, adminKey: undefined, ns: "main", format: undefined };
+    const again = { ...options, dir, program: PROGRAM, env: process.env, clock: systemClock };
+    await expect(initialize(again)).rejects.toThrow("core.hooksPath");
+    await initialize({ ...again, replaceHooks: true });
+    const oid = await clientOf(dir).set({ a: "1" });
+    const journal = new Journal(stargateDir(dir));
+    expect(journal.newest(1).map((row) => row.oid)).toEqual([oid]);
+    journal.close();
+  });
+
   test("a repository whose program has gone takes no push", async () => {
     const dir = await fresh();
     installHooks(dir, ["/no/such/program"]);

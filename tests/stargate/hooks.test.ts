@@ -66,9 +66,47 @@ describe("the hooks", () => {
     }
   });
 
-  test("a hook of somebody else is left alone and said", () => {
+  /** As init does. */
+  const install = (dir: string, replace: boolean): void => {
+    const repo = openRepository(dir);
+    repo.close();
+    installHooks(dir, STARGATE_PROGRAM, { config: repo.config, replace });
+  };
+
+  test("hooks of somebody else are left alone and said, and kept under another name where they are to be replaced", () => {
     const dir = fresh();
-    fs.writeFileSync(path.join(dir, "hooks/update"), "#!/bin/sh\nexit 0\n");
-    expect(() => installHooks(dir, STARGATE_PROGRAM)).toThrow("is not ours");
+    const foreign = "#!/bin/sh\nexit 0\n";
+    const hook = (name: string): string => path.join(dir, "hooks", name);
+    fs.writeFileSync(hook("update"), foreign);
+    fs.rmSync(hook("pre-receive"));
+    expect(() => install(dir, false)).toThrow(`${hook("update")} is not ours`);
+    expect(fs.existsSync(hook("pre-receive"))).toBe(false);
+    install(dir, true);
+    expect(faults(dir)).toEqual([]);
+    expect(fs.readFileSync(hook("update.replaced"), "utf8")).toBe(foreign);
+    fs.writeFileSync(hook("update"), "#!/bin/sh\nexit 1\n");
+    install(dir, true);
+    expect(fs.readFileSync(hook("update.replaced"), "utf8")).toBe(foreign);
+    expect(fs.readFileSync(hook("update.replaced.2"), "utf8")).toContain("exit 1");
+  });
+
+  test("a folder of hooks elsewhere is refused, or replaced by the repository's own", () => {
+    const dir = fresh();
+    git(dir, "config", "core.hooksPath", "/elsewhere");
+    expect(() => install(dir, false)).toThrow("core.hooksPath is /elsewhere");
+    install(dir, true);
+    expect(faults(dir)).toEqual([]);
+    expect(git(dir, "config", "core.hooksPath")).toBe("hooks");
+  });
+
+  test("what a user's own settings say before ours does no harm", () => {
+    const dir = fresh();
+    const config = path.join(dir, "config");
+    const ours = fs.readFileSync(config, "utf8");
+    const others = "[receive]\n\tprocReceiveRefs = refs/for\n\tfsckObjects = false\n\tunpackLimit = 100\n";
+    fs.writeFileSync(config, others + ours);
+    expect(faults(dir)).toEqual([]);
+    fs.writeFileSync(config, `${ours}[receive]\n\tfsckObjects = false\n`);
+    expect(faults(dir)).toEqual(["receive.fsckObjects is true, false, not true"]);
   });
 });

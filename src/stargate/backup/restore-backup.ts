@@ -112,9 +112,10 @@ async function build(
   const journal = fs.createWriteStream(path.join(stargate, "journal.db"), { mode: 0o640 });
   await checked(place, manifest.journal, (chunks) => pipeline(Readable.from(chunks), createGunzip(), limited, journal));
   fs.writeFileSync(path.join(dir, "HEAD"), manifest.head);
-  installHooks(dir, program);
   const repo = openRepository(dir, env);
   try {
+    // What the backup has of the config may send git elsewhere.
+    installHooks(dir, program, { config: repo.config, replace: true });
     const { zeroOid } = repo.format;
     await repo.refs.update(manifest.refs.map(([name, oid]) => ({ name, oldOid: zeroOid, newOid: oid })));
   } finally {

@@ -26,6 +26,7 @@ export async function run(context: Context): Promise<void> {
     adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
     ns: parseNamespace(flags.value("ns") ?? "main"),
     format: format === undefined ? undefined : objectFormat(format),
+    replaceHooks: flags.on("replace-hooks"),
     program: ownProgram(),
     env,
     clock,

@@ -63,8 +63,15 @@ const COMMANDS: readonly Command[] = [
         choices: ["sha1", "sha256"],
         summary: "Of a new repository (default GIT_DEFAULT_HASH, else sha1)",
       },
+      {
+        name: "replace-hooks",
+        type: "boolean",
+        summary: "Move hooks of somebody else away, and have git take the repository's",
+      },
     ],
-    details: "May be run again: what is there stays, and what is missing is added.",
+    details:
+      "May be run again, beside a daemon too, where it looks at the hooks alone: what is there stays, and what is missing is " +
+      "added. Hooks of somebody else are refused, or with --replace-hooks kept as NAME.replaced, where git does not run them.",
     load: () => import("./init.ts"),
   },
   {

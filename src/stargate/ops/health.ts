@@ -86,7 +86,10 @@ function hooks({ repo }: Gate): void {
   const config = GitConfig.load({ gitDir: repo.gitDir, commonDir: repo.commonDir, env: repo.env });
   const faults = hookFaults(repo.gitDir, config);
   if (faults.length === 0) return;
-  throw new KvError("CONFIG", `${faults.join("; ")}: 'git-kv-stargate init' puts it right`);
+  throw new KvError(
+    "CONFIG",
+    `${faults.join("; ")}: 'git-kv-stargate init' puts it right, with --replace-hooks what is not ours`,
+  );
 }
 
 function writable(gate: Gate): void {
