@@ -20,13 +20,13 @@ interface Place {
 /** A home folder and a repository on branch `main`, with the files given (paths from the home folder). */
 function place(files: Readonly<Record<string, string>>, extra: Record<string, string> = {}): Place {
   const home = fs.realpathSync(tempDir("config"));
-  const repo = path.join(home, "work/repo");
+  const repo = path.join(home, "code/repo");
   fs.mkdirSync(repo, { recursive: true });
   git(repo, "init", "-q", "-b", "main");
   for (const [name, text] of Object.entries(files)) {
     const file = path.join(home, name);
     fs.mkdirSync(path.dirname(file), { recursive: true });
-    if (name === "work/repo/.git/config") fs.appendFileSync(file, text);
+    if (name === "code/repo/.git/config") fs.appendFileSync(file, text);
     else fs.writeFileSync(file, text);
   }
   const system = path.join(home, "system");
@@ -79,8 +79,8 @@ test("all files in their order, with their includes, as git lists them", () => {
       ".config/git/inc2": "[inc]\n\ttwo\n",
       inc3: "[inc]\n\tthree = 3\n",
       ".gitconfig": "[a]\n\tk = home\n",
-      "work/repo/.git/config": '[extensions]\n\tworktreeConfig = true\n[a]\n\tk = local\n[Remote "O.x"]\n\tUrl = u\n',
-      "work/repo/.git/config.worktree": "[a]\n\tk = worktree\n",
+      "code/repo/.git/config": '[extensions]\n\tworktreeConfig = true\n[a]\n\tk = local\n[Remote "O.x"]\n\tUrl = u\n',
+      "code/repo/.git/config.worktree": "[a]\n\tk = worktree\n",
     },
     {
       GIT_CONFIG_COUNT: "2",
@@ -128,15 +128,15 @@ test("XDG_CONFIG_HOME, GIT_CONFIG_GLOBAL, GIT_CONFIG_NOSYSTEM", () => {
 
 test("includeIf: gitdir, onbranch, hasconfig", () => {
   const conditions = [
-    "gitdir:~/work/",
-    "gitdir:~/work",
-    "gitdir:work/",
+    "gitdir:~/code/",
+    "gitdir:~/code",
+    "gitdir:code/",
     "gitdir:repo/.git",
     "gitdir:repo/",
     "gitdir:/*/*/**/.git",
-    "gitdir:WORK/",
-    "gitdir/i:WORK/",
-    "gitdir:./work/repo/.git",
+    "gitdir:CODE/",
+    "gitdir/i:CODE/",
+    "gitdir:./code/repo/.git",
     "gitdir:.git",
     "gitdir:**/repo/**",
     "gitdir:/nowhere/",
@@ -163,7 +163,7 @@ test("includeIf: gitdir, onbranch, hasconfig", () => {
     const at = place({
       ...files,
       ".gitconfig": text,
-      "work/repo/.git/config": '[remote "o"]\n\turl = https://example.com/org/repo.git\n',
+      "code/repo/.git/config": '[remote "o"]\n\turl = https://example.com/org/repo.git\n',
     });
     git(at.repo, "symbolic-ref", "HEAD", `refs/heads/${branch}`);
     expect(ours(load(at))).toEqual(oracle(at)!);
@@ -172,7 +172,7 @@ test("includeIf: gitdir, onbranch, hasconfig", () => {
 
 test("a repository reached by a symbolic link fits gitdir by either path", () => {
   const at = place({
-    ".gitconfig": '[includeIf "gitdir:link/"]\n\tpath = a\n[includeIf "gitdir:work/"]\n\tpath = b\n',
+    ".gitconfig": '[includeIf "gitdir:link/"]\n\tpath = a\n[includeIf "gitdir:code/"]\n\tpath = b\n',
     a: "[hit]\na\n",
     b: "[hit]\nb\n",
   });
