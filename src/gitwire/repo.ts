@@ -71,10 +71,15 @@ export class Repository {
     return this.#config;
   }
 
-  /** Forgets the config, so that the next look reads the files again (after an edit). */
-  reloadConfig(): void {
+  /** Reads the config again (after an edit). Throws CONFIG; then it goes on as it was. Returns what takes it back. */
+  reloadConfig(): () => void {
+    const { gitDir, commonDir, env } = this;
+    const before = this.#config;
+    this.#config = GitConfig.load({ gitDir, commonDir, env });
     this.#filesRead = undefined;
-    this.#config = undefined;
+    return () => {
+      this.#config = before;
+    };
   }
 
   get objects(): ObjectStore {

@@ -71,7 +71,7 @@ export class HttpDoor {
         idleTimeout: IDLE_SECONDS,
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         fetch: (request) => this.#handle(request),
-        error: (error) => text(500, `internal error: ${toKvError(error).code}`),
+        error: (error) => this.#broken(toKvError(error)),
       });
     } catch (error) {
       const { hostname, port } = options;
@@ -190,6 +190,12 @@ export class HttpDoor {
     return new Response(body.content, {
       headers: answerHeaders(service, advertise === "only" ? "advertisement" : "result"),
     });
+  }
+
+  /** What nobody could say anything about: the reason is for whoever runs this, and stands in the log. */
+  #broken({ code, message, stack }: KvError): Response {
+    this.#options.log("error", "http", { code, message, ...(code === "BUG" && { stack }) });
+    return text(500, `internal error: ${code}`);
   }
 
   #failed(served: Served, service: Service, who: Identity, error: KvError, body: ResponseBody): void {

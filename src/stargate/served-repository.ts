@@ -100,19 +100,21 @@ export class ServedRepository implements Served {
 
   /**
    * Reads the settings and git's config again and goes on with them. Returns the settings that a restart would change. Throws
-   * CONFIG where they are not sound; then nothing has changed.
+   * CONFIG where they are not sound; then nothing has changed. Throws CORRUPT where the tokens, which are read at each request, are.
    */
   async reload(): Promise<string[]> {
     const { flags, env } = this.#options;
     const settings = loadSettings(this.gate.repo.gitDir, flags, env);
     const before = this.gate.settings;
-    this.gate.repo.reloadConfig();
+    this.gate.tokens.list();
+    const takeBack = this.gate.repo.reloadConfig();
     this.gate.settings = settings;
     let link: MirrorLink | undefined;
     try {
       link = MirrorLink.of(this.gate, env);
     } catch (error) {
       this.gate.settings = before;
+      takeBack();
       throw error;
     }
     const old = this.#link;

@@ -65,22 +65,24 @@ export class Upkeep {
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
     if (now >= this.#nextRelease) this.#release(now);
-    const { repo } = this.#gate;
-    if (!repo.isAutoMaintained) return;
-    const manyLoose = hasManyLoose(repo.objectsDir, repo.format, repo.looseLimit);
-    if (!manyLoose && !this.#needsRollUp(now) && !this.#copies.isStale()) return;
-    this.#running = (manyLoose ? this.#packLoose(now) : this.#combine(now)).finally(() => {
+    const work = this.#wanted(now);
+    if (work === "nothing") return;
+    this.#running = (work === "pack" ? this.#packLoose(now) : this.#combine(now)).finally(() => {
       this.#running = undefined;
     });
   }
 
-  #needsRollUp(now: number): boolean {
+  /** What there is to do: loose objects to pack, packs to combine. */
+  #wanted(now: number): "pack" | "combine" | "nothing" {
+    const { repo } = this.#gate;
     try {
-      return needsRollUp(this.#gate.repo.objects, BOUNDS);
+      if (!repo.isAutoMaintained) return "nothing";
+      if (hasManyLoose(repo.objectsDir, repo.format, repo.looseLimit)) return "pack";
+      return needsRollUp(repo.objects, BOUNDS) || this.#copies.isStale() ? "combine" : "nothing";
     } catch (error) {
       this.#notBefore = now + LATER;
       this.#warn("look at the packs", error);
-      return false;
+      return "nothing";
     }
   }
 

@@ -3,6 +3,7 @@
 import { afterEach, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { stargateDir } from "../../src/stargate/settings.ts";
 import { git, tryGit } from "../support/git.ts";
 import { gitAsync } from "../support/git-async.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
@@ -81,8 +82,43 @@ test("what is not sound is logged and changes nothing; what wants a restart is n
     await stargate.logged((line) => line.result === "not reloaded" && line.code === code);
     await has(mirror, await client.set({ [`after ${code}`]: bad }));
   }
+  fs.writeFileSync(settings, text);
+  const config = path.join(stargate.dir, "config");
+  const sound = fs.readFileSync(config, "utf8");
+  for (const [bad, code] of [
+    ["[broken", "CONFIG"],
+    ["[gc]\n\tauto = much", "UNSUPPORTED"],
+  ] as const) {
+    stargate.log.length = 0;
+    const rest = code === "UNSUPPORTED" ? sound.replace(mirror, "nonsense://x") : sound;
+    fs.writeFileSync(config, `${rest}\n${bad}\n`);
+    await stargate.daemon.reload();
+    await stargate.logged((line) => line.result === "not reloaded" && line.code === code);
+    // What reads the config anew at any time finds it as it was: the push, the mirror, the upkeep that looks around.
+    await has(mirror, await client.set({ [`config ${code}`]: bad }));
+    expect(stargate.log.filter(({ component }) => component === "upkeep")).toEqual([]);
+  }
+  fs.writeFileSync(config, sound);
   fs.writeFileSync(settings, `${text}\nsocket: elsewhere\nanonymous_read: true\n`);
   await stargate.daemon.reload();
   expect(await stargate.logged((line) => line.result === "reloaded")).toMatchObject({ restart: ["socket"] });
   expect((await fetch(`${stargate.url}/info/refs?service=git-upload-pack`)).status).toBe(200);
+});
+
+test("tokens that cannot be read let nobody in, and are said at a reload, at each request and by the health check", async () => {
+  const { stargate, client } = await scene();
+  const file = path.join(stargateDir(stargate.dir), "tokens.json");
+  const sound = fs.readFileSync(file);
+  fs.writeFileSync(file, "{");
+  await stargate.daemon.reload();
+  await stargate.logged((line) => line.result === "not reloaded" && line.code === "CORRUPT");
+  const answer = await fetch(`${stargate.loginUrl("gkv_x")}/info/refs?service=git-upload-pack`);
+  expect([answer.status, await answer.text()]).toEqual([500, "internal error: CORRUPT\n"]);
+  await stargate.logged((line) => line.component === "http" && String(line.message).includes("does not hold tokens"));
+  expect(await (await fetch(`${stargate.opsUrl}/healthz`)).text()).toContain("does not hold tokens");
+  fs.writeFileSync(file, sound);
+  await client.set({ a: "1" });
+  // It looks once a second at the most.
+  await Bun.sleep(1_100);
+  expect((await fetch(`${stargate.opsUrl}/healthz`)).status).toBe(200);
 });

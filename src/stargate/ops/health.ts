@@ -76,7 +76,8 @@ async function check(name: Check["name"], run: () => void | Promise<void>): Prom
   return { name, ok: error === undefined, ms, ...(error !== undefined && { error }) };
 }
 
-function readable({ repo }: Gate): void {
+function readable({ repo, tokens }: Gate): void {
+  tokens.list();
   fs.accessSync(repo.gitDir, fs.constants.R_OK | fs.constants.X_OK);
   for (const { oid } of repo.refs.list("refs/kv/").slice(0, LEDGERS)) readAs(repo.objects, oid, "commit");
 }
