@@ -37,7 +37,15 @@ export class Site {
     scratch.git("", "init", "-q", "-b", "main", clone);
     copyState(scratch, from, `${server}`, "");
     copyState(scratch, from, clone, ".git/");
-    commitPolicy(scratch, server, url, verify);
+    const policy = `version: 1
+stargate:
+  push_url: ${url}
+namespaces:
+  main:
+    verify: ${verify}
+    max_keys_per_txn: 1000000
+`;
+    commitPolicy(scratch, server, policy);
     scratch.run("", [scratch.stargate, "init", "--repo", server]);
     const token = scratch.run("", [scratch.stargate, "token", "add", "--repo", server, "--name", "bench"]);
     const pid = await serve(scratch, server, port);
@@ -95,21 +103,10 @@ function copyState(scratch: Scratch, from: string, to: string, gitDir: string): 
   }
 }
 
-function commitPolicy(scratch: Scratch, repo: string, url: string, verify: Verify): void {
+/** Commits a policy to the bare repository `repo`, for `init` to find. */
+export function commitPolicy(scratch: Scratch, repo: string, text: string): void {
   const policy = scratch.path("policy.yaml");
-  fs.writeFileSync(
-    policy,
-    [
-      "version: 1",
-      "stargate:",
-      `  push_url: ${url}`,
-      "namespaces:",
-      "  main:",
-      `    verify: ${verify}`,
-      "    max_keys_per_txn: 1000000",
-      "",
-    ].join("\n"),
-  );
+  fs.writeFileSync(policy, text);
   const blob = scratch.git(repo, "hash-object", "-w", policy);
   const tree = (line: string): string => {
     fs.writeFileSync(policy, `${line}\n`);

@@ -17,12 +17,15 @@ export interface Row {
 /** A bound on our figure, or on our figure divided by the other. */
 export type Target =
   | { readonly kind: "value"; readonly most: number }
-  | { readonly kind: "ratio"; readonly most: number };
+  | { readonly kind: "ratio"; readonly most: number }
+  | { readonly kind: "times"; readonly least: number };
 
 /** At most `most` milliseconds, bytes ... */
 export const atMost = (most: number): Target => ({ kind: "value", most });
 /** At most `most` times the alternative's figure. */
 export const timesOther = (most: number): Target => ({ kind: "ratio", most });
+/** At least `least` times the alternative's figure. */
+export const atLeastTimes = (least: number): Target => ({ kind: "times", least });
 
 const HEADINGS = ["case", "ours", "against", "theirs", "ratio", "target", "met", "beside"];
 
@@ -47,14 +50,21 @@ function cells(row: Row): string[] {
     other?.name ?? "",
     other === undefined ? "" : figure(other.value, unit),
     ratio === undefined ? "" : ratio.toFixed(2),
-    target === undefined
-      ? ""
-      : target.kind === "value"
-        ? `<= ${figure(target.most, unit)}`
-        : `ratio <= ${Number(target.most.toFixed(2))}`,
-    target === undefined ? "" : (target.kind === "value" ? ours : ratio!) <= target.most ? "yes" : "no",
+    target === undefined ? "" : bound(target, unit),
+    target === undefined ? "" : isMet(target, ours, ratio) ? "yes" : "no",
     extra ?? "",
   ];
+}
+
+function bound(target: Target, unit: Unit): string {
+  if (target.kind === "value") return `<= ${figure(target.most, unit)}`;
+  if (target.kind === "times") return `ratio >= ${target.least}`;
+  return `ratio <= ${Number(target.most.toFixed(2))}`;
+}
+
+function isMet(target: Target, ours: number, ratio: number | undefined): boolean {
+  if (target.kind === "value") return ours <= target.most;
+  return target.kind === "times" ? ratio! >= target.least : ratio! <= target.most;
 }
 
 function figure(value: number, unit: Unit): string {
@@ -64,4 +74,9 @@ function figure(value: number, unit: Unit): string {
   if (unit === "MB") return `${Math.round(value).toLocaleString("en")} MB`;
   if (value < 1) return `${(value * 1000).toFixed(0)} us`;
   return value < 10_000 ? `${value.toFixed(value < 100 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`;
+}
+
+/** `1 push`, `2 pushes` */
+export function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : what.endsWith("h") ? "es" : "s"}`;
 }

@@ -11,6 +11,8 @@ export interface WritersOptions {
   readonly namespaces: readonly string[];
   /** Transactions in all. */
   readonly count: number;
+  /** Signs ledger commits, where the policy asks for it. */
+  readonly sign?: (commit: Buffer) => Buffer;
   /** How many begin in a second, all writers together; undefined: each writer's next when its last is in. */
   readonly perSecond?: number;
 }
@@ -32,6 +34,7 @@ export async function runWriters(options: WritersOptions): Promise<WritersResult
   let [left, conflicts] = [options.count, 0];
   const writer = async (number: number): Promise<void> => {
     const client = new TestClient(options.dir, options.url);
+    client.sign = options.sign;
     const ns = options.namespaces[number % options.namespaces.length]!;
     const first = performance.now();
     for (let own = 0; left-- > 0; own++) {

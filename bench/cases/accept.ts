@@ -1,11 +1,10 @@
 /**
- * What a Stargate takes to accept: one-key transactions of 1, 8 and 32 writers, in one namespace and in four, over loopback HTTP; beside stock
- * `git push` to `git http-backend` whose pre-receive hook, a shell script, checks what can be checked without knowing the format. Then
- * fsyncs for each transaction, how far a local mirror is behind, the daemon's memory after many, and the repository after them beside the same
+ * What a Stargate takes to accept: signed one-key transactions of 1, 8 and 32 writers, in one namespace and in four, over loopback HTTP;
+ * beside stock `git push` of such transactions (accept-stock.ts). Then fsyncs for each transaction, how far a local mirror is behind, the daemon's memory after many, and the repository after them beside the same
  * one freshly repacked.
  *
  * Our writers all live in this process, which shares the machine with the daemon. A daemon that runs has warm code: the first row is the
- * pushes right after its start, all others come after {@link WARM_UP}. Stock writers have a branch each, so they never meet.
+ * pushes right after its start, all others come after {@link WARM_UP}.
  */
 
 import { Database } from "bun:sqlite";
@@ -15,13 +14,14 @@ import { openRepository } from "../../src/gitwire/repo.ts";
 import { parseKey } from "../../src/kv/key.ts";
 import { findKey, inlineValue } from "../../src/kv/read.ts";
 import { readState } from "../../src/kv/state.ts";
-import { startHttpBackend } from "../../tests/support/http-backend.ts";
-import { bytesOf, median, peakOf, runBeside, timed } from "../measure.ts";
+import { TestKey } from "../../tests/support/test-key.ts";
+import { bytesOf, median, peakOf, timed } from "../measure.ts";
 import type { Scratch } from "../scratch.ts";
-import { serve } from "../site.ts";
+import { commitPolicy, serve } from "../site.ts";
 import { countSyscallsOf } from "../syscalls.ts";
-import { atMost, type Row, timesOther } from "../table.ts";
+import { atMost, plural, type Row, timesOther } from "../table.ts";
 import { percentile, runWriters, showPercentiles } from "../writers.ts";
+import { stockRows } from "./accept-stock.ts";
 import type { Case } from "./case.ts";
 
 const SERVER = "accept.git";
@@ -29,8 +29,18 @@ const MIRRORED_SERVER = "accept-mirrored.git";
 const MIRROR = "accept-mirror.git";
 /** Transactions a second while the lag of the mirror is measured. */
 const MIRRORED = 50;
-const STOCK = "accept-stock.git";
-const CLIENT = "accept-client.git";
+
+/** Whose signature the policy asks for. */
+const WRITER = new TestKey("bench");
+const POLICY = `version: 1
+stargate:
+  admins: ["${WRITER.line}"]
+namespaces:
+  "*":
+    require_signed_commits: true
+    verify: replay
+    writers: ["${WRITER.line}"]
+`;
 
 const READS = 200;
 
@@ -39,22 +49,11 @@ const COLD = 40;
 /** Pushes until its code is warm. */
 const WARM_UP = 600;
 
-/** The same questions a Stargate asks first: is it one step on, does it name its transaction, are the paths sound and the files small? */
-const HOOK = `#!/bin/sh
-while read -r old new ref; do
-  [ "$old" = 0000000000000000000000000000000000000000 ] || [ "$(git rev-parse "$new^")" = "$old" ] || exit 1
-  git log -1 --format=%B "$new" | git interpret-trailers --parse | grep -q '^KV-Txn: ' || exit 1
-  git diff-tree -r --root --no-commit-id "$new" | while read -r _ mode _ blob _ path; do
-    case $path in user:*) ;; *) exit 1 ;; esac
-    [ "$mode" = 100644 ] && [ "$(git cat-file -s "$blob")" -le 1048576 ] || exit 1
-  done || exit 1
-done
-`;
-
 interface Running {
   readonly dir: string;
   readonly url: string;
   readonly pid: number;
+  readonly sign: (commit: Buffer) => Buffer;
 }
 
 export const accept: Case = async ({ scratch, keys }) => {
@@ -82,16 +81,12 @@ export const accept: Case = async ({ scratch, keys }) => {
       await measure(writers, namespaces, isQuick ? 320 : 1_280);
     }
   }
-  rows.push(...(await stockRows(scratch, isQuick ? 5 : 20, perSecond)));
+  rows.push(...(await stockRows(scratch, WRITER, isQuick ? 5 : 20, perSecond)));
   rows.push(await fsyncRow(scratch, running));
   rows.push(await mirrorLagRow(scratch, isQuick ? 500 : 3_000));
   rows.push(...(await endurance(scratch, running, isQuick ? 2_000 : 100_000)));
   return rows;
 };
-
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : what.endsWith("h") ? "es" : "s"}`;
-}
 
 function letters(count: number): string[] {
   return Array.from("abcdefghijklmnop".slice(0, count));
@@ -99,63 +94,18 @@ function letters(count: number): string[] {
 
 async function start(scratch: Scratch, server: string, options: readonly string[] = []): Promise<Running> {
   const port = await freePort();
+  scratch.git("", "init", "-q", "--bare", "-b", "main", server);
+  commitPolicy(scratch, server, POLICY);
   scratch.run("", [scratch.stargate, "init", "--repo", server, ...options]);
   const token = scratch.run("", [scratch.stargate, "token", "add", "--repo", server, "--name", "bench"]);
   const pid = await serve(scratch, server, port);
   const login = `bench:${token.stdout.toString().trim()}`;
-  return { dir: scratch.path(server), url: `http://${login}@127.0.0.1:${port}/${server}`, pid };
-}
-
-/** Transactions a second, ours and those of stock git. */
-async function stockRows(scratch: Scratch, each: number, perSecond: ReadonlyMap<string, number>): Promise<Row[]> {
-  for (const name of [STOCK, CLIENT]) scratch.git("", "init", "-q", "--bare", name);
-  fs.writeFileSync(scratch.path(STOCK, "hooks", "pre-receive"), HOOK, { mode: 0o755 });
-  const backend = startHttpBackend(scratch.root);
-  scratch.onEnd(() => backend.stop());
-  const rows: Row[] = [];
-  for (const writers of [1, 8]) {
-    const commits = Array.from({ length: writers }, (_, writer) =>
-      readyCommits(scratch, `w${writers}-${writer}`, each),
-    );
-    const ms: number[] = [];
-    scratch.settle();
-    const started = performance.now();
-    await Promise.all(
-      commits.map(async (own, writer) => {
-        for (const commit of own) {
-          const pushed = performance.now();
-          const words = ["git", "push", "-q", `${backend.url}/${STOCK}`, `${commit}:refs/heads/w${writers}-${writer}`];
-          await runBeside(words, { cwd: scratch.path(CLIENT), env: scratch.env });
-          ms.push(performance.now() - pushed);
-        }
-      }),
-    );
-    const theirs = (writers * each) / ((performance.now() - started) / 1000);
-    for (const namespaces of new Set([1, writers])) {
-      rows.push({
-        name: `transactions a second, ${plural(writers, "writer")}, ${plural(namespaces, "namespace")}`,
-        unit: "per second",
-        ours: perSecond.get(`${writers} ${namespaces}`)!,
-        other: { name: "git push, a branch each, http-backend, shell hook", value: theirs },
-        extra: `at least 10 times is the aim; git push: ${showPercentiles(ms)}`,
-      });
-    }
-  }
-  return rows;
-}
-
-/** Commits of one file each, one on the other. */
-function readyCommits(scratch: Scratch, name: string, count: number): string[] {
-  const stream = scratch.path("accept.stream");
-  let text = "";
-  for (let i = 0; i < count; i++) {
-    const message = `set user:${i}\n\nKV-Txn: ${name}-${i}\n`;
-    text += `commit refs/heads/${name}\ncommitter Bench <bench@example.com> 1767322800 +0000\n`;
-    text += `data ${message.length}\n${message}\nM 100644 inline user:${i}\ndata 5\nvalue\n`;
-  }
-  fs.writeFileSync(stream, text);
-  scratch.run(CLIENT, ["git", "fast-import", "--quiet"], { input: stream });
-  return scratch.git(CLIENT, "rev-list", "--reverse", `refs/heads/${name}`).split("\n");
+  return {
+    dir: scratch.path(server),
+    url: `http://${login}@127.0.0.1:${port}/${server}`,
+    pid,
+    sign: (commit) => Buffer.from(WRITER.signCommit(commit.toString(), "gpgsig")),
+  };
 }
 
 async function fsyncRow(scratch: Scratch, running: Running): Promise<Row> {

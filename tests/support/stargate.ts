@@ -23,7 +23,7 @@ import { keyName } from "../../src/kv/key.ts";
 import { chunkRef, epochRef, POLICY_REF } from "../../src/kv/namespace.ts";
 import type { Operation } from "../../src/kv/operation.ts";
 import { readState } from "../../src/kv/state.ts";
-import { planTransaction } from "../../src/kv/transaction.ts";
+import { draftTransaction } from "../../src/kv/transaction.ts";
 import { newUlid } from "../../src/kv/ulid.ts";
 import { Daemon } from "../../src/stargate/daemon.ts";
 import type { Stage } from "../../src/stargate/gate.ts";
@@ -173,6 +173,8 @@ export class TestClient {
   /** What the server said on sideband 2. */
   said = "";
   readonly env: Record<string, string>;
+  /** Signs the ledger commits it plans. */
+  sign: ((commit: Buffer) => Buffer) | undefined;
 
   constructor(dir: string, address: string, env: Record<string, string> = {}) {
     this.repo = openRepository(dir);
@@ -208,7 +210,7 @@ export class TestClient {
       const stored = { type: "inline", oid, size: data.length, etag: etagOf(data), ctype: "text/plain" } as const;
       return { kind: "set", ...target, value: stored, expires: undefined, labels: undefined };
     });
-    const plan = planTransaction(objects, sink, {
+    const draft = draftTransaction(objects, sink, {
       base: readState(objects, refs, ns),
       ns,
       epoch: "e1",
@@ -220,7 +222,8 @@ export class TestClient {
       committer: WHO,
       ...(pieces.size > 0 && { chunks: { tip: this.chunkTip(ns), pieces: [...pieces.values()] } }),
     });
-    if (plan.kind !== "planned") throw new Error("nothing changes");
+    if (draft.kind !== "draft") throw new Error("nothing changes");
+    const plan = draft.finish(this.sign?.(draft.ledgerCommit));
     const commands = plan.moves.map(({ ref, oldOid, newOid }) => ({ ref, oldOid: oldOid ?? format.zeroOid, newOid }));
     return { commands, pack, txn, ledger: plan.ledger, objects: made };
   }
