@@ -27,6 +27,7 @@ import { Gate } from "./gate.ts";
 import { installHooks } from "./hooks.ts";
 import { silentLog } from "./log.ts";
 import { LOOK_PREFIXES, mirrorLook, refreshBranches } from "./mirror/branch-copies.ts";
+import { type CaughtUp, catchUp, hasStrangers } from "./mirror/catch-up.ts";
 import { MIRROR_REMOTE, MirrorLink } from "./mirror/mirror-link.ts";
 import { restoreKvRefs } from "./mirror/restore.ts";
 import { type PolicyChoices, stargatePolicy } from "./policy-scaffold.ts";
@@ -38,6 +39,8 @@ export interface InitOptions extends PolicyChoices {
   readonly mirrorUrl: string | undefined;
   /** Of a new repository; undefined: GIT_DEFAULT_HASH, else sha1. */
   readonly format: ObjectFormat | undefined;
+  /** Whether what the mirror has beyond this repository is taken over. */
+  readonly catchUp?: boolean;
   /** Whether hooks of somebody else are moved away for ours. */
   readonly replaceHooks?: boolean;
   /** Command line of this program, for the hooks. */
@@ -57,6 +60,10 @@ export interface InitReport {
   readonly signaturesRequired: boolean;
   /** The mirror's address; undefined without a mirror. */
   readonly mirror: string | undefined;
+  /** What was taken over from the mirror beyond what was here. */
+  readonly caughtUp: readonly CaughtUp[];
+  /** Whether the mirror has what is not here. */
+  readonly mirrorHasMore: boolean;
   /** Why the mirror could not be brought up to date; the daemon goes on trying. */
   readonly mirrorError: string | undefined;
 }
@@ -131,6 +138,7 @@ async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, 
     await adoptHead(gate.repo, look.head);
     await restoreKvRefs(gate, remote);
   });
+  const { caughtUp, mirrorHasMore } = await lookForMore(gate, link, options, mirrorError);
   const policy = await ensurePolicyFile(gate, options, link !== undefined);
   await ensurePolicyRef(gate);
   await withMirror(({ worker }) => worker.syncOnce());
@@ -138,8 +146,26 @@ async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, 
     policy,
     signaturesRequired: namespacePolicy(gate.policy()?.policy, options.ns).requireSignedCommits,
     mirror: link?.remote.url,
+    caughtUp,
+    mirrorHasMore,
     mirrorError,
   };
+}
+
+async function lookForMore(
+  gate: Gate,
+  link: MirrorLink | undefined,
+  { catchUp: isWanted = false, env }: InitOptions,
+  mirrorError: string | undefined,
+): Promise<Pick<InitReport, "caughtUp" | "mirrorHasMore">> {
+  if (isWanted && (link === undefined || mirrorError !== undefined)) {
+    throw new KvError("CONFIG", `nothing can be caught up with: ${mirrorError ?? "there is no mirror"}`, {
+      hint: "name it with --mirror-remote",
+    });
+  }
+  const caughtUp = isWanted ? await catchUp(gate, link!.remote, env) : [];
+  const mirrorHasMore = link !== undefined && mirrorError === undefined && (await hasStrangers(gate, link.remote));
+  return { caughtUp, mirrorHasMore };
 }
 
 /** The mirror's default branch becomes ours, while ours has no commit. */

@@ -1,6 +1,6 @@
 /**
- * The transactions of a ledger that are older than its journal: it was taken over from a mirror, or the journal was lost. They are looked
- * up once and kept, so that a KV-Txn names one transaction for ever, whichever journal let it in.
+ * The transactions of a ledger that did not come by its journal: it was taken over from a mirror, from its beginning or from where a backup
+ * ended, or the journal was lost. They are looked up once and kept, so that a KV-Txn names one transaction for ever, whichever journal let it in.
  */
 
 import type { Database } from "bun:sqlite";
@@ -9,7 +9,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { parseLedgerCommit } from "../kv/attestation.ts";
 import { commitBefore } from "../kv/ledger-line.ts";
-import { classifyRef } from "../kv/namespace.ts";
+import { classifyRef, namespaceRefs } from "../kv/namespace.ts";
 
 interface Transaction {
   readonly txn: string;
@@ -40,6 +40,21 @@ export class EarlierTransactions {
       const first = this.#firstRow(is.ns);
       this.#keep(is.ns, transactionsBack(objects, first ?? oid, first !== undefined));
     }
+  }
+
+  /**
+   * Keeps those that came past the journal, from the tip of the ledger of `ns` back to the newest that is in it: they were taken over from
+   * the mirror after a restore.
+   */
+  learnPassedBy({ refs, objects }: Repository, ns: string, isInJournal: (txn: string) => boolean): void {
+    const tip = refs.resolve(namespaceRefs(ns).ledger);
+    if (tip === undefined) return;
+    const passed: Transaction[] = [];
+    for (const transaction of transactionsBack(objects, tip, false)) {
+      if (isInJournal(transaction.txn) || this.find(ns, transaction.txn) !== undefined) break;
+      passed.push(transaction);
+    }
+    this.#keep(ns, passed);
   }
 
   /** The ledger commit of the oldest row. */

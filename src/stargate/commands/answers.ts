@@ -36,6 +36,15 @@ export const ANSWERS: Readonly<Record<string, AnswerSchema>> = {
     policy: choice(["written", "found"], "Where the first policy is from"),
     signaturesRequired: truth("Whether the policy wants signatures"),
     "mirror?": text("The mirror's address"),
+    caughtUp: list(
+      record({
+        ns: text("The namespace"),
+        from: integer("Sequence number of the first transaction"),
+        to: integer("Sequence number of the last one"),
+      }),
+      "With --catch-up: what was taken over",
+    ),
+    mirrorHasMore: truth("Whether the mirror has what is not here"),
     "mirrorError?": text("Why it could not be brought up to date"),
   }),
   status: STARGATE_STATUS,

@@ -26,6 +26,7 @@ export async function run(context: Context): Promise<void> {
     adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
     ns: parseNamespace(flags.value("ns") ?? "main"),
     format: format === undefined ? undefined : objectFormat(format),
+    catchUp: flags.on("catch-up"),
     replaceHooks: flags.on("replace-hooks"),
     program: ownProgram(),
     env,
@@ -44,10 +45,18 @@ function mirrorUrl(text: string | undefined, cwd: string): string | undefined {
 }
 
 function tell({ out }: Context, report: InitReport): void {
-  const { gitDir, isNew, policy, signaturesRequired, mirror, mirrorError } = report;
+  const { gitDir, isNew, policy, signaturesRequired, mirror, caughtUp, mirrorHasMore, mirrorError } = report;
   out.line(`${isNew ? "initialized" : "already a repository, set up"}: ${gitDir}`);
   out.line(policy === "written" ? "policy: a first one was written" : "policy: the one on the default branch");
   if (mirror !== undefined) out.line(`mirror: ${mirror}${mirrorError === undefined ? "" : " (not reached)"}`);
+  for (const { ns, from, to } of caughtUp)
+    out.line(`taken over from the mirror: transactions ${from} to ${to} of '${ns}', verified`);
+  if (mirrorHasMore) {
+    out.warn(
+      "the mirror has what is not here: after a restore 'git-kv-stargate init --catch-up' takes over what follows, before " +
+        "'serve' lets another history begin; 'git-kv-stargate sync' shows what it is",
+    );
+  }
   if (mirrorError !== undefined)
     out.warn(`the mirror could not be brought up to date, 'serve' goes on trying: ${mirrorError}`);
   if (signaturesRequired) {

@@ -32,4 +32,9 @@ export async function run(context: Context): Promise<void> {
   out.line(
     `${dir === null ? "verified" : "restored"} ${id}: ${refs} refs, ${objects} objects, ${transactions} transactions`,
   );
+  if (dir === null) return;
+  out.warn(
+    `where there is a mirror, 'git-kv-stargate init --repo ${dir} --catch-up' brings what was accepted after the backup, before ` +
+      "'serve' takes the next write",
+  );
 }

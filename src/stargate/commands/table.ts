@@ -64,6 +64,11 @@ const COMMANDS: readonly Command[] = [
         summary: "Of a new repository (default GIT_DEFAULT_HASH, else sha1)",
       },
       {
+        name: "catch-up",
+        type: "boolean",
+        summary: "After a restore: take over from the mirror, verified, what follows on what is here",
+      },
+      {
         name: "replace-hooks",
         type: "boolean",
         summary: "Move hooks of somebody else away, and have git take the repository's",

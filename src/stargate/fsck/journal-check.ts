@@ -36,7 +36,10 @@ export function checkJournal(
   for (const { name, oid } of refs) {
     const is = classifyRef(name);
     if (is?.kind !== "ledger") continue;
-    attempt("journal", name, report, () => checkLedger(repo, journal, byNamespace.get(is.ns) ?? [], name, oid, report));
+    const rows = byNamespace.get(is.ns) ?? [];
+    attempt("journal", name, report, () =>
+      checkLedger(repo, journal, { ns: is.ns, rows, ref: name, tip: oid }, report),
+    );
     byNamespace.delete(is.ns);
   }
   for (const [ns, left] of byNamespace) {
@@ -58,9 +61,7 @@ export function journalRows(journal: Journal): JournalEntry[] {
 function checkLedger(
   repo: Repository,
   journal: Journal,
-  rows: readonly JournalEntry[],
-  ref: string,
-  tip: Oid,
+  { ns, rows, ref, tip }: { ns: string; rows: readonly JournalEntry[]; ref: string; tip: Oid },
   report: Report,
 ): void {
   const first = rows.reduce((least, { seq }) => Math.min(least, seq), Number.POSITIVE_INFINITY);
@@ -73,7 +74,7 @@ function checkLedger(
     if (seq < first) break;
     const row = unseen.get(at);
     unseen.delete(at);
-    if (row === undefined && seq <= last) {
+    if (row === undefined && seq <= last && journal.earlier.find(ns, txn) !== at) {
       const message = `commit ${at} (#${seq}) is not in the journal: it did not come through the Stargate`;
       report({ part: "journal", subject: ref, code: "REF_FORBIDDEN", message });
     } else if (row !== undefined && (row.seq !== seq || row.txn !== txn)) {
