@@ -142,6 +142,9 @@ test("every line of every command is as the reference says", async () => {
   kv("compact");
   kv("epoch list");
   kv("epoch list --fetch");
+  kv(`wait --oid ${git(dir, "rev-parse", "refs/kv/main")}`);
+  stargate("restore --from backups --repo behind.git");
+  stargate("init --repo behind.git --catch-up");
   fs.renameSync(scene.github, `${scene.github}.away`);
   kv("set cfg:lang fr --no-wait");
   for (let waits = true; waits; ) waits = JSON.parse(stargate("status --repo kv.git")).mirror.nextTry === undefined;
