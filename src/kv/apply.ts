@@ -85,7 +85,7 @@ export function* applyInSteps(
       files.push({ digits: digits[place]!, name: trieFileName(sort, name), oid });
     });
     const updated = yield* updateTrieInSteps(writer, kind, root, files);
-    collectGarbage(operations.length);
+    collectGarbage(operations.length, "little");
     return updated;
   };
   const data = yield* update("data", base.data);

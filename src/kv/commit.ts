@@ -67,7 +67,7 @@ export async function commit(
     });
     const operations = await operationsOf(values, feed);
     meter?.end();
-    collectGarbage(operations.length);
+    collectGarbage(operations.length, "little");
     const outcome = await writeTransaction(workspace, acceptor, {
       builder,
       operations,
