@@ -97,7 +97,7 @@ export class NodeWriter {
   write(draft: TreeDraft): Oid {
     const { data, made, same } = draft;
     if (same !== undefined) return same;
-    if (made === undefined || made.delta === undefined || made.delta.length + this.format.rawSize >= data.length)
+    if (made?.delta === undefined || !isWorthDelta(made.delta.length, data.length, this.format))
       return this.#sink.write("tree", data);
     return this.#sink.writeDelta("tree", data, made.base, made.delta);
   }
@@ -108,6 +108,18 @@ export class NodeWriter {
     this.#fresh.set(oid, draft.data);
     return oid;
   }
+}
+
+/** Deltas from this size on are worth it up to so large a part of what they make; shorter ones as long as they save anything. */
+const LONG_DELTA = 400;
+const LONG_SHARE = 12;
+
+/**
+ * Whether a tree of `size` bytes is to be a delta of `delta` bytes. One of which much is new is not: whoever stores it has to find and
+ * copy its base too, which takes more time and room than the tree.
+ */
+function isWorthDelta(delta: number, size: number, { rawSize }: ObjectFormat): boolean {
+  return delta < LONG_DELTA ? delta + rawSize < size : delta * LONG_SHARE < size;
 }
 
 /** Pieces shorter than this are inserted: a copy takes about four bytes. */

@@ -113,3 +113,22 @@ test("an edit that changes nothing writes nothing", () => {
     [],
   ]);
 });
+
+test("a tree of which much is new is whole, however short its delta would be", () => {
+  const objects = new Noting();
+  const writer = new NodeWriter(objects, objects);
+  const [oid, other] = ["x", "y"].map((text) => objects.write("blob", Buffer.from(text))) as [Oid, Oid];
+  const names = Array.from({ length: 200 }, (_, i) => `n${1000 + i}`);
+  const large = writer.build(names.map((name) => ({ mode: MODE.file, name, oid })));
+  const root = writer.write(large);
+  for (const [edits, deltas] of [
+    [5, 1],
+    [100, 1],
+  ] as const) {
+    const some = names.slice(0, edits).map((name) => ({ mode: MODE.file, name, oid: other }));
+    const edited = writer.edit(root, large.data, some);
+    expect(edited.made!.delta!.length).toBeLessThan(large.data.length);
+    expect(objects.read(writer.write(edited))!.data).toEqual(edited.data);
+    expect(objects.deltas).toBe(deltas);
+  }
+});

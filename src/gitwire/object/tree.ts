@@ -213,11 +213,20 @@ export function encodeTree(format: ObjectFormat, entries: readonly TreeEntry[]):
   return out;
 }
 
-/** Sorts entries into git's order, in place. */
+/** Sorts entries into git's order, in place. Most come in it, those of many keys in the order of the keys: that is seen without a sort name for each. */
 export function sortEntries<T extends { readonly name: string; readonly mode: number }>(entries: T[]): T[] {
+  if (areInOrder(entries)) return entries;
   return entries.sort((a, b) => {
     const left = sortName(a);
     const right = sortName(b);
     return left < right ? -1 : left > right ? 1 : 0;
   });
+}
+
+/** True where entries are files only and in order. */
+function areInOrder(entries: readonly { readonly name: string; readonly mode: number }[]): boolean {
+  for (let i = 0; i < entries.length; i++) {
+    if (entries[i]!.mode === MODE.tree || (i > 0 && entries[i]!.name < entries[i - 1]!.name)) return false;
+  }
+  return true;
 }
