@@ -2,11 +2,12 @@
 
 import { utf8ToByteString } from "../bytes.ts";
 import type { Context } from "../cli/context.ts";
+import { differences } from "../kv/differences.ts";
 import { keyText } from "../kv/key.ts";
 import { stateToRead } from "../kv/read-from.ts";
 import type { Metadata } from "../kv/record.ts";
 import type { NamespaceState } from "../kv/state.ts";
-import { diffStates, isVisible, type KeyDifference } from "../kv/state-diff.ts";
+import { isVisible, type KeyDifference } from "../kv/state-diff.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { openWorkspace } from "./open.ts";
@@ -25,7 +26,7 @@ export async function run(context: Context): Promise<void> {
   const patchOf = flags.on("patch") ? (await import("../kv/value-patch.ts")).valuePatch : undefined;
   let count = 0;
   const slice = new TimeSlice();
-  for (const difference of await diffStates(objects, before, after, prefix, workspace.around)) {
+  for (const difference of await differences(workspace, newest, [before, after], prefix)) {
     if (slice.isOver()) await slice.pause(signal);
     if (!isVisible(difference)) continue;
     count++;

@@ -3,11 +3,14 @@
  * revision before (docs/formats/data-format.md, section 4), so this costs the key's revisions, not the ledger's transactions.
  */
 
+import { utf8ToByteString } from "../bytes.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { LedgerCommit } from "./attestation.ts";
+import { type ChangeRow, rowKey } from "./change-table.ts";
 import { findInIndex } from "./index-list.ts";
 import { type Key, keyDigits, keyName } from "./key.ts";
+import { changesIn } from "./key-changes.ts";
 import { lookupIn } from "./ledger-lookup.ts";
 import { findInTrie, trieFileName } from "./ledger-trie.ts";
 import { type Metadata, parseIndexRecord, parseMetadata } from "./record.ts";
@@ -30,7 +33,7 @@ export interface Revision {
   readonly meta: Metadata | undefined;
   /** The transaction that made it; undefined where that is not here (a shallow clone, an archive that was not fetched). */
   readonly made: LedgerCommit | undefined;
-  /** A state in which this revision is the key's newest. */
+  /** A state in which this revision is the key's newest; read when it is asked for. */
   readonly state: NamespaceState;
 }
 
@@ -58,30 +61,88 @@ export function recordOf(objects: ObjectSource, state: NamespaceState, key: Key)
   return { base: "base" in record ? record.base : undefined, rev: record.rev, meta: undefined };
 }
 
+/** What transactions did to keys, where that is written down. */
+export interface ChangeSource {
+  /** The transaction's change of the key that {@link rowKey} names so. */
+  find(seq: number, key: string): ChangeRow | undefined;
+  row(number: number): ChangeRow | undefined;
+}
+
+/** How {@link revisionsOf} comes by objects that are not here, and by records without reading trees. */
+export interface RevisionOptions {
+  readonly reach?: Reach | undefined;
+  readonly changes?: ChangeSource | undefined;
+}
+
 /**
  * The revisions of `key` up to `tip`, newest first, within one epoch: down to the first one, or to where what came before is not
- * here. `successors` is asked once for each.
+ * here. `successors` is asked once or twice for each.
  */
 export async function* revisionsOf(
   objects: ObjectSource,
   tip: NamespaceState,
   key: Key,
   successors: SuccessorSource,
-  reach: Reach = (work) => work(),
+  { reach = (work) => work(), changes }: RevisionOptions = {},
 ): AsyncGenerator<Revision> {
-  for (let state: NamespaceState | undefined = tip; state !== undefined; ) {
-    const from: NamespaceState = state;
-    const record = await reach(() => recordOf(objects, from, key));
-    if (record === undefined) return;
+  const { epoch } = tip.ledger;
+  let state = (): NamespaceState => tip;
+  let record = await reach(() => recordOf(objects, tip, key));
+  // KV-Seq of the transaction that made it, where that is written down.
+  let seq: number | undefined;
+  while (record !== undefined) {
     const { base, rev, meta } = record;
-    const before: NamespaceState | undefined =
-      base !== undefined && objects.has(base) ? await reach(() => stateAt(objects, base)) : undefined;
-    const isKnown = base === undefined || before !== undefined;
-    const made = isKnown ? await successors.builtOn(base, (before?.ledger.seq ?? 0) + 1) : undefined;
-    yield { rev, meta, made, state };
-    // What an epoch took over from the one before is that one's to tell.
-    state = before?.ledger.epoch === tip.ledger.epoch ? before : undefined;
+    let made = seq === undefined ? undefined : await successors.builtOn(base, seq);
+    let before: NamespaceState | undefined;
+    const readBefore = async (): Promise<void> => {
+      if (base !== undefined && objects.has(base)) before = await reach(() => stateAt(objects, base));
+    };
+    if (made === undefined) {
+      await readBefore();
+      const isKnown = base === undefined || before !== undefined;
+      made = isKnown ? await successors.builtOn(base, (before?.ledger.seq ?? 0) + 1) : undefined;
+    }
+    yield revision(rev, meta, made, state);
+    // What an epoch took over from the one before is that one's to tell; before its first revision a key was never set.
+    if (rev === 1 || (made !== undefined && made.epoch !== epoch)) return;
+    const row = made && changes?.find(made.seq, rowKey(keyDigits(key)));
+    const known = row?.old === undefined ? undefined : await reach(() => recordIn(objects, row.old!, key, rev - 1));
+    if (known !== undefined) {
+      const earlier = changes!.row(row!.before);
+      seq = earlier?.now === row!.old ? earlier!.seq : undefined;
+      record = known;
+      state = () => stateAt(objects, base!);
+      continue;
+    }
+    if (before === undefined) await readBefore();
+    const from: NamespaceState | undefined = before;
+    if (from?.ledger.epoch !== epoch) return;
+    seq = undefined;
+    record = await reach(() => recordOf(objects, from!, key));
+    state = () => from!;
   }
+}
+
+function revision(
+  rev: number,
+  meta: Metadata | undefined,
+  made: LedgerCommit | undefined,
+  state: () => NamespaceState,
+): Revision {
+  return {
+    rev,
+    meta,
+    made,
+    get state(): NamespaceState {
+      return state();
+    },
+  };
+}
+
+/** What the metadata `oid` says, where it is that of the revision `rev` of `key`. */
+function recordIn(objects: ObjectSource, oid: Oid, key: Key, rev: number): KeyRecord | undefined {
+  const meta = parseMetadata(readAs(objects, oid, "blob"));
+  return meta.rev === rev && utf8ToByteString(meta.key) === key ? { base: meta.base, rev, meta } : undefined;
 }
 
 /**
@@ -100,10 +161,11 @@ export async function* historyOf(
   const reach: Reach | undefined = copy && ((work) => copy.through(work));
   const ends = epochs ? await epochEnds(workspace, tip) : [tip];
   const lookup = await lookupIn(workspace, tip);
+  const changes = copy === undefined ? await changesIn(workspace, lookup) : undefined;
   try {
     let last: Revision | undefined;
     for (const end of ends) {
-      for await (const revision of revisionsOf(objects, end, key, lookup, reach)) {
+      for await (const revision of revisionsOf(objects, end, key, lookup, { reach, changes })) {
         // An epoch begins with what was live at the end of the one before: the same revision, told already.
         const isTold = last?.meta !== undefined && last.rev === revision.rev && last.meta.base === revision.meta?.base;
         if (!isTold) yield revision;
@@ -111,6 +173,7 @@ export async function* historyOf(
       }
     }
   } finally {
+    changes?.close();
     lookup.close();
   }
 }

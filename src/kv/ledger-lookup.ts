@@ -71,6 +71,17 @@ export class LedgerLookup {
     return this.#table.first;
   }
 
+  /** KV-Seq of the newest transaction. */
+  get last(): number {
+    return this.#tip.seq;
+  }
+
+  /** The ledger commit that the table has for the transaction `seq`, without a look at it; undefined where {@link at} is. */
+  oidAt(seq: number): Oid | undefined {
+    if (seq > this.#tip.seq) return undefined;
+    return seq === this.#tip.seq ? this.#tip.oid : this.#table.row(seq)?.oid;
+  }
+
   /** The transaction `seq`, or undefined where it is before what is here, or after the tip. */
   async at(seq: number): Promise<LedgerCommit | undefined> {
     if (seq > this.#tip.seq) return undefined;

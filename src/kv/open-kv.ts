@@ -11,6 +11,7 @@ import type { Oid } from "../gitwire/object/oid.ts";
 import { openRepository } from "../gitwire/repo.ts";
 import { type Moment, momentAt } from "./at.ts";
 import { commit } from "./commit.ts";
+import { differences } from "./differences.ts";
 import { entryFilter } from "./entry-filter.ts";
 import { findLive } from "./find-live.ts";
 import { historyOf } from "./history.ts";
@@ -23,7 +24,7 @@ import type { FoundKey } from "./read.ts";
 import { stateToRead } from "./read-from.ts";
 import { parseTransaction, revert } from "./revert.ts";
 import type { NamespaceState } from "./state.ts";
-import { diffStates, isVisible } from "./state-diff.ts";
+import { isVisible } from "./state-diff.ts";
 import { KvValue, readValue } from "./stored-value.ts";
 import { tidyUp } from "./tidy.ts";
 import { type KvOperation, toWriteLine } from "./user-operation.ts";
@@ -221,9 +222,7 @@ export class Kv {
   async diff(a: string, b?: string, { prefix = "" }: { readonly prefix?: string } = {}): Promise<KvChange[]> {
     const newest = await stateToRead(this.#workspace);
     const [before, after] = [await this.#momentIn(newest, a), await this.#momentIn(newest, b)];
-    const { repo, around } = this.#workspace;
-    const range = utf8ToByteString(prefix);
-    const found = await diffStates(repo.objects, before.state, after.state, range, around);
+    const found = await differences(this.#workspace, newest, [before.state, after.state], utf8ToByteString(prefix));
     return found.filter(isVisible).map(({ key, before: old, after: now }) => {
       const op = old === undefined ? "add" : now === undefined ? "del" : "change";
       return { op, key: byteStringToUtf8(key) ?? key, before: old?.meta, after: now?.meta };

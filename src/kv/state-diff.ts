@@ -26,6 +26,35 @@ export interface KeyDifference {
   readonly after: KeySide | undefined;
 }
 
+/** Blobs of a key's metadata in two states; undefined: it is not there. */
+export interface RecordChange {
+  readonly before: Oid | undefined;
+  readonly after: Oid | undefined;
+}
+
+/**
+ * The keys whose metadata is known to differ, as {@link diffStates} has them. Throws CORRUPT where it is none.
+ */
+export function readDifferences(
+  objects: ObjectSource,
+  changes: Iterable<RecordChange>,
+  prefix: string,
+): KeyDifference[] {
+  const found: KeyDifference[] = [];
+  for (const change of changes) {
+    const [before, after] = [sideOf(objects, change.before), sideOf(objects, change.after)];
+    const key = utf8ToByteString((after ?? before)!.meta.key);
+    if (key.startsWith(prefix)) found.push({ key, before, after });
+  }
+  return inOrder(found);
+}
+
+function sideOf(objects: ObjectSource, record: Oid | undefined): KeySide | undefined {
+  return record === undefined ? undefined : { record, meta: parseMetadata(readAs(objects, record, "blob")) };
+}
+
+const inOrder = (found: KeyDifference[]): KeyDifference[] => found.sort((a, b) => compare(a.key, b.key));
+
 /**
  * The keys that begin with `prefix` (bytes) and have another revision in `after` than in `before` (undefined: nothing was there),
  * in byte order. Throws KEY_INVALID, CORRUPT and so on where a tree is not one of ours, and what `signal` is aborted with. `progress` is
@@ -40,8 +69,6 @@ export async function diffStates(
 ): Promise<KeyDifference[]> {
   const found: KeyDifference[] = [];
   const slice = new TimeSlice();
-  const side = (record: Oid | undefined): KeySide | undefined =>
-    record === undefined ? undefined : { record, meta: parseMetadata(readAs(objects, record, "blob")) };
   for (const change of diffTries(objects, "meta", before?.meta, after.meta, LIMITS.packObjects)) {
     if (slice.isOver()) {
       progress?.(`comparing: ${found.length} keys differ`);
@@ -51,12 +78,12 @@ export async function diffStates(
     const parsed = name === undefined ? undefined : parseName(name);
     // A key that its name tells need not be read to be left out.
     if (parsed?.kind === "key" && !parsed.key.startsWith(prefix)) continue;
-    const [old, now] = [side(change.before), side(change.after)];
+    const [old, now] = [sideOf(objects, change.before), sideOf(objects, change.after)];
     const key = parsed?.kind === "key" ? parsed.key : utf8ToByteString((now ?? old)!.meta.key);
     if (key.startsWith(prefix)) found.push({ key, before: old, after: now });
   }
   progress?.("");
-  return found.sort((a, b) => compare(a.key, b.key));
+  return inOrder(found);
 }
 
 /** Whether a reader sees a difference: not where a key was set and set back. */
