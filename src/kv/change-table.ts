@@ -167,12 +167,16 @@ export class ChangeTable {
   /** Number of the first row that is not before the key of the transaction `seq`. */
   #lowerBound(seq: number, key: string): number {
     let [low, high] = [1, this.#count + 1];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
+    // Most transactions have about as many rows as others, so that the first look is near.
+    let middle = 1 + Math.floor(((seq - this.#first) / (this.#last - this.#first + 1)) * this.#count);
+    for (let step = BLOCK; low < high; step *= 4) {
+      middle = Math.max(low, Math.min(middle, high - 1));
       const bytes = this.#bytes(middle);
       const its = bytes.readUIntBE(0, NUMBER);
       if (its < seq || (its === seq && bytes.hexSlice(NUMBER, NUMBER + KEY) < key)) low = middle + 1;
       else high = middle;
+      const half = Math.floor((low + high) / 2);
+      middle = low > middle ? Math.min(middle + step, half) : Math.max(middle - step, half);
     }
     return low;
   }

@@ -86,40 +86,36 @@ export async function* revisionsOf(
   { reach = (work) => work(), changes }: RevisionOptions = {},
 ): AsyncGenerator<Revision> {
   const { epoch } = tip.ledger;
+  const stateBefore = async (base: Oid | undefined): Promise<NamespaceState | undefined> =>
+    base !== undefined && objects.has(base) ? await reach(() => stateAt(objects, base)) : undefined;
   let state = (): NamespaceState => tip;
   let record = await reach(() => recordOf(objects, tip, key));
-  // KV-Seq of the transaction that made it, where that is written down.
-  let seq: number | undefined;
+  // The change that made the record, where it is written down.
+  let row: ChangeRow | undefined;
   while (record !== undefined) {
     const { base, rev, meta } = record;
-    let made = seq === undefined ? undefined : await successors.builtOn(base, seq);
-    let before: NamespaceState | undefined;
-    const readBefore = async (): Promise<void> => {
-      if (base !== undefined && objects.has(base)) before = await reach(() => stateAt(objects, base));
-    };
-    if (made === undefined) {
-      await readBefore();
-      const isKnown = base === undefined || before !== undefined;
-      made = isKnown ? await successors.builtOn(base, (before?.ledger.seq ?? 0) + 1) : undefined;
-    }
+    let before = row === undefined ? await stateBefore(base) : undefined;
+    const seq = row?.seq ?? (base === undefined ? 1 : before && before.ledger.seq + 1);
+    const made = seq === undefined ? undefined : await successors.builtOn(base, seq);
     yield revision(rev, meta, made, state);
     // What an epoch took over from the one before is that one's to tell; before its first revision a key was never set.
-    if (rev === 1 || (made !== undefined && made.epoch !== epoch)) return;
-    const row = made && changes?.find(made.seq, rowKey(keyDigits(key)));
-    const known = row?.old === undefined ? undefined : await reach(() => recordIn(objects, row.old!, key, rev - 1));
+    if (rev === 1 || base === undefined || (made !== undefined && made.epoch !== epoch)) return;
+    row ??= made && changes?.find(made.seq, rowKey(keyDigits(key)));
+    const old: Oid | undefined = row?.old;
+    const known = old === undefined ? undefined : await reach(() => recordIn(objects, old, key, rev - 1));
     if (known !== undefined) {
-      const earlier = changes!.row(row!.before);
-      seq = earlier?.now === row!.old ? earlier!.seq : undefined;
+      const earlier: ChangeRow | undefined = changes!.row(row!.before);
+      row = earlier?.now === old ? earlier : undefined;
       record = known;
-      state = () => stateAt(objects, base!);
-      continue;
+      state = () => stateAt(objects, base);
+    } else {
+      row = undefined;
+      before ??= await stateBefore(base);
+      if (before?.ledger.epoch !== epoch) return;
+      const from: NamespaceState = before;
+      record = await reach(() => recordOf(objects, from, key));
+      state = () => from;
     }
-    if (before === undefined) await readBefore();
-    const from: NamespaceState | undefined = before;
-    if (from?.ledger.epoch !== epoch) return;
-    seq = undefined;
-    record = await reach(() => recordOf(objects, from!, key));
-    state = () => from!;
   }
 }
 

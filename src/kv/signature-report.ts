@@ -33,7 +33,7 @@ const UNSIGNED: SignatureReport = { state: "unsigned" };
 export class SignatureReporter {
   readonly #objects: ObjectSource;
   readonly #reach: Reach;
-  readonly #policies = new Map<Oid, Policy | undefined>();
+  readonly #policies = new Map<Oid, Promise<Policy | undefined>>();
 
   constructor(objects: ObjectSource, reach: Reach = (work) => work()) {
     this.#objects = objects;
@@ -61,16 +61,19 @@ export class SignatureReporter {
     return { state: "good", ...who };
   }
 
-  async #policyAt(oid: Oid): Promise<Policy | undefined> {
-    if (this.#policies.has(oid)) return this.#policies.get(oid);
+  #policyAt(oid: Oid): Promise<Policy | undefined> {
+    const known = this.#policies.get(oid) ?? this.#readPolicy(oid);
+    this.#policies.set(oid, known);
+    return known;
+  }
+
+  async #readPolicy(oid: Oid): Promise<Policy | undefined> {
     const { policyAt } = await import("./read-policy.ts");
-    let policy: Policy | undefined;
     try {
-      policy = await this.#reach(() => policyAt(this.#objects, oid));
+      return await this.#reach(() => policyAt(this.#objects, oid));
     } catch (error) {
-      if (!(error instanceof KvError)) throw error;
+      if (error instanceof KvError) return undefined;
+      throw error;
     }
-    this.#policies.set(oid, policy);
-    return policy;
   }
 }
