@@ -35,6 +35,7 @@ export const history: Case = async ({ scratch, stores, runs, keys }) => {
     return found.ms;
   };
   const first = demand(run("history", PROBE), REVISIONS + 1);
+  const compact = run("compact").ms;
   const date = new Date(timeOf(transactions / 3) * 1000).toISOString();
   const ms = compareRuns(runs.short, {
     get: () => run("get", PROBE).ms,
@@ -52,6 +53,7 @@ export const history: Case = async ({ scratch, stores, runs, keys }) => {
   const other = { name: "git kv get", value: ms.get };
   const rows: Row[] = [
     { name: `history, first use, ${name}`, unit: "ms", ours: first, extra: "the ledger is read once" },
+    { name: `compact ${name}`, unit: "ms", ours: compact, extra: "what each one changed is written down" },
     { name: `history of ${REVISIONS} revisions, ${name}`, unit: "ms", ours: ms.history, other, target: atMost(15) },
     {
       name: `history of ${REVISIONS} revisions`,

@@ -1,6 +1,7 @@
 /** `git kv compact`: leaves expired keys and tombstones behind in a new epoch. */
 
 import type { Context } from "../cli/context.ts";
+import { completeChanges } from "../kv/key-changes.ts";
 import { beginEpoch, nextLabel, previewEpoch } from "../kv/new-epoch.ts";
 import { tidyUp } from "../kv/tidy.ts";
 import { figures, leftBehind, reportEpoch } from "./epoch-report.ts";
@@ -22,5 +23,7 @@ export async function run(context: Context): Promise<void> {
       );
   } else reportEpoch(context, await beginEpoch(workspace, { label, message: flags.value("message") }));
   out.flush();
-  if (!flags.on("dry-run")) await tidyUp(workspace);
+  if (flags.on("dry-run")) return;
+  await tidyUp(workspace);
+  await completeChanges(workspace);
 }

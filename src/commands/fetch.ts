@@ -3,6 +3,7 @@
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { fetchAccepted, fetchMirror } from "../kv/fetch.ts";
+import { followChanges } from "../kv/key-changes.ts";
 import { parseReadFrom } from "../kv/read-from.ts";
 import { tidyUp } from "../kv/tidy.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -16,6 +17,7 @@ export async function run(context: Context): Promise<void> {
   await (from === "stargate" ? fromStargate(context, workspace) : fromMirror(context, workspace));
   out.flush();
   await tidyUp(workspace);
+  await followChanges(workspace);
 }
 
 async function fromStargate({ out }: Context, workspace: Workspace): Promise<void> {

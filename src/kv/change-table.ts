@@ -16,6 +16,7 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { KvError } from "../errors.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 
 /** What a transaction did to a key. */
@@ -81,9 +82,10 @@ export class ChangeTable {
   #first = 1;
   #last = 0;
   #count = 0;
+  #header: Buffer = Buffer.alloc(HEADER);
   #block: { readonly from: number; readonly bytes: Buffer } | undefined;
-  /** A row was met that is not what the ledger says. */
-  isDamaged = false;
+  /** A row was met that is not of the ledger's commit. */
+  #isDamaged = false;
 
   /** The table in `file`, an empty one where there is none or something else; `oidAt` tells the ledger's commits by their KV-Seq. */
   constructor(file: string, format: ObjectFormat, oidAt: (seq: number) => Oid | undefined) {
@@ -97,15 +99,17 @@ export class ChangeTable {
   #load(): void {
     try {
       this.#fd = fs.openSync(this.#file, "r");
+      const header = Buffer.alloc(HEADER);
+      fs.readSync(this.#fd, header, 0, HEADER, 0);
+      const isOurs = header.subarray(0, MAGIC.length).equals(MAGIC);
+      if (!isOurs || header.readUInt32BE(HEADER - CHECK) !== Bun.hash.crc32(header.subarray(0, HEADER - CHECK))) return;
+      const [first, last, count] = [8, 14, 20].map((at) => header.readUIntBE(at, NUMBER)) as [number, number, number];
+      if (fs.fstatSync(this.#fd).size < HEADER + count * this.#size) return;
+      [this.#first, this.#last, this.#count] = [first, last, count];
+      this.#header = header;
     } catch {
-      return;
+      // There is no such file, or none that can be read: the trees tell.
     }
-    const header = Buffer.alloc(HEADER);
-    if (fs.readSync(this.#fd, header, 0, HEADER, 0) < HEADER || !header.subarray(0, MAGIC.length).equals(MAGIC)) return;
-    if (header.readUInt32BE(HEADER - CHECK) !== Bun.hash.crc32(header.subarray(0, HEADER - CHECK))) return;
-    const [first, last, count] = [8, 14, 20].map((at) => header.readUIntBE(at, NUMBER)) as [number, number, number];
-    if (fs.fstatSync(this.#fd).size < HEADER + count * this.#size) return;
-    [this.#first, this.#last, this.#count] = [first, last, count];
   }
 
   /** KV-Seq of the first transaction whose rows are here. */
@@ -131,7 +135,7 @@ export class ChangeTable {
     const seq = bytes.readUIntBE(0, NUMBER);
     const oid = this.#oidAt(seq);
     if (oid === undefined || checkOf(this.#format, bytes, oid) !== bytes.readUInt32BE(this.#size - CHECK)) {
-      this.isDamaged ||= oid !== undefined;
+      this.#isDamaged ||= oid !== undefined || seq < this.#first || seq > this.#last;
       return undefined;
     }
     const id = (from: number): Oid | undefined => {
@@ -156,12 +160,17 @@ export class ChangeTable {
     const [from, end] = [this.#lowerBound(after + 1, ""), this.#lowerBound(to + 1, "")];
     if (end - from > most) return undefined;
     const rows: ChangeRow[] = [];
-    for (let number = from; number < end; number++) {
+    // With the rows on both sides, so that none is missed where something else was written over them.
+    let last = Math.max(after, this.#first - 1);
+    for (let number = Math.max(from - 1, 1); number <= Math.min(end, this.#count); number++) {
       const row = this.row(number);
-      if (row === undefined || !isChange(row)) return undefined;
+      if (row === undefined || row.seq < last || row.seq > last + 1) return undefined;
+      last = row.seq;
+      if (number < from || number === end) continue;
+      if (!isChange(row)) return undefined;
       rows.push(row);
     }
-    return rows;
+    return last >= to ? rows : undefined;
   }
 
   /** Number of the first row that is not before the key of the transaction `seq`. */
@@ -203,25 +212,30 @@ export class ChangeTable {
       else high = middle - 1;
     }
     // The last transaction of those may have lost some of its rows.
-    this.#last = low === 0 ? this.#first - 1 : this.#bytes(low).readUIntBE(0, NUMBER) - (low < this.#count ? 1 : 0);
-    this.#count = this.#lowerBound(this.#last + 1, "") - 1;
+    const last = low === 0 ? 0 : this.#bytes(low).readUIntBE(0, NUMBER) - 1;
+    this.#count = last < this.#first ? 0 : this.#lowerBound(last + 1, "") - 1;
+    this.#last = this.#count === 0 ? this.#first - 1 : last;
     this.#block = undefined;
   }
 
   #agrees(number: number): boolean {
-    const wasDamaged = this.isDamaged;
+    const wasDamaged = this.#isDamaged;
     const agrees = this.row(number) !== undefined;
-    this.isDamaged = wasDamaged;
+    this.#isDamaged = wasDamaged;
     return agrees;
   }
 
-  /** Adds `rows`, all those of the transactions behind {@link last} up to `last`. Throws the system's errors. */
+  /** Adds `rows`, all those of the transactions behind {@link last} up to `last`. Throws the system's errors, and IO where somebody else did. */
   append(rows: Buffer, last: number): void {
     const count = this.#count + rows.length / this.#size;
     const fd = fs.openSync(this.#file, "r+");
     try {
+      const found = Buffer.alloc(HEADER);
+      fs.readSync(fd, found, 0, HEADER, 0);
+      if (!found.equals(this.#header))
+        throw new KvError("IO", `${this.#file} was written by another process meanwhile`);
       fs.writeSync(fd, rows, 0, rows.length, HEADER + this.#count * this.#size);
-      fs.writeSync(fd, header(this.#first, last, count), 0, HEADER, 0);
+      fs.writeSync(fd, headerOf(this.#first, last, count), 0, HEADER, 0);
     } finally {
       fs.closeSync(fd);
     }
@@ -236,7 +250,7 @@ export class ChangeTable {
     try {
       const fd = fs.openSync(temporary, "w");
       try {
-        fs.writeSync(fd, header(first, last, bytes / this.#size));
+        fs.writeSync(fd, headerOf(first, last, bytes / this.#size));
         for (const each of rows) fs.writeSync(fd, each);
       } finally {
         fs.closeSync(fd);
@@ -250,18 +264,34 @@ export class ChangeTable {
   }
 
   #reload(): void {
-    this.close();
+    this.#release();
     [this.#first, this.#last, this.#count] = [1, 0, 0];
+    this.#header = Buffer.alloc(HEADER);
     this.#load();
   }
 
-  /** Removes the file: what it says is not so. */
+  /** Forgets everything, the file too. */
   remove(): void {
-    fs.rmSync(this.#file, { force: true });
+    this.#tryToRemove();
     this.#reload();
   }
 
+  /** Removes the file where something in it is damaged: the next who looks back begins another one. */
   close(): void {
+    if (this.#isDamaged) this.#tryToRemove();
+    this.#isDamaged = false;
+    this.#release();
+  }
+
+  #tryToRemove(): void {
+    try {
+      fs.rmSync(this.#file, { force: true });
+    } catch {
+      // Its other rows are believed after a look, as before.
+    }
+  }
+
+  #release(): void {
     if (this.#fd !== undefined) fs.closeSync(this.#fd);
     this.#fd = undefined;
     this.#block = undefined;
@@ -271,7 +301,7 @@ export class ChangeTable {
 /** Whether a row tells a change, and not that nobody knows what its transaction changed. */
 const isChange = ({ old, now }: ChangeRow): boolean => old !== now;
 
-function header(first: number, last: number, count: number): Buffer {
+function headerOf(first: number, last: number, count: number): Buffer {
   const bytes = Buffer.alloc(HEADER);
   MAGIC.copy(bytes);
   for (const [i, number] of [first, last, count].entries()) bytes.writeUIntBE(number, 8 + i * NUMBER, NUMBER);

@@ -190,3 +190,59 @@ test("doctor finds a store in order, and ends with the status of what it does no
     "fail  namespace  namespace 'nowhere' is not in this repository\n                 hint: ",
   );
 });
+
+test("the table of changed keys changes no answer, over the start of an epoch too", () => {
+  const store = tempDir("history-table");
+  kvOk(store, "init");
+  const work = (round: string): void => {
+    for (const [i, key] of ["a", "b", "a", "c", "a", "b", "a"].entries()) {
+      if (i === 4) kvOk(store, "del", key);
+      else if (i === 5) kvOk(store, "set", key, `${round} ${i}`, "--ttl", "1h");
+      else kvOk(store, "set", key, `${round} ${i}`);
+    }
+  };
+  work("first");
+  kvOk(store, "del", "c");
+  kvOk(store, "compact");
+  work("second");
+  kvOk(store, "revert", kvOk(store, "set", "b", "to be taken back"));
+  kvOk(store, "mset", "--file", lines(store, 300));
+  work("third");
+  const ask = (): string[] =>
+    [
+      ...["a", "b", "c", "m7"].flatMap((key) => [
+        ["history", key],
+        ["history", key, "--epochs", "--json"],
+      ]),
+      ...["a", "c"].map((key) => ["history", key, "--patch", "--limit", "3"]),
+      ...["-1", "-3", "-7", "-9", "-12", "-17", "2"].map((at) => ["diff", at, "--json"]),
+      ...[
+        ["diff", "-1", "-5"],
+        ["diff", "-2", "-20", "--count"],
+        ["diff", "-6", "--prefix", "a", "--patch"],
+      ],
+    ].map((args) => kvOk(store, ...args));
+  const table = path.join(store, ".git", "kv", "changes-main");
+  // Where no file can be, all is found in the trees.
+  fs.rmSync(table, { force: true });
+  fs.mkdirSync(table);
+  const expected = ask();
+  fs.rmdirSync(table);
+  expect(ask()).toEqual(expected);
+  expect(fs.statSync(table).isFile()).toBe(true);
+  fs.rmSync(table);
+  kvOk(store, "compact");
+  const made = fs.statSync(table).size;
+  expect(kvOk(store, "history", "a", "--epochs").split("\n").length).toBe(12);
+  expect(fs.statSync(table).size).toBe(made);
+});
+
+/** A file of lines that set `count` keys. */
+function lines(dir: string, count: number): string {
+  const file = path.join(dir, "lines.jsonl");
+  fs.writeFileSync(
+    file,
+    Array.from({ length: count }, (_, i) => `${JSON.stringify({ op: "set", key: `m${i}`, value: `${i}` })}\n`).join(""),
+  );
+  return file;
+}
