@@ -141,12 +141,15 @@ async function demandContains(
   own: NamespaceState,
 ): Promise<void> {
   if (state !== undefined && (await contains(workspace, state.ledger, own.ledger, "stargate")) === true) return;
+  const { ledger } = namespaceRefs(own.ns);
   const theirs = state === undefined ? "has no such namespace" : `is at seq ${state.ledger.seq}`;
   throw new KvError(
     "NOT_FAST_FORWARD",
     `the ledger of '${own.ns}' here (seq ${own.ledger.seq}) is not part of the Stargate's, which ${theirs}`,
     {
-      hint: `move it out of the way: git update-ref -d ${namespaceRefs(own.ns).ledger}, and the same for kv-index`,
+      hint:
+        "a Stargate that was restored from a backup may lack what is here: ask whoever runs it first. To go on with the Stargate's, keep " +
+        `this one by another name, git update-ref refs/kept/${own.ns} ${ledger}, then git update-ref -d ${ledger}, and -d for kv-index`,
     },
   );
 }

@@ -24,7 +24,8 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
   const { ns } = workspace;
   const { clock, progress } = workspace.around;
   const begun = clock.now();
-  const deadline = begun + timeout;
+  let deadline = begun + timeout;
+  let before = begun;
   const watermark = `refs/kv-mirror/${ns}`;
   const poller = new RefPoller(workspace, fetchUrl(workspace), [watermark]);
   const pauses = new Pauses(FIRST_PAUSE, LONGEST_PAUSE, () => clock.random(1)[0]! / 255);
@@ -33,6 +34,9 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
   try {
     for (;;) {
       const now = clock.now();
+      // A clock that is set back meanwhile makes nobody wait longer.
+      if (now < before) deadline -= before - now;
+      before = now;
       progress(`waiting for the mirror: ${Math.round((now - begun) / 1000)} s`);
       const left = deadline - now;
       const limit = AbortSignal.timeout(Math.max(1, Math.min(left, MOST_TIMEOUT)));

@@ -39,7 +39,10 @@ export class LoginThrottle {
 
   /** Milliseconds that `address` has to wait before it may try a token; 0 for none. */
   wait(address: string, now: number): number {
-    return Math.max(0, (this.#failures.get(placeOf(address))?.until ?? 0) - now);
+    const failures = this.#failures.get(placeOf(address));
+    // Where the clock was set back since, nobody knows how much of the wait is over.
+    if (failures === undefined || now < failures.last) return 0;
+    return Math.max(0, failures.until - now);
   }
 
   /** A token from `address` was wrong. */

@@ -33,6 +33,8 @@ export class Upkeep {
   readonly #gate: Gate;
   readonly #stop = new AbortController();
   readonly #timer: Timer;
+  /** When it looked last: where the clock was set back since, nothing waits for the times before. */
+  #looked = 0;
   #notBefore = 0;
   #nextSweep = 0;
   #nextForget = 0;
@@ -60,6 +62,14 @@ export class Upkeep {
 
   #look(): void {
     const now = this.#gate.clock.now();
+    if (now < this.#looked) {
+      this.#notBefore = 0;
+      this.#nextSweep = 0;
+      this.#nextForget = 0;
+      this.#nextRelease = 0;
+      this.#nextCollect = 0;
+    }
+    this.#looked = now;
     if (now >= this.#nextForget) this.#forget(now);
     if (now >= this.#nextCollect) this.#collect(now);
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;

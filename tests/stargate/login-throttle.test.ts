@@ -49,6 +49,16 @@ test("failures and good tokens are forgotten after a while", () => {
   expect([throttle.isFamiliar("b", "ci", 1), throttle.isFamiliar("a", "other", 1)]).toEqual([false, false]);
 });
 
+test("a clock that was set back ends a wait instead of making it longer", () => {
+  const throttle = new LoginThrottle();
+  const now = 3_600_000;
+  failing(throttle, "a", loginFailures + 5, now);
+  expect(throttle.wait("a", now)).toBeGreaterThan(0);
+  expect(throttle.wait("a", 0)).toBe(0);
+  throttle.failed("a", 0);
+  expect(throttle.wait("a", 0)).toBeWithin(1, loginWait + 1);
+});
+
 test("the tables are bounded: the address heard of longest ago is forgotten", () => {
   const throttle = new LoginThrottle();
   failing(throttle, "first", loginFailures + 1);

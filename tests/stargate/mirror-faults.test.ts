@@ -271,6 +271,30 @@ describe("a host that fails", () => {
     });
   });
 
+  test("a clock that is set back makes nothing wait longer that waits already", async () => {
+    await withScene(async (scene) => {
+      const back = (): void => scene.timers.set(scene.timers.now() - 60 * MINUTE);
+      await scene.set({ a: "1" });
+      await scene.pass(SECOND);
+      // A host that says nothing.
+      scene.host.mishaps.push({ kind: "hang" });
+      await scene.set({ a: "2" });
+      await scene.pass(MINUTE);
+      back();
+      await scene.pass(11 * MINUTE);
+      expect(scene.isMirrored).toBe(true);
+      // A refusal for good, which is tried again after ten minutes.
+      scene.host.always = { kind: "refuse", ref: /./, reason: "push declined due to repository rule violations" };
+      await scene.set({ a: "3" });
+      await scene.pass(MINUTE);
+      expect(scene.worker.report().state).toBe("blocked");
+      scene.host.always = undefined;
+      back();
+      await scene.pass(10 * MINUTE);
+      expect(scene.isMirrored).toBe(true);
+    });
+  });
+
   test("any mishaps in any order", async () => {
     const { seed, int: chance } = random("mishaps");
     await withScene(async (scene) => {

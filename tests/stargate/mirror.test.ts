@@ -15,7 +15,7 @@ import { MirrorRemote } from "../../src/stargate/mirror/mirror-remote.ts";
 import { MirrorWorker } from "../../src/stargate/mirror/mirror-worker.ts";
 import { backoff, TokenBucket } from "../../src/stargate/mirror/pace.ts";
 import { isPermanent, refusalOf } from "../../src/stargate/mirror/refusal.ts";
-import type { WorkerTimers } from "../../src/stargate/mirror/timers.ts";
+import { systemTimers, type WorkerTimers } from "../../src/stargate/mirror/timers.ts";
 import { loadSettings } from "../../src/stargate/settings.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { gitAsync, tryGitAsync } from "../support/git-async.ts";
@@ -380,6 +380,24 @@ describe("the worker, by its clock", () => {
     expect(refOf(mirror, "refs/kv-mirror/main")).toBe(first);
     await advance(1_100);
     await until(() => refOf(mirror, "refs/kv-mirror/main") === last, "all three in one push");
+    await worker.stop();
+    gate.close();
+  });
+
+  test("a mirror that was away between two looks is pushed to when it is seen, not ten minutes later", async () => {
+    const { gate, dir, mirror } = await scene();
+    const remote = new MirrorRemote(gate.repo, mirror, process.env);
+    const worker = new MirrorWorker(gate, remote, { burst: 1, interval: 0 }, systemTimers);
+    fs.renameSync(mirror, `${mirror}.away`);
+    const { commands, pack, ledger } = new TestClient(dir, dir).plan({ a: "1" });
+    writePack(gate.repo.objects, pack.finish());
+    for (const { ref, newOid } of commands) git(dir, "update-ref", ref, newOid);
+    worker.wake();
+    worker.start();
+    await until(() => worker.report().state === "blocked", "the failure");
+    fs.renameSync(`${mirror}.away`, mirror);
+    worker.saw(new Map((await remote.refs(["refs/kv"])).refs.map(({ name, oid }) => [name, oid])));
+    await until(() => refOf(mirror, "refs/kv-mirror/main") === ledger, "the push");
     await worker.stop();
     gate.close();
   });

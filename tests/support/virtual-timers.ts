@@ -3,7 +3,7 @@
 import type { WorkerTimers } from "../../src/stargate/mirror/timers.ts";
 
 interface Sleeper {
-  readonly until: number;
+  until: number;
   /** It only watches over work that goes on meanwhile. */
   readonly isPatience: boolean;
   readonly wake: () => void;
@@ -46,8 +46,9 @@ export class VirtualTimers implements WorkerTimers {
     });
   }
 
-  /** Sets the clock, also back, without waking anybody. */
+  /** Sets the clock, also back. Whoever sleeps does so for as long as before: the system's timers know nothing of the clock. */
   set(now: number): void {
+    for (const one of this.#sleepers) one.until += now - this.#now;
     this.#now = now;
   }
 

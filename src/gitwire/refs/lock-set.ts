@@ -82,10 +82,10 @@ export class LockSet {
     this.#writeRecord(locks);
     if (this.#sweepFirst) this.sweep();
     this.#sweepFirst = false;
-    const deadline = Date.now() + this.#wait;
+    const deadline = performance.now() + this.#wait;
     for (const lock of locks) {
       for (let pause = 1; !this.#tryLock(lock); pause = Math.min(pause * 2, 50)) {
-        if (Date.now() >= deadline) throw lockedError(lock);
+        if (performance.now() >= deadline) throw lockedError(lock);
         await Bun.sleep(pause * (0.5 + Math.random()));
       }
       this.#held.push(lock);

@@ -16,7 +16,8 @@ type Trouble = {
   readonly state: "waiting" | "blocked" | "diverged";
   readonly error: string;
   readonly since: number;
-  /** Milliseconds since 1970. */
+  /** When this was found out, and when it is tried again: milliseconds since 1970. */
+  readonly at: number;
   readonly nextTry: number;
 };
 
@@ -47,7 +48,13 @@ export class Lane {
   }
 
   isDue(now: number): boolean {
-    return this.#trouble === undefined || this.#trouble.nextTry <= now;
+    return this.wait(now) === 0;
+  }
+
+  /** Milliseconds until it may be tried; 0 too where the clock was set back since: nobody waits an hour for that. */
+  wait(now: number): number {
+    if (this.#trouble === undefined || now < this.#trouble.at) return 0;
+    return Math.max(0, this.#trouble.nextTry - now);
   }
 
   succeeded(): void {
@@ -89,6 +96,6 @@ export class Lane {
 
   #note(state: Trouble["state"], error: string, now: number, nextTry: number): void {
     const since = this.#trouble?.since ?? now;
-    this.#trouble = { state, error, since, nextTry };
+    this.#trouble = { state, error, since, at: now, nextTry };
   }
 }

@@ -195,12 +195,13 @@ export class MirrorWorker {
   /** Returns when something was accepted, or a lane that waits may be tried again. */
   async #waitForWork(): Promise<void> {
     while (!this.#isWanted && !this.#stop.signal.aborted) {
-      const next = [...this.#lanes.values()].flatMap(({ nextTry }) => nextTry ?? []);
-      if (next.length === 0) {
+      const waiting = [...this.#lanes.values()].filter(({ nextTry }) => nextTry !== undefined);
+      if (waiting.length === 0) {
         await this.#wake.promise;
         continue;
       }
-      const left = Math.min(...next) - this.#timers.now();
+      const now = this.#timers.now();
+      const left = Math.min(...waiting.map((lane) => lane.wait(now)));
       if (left <= 0) return;
       const woken = new AbortController();
       const { promise } = this.#wake;
@@ -370,6 +371,8 @@ export class MirrorWorker {
       return;
     }
     this.#failures++;
+    // What is not there may come back any time; where it is seen again, nothing waits.
+    if (error.code === "NOT_A_REPOSITORY") this.#isLost = true;
     const isBlocked = isPermanent(error);
     this.#trouble = { isBlocked, error: error.message };
     const { code, message } = error;

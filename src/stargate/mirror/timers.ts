@@ -48,6 +48,8 @@ export async function withPatience<T>(
   };
   const tooLong = (async (): Promise<never> => {
     for (;;) {
+      // A clock that was set back begins the wait anew instead of making it longer by as much.
+      last = Math.min(last, timers.now());
       const left = last + most - timers.now();
       if (left <= 0) break;
       await timers.sleep(left, done.signal);
