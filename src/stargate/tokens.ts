@@ -131,10 +131,13 @@ export class TokenStore {
       fd = fs.openSync(lock, "wx", 0o600);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      throw new KvError("LOCKED", `${lock} exists: another process changes the tokens`);
+      throw new KvError("LOCKED", `${lock} exists: another process changes the tokens`, {
+        hint: "if none runs, remove that file",
+      });
     }
     try {
       const records = edit(parse(readFileIfThere(this.#file), this.#file));
+      ownAs(path.dirname(this.#file), fd);
       fs.writeFileSync(fd, `${JSON.stringify({ v: 1, tokens: records }, undefined, 2)}\n`);
       fs.fsyncSync(fd);
       fs.renameSync(lock, this.#file);
@@ -147,6 +150,13 @@ export class TokenStore {
     systemDisk.syncDir(path.dirname(this.#file));
     this.#seen = "";
   }
+}
+
+/** Gives what root writes to the account whose folder it is: else its daemon could not read it, and nobody would get in. */
+function ownAs(folder: string, fd: number): void {
+  if (process.geteuid?.() !== 0) return;
+  const { uid, gid } = fs.statSync(folder);
+  fs.fchownSync(fd, uid, gid);
 }
 
 function sha256(text: string): Buffer {

@@ -24,7 +24,8 @@ export const EXPECT_BLOB: FlagSpec = {
 export const WAIT: FlagSpec = {
   name: "wait",
   type: "boolean",
-  summary: "Return when the mirror shows the commit, exit 10 after 60 s (default: as the policy says)",
+  summary:
+    "Return when the mirror shows the commit, exit 10 after 60 s; --no-wait: at once (default: as the policy says)",
 };
 export const READ_FROM: FlagSpec = {
   name: "read-from",

@@ -1,7 +1,7 @@
 /**
- * Does the ledger tree hold what a correct writer would have put there, and what the policy lets it hold? How closely that is
- * looked at is the policy's choice (docs/policy.md, "verify"): everything, some keys chosen by chance, or the commits' word,
- * where the policy has no rule about keys or values either.
+ * Does the ledger tree hold what a correct writer would have put there, and what the policy lets it hold? How closely that is looked
+ * at is the policy's choice (docs/policy.md, "How closely a transaction is looked at"): everything, some keys chosen by chance, or the
+ * commits' word, where the policy has no rule about keys or values either.
  */
 
 import { randomInt } from "node:crypto";

@@ -1,5 +1,6 @@
 /** `git-kv-stargate init`: sets a Stargate up. */
 
+import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Context } from "../../cli/context.ts";
 import { KvError } from "../../errors.ts";
@@ -17,10 +18,12 @@ export async function run(context: Context): Promise<void> {
       hint: "say where the bare repository is to be: --repo /srv/git/kv.git",
     });
   }
+  const dir = path.resolve(cwd, repo);
+  warnOfOwner(context, dir);
   const format = flags.value("object-format");
   const keyFile = flags.value("admin-key");
   const report = await initialize({
-    dir: path.resolve(cwd, repo),
+    dir,
     mirrorUrl: mirrorUrl(flags.value("mirror-remote"), cwd),
     pushUrl: flags.value("push-url"),
     adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
@@ -34,6 +37,15 @@ export async function run(context: Context): Promise<void> {
   });
   if (out.json) out.record(report);
   else tell(context, report);
+}
+
+/** What is written in a repository of another account may be closed to the daemon that runs as that. */
+function warnOfOwner({ out }: Context, dir: string): void {
+  const uid = fs.statSync(dir, { throwIfNoEntry: false })?.uid;
+  if (uid === undefined || uid === process.geteuid?.()) return;
+  out.warn(
+    `${dir} belongs to the account ${uid}: run this as that one, so that its daemon can use what is written (runuser -u)`,
+  );
 }
 
 function mirrorUrl(text: string | undefined, cwd: string): string | undefined {

@@ -1,5 +1,5 @@
 /**
- * Brings the mirror to the newest accepted state, for ever (docs/stargate.md, "Mirror").
+ * Brings the mirror to the newest accepted state, for ever (docs/mirror.md).
  *
  * It works from states, not from a list of jobs: whatever has been accepted when a push leaves is in that push, so a backlog of
  * 500 transactions is one push. All refs of the format move in one atomic push with the watermark `refs/kv-mirror/<ns>` in it;
