@@ -14,6 +14,7 @@ import { POLICY_REF } from "../kv/namespace.ts";
 import type { Policy } from "../kv/policy.ts";
 import { policyAt } from "../kv/read-policy.ts";
 import { LIMITS } from "../limits.ts";
+import { AcceptQueue } from "./accept.ts";
 import { GateEvents } from "./events.ts";
 import { Journal } from "./journal.ts";
 import { releaseKeptPacks } from "./kept-packs.ts";
@@ -64,10 +65,11 @@ export class Gate {
   readonly log: Log;
   readonly mutexes = new Mutexes();
   readonly turns: Turns;
+  readonly accepts = new AcceptQueue(this);
   readonly events = new GateEvents();
   /** What is remembered of the values in pieces that were let in. */
   readonly known = new KnownGroups();
-  /** Called after every accepted transaction. */
+  /** Called when transactions were accepted. */
   onAccepted: () => void = () => {};
   readonly onStage: (stage: Stage) => void;
   readonly #lock: LeaderLock;

@@ -1,7 +1,8 @@
 /** Rows of the journal as SQLite has them, and what goes wrong with it. */
 
+import type { Database } from "bun:sqlite";
 import { KvError, toKvError } from "../errors.ts";
-import type { EntryKind, JournalEntry, JournalUpdate } from "./journal.ts";
+import type { EntryKind, JournalEntry, JournalUpdate, NewRow } from "./journal.ts";
 import type { Door } from "./tokens.ts";
 
 /** A row of the table `entry` (journal-schema.ts). */
@@ -23,6 +24,26 @@ export interface JournalRow {
   readonly keys_set: number;
   readonly keys_del: number;
   readonly ms: number | null;
+}
+
+/** Writes a row and the packs that come with it; returns its id. */
+export function insertRow(db: Database, { entry, packs }: NewRow, done: boolean): number {
+  const { lastInsertRowid } = db
+    .query(
+      `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine, door, signer, keys_set, keys_del, done)
+       VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine, $door, $signer, $keysSet, $keysDel, $done)`,
+    )
+    .run({
+      ...entry,
+      updates: JSON.stringify(entry.updates),
+      quarantine: entry.quarantine ?? null,
+      door: entry.door ?? null,
+      signer: entry.signer ?? null,
+      done: done ? 1 : 0,
+    });
+  const keep = db.query("INSERT OR REPLACE INTO kept_pack (name, entry, pack, idx) VALUES (?, ?, ?, ?)");
+  for (const { name, pack, idx } of packs) keep.run(name, lastInsertRowid, pack, idx);
+  return Number(lastInsertRowid);
 }
 
 /** The entry of a row; `isFinished`: it is done, though not marked yet. */

@@ -19,7 +19,7 @@ import { LIMITS } from "../limits.ts";
 import { type Count, JournalCounts } from "./journal-counts.ts";
 import { EarlierTransactions } from "./journal-earlier.ts";
 import { JournalPositions } from "./journal-positions.ts";
-import { entryOf, journalError, type JournalRow as Row } from "./journal-rows.ts";
+import { entryOf, insertRow, journalError, type JournalRow as Row } from "./journal-rows.ts";
 import { prepareSchema } from "./journal-schema.ts";
 import type { Door } from "./tokens.ts";
 
@@ -61,6 +61,12 @@ export interface NewEntry {
   readonly acceptedAt: number;
   /** Folder where the objects wait, if any came. */
   readonly quarantine: string | undefined;
+}
+
+/** A row to be written, and packs that are to last as it does. */
+export interface NewRow {
+  readonly entry: NewEntry;
+  readonly packs: readonly SmallPack[];
 }
 
 /** A row. */
@@ -129,34 +135,24 @@ export class Journal {
    * the row's id. Throws STORAGE, IO, CORRUPT.
    */
   append(entry: NewEntry, packs: readonly SmallPack[] = []): number {
-    return this.#insert(entry, packs, false);
+    return this.appendAll([{ entry, packs }])[0]!;
+  }
+
+  /** As {@link append}, for several transactions: all rows are on disk when this returns, or none is there. */
+  appendAll(rows: readonly NewRow[]): readonly number[] {
+    return this.#insert(rows, false);
   }
 
   /** Writes the row of what has happened already: refs that moved by somebody else's decision. Throws STORAGE, IO, CORRUPT. */
   record(entry: Omit<NewEntry, "quarantine">): void {
-    this.#insert({ ...entry, quarantine: undefined }, [], true);
+    this.#insert([{ entry: { ...entry, quarantine: undefined }, packs: [] }], true);
   }
 
-  #insert(entry: NewEntry, packs: readonly SmallPack[], done: boolean): number {
+  #insert(rows: readonly NewRow[], done: boolean): readonly number[] {
     return this.#run(() =>
       this.#db.transaction(() => {
         this.#writeMarks();
-        const { lastInsertRowid } = this.#db
-          .query(
-            `INSERT INTO entry (kind, ns, txn, seq, oid, updates, who, accepted_at, quarantine, door, signer, keys_set, keys_del, done)
-             VALUES ($kind, $ns, $txn, $seq, $oid, $updates, $who, $acceptedAt, $quarantine, $door, $signer, $keysSet, $keysDel, $done)`,
-          )
-          .run({
-            ...entry,
-            updates: JSON.stringify(entry.updates),
-            quarantine: entry.quarantine ?? null,
-            door: entry.door ?? null,
-            signer: entry.signer ?? null,
-            done: done ? 1 : 0,
-          });
-        const keep = this.#db.query("INSERT OR REPLACE INTO kept_pack (name, entry, pack, idx) VALUES (?, ?, ?, ?)");
-        for (const { name, pack, idx } of packs) keep.run(name, lastInsertRowid, pack, idx);
-        return Number(lastInsertRowid);
+        return rows.map((row) => insertRow(this.#db, row, done));
       })(),
     );
   }
@@ -169,12 +165,14 @@ export class Journal {
     this.#finished.set(id, ms);
   }
 
-  /** Removes the row of a transaction that has not happened and will not. */
-  drop(id: number): void {
+  /** Removes the rows of transactions that have not happened and will not. */
+  drop(...ids: readonly number[]): void {
     this.#run(() =>
       this.#db.transaction(() => {
-        if (this.#db.query("DELETE FROM entry WHERE id = ? AND done = 0").run(id).changes > 0)
-          this.#db.query("DELETE FROM kept_pack WHERE entry = ?").run(id);
+        for (const id of ids) {
+          if (this.#db.query("DELETE FROM entry WHERE id = ? AND done = 0").run(id).changes > 0)
+            this.#db.query("DELETE FROM kept_pack WHERE entry = ?").run(id);
+        }
       })(),
     );
   }

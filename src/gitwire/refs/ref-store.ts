@@ -15,7 +15,7 @@ export class RefStore extends RefReader {
   /** A transaction of `changes`; nothing is touched before its `prepare()`. Throws REF_INVALID. */
   async begin(changes: readonly RefChange[], options: TransactionOptions = {}): Promise<RefTransaction> {
     const { RefTransaction } = await import("./ref-transaction.ts");
-    return new RefTransaction(this, await this.#newLocks(), changes, options);
+    return new RefTransaction(this, await this.#newLocks(options.wait), changes, options);
   }
 
   /** Makes `changes`, all or none. Throws CAS_CONFLICT, LOCKED, REF_INVALID, STORAGE, IO. */
@@ -52,16 +52,16 @@ export class RefStore extends RefReader {
     }
   }
 
-  async #newLocks(): Promise<LockSet> {
+  async #newLocks(wait = this.options.lockWait): Promise<LockSet> {
     const { hasAbandonedLocks, LockSet } = await import("./lock-set.ts");
-    const { lockWait, identity } = this.options;
+    const { identity } = this.options;
     const sweep = !this.#swept || hasAbandonedLocks();
     this.#swept = true;
     return new LockSet({
       sweep,
       disk: this.disk,
       home: this.commonDir,
-      ...(lockWait === undefined ? {} : { wait: lockWait }),
+      ...(wait === undefined ? {} : { wait }),
       ...(identity === undefined ? {} : { identity }),
     });
   }

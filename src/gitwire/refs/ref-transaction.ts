@@ -43,6 +43,8 @@ export interface TransactionOptions {
   readonly objects?: ObjectSource;
   /** Why, for the reflog. */
   readonly message?: string;
+  /** Milliseconds to wait for locks that others hold; default: the store's. */
+  readonly wait?: number | undefined;
 }
 
 /** A change with what was found under the lock. */
