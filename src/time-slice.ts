@@ -38,9 +38,12 @@ export class TimeSlice {
   }
 }
 
-/** Runs `work` to its end, pausing at its yields where it has run long enough. Throws what `signal` is aborted with. */
-export async function inSlices<T>(work: Generator<void, T>, signal?: AbortSignal): Promise<T> {
-  const slice = new TimeSlice();
+/**
+ * Runs `work` to its end, pausing at its yields where it has run long enough. Throws what `signal` is aborted with. `stride`: yields between two
+ * looks at the clock, fewer where they are far apart.
+ */
+export async function inSlices<T>(work: Generator<void, T>, signal?: AbortSignal, stride?: number): Promise<T> {
+  const slice = new TimeSlice(stride);
   try {
     for (;;) {
       const step = work.next();

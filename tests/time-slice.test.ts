@@ -33,3 +33,18 @@ test("work in slices lets others run, work at once does not", async () => {
   expect(others).toBeGreaterThan(0);
   clearInterval(timer);
 });
+
+test("steps that take long are each followed by a look at the clock, where that is asked for", async () => {
+  const abort = new AbortController();
+  const steps = { done: 0 };
+  const long = function* (): Generator<void, void> {
+    for (; steps.done < 20; steps.done++) {
+      const end = performance.now() + 12;
+      while (performance.now() < end);
+      yield;
+    }
+  };
+  setTimeout(() => abort.abort(new Error("stopped")), 1);
+  expect(await inSlices(long(), abort.signal, 1).catch((error: Error) => error.message)).toBe("stopped");
+  expect(steps.done).toBeLessThan(20);
+});

@@ -27,7 +27,7 @@ export async function run(context: Context): Promise<number> {
       if (out.json) out.record({ finding });
       else out.line(describe(finding));
     },
-    progress: (ns, done, total) => out.progress(`verifying ${ns}: ${done} of ${total} transactions`),
+    progress: (text) => out.progress(text),
   });
   out.progress("");
   if (out.json) out.record({ summary: toJson(report, findings) });

@@ -34,7 +34,7 @@ export interface AuditOptions {
   /** False: the root of trust is compared with the one that is kept, and not kept where none is. Default true. */
   readonly keepRoot?: boolean;
   readonly found: (finding: Finding) => void;
-  readonly progress: (ns: string, done: number, total: number) => void;
+  readonly progress: (text: string) => void;
 }
 
 export interface AuditReport {
@@ -86,7 +86,10 @@ class Audit {
       const options = { ns, tip, since, etagOf, judge, chunks, threads, archive, signal, found };
       const summary = await verifyLedger(this.#objects, {
         ...options,
-        progress: (done, total) => progress(ns, done, total),
+        progress: (done, total, objects) =>
+          progress(
+            `verifying ${ns}: ${done} of ${total} transactions${objects > 0 ? `, ${objects} objects read` : ""}`,
+          ),
       });
       namespaces.push(summary);
       const { starts, firstSeq } = summary;

@@ -39,8 +39,8 @@ export function lookupIn({ repo, around }: Workspace, { ns, ledger }: NamespaceS
 
 /** Rows that are walked to anew each time before they are put into the file. */
 const TAIL = 32;
-/** Commits between two looks at the signal and words of progress. */
-const STRIDE = 1_024;
+/** Commits between two looks at the clock. */
+const STRIDE = 256;
 /** Commits that are walked in silence. */
 const SILENT = 20_000;
 
@@ -170,11 +170,12 @@ export class LedgerLookup {
       (function* () {
         for (let step = walk.next(); ; step = walk.next()) {
           if (step.done === true) return step.value;
-          signal?.throwIfAborted();
           if (rows.length > SILENT) progress?.(`reading the ledger: ${rows.length} transactions`);
           yield;
         }
       })(),
+      signal,
+      1,
     );
     progress?.("");
     known.replaceAfter(joined ?? this.#tip.seq - rows.length, rows);

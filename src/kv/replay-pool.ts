@@ -24,6 +24,11 @@ const BATCH = 256;
 const AHEAD = 2;
 /** More are not worth their memory: what is not replay is done by one thread. */
 const MOST_HELPERS = 3;
+/**
+ * Changes of a transaction from which a helper replays it whatever else there is to do: for the tenth of a second or more that it takes, this
+ * thread could hear nothing.
+ */
+const LARGE = 10_000;
 
 /** The helper's file: beside this one, or where the compiler puts it (scripts/compile.ts). */
 const isSource = import.meta.url.endsWith("/src/kv/replay-pool.ts");
@@ -40,12 +45,19 @@ export class Replay {
     this.job = job;
   }
 
-  /** The outcome, as soon as it is there. */
-  async wait(): Promise<ReplayOutcome> {
+  /** The outcome, as soon as it is there. Throws what `signal` is aborted with before. */
+  async wait(signal?: AbortSignal): Promise<ReplayOutcome> {
     if (this.outcome === undefined) {
-      await new Promise<void>((resolve) => {
-        this.#told = resolve;
-      });
+      const end = new AbortController();
+      try {
+        await new Promise<void>((resolve, reject) => {
+          this.#told = resolve;
+          signal?.addEventListener("abort", () => reject(signal.reason), { signal: end.signal });
+          if (signal?.aborted === true) reject(signal.reason);
+        });
+      } finally {
+        end.abort();
+      }
     }
     return this.outcome!;
   }
@@ -68,13 +80,18 @@ export interface ReplayThreads {
   readonly place: ObjectPlace;
   /** Most helpers; default: one less than there are processors. */
   readonly helpers?: number;
-  /** {@link ALONE} and {@link BATCH}, and what a helper runs, for tests. */
+  /** {@link ALONE}, {@link BATCH} and {@link LARGE}, and what a helper runs, for tests. */
   readonly alone?: number;
   readonly batch?: number;
+  readonly large?: number;
   readonly worker?: URL;
 }
 
 export class ReplayPool {
+  /** Told when helpers have read some thousand objects more. */
+  onRead: (() => void) | undefined;
+  /** Objects that helpers have read, about. */
+  objectsRead = 0;
   readonly #threads: ReplayThreads | undefined;
   readonly #objects: ObjectSource;
   readonly #etagOf: EtagHasher;
@@ -96,6 +113,11 @@ export class ReplayPool {
   /** Replays a transaction, sooner or later: {@link flush} after the last one. */
   replay(job: ReplayJob): Replay {
     const replay = new Replay(job);
+    const { keysSet, keysDel } = job.next.ledger;
+    if (this.#threads !== undefined && keysSet + keysDel >= (this.#threads.large ?? LARGE)) {
+      this.#handOver([replay]);
+      return replay;
+    }
     if (this.#most === 0 || this.#done < (this.#threads?.alone ?? ALONE)) {
       this.#here(replay);
       return replay;
@@ -129,22 +151,28 @@ export class ReplayPool {
   }
 
   #dispatch(): void {
+    if ((this.#idlest()?.batches.length ?? AHEAD) < AHEAD) this.#handOver(this.#batch.splice(0));
+    else this.flush();
+  }
+
+  /** Has a helper replay the batch, however much they have to do; does it here where there is none. */
+  #handOver(batch: readonly Replay[]): void {
+    const helper = this.#idlest();
+    helper?.batches.push(batch);
+    helper?.worker.postMessage(batch.map(({ job }) => job));
+    if (helper === undefined) for (const replay of batch) this.#here(replay);
+  }
+
+  /** The helper with the least to do. */
+  #idlest(): Helper | undefined {
     this.#helpers ??= this.#start();
-    const [helper] = this.#helpers
-      .filter(({ batches }) => batches.length < AHEAD)
-      .sort((a, b) => a.batches.length - b.batches.length);
-    if (helper === undefined) {
-      this.flush();
-      return;
-    }
-    const batch = this.#batch.splice(0);
-    helper.batches.push(batch);
-    helper.worker.postMessage(batch.map(({ job }) => job));
+    return this.#helpers.toSorted((a, b) => a.batches.length - b.batches.length)[0];
   }
 
   #start(): Helper[] {
     const helpers: Helper[] = [];
-    for (let i = 0; i < this.#most; i++) {
+    // One at the least: where there is one processor too, a large transaction is replayed elsewhere.
+    for (let i = 0; i < Math.max(1, this.#most); i++) {
       try {
         helpers.push(this.#startOne());
       } catch (error) {
@@ -158,7 +186,12 @@ export class ReplayPool {
     const { place, worker: url = WORKER } = this.#threads!;
     const helper: Helper = { worker: new Worker(url, { workerData: place }), batches: [] };
     const { worker, batches } = helper;
-    worker.on("message", (outcomes: readonly ReplayOutcome[]) => {
+    worker.on("message", (outcomes: readonly ReplayOutcome[] | number) => {
+      if (typeof outcomes === "number") {
+        this.objectsRead += outcomes;
+        this.onRead?.();
+        return;
+      }
       const batch = batches.shift() ?? [];
       this.#byHelpers += batch.length;
       for (const [i, replay] of batch.entries()) replay.done(outcomes[i]!);

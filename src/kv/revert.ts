@@ -7,6 +7,7 @@ import * as path from "node:path";
 import { KvError } from "../errors.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { type At, parseAt, stateAtPoint } from "./at.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { acceptorOf } from "./commit.ts";
@@ -56,8 +57,11 @@ export async function revert(workspace: Workspace, at: At, options: RevertOption
   if (differences.length === 0) {
     throw new KvError("INPUT_INVALID", `transaction ${ledger.seq} (${ledger.oid}) changed no key`);
   }
-  demandUnchanged(workspace, tip, ledger, differences);
-  const operations = differences.map((difference) => undo(workspace, tip, before, difference));
+  await demandUnchanged(workspace, tip, ledger, differences);
+  const operations: Operation[] = [];
+  await forEachKey(workspace, "looking up what was before", differences, (difference) => {
+    operations.push(undo(workspace, tip, before, difference));
+  });
   const acceptor = await acceptorOf(workspace);
   const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
   try {
@@ -78,19 +82,35 @@ function messageOf({ commit, txn, oid }: LedgerCommit): string {
   return `revert ${commit.message.split("\n", 1)[0]}\n\nThis takes transaction ${txn} (${oid}) back.`;
 }
 
+/** Does something for each of many keys, telling how far it is. Throws what the workspace's signal is aborted with. */
+async function forEachKey(
+  { around }: Workspace,
+  what: string,
+  differences: readonly KeyDifference[],
+  work: (difference: KeyDifference) => void,
+): Promise<void> {
+  const slice = new TimeSlice();
+  for (const [done, difference] of differences.entries()) {
+    if (slice.isOver()) {
+      around.progress(`${what}: ${done} of ${differences.length} keys`);
+      await slice.pause(around.signal);
+    }
+    work(difference);
+  }
+  around.progress("");
+}
+
 /** Throws CAS_CONFLICT where a key is not as the transaction `ledger` left it. */
-function demandUnchanged(
-  { repo }: Workspace,
+async function demandUnchanged(
+  workspace: Workspace,
   tip: NamespaceState,
   { seq }: LedgerCommit,
   differences: readonly KeyDifference[],
-): void {
-  const changed = differences.filter((difference) => {
-    const { key, before, after } = difference;
-    if (after !== undefined) return metadataBlob(repo.objects, tip, key) !== after.record;
-    const now = recordOf(repo.objects, tip, key);
-    // An epoch forgets its predecessor's deletions.
-    return now === undefined ? false : now.meta !== undefined || now.rev !== before!.meta.rev + 1;
+): Promise<void> {
+  const { objects } = workspace.repo;
+  const changed: KeyDifference[] = [];
+  await forEachKey(workspace, "comparing", differences, (difference) => {
+    if (isChanged(objects, tip, difference)) changed.push(difference);
   });
   if (changed.length === 0) return;
   const keys = changed.map(({ key }) => keyText(key));
@@ -101,6 +121,18 @@ function demandUnchanged(
     hint: "'git kv history KEY' shows how; 'git kv get KEY --at' reads what was there before",
     data: { keys },
   });
+}
+
+/** Whether a key is not as the transaction that made the difference left it. */
+function isChanged(
+  objects: Workspace["repo"]["objects"],
+  tip: NamespaceState,
+  { key, before, after }: KeyDifference,
+): boolean {
+  if (after !== undefined) return metadataBlob(objects, tip, key) !== after.record;
+  const now = recordOf(objects, tip, key);
+  // An epoch forgets its predecessor's deletions.
+  return now === undefined ? false : now.meta !== undefined || now.rev !== before!.meta.rev + 1;
 }
 
 function metadataBlob(objects: Workspace["repo"]["objects"], { meta }: NamespaceState, key: Key): Oid | undefined {

@@ -68,7 +68,8 @@ export interface VerifyOptions {
   readonly archive?: (closed: ClosedEpoch) => Promise<Oid | undefined>;
   readonly signal: AbortSignal;
   readonly found: (finding: Finding) => void;
-  readonly progress: (done: number, total: number) => void;
+  /** Told how many transactions are done, and how many objects helpers have read so far. */
+  readonly progress: (done: number, total: number, objects: number) => void;
 }
 
 /** What was looked at. */
@@ -160,10 +161,12 @@ class LedgerAudit {
     const index = await this.#indexChain(ledger.length, slice);
     let base = trusted === 0 ? undefined : stateAt(this.#objects, ledger.at(-1)!, index.at(ledger.length - 1));
     const total = ledger.length - trusted;
+    const tell = (): void => progress(this.#transactions - this.#waiting.length, total, this.#pool.objectsRead);
+    this.#pool.onRead = tell;
     for (let at = total - 1; at >= 0; at--) {
       base = await this.#transaction(base, ledger.at(at)!, index.at(at));
       if (slice.isOver()) {
-        progress(total - at, total);
+        tell();
         await slice.pause(signal);
       }
       await this.#finish(MOST_WAITING);
@@ -339,7 +342,7 @@ class LedgerAudit {
       if (this.#waiting.length <= most && replay !== undefined && replay.is.outcome === undefined) return;
       this.#problems = problems;
       if (replay !== undefined) {
-        const outcome = await replay.is.wait();
+        const outcome = await replay.is.wait(signal);
         signal.throwIfAborted();
         try {
           if (outcome.kind === "wrong") throw outcomeError(outcome);

@@ -112,7 +112,58 @@ async function interruptEach(dir: string, cases: readonly Case[]): Promise<void>
   }
 }
 
+/** Runs to its end, killed by SIGINT once it has read so many bytes; says how it ended and how many it had read when it was seen last. */
+async function bytesRead(dir: string, args: readonly string[], until = Number.POSITIVE_INFINITY) {
+  const child = spawn(executable("git-kv"), args, { cwd: dir, env: ENV, stdio: ["ignore", "ignore", "pipe"] });
+  let stderr = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    stderr += chunk;
+  });
+  const ended = once(child, "close");
+  let bytes = 0;
+  let isKilled = false;
+  while (child.exitCode === null) {
+    bytes = bytesSoFar(child) ?? bytes;
+    if (!isKilled && bytes > until && hears(child)) isKilled = child.kill("SIGINT");
+    await Bun.sleep(1);
+  }
+  const [code] = await ended;
+  return { code, bytes, stderr };
+}
+
+/** Undefined where it has just ended. */
+function bytesSoFar({ pid }: ChildProcess): number | undefined {
+  try {
+    return ioOf(pid, "rchar");
+  } catch {
+    return undefined;
+  }
+}
+
 describe("in the middle of", () => {
+  test("one transaction, be it replayed or taken back", async () => {
+    const dir = tempDir("one");
+    kvOk(dir, "init");
+    kvOk(dir, "import", lines);
+    for (const args of [["verify"], ["revert", "2"]]) {
+      const tip = git(dir, "for-each-ref");
+      const part = args[0] === "verify" ? (await bytesRead(dir, args)).bytes / 3 : 0;
+      const run = await bytesRead(dir, args, part);
+      expect([run.code, run.stderr]).toEqual([130, "error: interrupted by SIGINT\n"]);
+      if (part > 0) expect(run.bytes).toBeLessThan(part * 2.5);
+      expect(git(dir, "for-each-ref")).toBe(tip);
+    }
+    // On a terminal it is shown how far it is.
+    const line = `${executable("git-kv")} verify`;
+    const shown = spawnSync("script", ["-qec", line, "/dev/null"], {
+      cwd: dir,
+      env: { ...ENV, TERM: "xterm" },
+      encoding: "utf8",
+    });
+    expect(shown.stdout).toMatch(/verifying main: \d of 2 transactions, \d+ objects read/);
+    expect(shown.stdout).toEndWith("no findings\r\n");
+  }, 120_000);
+
   test("reading a large store", async () => {
     await interruptEach(
       store,

@@ -118,6 +118,25 @@ test("helpers do a part of the work, and what is left undone is done when asked 
   await pool.close();
 });
 
+test("a large transaction is a helper's, however few there were; whoever waits for it may leave", async () => {
+  const objects = rehashing(repo.objects);
+  const pool = new ReplayPool(objects, etagOf, { place: repo.objects.place, helpers: 0, large: 1 });
+  const job = replayJob(undefined, model.state!, { maxKeys: 1_000, maxInline: 1 << 20 });
+  const left = new AbortController();
+  const [one, other] = [pool.replay(job), pool.replay(job)];
+  expect(one.outcome).toBeUndefined();
+  const waiting = one.wait(left.signal);
+  left.abort(new Error("left"));
+  expect(await waiting.catch((error: Error) => error.message)).toBe("left");
+  expect(await one.wait(left.signal).catch((error: Error) => error.message)).toBe("left");
+  expect((await other.wait()).kind).toBe("wrong");
+  expect(one.outcome).toEqual(other.outcome);
+  expect(pool.byHelpers).toBe(2);
+  await pool.close();
+  const alone = new ReplayPool(objects, etagOf);
+  expect(alone.replay(job).outcome).toEqual(one.outcome);
+});
+
 test("the compiled program starts helpers where there are processors for them", () => {
   const traced = path.join(tempDir("trace"), "trace");
   const run = gitKv(["verify", "--json"], { cwd: repo.worktree!, env: { ...process.env, GIT_KV_TRACE: traced } });

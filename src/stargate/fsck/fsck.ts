@@ -73,7 +73,7 @@ async function checkAttestations(
         const where = ns === undefined ? "policy" : `${ns}${seq === undefined ? "" : ` #${seq}`}`;
         report({ part: "attestation", subject: `${where} ${oid}`, code, message });
       },
-      progress: (ns, done, total) => progress(`verifying ${ns}: ${done} of ${total} transactions`),
+      progress,
     });
     const transactions = namespaces.reduce((sum, one) => sum + one.transactions, 0);
     return { namespaces: namespaces.length, transactions };
