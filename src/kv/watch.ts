@@ -47,6 +47,7 @@ export async function* watch(workspace: Workspace, options: WatchOptions): Async
   const first = await newestTip(workspace);
   if (first === undefined && !follow) throw new KvError("NS_NOT_FOUND", `namespace '${ns}' is not there`);
   cursor ??= cursorAt(workspace, since as Oid);
+  warnOfAhead(workspace, since, first);
   if (first !== undefined) yield* transactions(workspace, cursor, first, prefix);
   if (!follow) return;
   for await (const tip of followTips(workspace, pace)) {
@@ -66,13 +67,26 @@ async function* watchCopy(
   let cursor: LedgerCursor | undefined;
   if (typeof since === "number") cursor = new LedgerCursor(repo.objects, since);
   else if (since !== undefined) cursor = cursorBehind(repo.objects, ns, (await stateOf(copy, since, "--since")).ledger);
+  let isFirst = true;
   for await (const tip of copyTips(workspace, copy, follow, pace)) {
+    if (isFirst) warnOfAhead(workspace, since, tip);
+    isFirst = false;
     cursor ??= new LedgerCursor(repo.objects, tip.ledger.seq, tip.ledger.oid);
     for await (const { after, changes } of changesTo(copy, cursor, tip, prefix)) {
       workspace.around.signal.throwIfAborted();
       if (changes.length > 0) yield { state: after, changes };
     }
   }
+}
+
+/**
+ * Who was told of transactions that are not there yet has read a newer copy, or one that is lost (a Stargate that was restored): other
+ * transactions with these numbers would be passed over.
+ */
+function warnOfAhead({ ns, around }: Workspace, since: WatchOptions["since"], tip: NamespaceState | undefined): void {
+  const newest = tip?.ledger.seq ?? 0;
+  if (typeof since !== "number" || since <= newest) return;
+  around.warn(`'${ns}' is at transaction ${newest}, before the ${since} of --since: none up to that is told`);
 }
 
 function cursorBehind(objects: ObjectSource, ns: string, ledger: LedgerCommit): LedgerCursor {

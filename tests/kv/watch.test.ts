@@ -9,7 +9,7 @@ import { LedgerCursor } from "../../src/kv/ledger-cursor.ts";
 import { eventData } from "../../src/kv/server-events.ts";
 import { type NamespaceState, stateAt } from "../../src/kv/state.ts";
 import { parseSince, type WatchOptions, watch } from "../../src/kv/watch.ts";
-import type { Workspace } from "../../src/kv/workspace.ts";
+import { Workspace } from "../../src/kv/workspace.ts";
 import { Cutter } from "../support/cutter.ts";
 import { git } from "../support/git.ts";
 import { random } from "../support/random.ts";
@@ -100,7 +100,16 @@ describe("what is told", () => {
     expect(await collect(workspace, { since: 1 })).toEqual(all.slice(2));
     expect(await collect(workspace, { since: first })).toEqual(all.slice(2));
     expect(await collect(workspace, { since: 3 })).toEqual([]);
-    expect(await collect(workspace, { since: 99 })).toEqual([]);
+    // Who knows more than there is must hear that: other transactions with those numbers would be passed over.
+    const said: string[] = [];
+    const listening = new Workspace(workspace.repo, undefined, {
+      ...workspace.around,
+      warn: (text) => void (text.includes("clock") || said.push(text)),
+    });
+    expect(await collect(listening, { since: 3 })).toEqual([]);
+    expect(said).toEqual([]);
+    expect(await collect(listening, { since: 99 })).toEqual([]);
+    expect(said).toEqual(["'main' is at transaction 3, before the 99 of --since: none up to that is told"]);
     expect(await collect(workspace, { since: 0, prefix: utf8ToByteString("cfg:x") })).toEqual([
       "1 set cfg:x",
       "2 set cfg:x",
