@@ -1,30 +1,16 @@
-/**
- * The table of changed keys of a ledger ({@link ChangeTable}), and how it comes by its rows: by comparing each transaction's trees with
- * those before it, as whoever asks without the table does each time (docs/design/257).
- */
+/** The table of changed keys of a ledger ({@link ChangeTable}): where it is, and who brings it up to the newest transaction (docs/design/257). */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { KvError } from "../errors.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Repository } from "../gitwire/repo.ts";
-import { inSlices } from "../time-slice.ts";
-import { trace, tracing } from "../trace.ts";
-import { parseLedgerCommit } from "./attestation.ts";
-import { ChangeTable, encodeChangeRow, rowKey } from "./change-table.ts";
+import type { BringUp } from "./change-rows.ts";
+import { ChangeTable } from "./change-table.ts";
 import { type LedgerLookup, lookupIn } from "./ledger-lookup.ts";
-import { trieDigits } from "./ledger-trie.ts";
-import { parseMetadata } from "./record.ts";
-import { type NamespaceState, stateAt } from "./state.ts";
-import { diffTries, type FileChange } from "./trie-diff.ts";
-import type { Watch, Workspace } from "./workspace.ts";
+import type { Workspace } from "./workspace.ts";
 
-/** Keys of one transaction that the table tells apart; a larger one has one row, which says that. */
-export const MOST_KEYS = 256;
 /** Transactions that are compared for whoever looks back: a tenth of a second. */
-export const NEAR = 256;
-/** Bytes of rows that are put into the file at once. */
-const BATCH = 4 * 1024 * 1024;
+const NEAR = 256;
 
 /** Where a repository keeps the table of the namespace `ns`. */
 export function changesFile(repo: Repository, ns: string): string {
@@ -41,7 +27,9 @@ export function openChanges(file: string, { format }: ObjectSource, lookup: Ledg
 /** The table of the ledger of a workspace's namespace, brought up to the newest transaction where that is {@link NEAR}. */
 export async function changesIn({ repo, ns, around }: Workspace, lookup: LedgerLookup): Promise<ChangeTable> {
   const table = openChanges(changesFile(repo, ns), repo.objects, lookup);
-  if (table.last < lookup.last) await bringUp(table, repo.objects, lookup, { most: NEAR, ...around });
+  const missing = lookup.last - table.last;
+  if (missing > 0 && (missing <= NEAR || table.count === 0))
+    await add(table, repo.objects, lookup, { most: NEAR, ...around });
   return table;
 }
 
@@ -55,15 +43,16 @@ export function followChanges(workspace: Workspace): Promise<void> {
   if (!fs.existsSync(changesFile(workspace.repo, workspace.ns))) return Promise.resolve();
   return withTable(workspace, async (table, lookup) => {
     if (lookup.last - table.last < NEAR / 2) return;
-    await bringUp(table, workspace.repo.objects, lookup, { most: FETCHED, ...workspace.around });
+    await add(table, workspace.repo.objects, lookup, { most: FETCHED, ...workspace.around });
   });
 }
 
 /** Makes the table one of all transactions that are here: 0.2 ms for each, once. */
 export function completeChanges(workspace: Workspace): Promise<void> {
   return withTable(workspace, async (table, lookup) => {
-    if (table.count > 0 && table.first > firstOf(lookup)) table.remove();
-    await bringUp(table, workspace.repo.objects, lookup, { most: Number.POSITIVE_INFINITY, ...workspace.around });
+    const { firstCompared } = await import("./change-rows.ts");
+    if (table.count > 0 && table.first > firstCompared(lookup)) table.remove();
+    await add(table, workspace.repo.objects, lookup, { most: Number.POSITIVE_INFINITY, ...workspace.around });
   });
 }
 
@@ -84,164 +73,8 @@ async function withTable(
   }
 }
 
-/** The first transaction that can be compared: what is before the first one here is not here. */
-function firstOf({ first }: LedgerLookup): number {
-  return first === 1 ? 1 : first + 1;
-}
-
-/** What {@link bringUp} is to add. */
-export interface BringUp extends Watch {
-  /** Transactions that are compared at most. */
-  readonly most: number;
-}
-
-/**
- * Adds to the table the transactions behind its last one, up to the newest. Where those are more than `most`, it stays as it is; where
- * it has none, it begins with the newest `most`. A table that cannot be written stays as it is too.
- */
-export async function bringUp(
-  table: ChangeTable,
-  objects: ObjectSource,
-  lookup: LedgerLookup,
-  { most, signal, progress }: BringUp,
-): Promise<void> {
-  const to = lookup.last;
-  const isNew = table.count === 0;
-  const from = isNew ? Math.max(firstOf(lookup), to - most + 1) : table.last + 1;
-  if (from > to || to - from >= most) return;
-  try {
-    await inSlices(fill(table, objects, lookup, { from, to, isNew, progress }), signal);
-  } catch (error) {
-    signal?.throwIfAborted();
-    // Whoever asked finds it in the trees, or is told there what is wrong.
-    if (tracing("perf")) trace("perf", `the changed keys are not written down: ${String(error)}`);
-  }
-  progress?.("");
-}
-
-interface Range extends Watch {
-  readonly from: number;
-  readonly to: number;
-  /** There is no table yet. */
-  readonly isNew: boolean;
-}
-
-/** Transactions between two words of progress. */
-const STRIDE = 256;
-
-/** Puts the rows of a range into the table, a batch at a time. Yields after each transaction. */
-function* fill(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, range: Range): Generator<void, void> {
-  const { from, to, progress } = range;
-  let { isNew } = range;
-  let rows: Buffer[] = [];
-  let bytes = 0;
-  const known = new Numbers(table, objects);
-  let before = from === 1 ? undefined : stateAt(objects, lookup.oidAt(from - 1)!);
-  for (let seq = from; seq <= to; seq++) {
-    const after = stateAt(objects, lookup.oidAt(seq)!);
-    for (const row of rowsOf(objects, before, after, known)) {
-      rows.push(row);
-      bytes += row.length;
-    }
-    before = after;
-    if (bytes >= BATCH || seq === to) {
-      if (isNew) table.replace(rows, from, seq);
-      else table.append(Buffer.concat(rows), seq);
-      isNew = false;
-      rows = [];
-      bytes = 0;
-    }
-    if (seq % STRIDE === 0) progress?.(`reading what changed: ${seq - from + 1} of ${to - from + 1} transactions`);
-    yield;
-  }
-}
-
-/** The rows of one transaction, in the order of their keys. */
-function rowsOf(
-  objects: ObjectSource,
-  before: NamespaceState | undefined,
-  { ledger, meta }: NamespaceState,
-  known: Numbers,
-): Buffer[] {
-  const { format } = objects;
-  const { seq, oid, keysSet, keysDel } = ledger;
-  const isFollowing = ledger.parent === before?.ledger.oid && ledger.parentEpoch === undefined;
-  const isSmall = isFollowing && keysSet + keysDel <= MOST_KEYS;
-  const changes = isSmall ? compared(objects, before, meta) : [];
-  if (changes.length === 0) {
-    known.pass(1);
-    return [encodeChangeRow(format, { seq, key: NO_KEY, before: 0, old: undefined, now: undefined }, oid)];
-  }
-  return changes.map(({ key, change }) => {
-    const row = { seq, key, before: known.before(key, change), old: change.before, now: change.after };
-    return encodeChangeRow(format, row, oid);
-  });
-}
-
-const NO_KEY = "00".repeat(8);
-
-interface KeyedChange {
-  readonly key: string;
-  readonly change: FileChange;
-}
-
-/** What changed, in the order of the rows' keys; nothing where the trees are not in order: whoever asks for it reads them, and is told. */
-function compared(
-  objects: ObjectSource,
-  before: NamespaceState | undefined,
-  meta: NamespaceState["meta"],
-): KeyedChange[] {
-  try {
-    const changes = diffTries(objects, "meta", before?.meta, meta, MOST_KEYS);
-    const keyed = changes.map((change) => ({ key: rowKey(trieDigits("meta", change.fileName)!), change }));
-    return keyed.sort((a, b) => (a.key < b.key ? -1 : 1));
-  } catch (error) {
-    if (error instanceof KvError) return [];
-    throw error;
-  }
-}
-
-/** Keys that are remembered. */
-const REMEMBERED = 1_000_000;
-
-/** Numbers of the rows that rows are to name: those of their keys before them. */
-class Numbers {
-  readonly #table: ChangeTable;
-  readonly #objects: ObjectSource;
-  /** Rows that were there when this began. */
-  readonly #stored: number;
-  /** Number of the newest row of a key, and the record it tells, of those rows that were added since. */
-  #added = new Map<string, { readonly number: number; readonly now: string | undefined }>();
-  #next: number;
-
-  constructor(table: ChangeTable, objects: ObjectSource) {
-    this.#table = table;
-    this.#objects = objects;
-    this.#stored = table.count;
-    this.#next = table.count + 1;
-  }
-
-  /** Counts rows that name no key. */
-  pass(count: number): void {
-    this.#next += count;
-  }
-
-  /** Counts the next row, which is of `key`, and returns the number of the one before it; 0: not known. */
-  before(key: string, { before, after }: FileChange): number {
-    const known = this.#added.get(key);
-    if (this.#added.size >= REMEMBERED) this.#added = new Map();
-    this.#added.set(key, { number: this.#next++, now: after });
-    if (before === undefined) return 0;
-    if (known !== undefined) return known.now === before ? known.number : 0;
-    return this.#stored === 0 ? 0 : this.#storedBefore(key, before);
-  }
-
-  #storedBefore(key: string, record: string): number {
-    const { base } = parseMetadata(readAs(this.#objects, record, "blob"));
-    const data = base === undefined ? undefined : this.#objects.read(base)?.data;
-    if (data === undefined) return 0;
-    const { seq } = parseLedgerCommit(this.#objects.format, base!, data);
-    const row = this.#table.find(seq + 1, key);
-    return row?.now === record ? row.number : 0;
-  }
+/** Loaded when it is needed: mostly nothing is to be added. */
+async function add(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, range: BringUp): Promise<void> {
+  const { bringUp } = await import("./change-rows.ts");
+  await bringUp(table, objects, lookup, range);
 }

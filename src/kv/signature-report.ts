@@ -35,6 +35,8 @@ export class SignatureReporter {
   readonly #reach: Reach;
   readonly #policies = new Map<Oid, Promise<Policy | undefined>>();
 
+  #judge: Promise<typeof import("./judge-signature.ts")> | undefined;
+
   constructor(objects: ObjectSource, reach: Reach = (work) => work()) {
     this.#objects = objects;
     this.#reach = reach;
@@ -44,7 +46,8 @@ export class SignatureReporter {
   async of({ oid, ns, policy, commit }: LedgerCommit): Promise<SignatureReport> {
     if (!commit.headers.some(({ name }) => name.startsWith("gpgsig"))) return UNSIGNED;
     // Loaded here: an unsigned ledger is shown without them.
-    const { judgeSignature } = await import("./judge-signature.ts");
+    this.#judge ??= import("./judge-signature.ts");
+    const { judgeSignature } = await this.#judge;
     const known = policy === undefined ? undefined : await this.#policyAt(policy);
     const time = parseIdent(commit.committer).seconds * 1_000;
     const data = readAs(this.#objects, oid, "commit");
