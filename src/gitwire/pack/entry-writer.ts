@@ -7,8 +7,11 @@ const BUFFER_BYTES = 512 * 1024;
 /** The buffer has so much at first: the pack of a push of one key is smaller. */
 const FIRST_BYTES = 16 * 1024;
 
+/** What is written to; reading is for {@link EntryWriter.readBack} alone. */
+type EntryFile = Pick<ByteFile, "write"> & Partial<Pick<ByteFile, "read">>;
+
 export class EntryWriter {
-  readonly #file: Pick<ByteFile, "write">;
+  readonly #file: EntryFile;
   readonly #hasher: Bun.CryptoHasher | undefined;
   #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
   #length = 0;
@@ -16,7 +19,7 @@ export class EntryWriter {
   #start: number;
 
   /** Writes to `file` from `position` on; `hasher` is given everything that is written. */
-  constructor(file: Pick<ByteFile, "write">, position: number, hasher?: Bun.CryptoHasher) {
+  constructor(file: EntryFile, position: number, hasher?: Bun.CryptoHasher) {
     this.#file = file;
     this.#start = position;
     this.#hasher = hasher;
@@ -38,6 +41,15 @@ export class EntryWriter {
     if (this.#length + bytes.length > this.#buffer.length) this.#grow();
     this.#buffer.set(bytes, this.#length);
     this.#length += bytes.length;
+  }
+
+  /** Copies up to `length` bytes of what was written from `position` on to the start of `into`; returns how many. */
+  readBack(into: Buffer, length: number, position: number): number {
+    const wanted = Math.min(length, this.position - position);
+    if (position >= this.#start)
+      return this.#buffer.copy(into, 0, position - this.#start, position - this.#start + wanted);
+    if (position + wanted > this.#start) this.flush();
+    return this.#file.read!(into, wanted, position);
   }
 
   /** Takes back what was written from `position` on; the file may be longer than it should be then. */

@@ -1,9 +1,9 @@
 /**
- * Combines packs into one. Entries are copied as they are stored, their checksums verified; a delta stays one, its distance
- * to its base written anew. An object that is in several packs comes once, whole where one of them has it whole. Deltas
+ * Combines packs into one. Entries are copied as they are stored, their checksums verified; a small delta may become one of another base, so that
+ * chains are short (chain-writer.ts). An object that is in several packs comes once, as the oldest has it, a large one whole where one has it so. Deltas
  * that would lie too deep, or, taken from different packs, in a circle, are made whole.
  *
- * Memory: about 60 bytes an object, and one entry, or a piece of it, at a time.
+ * Memory: about 75 bytes an object, and one entry, or a piece of it, at a time.
  */
 
 import { KvError } from "../../errors.ts";
@@ -11,26 +11,17 @@ import { BufferMeter } from "../../memory.ts";
 import { inSlices, TimeSlice } from "../../time-slice.ts";
 import { newHasher, type ObjectFormat } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
+import { ChainWriter, LARGE_OBJECT } from "./chain-writer.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { withRoom } from "./grow.ts";
 import { packHeader } from "./pack-builder.ts";
-import {
-  ENTRY,
-  type EntryHeader,
-  type EntryPlace,
-  type EntryType,
-  encodeEntryHeader,
-  kindType,
-  MAX_ENTRY_HEADER,
-} from "./pack-entry.ts";
+import { ENTRY, type EntryHeader, type EntryPlace, kindType } from "./pack-entry.ts";
 import { installPack, type PackPaths } from "./pack-install.ts";
 import { Pack } from "./pack-reader.ts";
 import { PackSweep } from "./pack-sweep.ts";
 import { createTemp } from "./temp-file.ts";
 import { deflate } from "./zlib.ts";
 
-/** Deltas in one chain (as git's pack.depth). */
-const MAX_DEPTH = 50;
 /** Entries from this size on are copied in pieces of it. */
 const PIECE_BYTES = 1024 * 1024;
 /** Packs open at a time: two files and a window each. */
@@ -81,8 +72,6 @@ class PackMerge {
   #positions = new Uint32Array(64);
   /** The object the entry is a delta of; -1 for none. */
   #bases = new Int32Array(64);
-  /** CRC-32 of the header written last. */
-  #headerCrc = 0;
 
   constructor(paths: readonly string[], options: MergeOptions) {
     this.#format = options.format;
@@ -105,7 +94,7 @@ class PackMerge {
         const number = this.#add(ids, position * this.#format.rawSize);
         const isDelta = header.type === ENTRY.ofsDelta || header.type === ENTRY.refDelta;
         const isFirst = this.#sources[number] === 0;
-        if (isFirst || (!isDelta && this.#bases[number]! >= 0)) {
+        if (isFirst || (!isDelta && this.#bases[number]! >= 0 && header.size >= LARGE_OBJECT)) {
           // First: it may replace the arrays by longer ones.
           const base = isDelta ? this.#baseOf(header, offset, sweep, ids) : -1;
           this.#bases[number] = base;
@@ -129,19 +118,17 @@ class PackMerge {
       const hasher = newHasher(this.#format);
       const writer = new EntryWriter(temp, 0, hasher);
       writer.write(packHeader(count));
-      const offsets = new Float64Array(count);
-      const crcs = new Uint32Array(count);
+      const chains = new ChainWriter(this.#format, writer, count);
       const meter = new BufferMeter();
       for (const number of this.#basesFirst()) {
-        offsets[number] = writer.position;
-        crcs[number] = this.#copy(number, writer, offsets);
+        this.#copy(number, chains);
         meter.add(this.#lengths[number]!);
         if (this.#slice.isOver()) await this.#pause();
       }
       writer.flush();
       const checksum = hasher.digest() as Buffer;
       temp.write(checksum, writer.position);
-      const objects = { count, ids: this.#table.rawIds(), offsets, crcs };
+      const objects = { count, ids: this.#table.rawIds(), offsets: chains.offsets, crcs: chains.crcs };
       const byteLength = writer.position + checksum.length;
       this.#options.signal?.throwIfAborted();
       const paths = await inSlices(installPack(dir, this.#format, temp, objects, checksum, { fsync: false }));
@@ -176,7 +163,7 @@ class PackMerge {
   /** The numbers of all objects, that of a base before those of its deltas. Takes deltas apart that must not stay. */
   *#basesFirst(): Generator<number> {
     const bases = this.#bases;
-    /** By object: 0 not met, 1 on the path that is walked, else 2 and the number of deltas below it. */
+    /** By object: 0 not met, 1 on the path that is walked, 2 past it. */
     const states = new Uint8Array(this.#table.size);
     const path: number[] = [];
     for (let first = 0; first < states.length; first++) {
@@ -189,69 +176,66 @@ class PackMerge {
       // Back at an object of this very path: its last delta closes a circle.
       if (next >= 0 && states[next] === 1) bases[path.at(-1)!] = -1;
       for (let number = path.pop(); number !== undefined; number = path.pop()) {
-        const base = bases[number]!;
-        const depth = base < 0 ? 0 : states[base]! - 2 + 1;
-        if (depth > MAX_DEPTH) bases[number] = -1;
-        states[number] = 2 + (depth > MAX_DEPTH ? 0 : depth);
+        states[number] = 2;
         yield number;
       }
     }
   }
 
-  /** Writes the entry of an object whose base is there already; returns its CRC-32. */
-  #copy(number: number, writer: EntryWriter, offsets: Float64Array): number {
+  /** Writes the entry of an object whose base is there already. */
+  #copy(number: number, chains: ChainWriter): void {
     const source = this.#sources[number]! - 1;
     if (source < 0) throw new KvError("CORRUPT", `${this.#table.oid(number)}, the base of a delta, is not in its pack`);
     const sweep = this.#sweepOf(source);
     const offset = this.#offsets[number]!;
-    const base = this.#bases[number]!;
-    const { type, size, length } = sweep.headerAt(offset);
-    const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
-    if (isDelta && base < 0) return this.#make(sweep.pack, offset, writer);
-    const distance = isDelta ? writer.position - offsets[base]! : 0;
-    this.#writeHeader(writer, isDelta ? ENTRY.ofsDelta : type, size, distance);
     const place = { offset, end: offset + this.#lengths[number]!, position: this.#positions[number]! };
-    if (place.end - offset > PIECE_BYTES) return this.#copyPieces(sweep.pack, place, length, writer);
-    const stream = sweep.streamAt(place);
-    writer.write(stream);
-    return Bun.hash.crc32(stream, this.#headerCrc);
+    const header = sweep.headerAt(offset);
+    const { type, size } = header;
+    const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
+    const base = this.#bases[number]!;
+    if (isDelta && (base < 0 || chains.isDeep(base))) this.#make(number, sweep.pack, offset, chains);
+    else if (place.end - offset > PIECE_BYTES) {
+      chains.begin(number, isDelta ? ENTRY.ofsDelta : type, size, base);
+      this.#copyPieces(number, sweep.pack, place, header.length, chains);
+    } else if (!isDelta) {
+      chains.begin(number, type, size, -1);
+      chains.write(number, sweep.streamAt(place));
+    } else {
+      const stream = sweep.streamAt(place);
+      const isWritten = sweep.pack.open().decoding(offset, () => chains.writeDelta(number, base, size, stream));
+      if (!isWritten) this.#make(number, sweep.pack, offset, chains);
+    }
   }
 
-  /** Copies the stream of a large entry, whose own header has `length` bytes; returns the new entry's CRC-32. */
-  #copyPieces(pack: Pack, { offset, end, position }: EntryPlace, length: number, writer: EntryWriter): number {
+  /** Copies the stream of a large entry, whose own header has `length` bytes. */
+  #copyPieces(
+    number: number,
+    pack: Pack,
+    { offset, end, position }: EntryPlace,
+    length: number,
+    chains: ChainWriter,
+  ): void {
     const file = pack.open();
     const piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
     file.readFully(piece, length, offset, offset);
-    let oldCrc = Bun.hash.crc32(piece.subarray(0, length));
-    let newCrc = this.#headerCrc;
+    let crc = Bun.hash.crc32(piece.subarray(0, length));
     for (let at = offset + length; at < end; at += PIECE_BYTES) {
       const bytes = piece.subarray(0, Math.min(PIECE_BYTES, end - at));
       file.readFully(bytes, bytes.length, at, offset);
-      oldCrc = Bun.hash.crc32(bytes, oldCrc);
-      newCrc = Bun.hash.crc32(bytes, newCrc);
-      writer.write(bytes);
+      crc = Bun.hash.crc32(bytes, crc);
+      chains.write(number, bytes);
     }
     const expected = pack.index.crc(position);
     // An old index has no checksums: then the data speaks for itself.
     if (expected === undefined) pack.read(offset);
-    else if (expected !== oldCrc) throw file.corrupt(offset, "its checksum is wrong");
-    return newCrc;
+    else if (expected !== crc) throw file.corrupt(offset, "its checksum is wrong");
   }
 
-  /** Writes the object at `offset` of `pack` whole; returns the entry's CRC-32. */
-  #make(pack: Pack, offset: number, writer: EntryWriter): number {
+  /** Writes the object at `offset` of `pack` whole. */
+  #make(number: number, pack: Pack, offset: number, chains: ChainWriter): void {
     const { kind, data } = pack.read(offset);
-    this.#writeHeader(writer, kindType(kind), data.length, 0);
-    const stream = deflate(data);
-    writer.write(stream);
-    return Bun.hash.crc32(stream, this.#headerCrc);
-  }
-
-  #writeHeader(writer: EntryWriter, type: EntryType, size: number, distance: number): void {
-    const end = encodeEntryHeader(header, this.#format, type, size, distance, undefined);
-    const bytes = header.subarray(0, end);
-    this.#headerCrc = Bun.hash.crc32(bytes);
-    writer.write(bytes);
+    chains.begin(number, kindType(kind), data.length, -1);
+    chains.write(number, deflate(data));
   }
 
   /** A way into the pack; those used longest ago are closed where too many are open. */
@@ -276,5 +260,3 @@ class PackMerge {
     this.#options.signal?.throwIfAborted();
   }
 }
-
-const header = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);

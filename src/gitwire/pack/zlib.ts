@@ -34,7 +34,7 @@ const SAMPLE_GAIN = 32;
 const STORED_BLOCK = 0xffff;
 /** Bytes of a zlib stream around its one stored block. */
 export const STORED_FRAME = 11;
-/** Objects up to this size are inflated into one shared buffer and copied out. */
+/** Objects up to this size go through one shared buffer. */
 const SCRATCH_BYTES = 64 * 1024;
 
 // As zlib.h has them.
@@ -221,7 +221,7 @@ export class StreamInflater {
   }
 }
 
-/** `data` as a zlib stream; up to `storedMax` bytes of data are stored, not compressed. */
+/** `data` as a zlib stream; up to `storedMax` bytes of data, and what would grow (by up to a tenth), are stored, not compressed. */
 export function deflate(data: Uint8Array, storedMax = STORED_MAX, level: SmallLevel = LEVEL): Buffer {
   if (data.length <= storedMax) return store(data);
   if (data.length >= LIBDEFLATE_MIN) return deflateLarge(data);
@@ -232,7 +232,7 @@ export function deflate(data: Uint8Array, storedMax = STORED_MAX, level: SmallLe
   const output = scratch();
   const length = deflateSmall(data, output, level);
   if (length === undefined) return zlib().deflateSync(data, { level });
-  return Buffer.copyBytesFrom(output, 0, length);
+  return length > data.length + STORED_FRAME ? store(data) : Buffer.copyBytesFrom(output, 0, length);
 }
 
 /** A delta as a zlib stream. */

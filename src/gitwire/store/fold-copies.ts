@@ -25,7 +25,7 @@ const LEAST_COPIES = 128 * 1024;
 const LEAST_SHARE = 512;
 const LARGE_GROUP = 1024 * 1024 * 1024;
 const LARGE_GROUP_SHARE = 8;
-/** Most objects of packs that are combined: 60 bytes of memory each. */
+/** Most objects of packs that are combined: 75 bytes of memory each. */
 const MOST_COMBINED = 2_000_000;
 
 /** Finds packs that are worth combining. Remembers the packs it has looked at, so that only new ones cost anything. */

@@ -26,7 +26,7 @@ import { Quarantine } from "./quarantine.ts";
 
 /** Packs from this size on stay as they are. */
 const MAX_BYTES = 512 * 1024 * 1024;
-/** Most objects that are combined at once, unless told otherwise: 60 bytes of memory each. */
+/** Most objects that are combined at once, unless told otherwise: 75 bytes of memory each. */
 const MAX_OBJECTS = 2_000_000;
 const FACTOR = 2;
 /** Packs of so many bytes at least, and of so many on average for each object, hold large objects. */

@@ -52,3 +52,25 @@ test("pieces of random sizes", () => {
     check(Array.from({ length: 1 + seeded.int(20) }, () => Math.floor(2 ** (seeded.next() * 20))));
   }
 });
+
+test("what was written is read back, from memory and from the file", () => {
+  const seeded = random("read back");
+  const fd = fs.openSync(path.join(tempDir("writer"), "f"), "w+");
+  const writer = new EntryWriter(fileOf(fd), 0, newHasher(TEST_FORMAT));
+  let expected = Buffer.alloc(0);
+  const into = Buffer.alloc(1_000);
+  for (let round = 0; round < 400; round++) {
+    const piece = seeded.bytes(seeded.pick([10, 3_000, 8_000]));
+    writer.write(piece);
+    expected = Buffer.concat([expected, piece]);
+    // Some that end with what was written last, and some all over the file.
+    const back = seeded.pick([1, 20, 999, 5_000, 600_000, expected.length]);
+    const position = Math.max(0, expected.length - back);
+    const length = seeded.int(into.length) + 1;
+    const got = writer.readBack(into, length, position);
+    expect(got).toBe(Math.min(length, expected.length - position));
+    expect(into.subarray(0, got).equals(expected.subarray(position, position + got))).toBe(true);
+  }
+  expect(expected.length).toBeGreaterThan(1_000_000);
+  fs.closeSync(fd);
+});

@@ -4,10 +4,12 @@ import { KvError } from "../../../src/errors.ts";
 import {
   deflate,
   deflateBound,
+  deflateDelta,
   deflateParts,
   inflateAt,
   inflateInto,
   inflateIntoSlow,
+  STORED_FRAME,
   StreamInflater,
   TRUNCATED,
 } from "../../../src/gitwire/pack/zlib.ts";
@@ -41,6 +43,19 @@ describe("deflate", () => {
         const stream = deflate(data);
         expect(zlib.inflateSync(stream).equals(data)).toBe(true);
         expect(stream.length).toBeLessThanOrEqual(deflateBound(size));
+      }
+    }
+  });
+
+  test("what does not compress is stored where it would grow", () => {
+    // Past the first few streams, which another engine makes.
+    for (let times = 0; times < 100; times++) deflateDelta(noise("first", 300));
+    for (let size = 41; size < 2_048; size += 13) {
+      for (const make of [deflate, deflateDelta]) {
+        const data = noise(`grow ${size}`, size);
+        const stream = make(data);
+        expect(zlib.inflateSync(stream).equals(data)).toBe(true);
+        expect(stream.length).toBeLessThanOrEqual(size + STORED_FRAME);
       }
     }
   });

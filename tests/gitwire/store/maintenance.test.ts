@@ -125,7 +125,7 @@ for (const format of [SHA1, SHA256]) {
       expect(await rollUp(store, { commonDir: dir, maxPacks: 0 })).toEqual({ kind: "nothing" });
     });
 
-    test("deltas that go in a circle from pack to pack, and chains that grow too long", async () => {
+    test("deltas that go in a circle from pack to pack, and chains that are long", async () => {
       const { dir, store } = emptyStore(format);
       const [a, b] = [text(), text()];
       const id = (data: Buffer): Oid => hashObject(format, "blob", data);
@@ -169,7 +169,7 @@ for (const format of [SHA1, SHA256]) {
       fsckClean(dir);
       const stats = git(dir, "verify-pack", "-s", packsOf(dir)[0]!);
       const lengths = [...stats.matchAll(/chain length = (\d+)/g)].map((match) => Number(match[1]));
-      expect(Math.max(...lengths)).toBe(50);
+      expect(Math.max(...lengths)).toBeLessThanOrEqual(7);
     });
   });
 }
