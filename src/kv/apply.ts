@@ -97,6 +97,8 @@ export interface Resolved {
   readonly index: Oid;
   /** Keys that really changed, in key order. */
   readonly changes: readonly KeyChange[];
+  /** The names of their keys. */
+  readonly names: readonly string[];
   /** Tells what the changes do to each file of one of the tries. A file that already is what it is set to counts too. */
   eachFile(kind: "data" | "meta", told: ToldOfFile): void;
 }
@@ -136,7 +138,7 @@ function* resolveInSteps(
   resolver.finish();
   collectGarbage(operations.length);
   const { changes, names } = resolver;
-  return { index, changes, eachFile: (kind, told) => eachFile(kind, changes, names, told) };
+  return { index, changes, names, eachFile: (kind, told) => eachFile(kind, changes, names, told) };
 }
 
 /**
@@ -214,7 +216,7 @@ class Resolver {
   }
 
   resolve({ operation: op, name }: Named, existing: IndexState | undefined): IndexFile | undefined {
-    const record = existing === undefined ? undefined : parseIndexRecord(this.#writer.readBlob(existing.oid));
+    const record = existing && parseIndexRecord(existing.record ?? this.#writer.readBlob(existing.oid));
     if (op.condition !== undefined) this.#demand(op, op.condition, existing, record);
     if (op.kind === "check") return undefined;
     return op.kind === "set" ? this.#set(op, name, existing, record) : this.#del(op, name, record);

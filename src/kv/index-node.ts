@@ -21,6 +21,8 @@ export interface IndexFile {
 /** What the kv-index knows of a key before the change. */
 export interface IndexState extends IndexFile {
   readonly state: KeyState;
+  /** The file's content, where it has been read. */
+  readonly record?: Buffer | undefined;
 }
 
 /** State that a file's name tells. Throws CORRUPT where it is none. */

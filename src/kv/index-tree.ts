@@ -23,7 +23,7 @@ import {
 } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import { atOnce } from "../time-slice.ts";
-import { isClaimedLeaf } from "./index-claim.ts";
+import { IndexClaim } from "./index-claim.ts";
 import { LABEL_BYTES, labelName, sharedLength } from "./index-file.ts";
 import { findIndexFile, type IndexFile, type IndexState, LEAF_KEYS, labelOf, readKey, stateOf } from "./index-node.ts";
 import type { Key } from "./key.ts";
@@ -64,7 +64,8 @@ export function* updateIndexInSteps<T extends IndexOp>(
   claimed?: Oid,
 ): Generator<void, Oid> {
   if (ops.length === 0) return root;
-  return yield* new IndexUpdate(writer, resolve).node("", root, ops, claimed);
+  const claim = claimed === undefined ? undefined : new IndexClaim(writer, root, claimed, ops.length);
+  return yield* new IndexUpdate(writer, resolve, claim).node("", root, ops, claimed);
 }
 
 /** A key and its file in the kv-index. */
@@ -88,12 +89,14 @@ const STEP = 64;
 class IndexUpdate<T extends IndexOp> {
   readonly #writer: NodeWriter;
   readonly #resolve: Resolve<T>;
+  readonly #claim: IndexClaim | undefined;
   /** Answers of the resolver that were needed before their turn. */
   readonly #asked = new Map<T, IndexFile | undefined>();
 
-  constructor(writer: NodeWriter, resolve: Resolve<T>) {
+  constructor(writer: NodeWriter, resolve: Resolve<T>, claim?: IndexClaim) {
     this.#writer = writer;
     this.#resolve = resolve;
+    this.#claim = claim;
   }
 
   build(files: readonly KeyFile[]): Generator<void, Oid> {
@@ -103,13 +106,17 @@ class IndexUpdate<T extends IndexOp> {
   /** The node of `prefix`, now the tree `oid`, after `ops`; `claimed` is what it is said to be then. */
   *node(prefix: Key, oid: Oid, ops: readonly T[], claimed?: Oid): Generator<void, Oid> {
     yield;
-    const claim = claimed === undefined || claimed === oid ? undefined : this.#writer.readClaimed(claimed);
-    if (claim !== undefined && isClaimedLeaf(this.#writer, oid, claim, ops, (...of) => this.#askEarly(...of)))
-      return claimed!;
+    const isClaimed = claimed !== undefined && claimed !== oid;
+    if (isClaimed && this.#isClaimedLeaf(oid, claimed, ops)) return claimed;
     const data = this.#writer.read(oid);
     return hasSubtree(this.#writer.format, data)
-      ? yield* this.#branch(prefix, oid, data, ops, claim?.data)
+      ? yield* this.#branch(prefix, oid, data, ops, isClaimed ? this.#writer.readClaimed(claimed)?.data : undefined)
       : yield* this.#leaf(prefix, oid, data, ops);
+  }
+
+  #isClaimedLeaf(oid: Oid, claimed: Oid, ops: readonly T[]): boolean {
+    const decide = (op: T, existing: IndexState | undefined): IndexFile | undefined => this.#decide(op, existing);
+    return this.#claim?.isLeaf(oid, claimed, ops, decide, (op, after) => this.#asked.set(op, after)) === true;
   }
 
   *#leaf(prefix: Key, oid: Oid, data: Buffer, ops: readonly T[]): Generator<void, Oid> {

@@ -134,29 +134,36 @@ export function parseName(name: string): NamedKey | undefined {
   return isKey(key) ? { kind: "key", key } : undefined;
 }
 
-/** Names read back, each once: those of a transaction's keys are met in one trie after the other. */
-export class KeyNames {
-  readonly #named = new Map<string, { readonly key: NamedKey; digits?: string } | undefined>();
+/** What a name says, and what whoever met it made of its key. */
+export class KnownName<T> {
+  readonly key: NamedKey;
+  of: T | undefined = undefined;
+  #digits: string | undefined = undefined;
 
-  /** As {@link parseName}. */
-  key(name: string): NamedKey | undefined {
-    return this.#read(name)?.key;
+  constructor(key: NamedKey) {
+    this.key = key;
   }
 
   /** As {@link nameDigits}. */
-  digits(name: string): string | undefined {
-    const named = this.#read(name);
-    if (named !== undefined) named.digits ??= namedDigits(named.key);
-    return named?.digits;
+  get digits(): string {
+    this.#digits ??= namedDigits(this.key);
+    return this.#digits;
   }
+}
 
-  #read(name: string): { readonly key: NamedKey; digits?: string } | undefined {
-    const known = this.#named.get(name);
+/** Names read back, each once: those of a transaction's keys are met in one trie after the other. */
+export class KeyNames<T = unknown> {
+  readonly #known = new Map<string, KnownName<T>>();
+
+  /** Undefined where no key has that name. */
+  read(name: string): KnownName<T> | undefined {
+    const known = this.#known.get(name);
     if (known !== undefined) return known;
     const key = parseName(name);
-    const named = key && { key };
-    this.#named.set(name, named);
-    return named;
+    if (key === undefined) return undefined;
+    const made = new KnownName<T>(key);
+    this.#known.set(name, made);
+    return made;
   }
 }
 

@@ -22,7 +22,7 @@ import {
 } from "../gitwire/object/tree.ts";
 import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import { atOnce } from "../time-slice.ts";
-import { type KeyNames, keyName, nameDigits } from "./key.ts";
+import { keyName, nameDigits } from "./key.ts";
 import type { NodeWriter, TreeDraft } from "./node-writer.ts";
 
 /** Most files in one directory. */
@@ -64,12 +64,11 @@ export function trieKeyName(kind: "data" | "meta", fileName: string): string | u
 
 const DIGITS = /^[0-9a-f]{64}$/;
 
-/** Place of a file in its trie, 64 hex digits, or undefined where no file of this trie is called that. `names` were read already. */
-export function trieDigits(kind: TrieKind, fileName: string, names?: KeyNames): string | undefined {
+/** Place of a file in its trie, 64 hex digits, or undefined where no file of this trie is called that. */
+export function trieDigits(kind: TrieKind, fileName: string): string | undefined {
   if (kind === "chunks") return DIGITS.test(fileName) ? fileName : undefined;
   const name = trieKeyName(kind, fileName);
-  if (name === undefined) return undefined;
-  return names === undefined ? nameDigits(name) : names.digits(name);
+  return name === undefined ? undefined : nameDigits(name);
 }
 
 /** Applies `changes` (each file at most once) to the trie `root`; returns the new root, undefined where nothing is left. */

@@ -52,6 +52,11 @@ export class NodeWriter {
     return object?.kind === "tree" ? object : undefined;
   }
 
+  /** Objects at once, as far as that is possible: see ObjectSource. */
+  readMany(oids: readonly Oid[]): readonly (GitObject | undefined)[] {
+    return this.#source.readMany?.(oids) ?? [];
+  }
+
   /** Content of the blob `oid`. */
   readBlob(oid: Oid): Buffer {
     return readAs(this.#source, oid, "blob");

@@ -231,16 +231,17 @@ function plainMetadata(data: Buffer): Metadata | undefined {
   const [, key, type, size, etag, ctype, rev, base, seconds] = match as unknown as string[];
   const expires = seconds === undefined ? undefined : Number(seconds);
   if (!isMediaType(ctype!) || (expires !== undefined && expires > LIMITS.expires)) return undefined;
-  return {
+  const record: { -readonly [field in keyof Metadata]: Metadata[field] } = {
     key: key!,
     type: type as ValueType,
     size: Number(size),
     etag: etag!,
     ctype: ctype!,
     rev: Number(rev),
-    ...(base !== undefined && { base }),
-    ...(expires !== undefined && { expires }),
   };
+  if (base !== undefined) record.base = base;
+  if (expires !== undefined) record.expires = expires;
+  return record;
 }
 
 function parseAnyMetadata(data: Buffer): Metadata {

@@ -39,7 +39,7 @@ export interface ReplayLimits extends ContentRules {
 }
 
 /** One key's files that changed. */
-export type ChangedKey = Partial<Record<FileSort, Pick<FileChange, "before" | "after">>> & {
+export type ChangedKey = { [sort in FileSort]?: Pick<FileChange, "before" | "after"> | undefined } & {
   /** What its name says of it, where that was read already. */
   readonly named?: NamedKey | undefined;
 };
@@ -75,31 +75,33 @@ export function replayTransaction(
   const sets = applied.changes.filter(({ kind }) => kind === "set").length;
   same("Keys-Set", sets, next.ledger.keysSet);
   same("Keys-Del", applied.changes.length - sets, next.ledger.keysDel);
-  for (const kind of ["data", "meta"] as const) sameFiles(objects, kind, changed, applied, next[kind]);
+  const found = applied.names.map((name) => changed.keys.get(name));
+  for (const kind of ["data", "meta"] as const) sameFiles(objects, kind, changed[kind], found, applied, next[kind]);
   same("the kv-index tree", applied.index, next.ledger.indexTree);
   same("the ledger tree", rootTree(objects, next), next.ledger.tree);
   return applied.changes;
 }
 
-/** What was `found` changed in a trie, now `root`, must be what the changes make: nothing less and nothing more. */
+/** What was found `changed` in a trie, now `root`, must be what the changes make: nothing less and nothing more. `found`: of their keys. */
 function sameFiles(
   objects: ObjectSource,
   kind: "data" | "meta",
-  found: Changed,
+  changed: readonly FileChange[],
+  found: readonly (ChangedKey | undefined)[],
   made: Resolved,
   root: Oid | undefined,
 ): void {
-  let changed = 0;
-  made.eachFile(kind, (sort, name, oid, key) => {
-    const file = found.keys.get(name)?.[sort];
-    if (file !== undefined) changed++;
+  let met = 0;
+  made.eachFile(kind, (sort, name, oid, key, place) => {
+    const file = found[place]?.[sort];
+    if (file !== undefined) met++;
     const is = file ? file.after : root && findInTrie(objects, root, keyDigits(key), [trieFileName(sort, name)])?.oid;
     if (is === oid) return;
     const at = trieFileName(sort, name);
     throw mismatch(`${kind}/ has ${is ?? "nothing"} at ${at}, replayed it has ${oid ?? "nothing"}`);
   });
-  if (changed === found[kind].length) return;
-  const left = new Set(found[kind].map(({ fileName }) => fileName));
+  if (met === changed.length) return;
+  const left = new Set(changed.map(({ fileName }) => fileName));
   made.eachFile(kind, (sort, name) => left.delete(trieFileName(sort, name)));
   for (const name of left) throw mismatch(`${name} in ${kind}/ changed, replayed it does not`);
 }
@@ -153,11 +155,12 @@ export function changedKeys(
   maxKeys: number,
 ): Changed {
   const changed = new Map<string, ChangedKey>();
-  const names = new KeyNames();
-  const of = (name: string): ChangedKey => {
-    const known = changed.get(name);
-    if (known !== undefined) return known;
-    const made: ChangedKey = { named: names.key(name) };
+  const names = new KeyNames<ChangedKey>();
+  const of = (name: string, known = names.read(name)): ChangedKey => {
+    const met = known === undefined ? changed.get(name) : known.of;
+    if (met !== undefined) return met;
+    const made: ChangedKey = { named: known?.key, data: undefined, manifest: undefined, meta: undefined };
+    if (known !== undefined) known.of = made;
     changed.set(name, made);
     return made;
   };
@@ -165,13 +168,13 @@ export function changedKeys(
   const data = diffTries(objects, "data", base?.data, next.data, 2 * maxKeys, names);
   for (const file of data) {
     const name = trieKeyName("data", file.fileName)!;
-    of(name)[name === file.fileName ? "data" : "manifest"] = file;
+    of(name, file.known)[name === file.fileName ? "data" : "manifest"] = file;
   }
   const meta = diffTries(objects, "meta", base?.meta, next.meta, maxKeys, names);
   for (const file of meta) {
     const name = trieKeyName("meta", file.fileName);
     if (name === undefined) throw mismatch(`meta/ held ${JSON.stringify(file.fileName)}, which no key is called`);
-    of(name).meta = file;
+    of(name, file.known).meta = file;
   }
   if (changed.size > maxKeys)
     throw new KvError("TXN_TOO_LARGE", `the transaction changes ${changed.size} keys, at most ${maxKeys} are allowed`);
@@ -214,7 +217,8 @@ export class KeyReplay {
     if (stored === undefined) throw mismatch(`${keyText(key)} lost its value, not its metadata`);
     this.#checkValue(key, record, stored);
     const { size, etag, ctype, expires, labels } = record;
-    return { kind: "set", key, name: this.#name, value: { ...stored, size, etag, ctype }, expires, labels };
+    const value = { type: stored.type, oid: stored.oid, size, etag, ctype };
+    return { kind: "set", key, name: this.#name, value, expires, labels };
   }
 
   #deletion(meta: Oid): Operation {

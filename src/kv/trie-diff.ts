@@ -12,14 +12,16 @@ import { type ObjectSource, readAs, readObject } from "../gitwire/object/object.
 import type { Oid } from "../gitwire/object/oid.ts";
 import { countEntries, hasSubtree, MODE, TreeCursor } from "../gitwire/object/tree.ts";
 import { type ComparedTree, compareTrees } from "../gitwire/object/tree-difference.ts";
-import type { KeyNames } from "./key.ts";
-import { LEAF_FILES, type TrieKind, trieDigits } from "./ledger-trie.ts";
+import type { KeyNames, KnownName } from "./key.ts";
+import { LEAF_FILES, type TrieKind, trieDigits, trieKeyName } from "./ledger-trie.ts";
 
 /** A file that is not the same on both sides. */
-export interface FileChange {
+export interface FileChange<T = unknown> {
   readonly fileName: string;
   readonly before: Oid | undefined;
   readonly after: Oid | undefined;
+  /** Its key's name, where that was read back on the way. */
+  readonly known?: KnownName<T> | undefined;
 }
 
 /** Levels of a trie: one for each hex digit of SHA-256, and the files. */
@@ -36,30 +38,30 @@ interface Outcome {
 
 /**
  * Files that differ between the tries `before` and `after`, in no particular order.
- * `names`: those that were met before, and will be. Throws KEY_INVALID for a path in `after` that is no key's own path, REPLAY_MISMATCH where `after` has not the form of a trie,
+ * `names`: those of the files' keys that were met before, and will be. Throws KEY_INVALID for a path in `after` that is no key's own path, REPLAY_MISMATCH where `after` has not the form of a trie,
  * TXN_TOO_LARGE past `limit` changes.
  */
-export function diffTries(
+export function diffTries<T>(
   source: ObjectSource,
   kind: TrieKind,
   before: Oid | undefined,
   after: Oid | undefined,
   limit: number,
-  names?: KeyNames,
-): FileChange[] {
+  names?: KeyNames<T>,
+): FileChange<T>[] {
   const diff = new TrieDiff(source, kind, limit, names);
   diff.nodes(before, after, "");
   return diff.changes;
 }
 
-class TrieDiff {
-  readonly changes: FileChange[] = [];
+class TrieDiff<T> {
+  readonly changes: FileChange<T>[] = [];
   readonly #source: ObjectSource;
   readonly #kind: TrieKind;
   readonly #limit: number;
-  readonly #names: KeyNames | undefined;
+  readonly #names: KeyNames<T> | undefined;
 
-  constructor(source: ObjectSource, kind: TrieKind, limit: number, names: KeyNames | undefined) {
+  constructor(source: ObjectSource, kind: TrieKind, limit: number, names: KeyNames<T> | undefined) {
     this.#source = source;
     this.#kind = kind;
     this.#limit = limit;
@@ -147,8 +149,8 @@ class TrieDiff {
     let more = 0;
     const compared = compareTrees(this.#source.format, left ?? NOTHING, right ?? NOTHING, {
       added: (entry, old) => {
-        this.#checkPath(entry, path);
-        this.#add(entry.name(), old?.oid(), entry.oid());
+        const fileName = entry.name();
+        this.#add(fileName, old?.oid(), entry.oid(), this.#checkPath(entry, fileName, path));
         replaced = old !== undefined;
         if (!replaced) more++;
       },
@@ -166,15 +168,23 @@ class TrieDiff {
     return { more, size: entries };
   }
 
-  #checkPath(cursor: TreeCursor, path: string): void {
-    const fileName = cursor.name();
-    const digits = cursor.mode === MODE.file ? trieDigits(this.#kind, fileName, this.#names) : undefined;
+  /** Throws where the file's path is no key's own; returns what its name says, where names are read. */
+  #checkPath(cursor: TreeCursor, fileName: string, path: string): KnownName<T> | undefined {
+    const known = this.#known(fileName);
+    const digits = cursor.mode === MODE.file ? (known?.digits ?? trieDigits(this.#kind, fileName)) : undefined;
     if (digits === undefined || !digits.startsWith(path)) throw this.#notAKey(path, fileName);
+    return known;
   }
 
-  #add(fileName: string, before: Oid | undefined, after: Oid | undefined): void {
+  #known(fileName: string): KnownName<T> | undefined {
+    if (this.#names === undefined || this.#kind === "chunks") return undefined;
+    const name = trieKeyName(this.#kind, fileName);
+    return name === undefined ? undefined : this.#names.read(name);
+  }
+
+  #add(fileName: string, before: Oid | undefined, after: Oid | undefined, known?: KnownName<T>): void {
     if (this.changes.length >= this.#limit) throw this.#tooMany();
-    this.changes.push({ fileName, before, after });
+    this.changes.push({ fileName, before, after, known });
   }
 
   /** A node that was split or folded, or that came or went with all below it. */
@@ -184,7 +194,7 @@ class TrieDiff {
     let last = "";
     // So a file that stays below the node is in its place, unless it is deeper now.
     const after = this.#collect(newNode, path, (cursor, name, at) => {
-      if (at !== path || cursor.mode !== MODE.file || !before.has(name)) this.#checkPath(cursor, at);
+      if (at !== path || cursor.mode !== MODE.file || !before.has(name)) this.#checkPath(cursor, name, at);
       if (cursor.start > 0 && name < last) throw this.#misshapen(at, "is not in order");
       last = name;
     });

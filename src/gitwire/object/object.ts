@@ -33,6 +33,11 @@ export interface ObjectSource {
   readInto?(oid: Oid, into: Buffer): GitObject | undefined;
   /** As {@link read}, by a reader that goes over many objects: none is kept for another one. Where `into` is given, as {@link readInto}. */
   readOnce?(oid: Oid, into?: Buffer): GitObject | undefined;
+  /**
+   * Many small objects, in whatever order is quickest, by a reader that looks at each once: none is kept for another one. Of one that is
+   * undefined, as one asked for twice may be, only {@link read} tells whether it is here, and what is wrong with it.
+   */
+  readMany?(oids: readonly Oid[]): readonly (GitObject | undefined)[];
   /** Whether the object is here; cheaper than {@link read}. */
   has(oid: Oid): boolean;
   /** Bytes of the object's content, or undefined where it is not here: for sources that can tell without reading all of it. */

@@ -37,11 +37,14 @@ export class PackSweep {
   /** The window holds bytes `[start, end)` of the pack. */
   #start = 0;
   #end = 0;
-  /** Bytes read last. */
-  #reach = FIRST_READ;
+  /** Bytes read where nothing near was read before, and bytes read last. */
+  readonly #least: number;
+  #reach: number;
 
-  constructor(pack: Pack) {
+  constructor(pack: Pack, least = FIRST_READ) {
     this.pack = pack;
+    this.#least = least;
+    this.#reach = least;
   }
 
   /** What {@link headerAt} has read. */
@@ -122,7 +125,7 @@ export class PackSweep {
     const wanted = Math.min(offset + least, file.end);
     if (offset < this.#start || wanted > this.#end) {
       const isNear = offset >= this.#start && offset < this.#end + this.#reach;
-      this.#reach = Math.max(least, isNear ? Math.min(this.#reach * 2, WINDOW_BYTES) : FIRST_READ);
+      this.#reach = Math.max(least, isNear ? Math.min(this.#reach * 2, WINDOW_BYTES) : this.#least);
       const needed = Math.min(this.#reach, file.end);
       if (this.#window.length < needed) {
         const size = needed <= FIRST_READ ? FIRST_READ : WINDOW_BYTES;

@@ -22,6 +22,7 @@ import { hasLoose, looseStartingWith, readDirIfThere, readLoose } from "./loose.
 import { looseHeader } from "./loose-stream.ts";
 import type { ObjectLocation, ObjectPlace, ObjectStoreOptions } from "./object-place.ts";
 import { PackDir } from "./pack-dir.ts";
+import { readMany } from "./read-many.ts";
 
 const DELTA_BASE_BYTES = 32 * 1024 * 1024;
 const OBJECT_BYTES = 16 * 1024 * 1024;
@@ -31,11 +32,6 @@ const CACHED_BLOB = 32 * 1024;
 const OPEN_PACKS = 200;
 /** Paths remembered of packs that were put here: a daemon puts one for each push. */
 const ADDED_PACKS = 100;
-
-interface PlacedPack {
-  readonly pack: Pack;
-  readonly folder: Folder;
-}
 
 /** One object folder. */
 interface Folder {
@@ -60,7 +56,7 @@ export class ObjectStore implements ObjectSource {
   /** Own folder first; undefined until the alternates have been read. */
   #folders: readonly Folder[] | undefined;
   /** The two packs that answered last, the later one first. */
-  #lately: readonly PlacedPack[] = [];
+  #lately: readonly { readonly pack: Pack; readonly folder: Folder }[] = [];
   /** Packs that may hold descriptors, in order of opening. */
   readonly #open = new Set<Pack>();
   readonly #added: string[] = [];
@@ -97,6 +93,10 @@ export class ObjectStore implements ObjectSource {
 
   readOnce(oid: Oid, into?: Buffer): GitObject | undefined {
     return this.#objects.get(oid) ?? this.#readStored(oid, into, false);
+  }
+
+  readMany(oids: readonly Oid[]): readonly (GitObject | undefined)[] {
+    return readMany(atOnce(this.known(SortedIds.of(this.format, oids))), oids.length);
   }
 
   has(oid: Oid): boolean {

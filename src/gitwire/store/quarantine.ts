@@ -136,6 +136,8 @@ export class Quarantine {
       format,
       read: (oid) => own()?.read(oid) ?? store.read(oid),
       readInto: (oid, into) => own()?.readInto?.(oid, into) ?? store.readInto?.(oid, into),
+      // What came of the push is in memory mostly: there is nothing to gain.
+      readMany: (oids) => store.readMany?.(oids) ?? [],
       has: (oid) => own()?.has(oid) === true || store.has(oid),
       size: (oid) => own()?.size?.(oid) ?? store.size?.(oid),
     };
