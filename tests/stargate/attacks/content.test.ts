@@ -84,7 +84,17 @@ describe("the ledger tree", () => {
     const put = (path: string, mode = MODE): TreeForgery => ({
       ledger: (files, write) => void files.set(path, { mode, oid: write("x") }),
     });
-    for (const path of ["data/%63fg", "data/cfg:z", "data/a~b", "evil", "meta/x", "data/.git%2Ehooks%zz"])
+    for (const path of [
+      "data/%63fg",
+      "data/cfg:z",
+      "data/a~b",
+      "evil",
+      "meta/x",
+      "data/.git%2Ehooks%zz",
+      "data/cfg%01x",
+      "data/%00",
+      "data/%2e%2e",
+    ])
       await forged(put(path), "KEY_INVALID");
     await forged(put("data/cfg%3Aexe", 0o100755), "KEY_INVALID");
     await forged(put("data/cfg%3Alink", 0o120000), "KEY_INVALID");

@@ -98,3 +98,26 @@ test("a key goes without a word, in one of the tries or in both", async () => {
     },
   });
 });
+
+// From some dozens of keys on what was there before is read for all of them at once.
+test("one of many pointers is hidden, invented, swapped, of another revision or of another key", async () => {
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`cfg:k${i}`, `many ${i}`]));
+  const all = async (index: NonNullable<TreeForgery["index"]>): Promise<void> => {
+    await arena.refused(forged({ index }, many), "REPLAY_MISMATCH");
+  };
+  await all((files) => files.delete(pathOf(files, "cfg%3Ak77.ref")));
+  await all((files) => files.delete(pathOf(files, "cfg%3Ak110.ref")));
+  await all((files) => files.set("cfg%3Ainvented.ref", entryOf(files, "cfg%3Ak77.ref")));
+  await all((files) => files.set(pathOf(files, "cfg%3Ak110.ref"), entryOf(files, "cfg%3Ak77.ref")));
+  const edit =
+    (change: (record: string) => string): NonNullable<TreeForgery["index"]> =>
+    (files, write, read) => {
+      const record = read(entryOf(files, "cfg%3Ak77.ref").oid);
+      if (change(record) === record) throw new Error("nothing changed");
+      files.set(pathOf(files, "cfg%3Ak77.ref"), { mode: MODE, oid: write(change(record)) });
+    };
+  await all(edit((record) => record.replace(/"rev":(\d+)/, (_, rev) => `"rev":${Number(rev) + 1}`)));
+  await all(edit((record) => record.replace(/"size":\d+/, '"size":1')));
+  await all(edit((record) => record.replace("cfg:k77", "cfg:k78")));
+  expect(verdict(await arena.http.push(forged({}, many)))).toBe("ok");
+});
