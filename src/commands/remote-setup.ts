@@ -1,7 +1,7 @@
 /** `git kv remote setup`: makes a clone write to the Stargate its policy names. */
 
 import type { Context } from "../cli/context.ts";
-import { KvError } from "../errors.ts";
+import { KvError, toKvError } from "../errors.ts";
 import { isSameRepository, redactUrl } from "../gitwire/transport/url.ts";
 import { fetchAccepted, fetchMirror, trackingRefspecs } from "../kv/fetch.ts";
 import { pinKnownRoot } from "../kv/policy-pin.ts";
@@ -32,7 +32,11 @@ export async function setUp({ out }: Context, workspace: Workspace): Promise<voi
     });
   }
   const pushUrl = withLogin(policy.pushUrl, fetchUrl(workspace));
-  await checkStargate(workspace, pushUrl);
+  await checkStargate(workspace, pushUrl).catch((thrown: unknown) => {
+    const { code, message, hint, data } = toKvError(thrown);
+    const options = { ...(hint !== undefined && { hint }), ...(data && { data }), cause: thrown };
+    throw new KvError(code, `the Stargate that the policy names (stargate.push_url): ${message}`, options);
+  });
   configureRemote(workspace, pushUrl);
   if (out.json) {
     out.record({ remote, pushurl: redactUrl(pushUrl), fetch: trackingRefspecs(remote) });

@@ -140,6 +140,15 @@ test("what a sound policy may say without meaning it", async () => {
   expect(await warnings(`{ ${main}, "*": { verify: replay } }`)).toEqual([expect.stringContaining(open)]);
   expect(await warnings(`{ ${main}, "*": { require_signed_commits: true, writers: [${quoted(alice)}] } }`)).toEqual([]);
   expect(await warnings("{ main: {} }")).toEqual([]);
+  const addresses = async (push: string, read = "https://example.com/x"): Promise<readonly string[]> =>
+    policyWarnings(parsePolicy(`version: 1\nstargate: { push_url: "${push}", read_url: "${read}" }\n`), now);
+  for (const good of ["https://h/x", "ssh://git@h/x", "h:x", "/srv/x", "~/x", "file:///srv/x"])
+    expect([good, await addresses(good)]).toEqual([good, []]);
+  for (const bad of ["ftp://h/x", "http://", "nonsense", "ssh://-x/y", "ext::sh"])
+    expect([bad, await addresses(bad, bad)]).toEqual([
+      bad,
+      [expect.stringContaining("stargate.push_url: "), expect.stringContaining("stargate.read_url: ")],
+    ]);
   const closed = '"*": { require_signed_commits: true }';
   expect(await warnings(`{ ${closed} }`)).toEqual([]);
   expect(await warnings(`{ main: { require_signed_commits: true }, ${closed} }`)).toEqual([

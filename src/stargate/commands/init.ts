@@ -7,6 +7,7 @@ import { KvError } from "../../errors.ts";
 import { objectFormat } from "../../gitwire/object/oid.ts";
 import { parseUrl } from "../../gitwire/transport/url.ts";
 import { parseNamespace } from "../../kv/namespace.ts";
+import { addressProblem } from "../../kv/policy-warnings.ts";
 import { ownProgram } from "../hooks.ts";
 import { type InitReport, initialize, readAdminKey } from "../initialize.ts";
 
@@ -21,11 +22,14 @@ export async function run(context: Context): Promise<void> {
   const dir = path.resolve(cwd, repo);
   warnOfOwner(context, dir);
   const format = flags.value("object-format");
+  const pushUrl = flags.value("push-url");
+  const problem = pushUrl === undefined ? undefined : addressProblem(pushUrl);
+  if (problem !== undefined) throw new KvError("INPUT_INVALID", `--push-url: ${problem}`);
   const keyFile = flags.value("admin-key");
   const report = await initialize({
     dir,
     mirrorUrl: mirrorUrl(flags.value("mirror-remote"), cwd),
-    pushUrl: flags.value("push-url"),
+    pushUrl,
     adminKey: keyFile === undefined ? undefined : readAdminKey(path.resolve(cwd, keyFile)),
     ns: parseNamespace(flags.value("ns") ?? "main"),
     format: format === undefined ? undefined : objectFormat(format),
