@@ -42,6 +42,8 @@ export const LIMITS = {
   serverObjectCache: 256 * MiB,
   /** Bytes that a Stargate keeps of how the objects of the last pushes are made. */
   recentBases: 8 * MiB,
+  /** Bytes of pack indexes that a Stargate keeps whole in memory; of further ones it keeps four bytes for each object. */
+  keptIndexes: 8 * MiB,
   /** Refused pushes the journal remembers, and most characters it keeps of why. */
   journalRejections: 10_000,
   journalMessage: 300,

@@ -15,6 +15,9 @@ import * as fs from "node:fs";
 import { compareRuns } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
+import { IdHeads } from "./id-heads.ts";
+import { countKeptIndex, mayKeepIndex } from "./kept-indexes.ts";
+import { ReadAhead } from "./read-ahead.ts";
 
 const MAGIC = 0xff74_4f63;
 const FANOUT_BYTES = 1_024;
@@ -30,8 +33,6 @@ const KEPT_SHARE = 8 * 1024;
 const LARGE_MAX = 128 * 1024 * 1024;
 /** Bytes of ids read around the computed place. */
 const WINDOW_BYTES = 4_096;
-/** Bytes read at once during a sweep; more than a window. */
-const AHEAD_BYTES = 64 * 1024;
 
 const window = Buffer.allocUnsafeSlow(WINDOW_BYTES + 64);
 const scratch = Buffer.allocUnsafeSlow(64);
@@ -53,6 +54,9 @@ export class PackIndex {
   readonly #offsetsAt: number;
   readonly #largeCount: number;
   #whole: Buffer | undefined;
+  #heads: IdHeads | undefined;
+  /** Bytes it adds to what is kept of all (kept-indexes.ts). */
+  #kept = 0;
   /** See {@link #locate}. */
   #located = 0;
   #lookups = 0;
@@ -93,10 +97,11 @@ export class PackIndex {
 
   /** Position of the raw id at `oid[at]` in the order of ids, or -1. */
   findRaw(oid: Buffer, at: number): number {
-    if (this.#ahead === undefined && ++this.#lookups >= this.#keepAfter) this.#readWhole();
+    if (this.#ahead === undefined && ++this.#lookups >= this.#keepAfter) this.#keepAtHand();
     const first = oid[at]!;
     let low = first === 0 ? 0 : this.#fanout[first - 1]!;
     let high = this.#fanout[first]!;
+    if (this.#heads !== undefined && this.#whole === undefined) return this.#findAmong(this.#heads, oid, at, low, high);
     const share = oid.readUInt32BE(at + 1) / 2 ** 32;
     const capacity = Math.floor(WINDOW_BYTES / this.#stride);
     // First where the id should stand, then the neighbouring window; ids made to deceive us cost a plain bisection.
@@ -137,7 +142,7 @@ export class PackIndex {
    */
   sweep<T>(lookups: () => T): T {
     // Whoever sweeps again and again would read the same pieces each time.
-    if (++this.#lookups >= this.#keepAfter) this.#readWhole();
+    if (++this.#lookups >= this.#keepAfter) this.#keepAtHand();
     if (this.#whole === undefined) this.#ahead ??= { ids: new ReadAhead(), offsets: new ReadAhead() };
     try {
       return lookups();
@@ -230,11 +235,22 @@ export class PackIndex {
     if (this.#size <= KEPT_MAX) this.#readWhole();
   }
 
-  /** The same index with all of it in memory, good whatever happens to the file: this one, or one for the caller alone where it is very large. */
+  /** The same index with all of it in memory, good whatever happens to the file: this one, or one for the caller alone where it is too large to stay. */
   inMemory(): PackIndex {
-    const index = this.#whole !== undefined || this.#size <= LARGE_MAX ? this : new PackIndex(this.path, this.format);
-    index.#readWhole();
+    if (this.#whole !== undefined) return this;
+    const stays = this.#size <= LARGE_MAX && mayKeepIndex(this.#size);
+    const index = stays ? this : new PackIndex(this.path, this.format);
+    if (stays) this.#stay();
+    else index.#readWhole();
     return index;
+  }
+
+  /** Frees memory; the index may be used again. */
+  close(): void {
+    this.release();
+    countKeptIndex(-this.#kept);
+    this.#kept = 0;
+    this.#heads = undefined;
   }
 
   /** Gives back the file descriptor; the file is opened again when needed. */
@@ -243,9 +259,40 @@ export class PackIndex {
     this.#fd = undefined;
   }
 
+  /** Look-ups are many: they are to find it in memory. */
+  #keepAtHand(): void {
+    if (this.#whole !== undefined || this.#heads !== undefined) return;
+    if (mayKeepIndex(this.#size)) this.#stay();
+    else this.#heads = this.#readHeads();
+  }
+
+  #stay(): void {
+    this.#readWhole();
+    if (this.#kept === 0) countKeptIndex(this.#size);
+    this.#kept = this.#size;
+  }
+
+  #readHeads(): IdHeads {
+    const stride = this.#stride;
+    return new IdHeads(this.count, stride, (from, count, into) => {
+      this.#load(this.#idsAt + from * stride, count * stride - (stride - this.format.rawSize), into);
+    });
+  }
+
+  #findAmong(heads: IdHeads, oid: Buffer, at: number, low: number, high: number): number {
+    const first = heads.first(oid, at, low, high);
+    const { rawSize } = this.format;
+    for (let position = first; position < high && heads.areAlike(position, first); position++) {
+      const ids = this.#locate(this.#idsAt + position * this.#stride, rawSize, scratch, this.#ahead?.ids);
+      if (compareRuns(ids, this.#located, oid, at, rawSize) === 0) return position;
+    }
+    return -1;
+  }
+
   #readWhole(): void {
     if (this.#whole !== undefined) return;
     this.#whole = this.#read(0, this.#size, Buffer.allocUnsafeSlow(Math.max(1, this.#size)));
+    this.#heads = undefined;
     this.release();
   }
 
@@ -340,27 +387,6 @@ function fanoutAt(bytes: Buffer, at: number): Uint32Array {
 }
 
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
-
-/** A piece of a file. */
-class ReadAhead {
-  #buffer: Buffer | undefined;
-  start = 0;
-  #end = 0;
-
-  get buffer(): Buffer {
-    this.#buffer ??= Buffer.allocUnsafeSlow(AHEAD_BYTES);
-    return this.#buffer;
-  }
-
-  holds(at: number, length: number): boolean {
-    return at >= this.start && at + length <= this.#end;
-  }
-
-  moved(start: number, length: number): void {
-    this.start = start;
-    this.#end = start + length;
-  }
-}
 
 const raw = Buffer.alloc(32);
 

@@ -252,6 +252,7 @@ class PackMerge {
 
   #close(source: number): void {
     this.#packs[source]!.close();
+    this.#sweeps.get(source)?.release();
     this.#sweeps.delete(source);
   }
 

@@ -259,7 +259,8 @@ export class Pack {
 
   /** Closes both files and frees memory; the pack may be used again. */
   close(): void {
-    this.release();
+    this.#file.release();
+    this.#index?.close();
     this.#index = undefined;
     this.#order = undefined;
   }

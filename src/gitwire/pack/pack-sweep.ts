@@ -11,7 +11,7 @@ import { deflateBound, inflateInto, TRUNCATED } from "./zlib.ts";
 
 const WINDOW_BYTES = 256 * 1024;
 const FIRST_READ = 8 * 1024;
-const EMPTY = Buffer.alloc(0);
+const EMPTY: Buffer = Buffer.alloc(0);
 /** Objects up to this size are read through the window. */
 const LARGEST = 64 * 1024;
 
@@ -120,6 +120,14 @@ export class PackSweep {
     return { header, data: output.subarray(0, size), stream: this.#window.subarray(at, at + consumed) };
   }
 
+  /** Gives up its window, which the next sweep may use; this one takes another when it is used again. */
+  release(): void {
+    if (this.#window.length > spare.length) spare = this.#window;
+    this.#window = EMPTY;
+    this.#start = 0;
+    this.#end = 0;
+  }
+
   /** Where the entry at `offset` starts in the window, which holds `least` bytes of it where the pack does. */
   #show(file: PackFile, offset: number, least: number): number {
     const wanted = Math.min(offset + least, file.end);
@@ -127,14 +135,24 @@ export class PackSweep {
       const isNear = offset >= this.#start && offset < this.#end + this.#reach;
       this.#reach = Math.max(least, isNear ? Math.min(this.#reach * 2, WINDOW_BYTES) : this.#least);
       const needed = Math.min(this.#reach, file.end);
-      if (this.#window.length < needed) {
-        const size = needed <= FIRST_READ ? FIRST_READ : WINDOW_BYTES;
-        this.#window = Buffer.allocUnsafeSlow(Math.min(size, file.end));
-      }
+      if (this.#window.length < needed) this.#window = takeWindow(needed, file.end);
       const got = file.readUpTo(this.#window, Math.min(this.#reach, this.#window.length), offset);
       this.#start = offset;
       this.#end = offset + got;
     }
     return offset - this.#start;
   }
+}
+
+/** A window that is free: whoever combines a hundred small packs looks at one after the other. */
+let spare = EMPTY;
+
+/** A window of at least `needed` bytes for a pack whose entries end at `end`. */
+function takeWindow(needed: number, end: number): Buffer {
+  if (spare.length >= needed) {
+    const window = spare;
+    spare = EMPTY;
+    return window;
+  }
+  return Buffer.allocUnsafeSlow(Math.min(needed <= FIRST_READ ? FIRST_READ : WINDOW_BYTES, end));
 }

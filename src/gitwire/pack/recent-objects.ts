@@ -54,6 +54,13 @@ export class RecentObjects {
     return this.#chunks[chunk]!.subarray(start, start + this.#lengths[slot]!);
   }
 
+  /** Forgets all, for another pack; the memory stays. */
+  clear(): void {
+    this.#entries.fill(0);
+    this.#chunk = -1;
+    this.#filled = 0;
+  }
+
   #nextChunk(entry: number): void {
     this.#chunk = (this.#chunk + 1) % this.#mostChunks;
     if (this.#chunk === this.#chunks.length) this.#chunks.push(Buffer.allocUnsafeSlow(CHUNK));

@@ -17,18 +17,20 @@ import { RecentObjects } from "./recent-objects.ts";
 
 /** Bytes of delta bases kept meanwhile, and of objects that were read last. */
 const CACHE_BYTES = 8 * 1024 * 1024;
-const RECENT_BYTES = 8 * 1024 * 1024;
+const RECENT_BYTES = 4 * 1024 * 1024;
 /** Larger objects are read by themselves. */
 const SMALL = 64 * 1024;
 
 /** Verifies the pack at `path`, in slices; returns the number of its objects. Rejects with CORRUPT, or the signal's reason. */
 export async function verifyPack(path: string, format: ObjectFormat, signal?: AbortSignal): Promise<number> {
   const slice = new TimeSlice();
+  const recent = spare ?? new RecentObjects(RECENT_BYTES);
+  spare = undefined;
   const pack = new Pack(path, format, new ObjectCache(CACHE_BYTES));
   try {
     const ids = pack.index.loadIds();
     const order = pack.order();
-    const reading = new Reading(pack, order);
+    const reading = new Reading(pack, order, recent);
     for (let rank = 0; rank < order.offsets.length; rank++) {
       const at = order.positionOf(rank) * format.rawSize;
       if (compareRuns(reading.idOf(rank), 0, ids, at, format.rawSize) !== 0) {
@@ -40,26 +42,33 @@ export async function verifyPack(path: string, format: ObjectFormat, signal?: Ab
         signal?.throwIfAborted();
       }
     }
+    reading.close();
     return order.offsets.length;
   } finally {
     pack.close();
+    recent.clear();
+    spare = recent;
   }
 }
+
+/** What the last one kept objects in: a busy Stargate verifies a pack each second. */
+let spare: RecentObjects | undefined;
 
 /** Makes the objects of a pack one after the other, as they lie there: most deltas are of an object that came a short while before. */
 class Reading {
   readonly #pack: Pack;
   readonly #order: PackOrder;
   readonly #sweep: PackSweep;
-  readonly #recent = new RecentObjects(RECENT_BYTES);
+  readonly #recent: RecentObjects;
   readonly #types: Uint8Array;
   readonly #entry: ObjectBuffer;
   readonly #made: ObjectBuffer;
   readonly #meter = new BufferMeter();
 
-  constructor(pack: Pack, order: PackOrder) {
+  constructor(pack: Pack, order: PackOrder, recent: RecentObjects) {
     this.#pack = pack;
     this.#order = order;
+    this.#recent = recent;
     this.#sweep = new PackSweep(pack);
     this.#types = new Uint8Array(order.offsets.length);
     this.#entry = new ObjectBuffer(pack.format, SMALL + 1);
@@ -69,6 +78,10 @@ class Reading {
   /** Raw id of what the entry of that rank makes; good until the next call. Called for one rank after the other. */
   idOf(rank: number): Buffer {
     return this.#smallId(rank) ?? this.#largeId(rank);
+  }
+
+  close(): void {
+    this.#sweep.release();
   }
 
   #smallId(rank: number): Buffer | undefined {

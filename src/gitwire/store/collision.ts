@@ -63,6 +63,7 @@ class Comparison {
 
   close(): void {
     this.#arrived.close();
+    for (const sweep of [this.#sweep, ...this.#sweeps.values()]) sweep.release();
   }
 
   *run(twice: KnownObjects): Generator<void> {

@@ -2,6 +2,8 @@
 
 import type { Context } from "../../cli/context.ts";
 import { EXIT, type KvError, toKvError } from "../../errors.ts";
+import { limitKeptIndexes } from "../../gitwire/pack/kept-indexes.ts";
+import { LIMITS } from "../../limits.ts";
 import { Daemon } from "../daemon.ts";
 import { jsonLog, type Log } from "../log.ts";
 import type { ServiceManager } from "../service-manager.ts";
@@ -11,6 +13,7 @@ export async function run(context: Context): Promise<number> {
   const { flags, out, env, clock, signal } = context;
   const repositories = repositorySpecs(context);
   for (const { dir } of repositories) requireRepository(dir, env).close();
+  limitKeptIndexes(LIMITS.keptIndexes);
   let failure: KvError | undefined;
   const stopped = Promise.withResolvers<void>();
   const log = jsonLog(

@@ -42,3 +42,12 @@ test("what came so long before that its slot was taken is gone", () => {
     "x",
   ]);
 });
+
+test("nothing is left of another pack", () => {
+  const recent = new RecentObjects(512 * 1024);
+  for (let entry = 0; entry < 100; entry++) recent.add(entry, rng.bytes(10_000), 10_000);
+  recent.clear();
+  for (let entry = 0; entry < 100; entry++) expect(recent.get(entry)).toBeUndefined();
+  recent.add(3, Buffer.from("text"), 4);
+  expect([recent.get(3)?.toString(), recent.get(99)]).toEqual(["text", undefined]);
+});
