@@ -41,8 +41,12 @@ export function readDifferences(
   prefix: string,
 ): KeyDifference[] {
   const found: KeyDifference[] = [];
-  for (const change of changes) {
-    const [before, after] = [sideOf(objects, change.before), sideOf(objects, change.after)];
+  const all = [...changes];
+  // What is of one age is together, as a rule in a pack: a lookup begins with the one that had the object before.
+  const afters = all.map(({ after }) => sideOf(objects, after));
+  const befores = all.map(({ before }) => sideOf(objects, before));
+  for (const [i, after] of afters.entries()) {
+    const before = befores[i];
     const key = utf8ToByteString((after ?? before)!.meta.key);
     if (key.startsWith(prefix)) found.push({ key, before, after });
   }
