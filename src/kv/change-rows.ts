@@ -47,7 +47,7 @@ export async function bringUp(
   const from = isNew ? Math.max(firstCompared(lookup), to - most + 1) : table.last + 1;
   if (from > to || to - from >= most) return;
   try {
-    await inSlices(fill(table, objects, lookup, { from, to, isNew, progress }), signal);
+    await inSlices(fill(table, objects, lookup, { from, to, isNew, signal, progress }), signal);
   } catch (error) {
     signal?.throwIfAborted();
     // Whoever asked finds it in the trees, or is told there what is wrong.
@@ -68,13 +68,14 @@ const STRIDE = 256;
 
 /** Puts the rows of a range into the table, a batch at a time. Yields after each transaction. */
 function* fill(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, range: Range): Generator<void, void> {
-  const { from, to, progress } = range;
+  const { from, to, signal, progress } = range;
   let { isNew } = range;
   let rows: Buffer[] = [];
   let bytes = 0;
   const known = new Numbers(table, objects);
   let before = from === 1 ? undefined : stateAt(objects, lookup.oidAt(from - 1)!);
   for (let seq = from; seq <= to; seq++) {
+    signal?.throwIfAborted();
     const after = stateAt(objects, lookup.oidAt(seq)!);
     for (const row of rowsOf(objects, before, after, known)) {
       rows.push(row);

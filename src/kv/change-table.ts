@@ -82,6 +82,7 @@ export class ChangeTable {
   #first = 1;
   #last = 0;
   #count = 0;
+  #written = 0;
   #header: Buffer = Buffer.alloc(HEADER);
   #block: { readonly from: number; readonly bytes: Buffer } | undefined;
   /** A row was met that is not of the ledger's commit. */
@@ -105,7 +106,7 @@ export class ChangeTable {
       if (!isOurs || header.readUInt32BE(HEADER - CHECK) !== Bun.hash.crc32(header.subarray(0, HEADER - CHECK))) return;
       const [first, last, count] = [8, 14, 20].map((at) => header.readUIntBE(at, NUMBER)) as [number, number, number];
       if (fs.fstatSync(this.#fd).size < HEADER + count * this.#size) return;
-      [this.#first, this.#last, this.#count] = [first, last, count];
+      [this.#first, this.#last, this.#count, this.#written] = [first, last, count, last];
       this.#header = header;
     } catch {
       // There is no such file, or none that can be read: the trees tell.
@@ -120,6 +121,11 @@ export class ChangeTable {
   /** KV-Seq of the last one; less than {@link first} where there is none. */
   get last(): number {
     return this.#last;
+  }
+
+  /** KV-Seq of the last transaction in the file, believed or not. */
+  get written(): number {
+    return this.#written;
   }
 
   /** How many rows there are. */
@@ -265,7 +271,7 @@ export class ChangeTable {
 
   #reload(): void {
     this.#release();
-    [this.#first, this.#last, this.#count] = [1, 0, 0];
+    [this.#first, this.#last, this.#count, this.#written] = [1, 0, 0, 0];
     this.#header = Buffer.alloc(HEADER);
     this.#load();
   }

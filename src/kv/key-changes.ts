@@ -26,11 +26,26 @@ export function openChanges(file: string, { format }: ObjectSource, lookup: Ledg
 
 /** The table of the ledger of a workspace's namespace, brought up to the newest transaction where that is {@link NEAR}. */
 export async function changesIn({ repo, ns, around }: Workspace, lookup: LedgerLookup): Promise<ChangeTable> {
-  const table = openChanges(changesFile(repo, ns), repo.objects, lookup);
+  const file = changesFile(repo, ns);
+  const table = openChanges(file, repo.objects, lookup);
   const missing = lookup.last - table.last;
-  if (missing > 0 && (missing <= NEAR || table.count === 0))
-    await add(table, repo.objects, lookup, { most: NEAR, ...around });
+  const isNear = missing > 0 && (missing <= NEAR || table.count === 0);
+  if (isNear && mayAdd(table, file, lookup)) await add(table, repo.objects, lookup, { most: NEAR, ...around });
   return table;
+}
+
+/**
+ * Whether rows that are compared now will be there the next time. A reader whose ledger ends before the table does leaves it alone: it may
+ * lag behind others, and theirs would be lost.
+ */
+function mayAdd(table: ChangeTable, file: string, lookup: LedgerLookup): boolean {
+  if (table.written > lookup.last) return false;
+  try {
+    fs.accessSync(fs.existsSync(file) ? file : path.dirname(file), fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Transactions that are compared where a fetch brought them. */
@@ -40,9 +55,10 @@ const FETCHED = 4_096;
  * What a fetch does for a table that is there: where so many came that nobody who looks back would compare them all, it is brought up.
  */
 export function followChanges(workspace: Workspace): Promise<void> {
-  if (!fs.existsSync(changesFile(workspace.repo, workspace.ns))) return Promise.resolve();
+  const file = changesFile(workspace.repo, workspace.ns);
+  if (!fs.existsSync(file)) return Promise.resolve();
   return withTable(workspace, async (table, lookup) => {
-    if (lookup.last - table.last < NEAR / 2) return;
+    if (lookup.last - table.last < NEAR / 2 || !mayAdd(table, file, lookup)) return;
     await add(table, workspace.repo.objects, lookup, { most: FETCHED, ...workspace.around });
   });
 }

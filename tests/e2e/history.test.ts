@@ -235,6 +235,15 @@ test("the table of changed keys changes no answer, over the start of an epoch to
   const made = fs.statSync(table).size;
   expect(kvOk(store, "history", "a", "--epochs").split("\n").length).toBe(12);
   expect(fs.statSync(table).size).toBe(made);
+  // Where the ledger is set back, and may come again, nothing is taken from the table.
+  const written = fs.readFileSync(table);
+  const refs = ["refs/kv/main", "refs/kv-index/main"].map((ref) => [ref, git(store, "rev-parse", ref)] as const);
+  for (const [ref, oid] of refs) git(store, "update-ref", ref, `${oid}~3`);
+  expect(kvOk(store, "history", "b").split("\n").length).toBeGreaterThan(3);
+  expect(kvOk(store, "diff", "-2").split("\n").length).toBe(2);
+  for (const [ref, oid] of refs) git(store, "update-ref", ref, oid);
+  expect(ask()).toEqual(expected);
+  expect(fs.readFileSync(table).equals(written)).toBe(true);
 });
 
 /** A file of lines that set `count` keys. */
