@@ -49,6 +49,8 @@ export async function runWriters(options: WritersOptions): Promise<WritersResult
         const outcomes = [...(await client.push(planned, [], [turnFeature(place)])).refs.values()];
         if (outcomes.every(({ ok }) => ok)) {
           pushMs.push(performance.now() - pushed);
+          // As a clone has what was written in it; what others wrote is read from the server's packs.
+          client.repo.objects.keep(planned.objects);
           break;
         }
         const refused = outcomes.find((outcome) => !outcome.ok);
