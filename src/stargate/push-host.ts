@@ -33,6 +33,7 @@ import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
 import { classifyPush, type PushKind, refuseAliases, transactionCommands } from "./push-kind.ts";
 import { acceptAll, asRejection, noteRejection, rejectAll } from "./rejection.ts";
+import { scopeNow } from "./standing.ts";
 import { allows, type Identity } from "./tokens.ts";
 import type { Turn } from "./turns.ts";
 
@@ -93,7 +94,7 @@ class PushHost implements ReceivePackHost {
     return this.#answer(push, async () => {
       this.#gate.requireSound();
       const kind = classifyPush(push.commands, this.#gate.repo.format);
-      this.#authorize(kind);
+      await this.#authorize(kind);
       if (kind.kind === "ordinary") {
         const early = await this.#ordinary.preflight(push);
         if (early !== undefined) this.#noteOrdinary(push, early);
@@ -124,7 +125,7 @@ class PushHost implements ReceivePackHost {
   async apply(push: Push): Promise<readonly RefResult[]> {
     const results = await this.#answer(push, async () => {
       const kind = classifyPush(push.commands, this.#gate.repo.format);
-      this.#authorize(kind);
+      await this.#authorize(kind);
       if (kind.kind === "ordinary") {
         const answer = await this.#ordinary.apply(push);
         this.#noteOrdinary(push, answer);
@@ -149,7 +150,7 @@ class PushHost implements ReceivePackHost {
     const results = await this.#answer(push, async () => {
       this.#gate.requireSound();
       const kind = classifyPush(push.commands, this.#gate.repo.format);
-      this.#authorize(kind);
+      await this.#authorize(kind);
       if (kind.kind === "ordinary") return this.#ordinary.preflight(push);
       if (kind.kind === "policy") await judgePolicy(this.#gate, kind.command, push);
       else if (this.#preflightTransaction(kind, push) === undefined) await this.#admit(kind, push);
@@ -169,9 +170,10 @@ class PushHost implements ReceivePackHost {
     noteRejection(this.#gate, this.#who, commands, error, this.#started);
   }
 
-  #authorize(kind: PushKind): void {
+  async #authorize(kind: PushKind): Promise<void> {
     refuseAliases(kind, this.#gate.repo.refs);
-    const { name, scope, namespaces } = this.#who;
+    const { name, namespaces } = this.#who;
+    const scope = await scopeNow(this.#gate, this.#who);
     const needed = kind.kind === "policy" || this.#isAdminsWork(kind) ? "admin" : "write";
     if (!allows(scope, needed)) throw new KvError("FORBIDDEN", `'${name}' may ${scope}, this push needs ${needed}`);
     if (namespaces === undefined || (kind.kind === "transaction" && namespaces.includes(kind.ns))) return;

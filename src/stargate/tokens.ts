@@ -38,6 +38,8 @@ export interface Identity {
   readonly name: string;
   readonly scope: Scope;
   readonly door: Door;
+  /** Hex SHA-256 of the token. */
+  readonly token?: string | undefined;
   /** Fingerprint of the SSH key that logged in. */
   readonly key?: string | undefined;
   /** Namespaces it may write to, and nothing besides; undefined: no such bound. */
@@ -81,8 +83,14 @@ export class TokenStore {
       if (timingSafeEqual(digest, Buffer.from(record.sha256, "hex"))) found = record;
     }
     if (found === undefined || (found.expires !== undefined && found.expires * 1000 <= now)) return undefined;
-    const { name, scope, namespaces } = found;
-    return { name, scope, ...(namespaces !== undefined && { namespaces }) };
+    const { name, scope, namespaces, sha256: kept } = found;
+    return { name, scope, token: kept, ...(namespaces !== undefined && { namespaces }) };
+  }
+
+  /** Whether the token with this SHA-256 (hex) is still one of ours, not revoked or expired. */
+  stands(digest: string, now: number): boolean {
+    const record = this.list().find((other) => other.sha256 === digest);
+    return record !== undefined && (record.expires === undefined || record.expires * 1000 > now);
   }
 
   /** Makes a token and returns it; it is never shown again. Throws INPUT_INVALID where the name is taken or malformed. */

@@ -4,10 +4,13 @@ import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
+import { parseSshKeyLine, sshFingerprint } from "../../src/gitwire/object/ssh-key.ts";
 import { stargateDir } from "../../src/stargate/settings.ts";
+import { scopeNow } from "../../src/stargate/standing.ts";
 import { TokenStore } from "../../src/stargate/tokens.ts";
 import { policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TestKey } from "../support/test-key.ts";
 
 test.skipIf(process.geteuid?.() !== 0)(
   "tokens that root changes stay readable for the account whose repository it is",
@@ -40,5 +43,75 @@ test("--ns binds a token to namespaces", async () => {
   expect(tokens.list()).toMatchObject([{ name: "bound", namespaces: ["main", "other"] }]);
   tokens.revoke("bound");
   await expect(client.push(client.plan({ b: "1" }))).rejects.toThrow();
+  await stargate.stop();
+});
+
+/** Passes requests on to `stargate`, the end of a pushed pack only when `hold` has ended. */
+function holdingProxy(stargate: TestStargate, hold: () => Promise<void>): { port: number; stop: () => void } {
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async (request) => {
+      const { pathname, search } = new URL(request.url);
+      const target = `${new URL(stargate.url).origin}${pathname}${search}`;
+      const headers = new Headers(request.headers);
+      headers.delete("content-length");
+      if (request.method !== "POST") return fetch(target, { headers });
+      const body = Buffer.from(await request.arrayBuffer());
+      const stream = new ReadableStream<Uint8Array>({
+        async start(controller) {
+          controller.enqueue(body.subarray(0, -30));
+          await hold();
+          controller.enqueue(body.subarray(-30));
+          controller.close();
+        },
+      });
+      return fetch(target, { method: "POST", headers, body: stream });
+    },
+  });
+  return { port: server.port!, stop: () => void server.stop(true) };
+}
+
+test("a token that is revoked while its push is under way lets nothing in", async () => {
+  const stargate = await TestStargate.start();
+  const tokens = new TokenStore(stargateDir(stargate.dir));
+  let meanwhile = (): void => {};
+  const proxy = holdingProxy(stargate, async () => {
+    // Long enough for the first part to be looked at.
+    await Bun.sleep(300);
+    meanwhile();
+  });
+  const client = new TestClient(
+    stargate.dir,
+    stargate.loginUrl(stargate.token("write")).replace(/:\d+\/kv\.git$/, `:${proxy.port}/kv.git`),
+  );
+  await client.set({ a: "1" });
+  meanwhile = () => tokens.revoke(tokens.list()[0]!.name);
+  const planned = client.plan({ a: "2" });
+  const result = await client.push(planned);
+  expect(verdict(result)).toBe("UNAUTHENTICATED");
+  expect(client.said).toContain("was revoked or has expired since this push began");
+  expect(client.repo.refs.resolve("refs/kv/main")).not.toBe(planned.ledger);
+  proxy.stop();
+  await stargate.stop();
+});
+
+test("the scope of an SSH key is the one that the policy gives it at the moment", async () => {
+  const stargate = await TestStargate.start();
+  const key = new TestKey("alice");
+  const admin = new TestClient(stargate.dir, stargate.loginUrl(stargate.token("admin")));
+  const fingerprint = sshFingerprint(parseSshKeyLine(key.line).blob);
+  const who = { name: "alice", scope: "write", door: "ssh", key: fingerprint } as const;
+  const put = async (main: string): Promise<void> => {
+    const text = `version: 1\nnamespaces: { main: ${main} }\n`;
+    expect(verdict(await admin.push(policyPush(admin, text)))).toBe("ok");
+  };
+  const gate = stargate.daemon.registry.byName("kv.git")!.gate;
+  await put(`{ writers: [${JSON.stringify(key.line)}] }`);
+  expect(await scopeNow(gate, who)).toBe("write");
+  await put(`{ readers: [${JSON.stringify(key.line)}] }`);
+  expect(await scopeNow(gate, who)).toBe("read");
+  await put("{}");
+  await expect(scopeNow(gate, who)).rejects.toThrow("is no longer in the policy");
   await stargate.stop();
 });
