@@ -39,6 +39,9 @@ test("puts executables, manual pages and completions in place, and takes them aw
   expect(run("git", ["kv", "--help"], env)).toContain("git kv remote setup");
   expect(run("man", ["git-kv-set"], env)).toContain("git kv set KEY [VALUE] [flags]");
   expect(run("man", ["git-kv-stargate-serve"], env)).toContain("--listen");
+  // Of two commands of one name both are shown.
+  const both = run("man", ["git-kv-stargate-status"], env);
+  for (const usage of ["git kv stargate status\n", "git-kv-stargate status [flags]"]) expect(both).toContain(usage);
   expect(run("git-kv", ["help", "--man", "set"], env)).toBe(
     fs.readFileSync(path.join(root, "usr/share/man/man1/git-kv-set.1"), "utf8"),
   );
