@@ -263,6 +263,15 @@ describe("a damaged backup is refused, and nothing stays", () => {
     const other = await scene(SHA256);
     await other.client.set({ a: "1" });
     expect(await codeOf(backUp(other.stargate.dir, place))).toBe("UNSUPPORTED");
+    // Of the same format too: the newest at a place is what a restore takes. One that was restored to an older state is the same.
+    const alike = await scene();
+    await alike.client.set({ a: "1" });
+    expect(await codeOf(backUp(alike.stargate.dir, place))).toBe("INPUT_INVALID");
+    const old = path.join(tempDir("restored"), "kv.git");
+    await restore(place, old);
+    await client.set({ a: "2" });
+    await backUp(stargate.dir, place);
+    expect(await codeOf(backUp(old, place))).toBe("ok");
     expect(() => openPlace("ftp://x/y", "/", {})).toThrow("no place for backups");
     expect(() => openPlace("s3://bucket/x", "/", {})).toThrow("credentials");
   });

@@ -15,6 +15,7 @@ import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
 import { listObjects } from "../../gitwire/protocol/object-list.ts";
 import { newStatistics, packObjects } from "../../gitwire/protocol/pack-objects.ts";
 import type { Repository } from "../../gitwire/repo.ts";
+import { classifyRef, type KvRef } from "../../kv/namespace.ts";
 import { copyJournal } from "./journal-copy.ts";
 import {
   fileName,
@@ -58,6 +59,9 @@ export async function makeBackup(options: BackupOptions): Promise<BackupReport> 
     fs.rmSync(scratch, { recursive: true, force: true });
   }
 }
+
+/** Refs whose commits name a transaction, which no other repository has. */
+const LEDGER_KINDS = new Set<KvRef["kind"] | undefined>(["ledger", "epoch", "archive"]);
 
 class Backup {
   readonly #options: BackupOptions;
@@ -118,6 +122,7 @@ class Backup {
         hint: "give each repository a place of its own",
       });
     }
+    await this.#requireOurs(base);
     for (const file of base.packs) {
       if (await place.has(fileName(file))) continue;
       throw new KvError("CORRUPT", `backup ${newest} lacks ${fileName(file)}`, {
@@ -125,6 +130,23 @@ class Backup {
       });
     }
     return base;
+  }
+
+  /**
+   * Throws INPUT_INVALID where the backups are another repository's: the newest one at a place is what a restore takes. Ours may have been
+   * restored to an older state since the newest was made; then it is that of an older one.
+   */
+  async #requireOurs(newest: Manifest): Promise<void> {
+    const { place, repo } = this.#options;
+    const isOurs = ({ refs }: Manifest): boolean => {
+      const ledgers = refs.filter(([name]) => LEDGER_KINDS.has(classifyRef(name)?.kind));
+      return ledgers.length === 0 || ledgers.some(([, oid]) => repo.objects.has(oid));
+    };
+    if (isOurs(newest)) return;
+    for (const id of (await listBackups(place)).reverse()) if (isOurs(await readManifest(place, id))) return;
+    throw new KvError("INPUT_INVALID", `the backups at ${place.name} are of another repository`, {
+      hint: "give each repository a place of its own",
+    });
   }
 
   async #pack(wants: readonly string[], base: Manifest | undefined) {
