@@ -5,6 +5,7 @@
 
 import { KvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { BufferMeter } from "../memory.ts";
 import { inSlices } from "../time-slice.ts";
 import { trace, tracing } from "../trace.ts";
 import { parseLedgerCommit } from "./attestation.ts";
@@ -65,6 +66,8 @@ interface Range extends Watch {
 
 /** Transactions between two words of progress. */
 const STRIDE = 256;
+/** Bytes of trees that are read for a transaction, roughly. */
+const READ = 32 * 1024;
 
 /** Puts the rows of a range into the table, a batch at a time. Yields after each transaction. */
 function* fill(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, range: Range): Generator<void, void> {
@@ -73,6 +76,7 @@ function* fill(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, 
   let rows: Buffer[] = [];
   let bytes = 0;
   const known = new Numbers(table, objects);
+  const meter = new BufferMeter();
   let before = from === 1 ? undefined : stateAt(objects, lookup.oidAt(from - 1)!);
   for (let seq = from; seq <= to; seq++) {
     signal?.throwIfAborted();
@@ -89,7 +93,10 @@ function* fill(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, 
       rows = [];
       bytes = 0;
     }
-    if (seq % STRIDE === 0) progress?.(`reading what changed: ${seq - from + 1} of ${to - from + 1} transactions`);
+    if (seq % STRIDE === 0) {
+      meter.add(STRIDE * READ);
+      progress?.(`reading what changed: ${seq - from + 1} of ${to - from + 1} transactions`);
+    }
     yield;
   }
 }
