@@ -87,8 +87,9 @@ function* fill(table: ChangeTable, objects: ObjectSource, lookup: LedgerLookup, 
     }
     before = after;
     if (bytes >= BATCH || seq === to) {
-      if (isNew) table.replace(rows, from, seq);
-      else table.append(Buffer.concat(rows), seq);
+      const added = Buffer.concat(rows);
+      if (isNew) table.replace(added, from, seq);
+      else table.append(added, seq);
       isNew = false;
       rows = [];
       bytes = 0;

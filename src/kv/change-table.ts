@@ -249,18 +249,12 @@ export class ChangeTable {
   }
 
   /** Puts `rows` in place of the whole table: all those of the transactions `first` to `last`. Throws the system's errors. */
-  replace(rows: readonly Buffer[], first: number, last: number): void {
-    const bytes = rows.reduce((sum, { length }) => sum + length, 0);
+  replace(rows: Buffer, first: number, last: number): void {
     const temporary = `${this.#file}.${process.pid}.tmp`;
     fs.mkdirSync(path.dirname(this.#file), { recursive: true });
     try {
-      const fd = fs.openSync(temporary, "w");
-      try {
-        fs.writeSync(fd, headerOf(first, last, bytes / this.#size));
-        for (const each of rows) fs.writeSync(fd, each);
-      } finally {
-        fs.closeSync(fd);
-      }
+      const header = headerOf(first, last, rows.length / this.#size);
+      fs.writeFileSync(temporary, Buffer.concat([header, rows]));
       fs.renameSync(temporary, this.#file);
     } catch (error) {
       fs.rmSync(temporary, { force: true });
