@@ -14,7 +14,7 @@ import { changesIn } from "./key-changes.ts";
 import { lookupIn } from "./ledger-lookup.ts";
 import { findInTrie, trieFileName } from "./ledger-trie.ts";
 import { type Metadata, parseIndexRecord, parseMetadata } from "./record.ts";
-import { type NamespaceState, stateAt } from "./state.ts";
+import { ledgerCommitAt, type NamespaceState, stateAt, stateOf } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** What a state says of a key that was ever set: its last revision. */
@@ -86,16 +86,16 @@ export async function* revisionsOf(
   { reach = (work) => work(), changes }: RevisionOptions = {},
 ): AsyncGenerator<Revision> {
   const { epoch } = tip.ledger;
-  const stateBefore = async (base: Oid | undefined): Promise<NamespaceState | undefined> =>
-    base !== undefined && objects.has(base) ? await reach(() => stateAt(objects, base)) : undefined;
+  const ledgerBefore = async (base: Oid | undefined): Promise<LedgerCommit | undefined> =>
+    base !== undefined && objects.has(base) ? await reach(() => ledgerCommitAt(objects, base)) : undefined;
   let state = (): NamespaceState => tip;
   let record = await reach(() => recordOf(objects, tip, key));
   // The change that made the record, where it is written down.
   let row: ChangeRow | undefined;
   while (record !== undefined) {
     const { base, rev, meta } = record;
-    let before = row === undefined ? await stateBefore(base) : undefined;
-    const seq = row?.seq ?? (base === undefined ? 1 : before && before.ledger.seq + 1);
+    let before = row === undefined ? await ledgerBefore(base) : undefined;
+    const seq = row?.seq ?? (base === undefined ? 1 : before && before.seq + 1);
     const made = seq === undefined ? undefined : await successors.builtOn(base, seq);
     yield revision(rev, meta, made, state);
     // What an epoch took over from the one before is that one's to tell; before its first revision a key was never set.
@@ -110,9 +110,10 @@ export async function* revisionsOf(
       state = () => stateAt(objects, base);
     } else {
       row = undefined;
-      before ??= await stateBefore(base);
-      if (before?.ledger.epoch !== epoch) return;
-      const from: NamespaceState = before;
+      before ??= await ledgerBefore(base);
+      if (before?.epoch !== epoch) return;
+      const ledger: LedgerCommit = before;
+      const from: NamespaceState = await reach(() => stateOf(objects, ledger));
       record = await reach(() => recordOf(objects, from, key));
       state = () => from;
     }

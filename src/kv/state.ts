@@ -45,7 +45,16 @@ export function ledgerTree(
 
 /** The state whose ledger commit is `oid`. Throws BAD_OBJECT or an attestation error where it is no ledger commit. */
 export function stateAt(objects: ObjectSource, oid: Oid, index?: Oid): NamespaceState {
-  const ledger = parseLedgerCommit(objects.format, oid, readAs(objects, oid, "commit"));
+  return stateOf(objects, ledgerCommitAt(objects, oid), index);
+}
+
+/** The ledger commit `oid`. Throws as {@link stateAt}. */
+export function ledgerCommitAt(objects: ObjectSource, oid: Oid): LedgerCommit {
+  return parseLedgerCommit(objects.format, oid, readAs(objects, oid, "commit"));
+}
+
+/** The state that `ledger` made. Throws as {@link stateAt}. */
+export function stateOf(objects: ObjectSource, ledger: LedgerCommit, index?: Oid): NamespaceState {
   const root = readAs(objects, ledger.tree, "tree");
   const child = (name: string): Oid | undefined => findEntry(objects.format, root, name)?.oid;
   return { ns: ledger.ns, ledger, data: child("data"), meta: child("meta"), index };
