@@ -45,6 +45,8 @@ export class Output {
   #text = "";
   /** Of both, text by its length, which is near enough. */
   #size = 0;
+  /** The terminal knows no escapes. */
+  readonly #isDumb: boolean;
   /** Columns of the progress line that stands on the terminal now. */
   #progress = 0;
   /** When the next one may be shown, in milliseconds since the program began. */
@@ -59,7 +61,8 @@ export class Output {
     this.#stderr = options.stderr ?? 2;
     this.answersTerminal = isTerminal(this.#stdout);
     this.notesTerminal = isTerminal(this.#stderr);
-    const plain = options.noColor || (options.env.NO_COLOR ?? "") !== "" || options.env.TERM === "dumb";
+    this.#isDumb = options.env.TERM === "dumb";
+    const plain = options.noColor || (options.env.NO_COLOR ?? "") !== "" || this.#isDumb;
     this.color = this.notesTerminal && !plain;
   }
 
@@ -154,7 +157,7 @@ export class Output {
     if (text === "") return;
     this.#nextProgress = now + PAUSE;
     // A line longer than the terminal would wrap, and could not be taken back.
-    const shown = text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ").slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
+    const shown = text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ").slice(0, Math.max(1, (process.stderr.columns || 80) - 1));
     this.#writeError(shown);
     this.#progress = shown.length;
   }
@@ -180,8 +183,10 @@ export class Output {
 
   #clearProgress(): void {
     if (this.#progress === 0) return;
+    // A terminal that knows no escapes is given spaces, as by git.
+    const clear = this.#isDumb ? `\r${" ".repeat(this.#progress)}\r` : "\r\x1b[K";
     this.#progress = 0;
-    this.#writeError("\r\x1b[K");
+    this.#writeError(clear);
   }
 
   #paint(text: string, color: number): string {

@@ -210,6 +210,18 @@ describe("on a terminal", () => {
     expect(shown('"$KV" get none', { TERM: "dumb" })).toBe(plain);
   });
 
+  test("progress is taken back by an escape, where the terminal knows none by spaces", () => {
+    const from = JSON.stringify(path.join(import.meta.dir, "../../src/cli/output.ts"));
+    const options = "{ json: false, quiet: false, debug: false, noColor: false, env: process.env }";
+    // Nothing is shown in the first half second.
+    const program = `import { Output } from ${from}; const out = new Output(${options});
+      await Bun.sleep(600); out.progress("half"); out.progress("");`;
+    fs.writeFileSync(path.join(work, "progress.ts"), program);
+    const line = `${quote(process.execPath)} progress.ts`;
+    expect(shown(line)).toBe("half\r\x1b[K");
+    expect(shown(line, { TERM: "dumb" })).toBe("half\r    \r");
+  });
+
   test("a key that would drive it is shown, and printed as it is elsewhere", () => {
     kvOk(work, "set", "csi:\u009b31m", "v");
     for (const args of ["list --prefix csi", "list --prefix csi --long", "diff -1", "watch --since 0 --prefix csi"]) {
