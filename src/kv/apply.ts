@@ -153,20 +153,20 @@ export function resolveKey(
 ): { readonly file: IndexFile; readonly change: KeyChange } | undefined {
   const resolver = new Resolver(writer, source, base, undefined);
   const { key } = operation;
-  const file = resolver.resolve({ key, name: keyName(key), operation }, findInIndex(source, base.index, key));
+  const file = resolver.resolve({ ...operation, name: keyName(key) }, findInIndex(source, base.index, key));
   resolver.finish();
   const [change] = resolver.changes;
   return file === undefined || change === undefined ? undefined : { file, change };
 }
 
-/** An operation and its key's name, which several steps need. */
-interface Named extends IndexOp {
-  readonly operation: Operation;
-}
+/** An operation with its key's name, which several steps need. */
+type Named = Operation & IndexOp;
+
+const isNamed = (operation: Operation): operation is Named => operation.name !== undefined;
 
 function sortByKey(operations: readonly Operation[]): readonly Named[] {
   const sorted = operations.map(
-    (operation): Named => ({ key: operation.key, name: operation.name ?? keyName(operation.key), operation }),
+    (operation): Named => (isNamed(operation) ? operation : { ...operation, name: keyName(operation.key) }),
   );
   sorted.sort((a, b) => compare(a.key, b.key));
   for (let i = 1; i < sorted.length; i++) {
@@ -215,7 +215,8 @@ class Resolver {
     this.#now = now;
   }
 
-  resolve({ operation: op, name }: Named, existing: IndexState | undefined): IndexFile | undefined {
+  resolve(op: Named, existing: IndexState | undefined): IndexFile | undefined {
+    const { name } = op;
     const record = existing && parseIndexRecord(existing.record ?? this.#writer.readBlob(existing.oid));
     if (op.condition !== undefined) this.#demand(op, op.condition, existing, record);
     if (op.kind === "check") return undefined;

@@ -75,7 +75,7 @@ export class NodeWriter {
     if (this.#sink.namesOnly) return hashText(this.format, "blob", text);
     const data = recordBytes(text);
     const template = this.#templates.get(kind);
-    const delta = template === undefined ? undefined : partsDelta(template, parts, data);
+    const delta = template === undefined ? undefined : partsDelta(template, parts, data, data.length === text.length);
     if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
     const oid = this.#sink.write("blob", data);
     if (template === undefined) {
@@ -146,19 +146,22 @@ const recordDelta = new DeltaBuilder();
  * `data` as a delta against a template that has equal pieces in equal places, good until the next one is made; undefined where that
  * saves nothing.
  */
-function partsDelta(template: Template, parts: RecordParts, data: Buffer): Buffer | undefined {
+function partsDelta(template: Template, parts: RecordParts, data: Buffer, isAscii: boolean): Buffer | undefined {
   const delta = recordDelta.restart();
   let from = 0;
   let at = 0;
-  for (const [i, part] of parts.entries()) {
-    const same = template.parts[i];
-    const size = part === same ? template.sizes[i]! : Buffer.byteLength(part);
-    if (part === same && size >= SHORTEST_COPY) delta.copy(from, size);
+  let isIdentical = data.length === template.size;
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!;
+    const its = template.sizes[i] ?? 0;
+    const isSame = part === template.parts[i];
+    const size = isSame ? its : isAscii ? part.length : Buffer.byteLength(part);
+    if (isSame && size >= SHORTEST_COPY) delta.copy(from, size);
     else delta.insert(data, at, at + size);
-    from += template.sizes[i] ?? 0;
+    isIdentical &&= isSame;
+    from += its;
     at += size;
   }
   const bytes = delta.finish(template.size, data.length);
-  const identical = data.length === template.size && parts.every((part, i) => part === template.parts[i]);
-  return identical || bytes.length >= data.length ? undefined : bytes;
+  return isIdentical || bytes.length >= data.length ? undefined : bytes;
 }

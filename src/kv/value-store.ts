@@ -8,7 +8,7 @@ import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { SetOptions, ValueInput, WriteLine } from "./batch.ts";
 import type { EtagHasher } from "./etag.ts";
 import { expiryAt } from "./expiry.ts";
-import type { Key } from "./key.ts";
+import { type Key, keyName } from "./key.ts";
 import { BYTES, detectMediaType, SNIFF_BYTES } from "./media-type.ts";
 import type { Operation, StoredValue } from "./operation.ts";
 import type { DeltaFinder, PieceStore } from "./piece-store.ts";
@@ -56,6 +56,7 @@ export class ValueStore {
     const set = (value: StoredValue): Operation => ({
       kind: "set",
       key,
+      name: keyName(key),
       value,
       expires,
       labels,
