@@ -1,5 +1,6 @@
 /**
- * The part of a pack's file that was read last, one for all packs: 12 KiB from an entry on, which hold most entries whole. A base that
+ * The parts of packs' files that were read last, four for all packs: 12 KiB from an entry on, which hold most entries whole. Whoever goes
+ * over the keys reads a value and a record in turn, which lie in order but far apart. A base that
  * lies close before its delta is read with what is around it: the trees of transactions that follow each other are chains whose links
  * lie side by side, and the chains of their other trees between them, so that one read serves them all.
  */
@@ -14,37 +15,78 @@ export const PAGE_BYTES = 12 * 1024;
 const NEAR_BYTES = 4 * 1024;
 const BEFORE_BYTES = 12 * 1024;
 
-class PackPage {
+/** Pages that are kept: of values, records, pointers and trees. */
+const PAGES = 4;
+
+/** Some bytes of a pack's file. */
+class Page {
   readonly bytes = Buffer.allocUnsafeSlow(BEFORE_BYTES + PAGE_BYTES);
-  /** Where the entry whose header was read last stands in {@link bytes}. */
-  at = 0;
   /** How many of {@link bytes} count. */
   end = 0;
-  /** Of the file. */
-  #opening = 0;
+  /** Of the file; 0: none. */
+  opening = 0;
   /** Where in the file they are. */
-  #from = 0;
+  from = 0;
+}
+
+class PackPage {
+  /** Where the entry whose header was read last stands in {@link bytes}. */
+  at = 0;
+  /** The page it is in. */
+  #page = new Page();
+  /** All that are there, the one used last first. */
+  readonly #pages = [this.#page];
+
+  get bytes(): Buffer {
+    return this.#page.bytes;
+  }
+
+  /** How many of {@link bytes} count. */
+  get end(): number {
+    return this.#page.end;
+  }
 
   /** The header of the entry at `offset` of `file`, which is open; the bytes behind it, at least a page, are then here. `delta`: where an entry is whose base it is. */
   header(file: PackFile, offset: number, delta?: number): EntryHeader {
-    const known = file.opening === this.#opening ? this.#known(file, offset) : undefined;
-    if (known !== undefined) return known;
+    for (let i = 0; i < this.#pages.length; i++) {
+      const page = this.#pages[i]!;
+      const known = page.opening === file.opening ? this.#known(page, file, offset) : undefined;
+      if (known === undefined) continue;
+      this.#use(page, i);
+      return known;
+    }
+    const page = this.#oldest();
     const isNear = delta !== undefined && delta > offset && delta - offset <= NEAR_BYTES;
     const from = isNear ? Math.max(PACK_HEADER_BYTES, offset - BEFORE_BYTES) : offset;
-    this.#opening = 0;
-    this.end = file.readUpTo(this.bytes, offset - from + PAGE_BYTES, from);
-    this.#from = from;
-    this.#opening = file.opening;
+    page.opening = 0;
+    page.end = file.readUpTo(page.bytes, offset - from + PAGE_BYTES, from);
+    page.from = from;
+    page.opening = file.opening;
     this.at = offset - from;
-    return file.header(offset, this.bytes, this.at, this.end);
+    return file.header(offset, page.bytes, this.at, page.end);
+  }
+
+  /** The page to read into: a new one while there are few. It is the one in use then. */
+  #oldest(): Page {
+    const { length } = this.#pages;
+    if (length < PAGES) this.#use(new Page(), length);
+    else this.#use(this.#pages[length - 1]!, length - 1);
+    return this.#page;
+  }
+
+  /** Puts the page at `place` first. */
+  #use(page: Page, place: number): void {
+    for (let i = place; i > 0; i--) this.#pages[i] = this.#pages[i - 1]!;
+    this.#pages[0] = page;
+    this.#page = page;
   }
 
   /** The header where all of the entry is here, however badly it was compressed. */
-  #known(file: PackFile, offset: number): EntryHeader | undefined {
-    const at = offset - this.#from;
-    if (at < 0 || at + MAX_ENTRY_HEADER > this.end) return undefined;
-    const header = file.header(offset, this.bytes, at, this.end);
-    if (at + header.length + deflateBound(header.size) > this.end) return undefined;
+  #known({ bytes, end, from }: Page, file: PackFile, offset: number): EntryHeader | undefined {
+    const at = offset - from;
+    if (at < 0 || at + MAX_ENTRY_HEADER > end) return undefined;
+    const header = file.header(offset, bytes, at, end);
+    if (at + header.length + deflateBound(header.size) > end) return undefined;
     this.at = at;
     return header;
   }
