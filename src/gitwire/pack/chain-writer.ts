@@ -25,12 +25,14 @@ const LARGEST = 4_096;
  * apply, so where such an object is there whole, that is taken.
  */
 export const LARGE_OBJECT = 32 * 1024;
-/**
- * A composed delta is written up to this part of what it makes, else the object whole: those that follow are deltas of it then. Of commits,
- * that have nearly the same bytes of their own whatever they are deltas of, it is, where it is so much larger at the most.
- */
+/** A composed delta is written up to this part of what it makes, else the object whole: those that follow are deltas of it then. */
 const WORTH = 2 / 3;
-const COMMIT_WORTH = 1.25;
+/**
+ * A delta from this part of what it makes on (one in so many) has what is the version's own, like that of a commit: of any version before it would be about as large. Up to so many
+ * times the size it may become one of the whole object.
+ */
+const OWN_SHARE = 3;
+const AS_LARGE = 1.25;
 /** What is read at first of an entry that was written before: most have less. */
 const FIRST_READ = 512;
 
@@ -96,12 +98,12 @@ export class ChainWriter {
    * nothing is written, where the object had better be whole. Throws BAD_OBJECT where deltas do not fit each other.
    */
   writeDelta(number: number, base: number, size: number, stream: Buffer): boolean {
-    if (size <= LARGEST && this.#step(base, this.#gap(base)) >= 0) {
+    if (size <= LARGEST && this.#bases[base]! >= 0) {
       const delta = inflated(stream, size);
       const { targetSize } = deltaSizes(delta);
-      const link = targetSize < LARGE_OBJECT ? this.#compose(base, delta) : { base, delta };
+      const link = targetSize < LARGE_OBJECT ? this.#compose(base, delta, targetSize) : { base, delta };
       if (link.base !== base) {
-        if (link.delta.length > Math.max(targetSize * WORTH, size * COMMIT_WORTH)) return false;
+        if (link.delta.length > Math.max(targetSize * WORTH, size * AS_LARGE)) return false;
         this.begin(number, ENTRY.ofsDelta, link.delta.length, link.base);
         this.write(number, deflateDelta(link.delta));
         return true;
@@ -118,20 +120,17 @@ export class ChainWriter {
     return this.#places[this.#roots[base]!]! + 1 - this.#placeOf(base);
   }
 
-  /** What a version that is `gap` from `at` had better be a delta of, being one of `at`: the base of that, where it is less than twice as far from it; else -1. */
-  #step(at: number, gap: number): number {
-    const next = this.#bases[at]!;
-    return next >= 0 && this.#placeOf(at) - this.#placeOf(next) < 2 * gap ? next : -1;
-  }
-
   /** `delta` of `base` as one of what that is made of, as far down as is good. */
-  #compose(base: number, delta: Buffer): { base: number; delta: Buffer } {
+  #compose(base: number, delta: Buffer, targetSize: number): { base: number; delta: Buffer } {
+    const isOwn = delta.length * OWN_SHARE >= targetSize;
     let [at, composed] = [base, delta];
-    for (let next = this.#step(at, this.#gap(at)); next >= 0; next = this.#step(at, this.#gap(at))) {
-      const before = this.#deltaOf(at);
+    for (let next = this.#bases[at]!; next >= 0; next = this.#bases[at]!) {
+      const isStep = this.#placeOf(at) - this.#placeOf(next) < 2 * this.#gap(at);
+      const before = isStep || isOwn ? this.#deltaOf(at) : undefined;
       if (before === undefined) break;
-      composed = composeDeltas(before, composed);
-      at = next;
+      const further = composeDeltas(before, composed);
+      if (!isStep && further.length > delta.length * AS_LARGE) break;
+      [at, composed] = [next, further];
     }
     return { base: at, delta: composed };
   }

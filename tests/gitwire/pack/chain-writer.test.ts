@@ -136,6 +136,18 @@ test("versions that fork, in packs that are combined again and again in any orde
   );
 });
 
+test("versions with bytes of their own, as commits have, are deltas of the whole one", async () => {
+  const { dir, packDir } = repository();
+  const text = (): Buffer => Buffer.from(`${"the same in all ".repeat(20)}${rng.bytes(80).toString("hex")}`);
+  const all = Array.from({ length: 60 }, text);
+  addPacks(dir, all, 7);
+  const merged = await mergePacks(inOrder(dir), { dir: packDir, format: TEST_FORMAT });
+  const found = depths(dir, merged.packPath);
+  expect(all.map((data) => found.get(hashObject(TEST_FORMAT, "blob", data))!)).toEqual(
+    all.map((_, i) => Math.min(i, 1)),
+  );
+});
+
 test("where the deltas of many versions become as large as the object, it is whole again", async () => {
   const { dir, packDir } = repository();
   const all = versions(120, lines(16), (data, i) => withLine(data, i, `changed to ${rng.int(2 ** 32)}`));
