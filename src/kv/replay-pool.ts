@@ -16,6 +16,8 @@ import { type ReplayJob, type ReplayOutcome, runReplay } from "./replay-job.ts";
 
 /** Transactions that are replayed here before helpers are called: until a helper's code is compiled it takes as long as some hundred of them. */
 const ALONE = 1_024;
+/** Of so many transactions helpers replay from the first on: they are started at once, and load their code while the ledger is gone through. */
+const MANY = 4_096;
 /**
  * Transactions handed over at a time, and batches a helper has before it. A version of a directory is a delta of its neighbours, 50 deep
  * as git makes packs: who replays many in a row decodes few that somebody else decodes too.
@@ -96,6 +98,7 @@ export class ReplayPool {
   readonly #objects: ObjectSource;
   readonly #etagOf: EtagHasher;
   readonly #most: number;
+  #alone: number;
   #helpers: Helper[] | undefined;
   #batch: Replay[] = [];
   #done = 0;
@@ -108,6 +111,14 @@ export class ReplayPool {
     this.#etagOf = etagOf;
     const most = threads?.helpers ?? Math.min(availableParallelism() - 1, MOST_HELPERS);
     this.#most = threads === undefined ? 0 : most;
+    this.#alone = threads?.alone ?? ALONE;
+  }
+
+  /** About so many transactions are to come. */
+  expect(transactions: number): void {
+    if (this.#most === 0 || transactions < MANY) return;
+    this.#alone = 0;
+    this.#helpers ??= this.#start();
   }
 
   /** Replays a transaction, sooner or later: {@link flush} after the last one. */
@@ -118,7 +129,7 @@ export class ReplayPool {
       this.#handOver([replay]);
       return replay;
     }
-    if (this.#most === 0 || this.#done < (this.#threads?.alone ?? ALONE)) {
+    if (this.#most === 0 || this.#done < this.#alone) {
       this.#here(replay);
       return replay;
     }

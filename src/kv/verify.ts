@@ -152,6 +152,7 @@ class LedgerAudit {
     const { tip, since, signal, progress } = this.#options;
     // A look at the clock for each: a transaction may change a hundred thousand keys.
     const slice = new TimeSlice(1);
+    if (since === undefined) this.#pool.expect(tip.ledger.seq);
     const ledger = await this.#chain(tip.ledger.oid, since, slice);
     if (since !== undefined && ledger.at(-1) !== since) {
       throw new KvError("INPUT_INVALID", `${since} is not in the ledger of '${tip.ns}'`);

@@ -99,6 +99,25 @@ test("findings and their order are those of one thread, whoever helps, and also 
     expect(await verified(threads)).toEqual(alone);
 });
 
+test("where many are to come helpers replay from the first one on, and else not before there were some", async () => {
+  const job = replayJob(undefined, model.state!, { maxKeys: 10, maxInline: 1 << 20 });
+  for (const [transactions, byHelpers] of [
+    [4_095, 0],
+    [4_096, 8],
+  ] as const) {
+    const pool = new ReplayPool(rehashing(repo.objects), etagOf, {
+      place: repo.objects.place,
+      helpers: 1,
+      batch: 4,
+    });
+    pool.expect(transactions);
+    const replays = Array.from({ length: 8 }, () => pool.replay(job));
+    for (const replay of replays) expect(await replay.wait()).toMatchObject({ kind: "wrong", code: "TXN_TOO_LARGE" });
+    expect(pool.byHelpers).toBe(byHelpers);
+    await pool.close();
+  }
+});
+
 test("helpers do a part of the work, and what is left undone is done when asked for", async () => {
   const pool = new ReplayPool(rehashing(repo.objects), etagOf, {
     place: repo.objects.place,

@@ -78,72 +78,99 @@ export function compareTrees(
   after: Buffer,
   difference: TreeDifference,
 ): ComparedTree {
-  const old = new TreeCursor(format, before);
-  const entry = new TreeCursor(format, after);
-  let equal = equalRun(before, 0, after, 0);
-  // `old` stands at its entry not yet passed; it is parsed where `hasOld` is true.
-  let hasOld = false;
-  let oldStart = 0;
-  // Stretches of the old tree follow each other as they did there: only what was added can be out of order.
-  const previous = new TreeCursor(format, after);
-  let wasAdded = false;
-  let entries = 0;
-  let inOrder = true;
-  let hasTree = false;
-  const check = (isAdded: boolean): void => {
-    if ((isAdded || wasAdded) && entries > 0) {
-      previous.end = previousStart;
-      previous.next();
-      if (order(previous, entry) >= 0) inOrder = false;
-    }
-    entries++;
-    if (entry.isTree()) hasTree = true;
-    previousStart = entry.start;
-    wasAdded = isAdded;
-  };
-  let previousStart = 0;
-  const remove = (): void => {
-    if (old.isTree()) hasTree = true;
-    difference.removed(old);
-  };
-  while (entry.next()) {
-    const size = entry.end - entry.start;
-    if (!hasOld && size <= equal) {
-      check(false);
-      equal -= size;
-      oldStart += size;
-      continue;
+  const comparison = new Comparison(format, before, after, difference);
+  comparison.run();
+  return { entries: comparison.entries, inOrder: comparison.inOrder, hasTree: comparison.hasTree };
+}
+
+/** Fields and not variables that closures share: the runtime's last compiler took a fifth of its time in an audit for those. */
+class Comparison implements ComparedTree {
+  entries = 0;
+  inOrder = true;
+  hasTree = false;
+  readonly #difference: TreeDifference;
+  readonly #old: TreeCursor;
+  readonly #entry: TreeCursor;
+  /** The entry passed before this one. Stretches of the old tree follow each other as they did there: only what was added can be out of order. */
+  readonly #previous: TreeCursor;
+  #previousStart = 0;
+  #wasAdded = false;
+
+  constructor(format: ObjectFormat, before: Buffer, after: Buffer, difference: TreeDifference) {
+    this.#difference = difference;
+    this.#old = new TreeCursor(format, before);
+    this.#entry = new TreeCursor(format, after);
+    this.#previous = new TreeCursor(format, after);
+  }
+
+  run(): void {
+    const old = this.#old;
+    const entry = this.#entry;
+    let equal = equalRun(old.data, 0, entry.data, 0);
+    // `old` stands at its entry not yet passed; it is parsed where `hasOld` is true.
+    let hasOld = false;
+    let oldStart = 0;
+    while (entry.next()) {
+      const size = entry.end - entry.start;
+      if (!hasOld && size <= equal) {
+        this.#pass(false);
+        equal -= size;
+        oldStart += size;
+        continue;
+      }
+      if (!hasOld) hasOld = advance(old, oldStart);
+      let ordered = hasOld ? order(old, entry) : 1;
+      while (ordered < 0) {
+        hasOld = this.#remove();
+        ordered = hasOld ? order(old, entry) : 1;
+      }
+      if (ordered > 0) {
+        this.#pass(true);
+        this.#difference.added(entry, undefined);
+        if (!hasOld) {
+          oldStart = old.data.length;
+          equal = 0;
+        }
+        continue;
+      }
+      this.#passSame();
+      oldStart = old.end;
+      hasOld = false;
+      equal = equalRun(old.data, oldStart, entry.data, entry.end);
     }
     if (!hasOld) hasOld = advance(old, oldStart);
-    while (hasOld && order(old, entry) < 0) {
-      remove();
-      hasOld = advance(old, old.end);
-    }
-    if (!hasOld || order(old, entry) > 0) {
-      check(true);
-      difference.added(entry, undefined);
-      if (!hasOld) {
-        oldStart = before.length;
-        equal = 0;
-      }
-      continue;
-    }
-    // Of one name and sort with the old entry, so in its place.
-    check(false);
-    if (!isSame(old, entry)) {
-      difference.added(entry, old);
-      difference.removed(old);
-    }
-    oldStart = old.end;
-    hasOld = false;
-    equal = equalRun(before, oldStart, after, entry.end);
+    while (hasOld) hasOld = this.#remove();
   }
-  if (!hasOld) hasOld = advance(old, oldStart);
-  while (hasOld) {
-    remove();
-    hasOld = advance(old, old.end);
+
+  /** Counts the entry of the new tree, and looks at its place. */
+  #pass(isAdded: boolean): void {
+    const entry = this.#entry;
+    if ((isAdded || this.#wasAdded) && this.entries > 0) {
+      this.#previous.end = this.#previousStart;
+      this.#previous.next();
+      if (order(this.#previous, entry) >= 0) this.inOrder = false;
+    }
+    this.entries++;
+    if (entry.isTree()) this.hasTree = true;
+    this.#previousStart = entry.start;
+    this.#wasAdded = isAdded;
   }
-  return { entries, inOrder, hasTree };
+
+  /** An entry of one name and sort with the old one, so in its place. */
+  #passSame(): void {
+    this.#pass(false);
+    if (isSame(this.#old, this.#entry)) return;
+    this.#difference.added(this.#entry, this.#old);
+    this.#difference.removed(this.#old);
+  }
+
+  /** Tells that the old entry is gone; whether there is one after it. */
+  #remove(): boolean {
+    const old = this.#old;
+    if (old.isTree()) this.hasTree = true;
+    this.#difference.removed(old);
+    return advance(old, old.end);
+  }
 }
 
 /** Moves a cursor to the entry at `start`; false where there is none. */
