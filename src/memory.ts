@@ -47,12 +47,13 @@ const LEAST = 32 * 1024;
  */
 export class BufferMeter {
   #bytes = 0;
-  /** Bytes the process had resident after the last collection. */
-  #resident = process.memoryUsage.rss();
+  /** Bytes the process had resident after the last collection, or when the first large buffer was taken: asking takes a while. */
+  #resident: number | undefined;
 
   /** So many more bytes were taken, and so were those before let go of. */
   add(bytes: number): void {
     if (bytes < LEAST) return;
+    this.#resident ??= process.memoryUsage.rss();
     this.#bytes += bytes;
     if (this.#bytes < BUFFERS) return;
     this.#bytes = 0;

@@ -7,7 +7,7 @@
 import { KvError } from "../errors.ts";
 import { encodeCommit, type Ident } from "../gitwire/object/commit.ts";
 import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
-import type { Oid } from "../gitwire/object/oid.ts";
+import { hashText, type Oid } from "../gitwire/object/oid.ts";
 import { createDelta } from "../gitwire/pack/delta-search.ts";
 import { atOnce } from "../time-slice.ts";
 import { type Applied, applyInSteps } from "./apply.ts";
@@ -135,10 +135,10 @@ function draftCommits(
 ): DraftTransaction {
   const { base, txn, author, committer } = input;
   const { format } = source;
-  const tree = sink.write(
-    "tree",
-    ledgerTree(format, { kvJson: writer.blob(kvJson(format, ns)), data: applied.data, meta: applied.meta }),
-  );
+  // It is the same since the first commit: whoever receives the transaction has it, and would compare it with his.
+  const file = kvJson(format, ns);
+  const kvJsonOid = base === undefined ? writer.blob(file) : hashText(format, "blob", file);
+  const tree = sink.write("tree", ledgerTree(format, { kvJson: kvJsonOid, data: applied.data, meta: applied.meta }));
   const epoch = base?.ledger.epoch ?? input.epoch;
   const chunksTree = newChunkTree(writer, input.chunks);
   const seq = (base?.ledger.seq ?? 0) + 1;
