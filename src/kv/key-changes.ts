@@ -9,8 +9,8 @@ import { ChangeTable } from "./change-table.ts";
 import { type LedgerLookup, lookupIn } from "./ledger-lookup.ts";
 import type { Workspace } from "./workspace.ts";
 
-/** Transactions that are compared for whoever looks back: a tenth of a second. */
-const NEAR = 256;
+/** Transactions that are compared for whoever looks back: some thirty milliseconds. */
+const NEAR = 64;
 
 /** Where a repository keeps the table of the namespace `ns`. */
 export function changesFile(repo: Repository, ns: string): string {

@@ -296,7 +296,7 @@ test("in a clone: begun by who looks back, kept up by a fetch where many came, c
   fs.rmSync(file);
   for (let i = 0; i < 150; i++) await kv.set("k1", `again ${i}`);
   expect(await look("k2")).toBe(43);
-  expect(rows()).toBe(256);
+  expect(rows()).toBe(64);
   await completeChanges(workspaceAt(dir));
   expect(rows()).toBe(287);
   expect(await look("k1")).toBe(193);
