@@ -14,6 +14,7 @@ import { OidTable } from "../object/oid-table.ts";
 import { ChainWriter, LARGE_OBJECT } from "./chain-writer.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { withRoom } from "./grow.ts";
+import { ObjectCache } from "./object-cache.ts";
 import { packHeader } from "./pack-builder.ts";
 import { ENTRY, type EntryHeader, type EntryPlace, kindType } from "./pack-entry.ts";
 import { installPack, type PackPaths } from "./pack-install.ts";
@@ -24,6 +25,8 @@ import { deflate } from "./zlib.ts";
 
 /** Entries from this size on are copied in pieces of it. */
 const PIECE_BYTES = 1024 * 1024;
+/** Bytes of objects kept for deltas that are made whole, of all packs together. */
+const CACHE_BYTES = 4 * 1024 * 1024;
 /** Packs open at a time: two files and a window each. */
 const OPEN_PACKS = 16;
 
@@ -76,7 +79,8 @@ class PackMerge {
   constructor(paths: readonly string[], options: MergeOptions) {
     this.#format = options.format;
     this.#options = options;
-    this.#packs = paths.map((path) => new Pack(path, options.format));
+    const bases = new ObjectCache(CACHE_BYTES);
+    this.#packs = paths.map((path) => new Pack(path, options.format, bases));
     this.#table = new OidTable(options.format);
   }
 

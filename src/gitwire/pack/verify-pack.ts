@@ -28,8 +28,8 @@ export async function verifyPack(path: string, format: ObjectFormat, signal?: Ab
   spare = undefined;
   const pack = new Pack(path, format, new ObjectCache(CACHE_BYTES));
   try {
-    const ids = pack.index.loadIds();
     const order = pack.order();
+    const ids = pack.index.loadIds();
     const reading = new Reading(pack, order, recent);
     for (let rank = 0; rank < order.offsets.length; rank++) {
       const at = order.positionOf(rank) * format.rawSize;
