@@ -7,6 +7,7 @@ import * as path from "node:path";
 import { git, gitInput } from "../support/git.ts";
 import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 setDefaultTimeout(60_000);
 
@@ -62,6 +63,9 @@ beforeAll(async () => {
 
 test("a sound repository has no faults, and is not changed", async () => {
   const dir = copy();
+  // A commit that no ref needs is no fault, as long as all is there that it leads to.
+  const blob = gitInput(dir, "spare", "hash-object", "-w", "--stdin");
+  git(dir, "commit-tree", "-m", "spare", gitInput(dir, `100644 blob ${blob}\tf\n`, "mktree"));
   const before = fs.readFileSync(path.join(dir, "config"), "utf8");
   const { status, faults, summary } = await check(dir);
   expect([status, faults]).toEqual([0, []]);
@@ -190,6 +194,34 @@ const DAMAGES: readonly (readonly [string, (dir: string) => void, part: string, 
     "objects",
     "CORRUPT",
     /refs\/heads\/gap/,
+  ],
+  [
+    "a branch has what no push may bring",
+    (dir) => {
+      const blob = gitInput(dir, "hook", "hash-object", "-w", "--stdin");
+      const tree = gitInput(dir, `100644 blob ${blob}\t.git\n`, "mktree");
+      git(dir, "update-ref", "refs/heads/bad", git(dir, "commit-tree", "-m", "bad", tree));
+    },
+    "objects",
+    "BAD_OBJECT",
+    /^refs\/heads\/bad$/,
+  ],
+  [
+    "a tree that no ref needs names a blob that nobody has",
+    (dir) => gitInput(dir, `100644 blob ${"1".repeat(TEST_FORMAT.hexSize)}\tf\n`, "mktree", "--missing"),
+    "objects",
+    "CORRUPT",
+    /^unreachable$/,
+  ],
+  [
+    "a tree that no ref needs has what no push may bring",
+    (dir) => {
+      const blob = gitInput(dir, "hook", "hash-object", "-w", "--stdin");
+      gitInput(dir, `100644 blob ${blob}\t.git\n`, "mktree");
+    },
+    "objects",
+    "BAD_OBJECT",
+    /^unreachable$/,
   ],
   [
     "a ledger commit says what its trees do not hold",

@@ -50,6 +50,15 @@ export interface ConnectivityView {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Objects that have to be complete whether a tip leads to them or not, by number. */
+export interface ObjectsToFollow {
+  readonly ids: Pick<ArrivedObjects["ids"], "raw" | "format">;
+  /** How many. */
+  readonly received: number;
+  kind(number: number): ObjectKind | undefined;
+  oid(number: number): Oid;
+}
+
 /** Why a tip is not connected. */
 export interface Disconnection {
   readonly oid: Oid;
@@ -75,7 +84,7 @@ const NUMBERS = { commit: 1, tree: 2, blob: 3, tag: 4 } as const;
 export async function findDisconnection(
   view: ConnectivityView,
   tips: readonly Oid[],
-  arrived?: ArrivedObjects,
+  arrived?: ObjectsToFollow,
 ): Promise<Disconnection | undefined> {
   const walk = new ConnectivityWalk(view, arrived);
   for (const tip of tips) walk.start(tip);
@@ -101,11 +110,11 @@ class ConnectivityWalk {
   #conflict: Disconnection | undefined;
   /** Blobs that git reads settings from, by what a new tree calls them. */
   readonly #dotFiles = { gitmodules: new Set<Oid>(), gitattributes: new Set<Oid>() };
-  readonly #arrived: ArrivedObjects | undefined;
+  readonly #arrived: ObjectsToFollow | undefined;
   /** The next of {@link #arrived} to be looked at; beyond the first once the tips are done with. */
   #nextArrived = 0;
 
-  constructor(view: ConnectivityView, arrived: ArrivedObjects | undefined) {
+  constructor(view: ConnectivityView, arrived: ObjectsToFollow | undefined) {
     this.#view = view;
     this.#arrived = arrived;
     this.#seen = new OidTable(view.objects.format);
@@ -149,13 +158,13 @@ class ConnectivityWalk {
   }
 
   /** Looks at some of the objects that came, up to the first that nothing has led to so far. A blob leads nowhere. */
-  #takeArrived(arrived: ArrivedObjects): undefined {
+  #takeArrived(arrived: ObjectsToFollow): undefined {
     const { ids, received } = arrived;
     const { rawSize } = ids.format;
     this.#depth = 0;
     for (let looked = 0; looked < ARRIVED_AT_ONCE && this.#nextArrived < received; looked++) {
       const entry = this.#nextArrived++;
-      if (arrived.kind(entry) === "blob" || this.#seen.indexOfRaw(ids.raw, entry * rawSize) >= 0) continue;
+      if (this.#seen.indexOfRaw(ids.raw, entry * rawSize) >= 0 || arrived.kind(entry) === "blob") continue;
       const oid = arrived.oid(entry);
       if (this.#view.oldKind(oid) === undefined) return this.start(oid);
     }

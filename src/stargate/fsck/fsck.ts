@@ -43,11 +43,11 @@ export async function fsck(repo: Repository, options: FsckOptions): Promise<Fsck
   try {
     const rows = journalRows(journal);
     const refs = checkRefs(repo, report);
-    const objects = await checkStored(repo, options);
-    await checkConnected(repo, refs, options);
+    const stored = await checkStored(repo, options);
+    await checkConnected(repo, refs, stored, options);
     const { namespaces, transactions } = await checkAttestations(repo, refs, options);
     checkJournal(repo, journal, rows, refs, report);
-    return { refs: refs.length, objects, namespaces, transactions, rows: rows.length };
+    return { refs: refs.length, objects: stored.size, namespaces, transactions, rows: rows.length };
   } finally {
     journal.close();
   }

@@ -1,11 +1,17 @@
-/** The objects: each that is stored is what its id says, and everything the refs lead to is here. */
+/**
+ * The objects: each that is stored is what its id says; everything the refs lead to is here and keeps to git's object rules, and so it is
+ * with what is stored and no ref leads to. Pushes count on it: what was here before is not looked at again.
+ */
 
 import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { isMissing } from "../../gitwire/disk.ts";
 import { hashObject, type ObjectKind } from "../../gitwire/object/oid.ts";
+import { OidTable } from "../../gitwire/object/oid-table.ts";
+import { PackIndex } from "../../gitwire/pack/pack-index.ts";
 import { verifyPack } from "../../gitwire/pack/verify-pack.ts";
-import { findDisconnection } from "../../gitwire/protocol/connectivity.ts";
+import { type Disconnection, findDisconnection, type ObjectsToFollow } from "../../gitwire/protocol/connectivity.ts";
+import { fsckRules } from "../../gitwire/protocol/fsck-config.ts";
 import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { readDirIfThere, readLoose } from "../../gitwire/store/loose.ts";
@@ -18,14 +24,17 @@ export interface ObjectsCheck {
   readonly signal: AbortSignal;
 }
 
-/** Reads every stored object; returns how many there are. */
-export async function checkStored(repo: Repository, { report, progress, signal }: ObjectsCheck): Promise<number> {
-  let count = 0;
+/** Reads every stored object; returns the ids of all. */
+export async function checkStored(repo: Repository, { report, progress, signal }: ObjectsCheck): Promise<OidTable> {
+  const { rawSize } = repo.format;
+  const stored = new OidTable(repo.format);
   const packs = repo.objects.ownPacks();
   for (const [at, pack] of packs.entries()) {
     progress(`reading pack ${at + 1} of ${packs.length}`);
     try {
-      count += await verifyPack(pack.path, repo.format, signal);
+      const count = await verifyPack(pack.path, repo.format, signal);
+      const ids = new PackIndex(pack.path.replace(/\.pack$/, ".idx"), repo.format).loadIds();
+      for (let i = 0; i < count; i++) stored.addRaw(ids, i * rawSize);
     } catch (thrown) {
       signal.throwIfAborted();
       // A daemon beside us may combine packs meanwhile; what it removes is in another one.
@@ -38,13 +47,13 @@ export async function checkStored(repo: Repository, { report, progress, signal }
     for (const rest of readDirIfThere(path.join(repo.objectsDir, folder))) {
       const oid = folder + rest;
       if (oid.length !== repo.format.hexSize) continue;
-      count++;
+      stored.add(oid);
       attempt("objects", oid, report, () => checkLoose(repo, oid));
       if (slice.isOver()) await slice.pause();
       signal.throwIfAborted();
     }
   }
-  return count;
+  return stored;
 }
 
 function checkLoose({ objectsDir, format }: Repository, oid: string): void {
@@ -54,35 +63,54 @@ function checkLoose({ objectsDir, format }: Repository, oid: string): void {
   if (actual !== oid) throw new KvError("CORRUPT", `its file holds ${actual}`);
 }
 
-/** Walks from every ref to everything it leads to. One walk tells whether all is here; only if not, each ref is walked by itself. */
-export async function checkConnected(repo: Repository, refs: readonly Ref[], check: ObjectsCheck): Promise<void> {
+/**
+ * Walks from every ref to everything it leads to, then from what is `stored` and none leads to. One walk tells whether all is here and sound;
+ * only if not, each ref is walked by itself.
+ */
+export async function checkConnected(
+  repo: Repository,
+  refs: readonly Ref[],
+  stored: OidTable,
+  { report, progress, signal }: ObjectsCheck,
+): Promise<void> {
   const { objects, format } = repo;
   const newKind = (bytes: Buffer, at: number): ObjectKind | undefined =>
     objects.kind(bytes.hexSlice(at, at + format.rawSize));
-  const view = { objects, newKind, oldKind: () => undefined, fsck: undefined };
-  check.progress(`following ${refs.length} refs`);
-  const missing = async (tips: readonly Ref[]): Promise<KvError | undefined> => {
+  const view = { objects, newKind, oldKind: () => undefined, fsck: fsckRules(repo.config, "receive"), signal };
+  const problem = async (tips: readonly Ref[], others?: ObjectsToFollow): Promise<KvError | undefined> => {
     try {
-      const found = await findDisconnection(
-        view,
-        tips.map(({ oid }) => oid),
-      );
-      if (found === undefined) return undefined;
-      const { oid, expected, found: kind } = found;
-      const what = kind === undefined ? "which is not here" : `which is a ${kind}, not a ${expected}`;
-      return new KvError("CORRUPT", `it leads to ${oid}, ${what}`);
+      const oids = tips.map(({ oid }) => oid);
+      const found = await findDisconnection(view, oids, others);
+      return found === undefined ? undefined : new KvError("CORRUPT", describe(found));
     } catch (thrown) {
+      signal.throwIfAborted();
       if (thrown instanceof KvError && thrown.code !== "BUG") return thrown;
       throw thrown;
     }
   };
-  if ((await missing(refs)) === undefined) return;
+  progress(`following ${refs.length} refs`);
+  const all = {
+    ids: { raw: stored.rawIds(), format },
+    received: stored.size,
+    kind: (number: number) => objects.kind(stored.oid(number)),
+    oid: (number: number) => stored.oid(number),
+  };
+  if ((await problem(refs, all)) === undefined) return;
+  let isOfRef = false;
   for (const ref of refs) {
-    check.signal.throwIfAborted();
-    const fault = await missing([ref]);
-    if (fault !== undefined) {
-      const { code, message } = fault;
-      check.report({ part: "objects", subject: ref.name, code, message });
-    }
+    signal.throwIfAborted();
+    const fault = await problem([ref]);
+    if (fault === undefined) continue;
+    isOfRef = true;
+    report({ part: "objects", subject: ref.name, code: fault.code, message: `it leads to ${fault.message}` });
   }
+  if (isOfRef) return;
+  const fault = await problem(refs, all);
+  if (fault === undefined) return;
+  const message = `an object that no ref needs leads to ${fault.message}`;
+  report({ part: "objects", subject: "unreachable", code: fault.code, message });
+}
+
+function describe({ oid, expected, found }: Disconnection): string {
+  return `${oid}, ${found === undefined ? "which is not here" : `which is a ${found}, not a ${expected}`}`;
 }
