@@ -3,7 +3,9 @@
  * (docs/formats/data-format.md, section 2). A lagging mirror moves the tracking refs only.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { KvError } from "../errors.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { RefChange } from "../gitwire/refs/ref-transaction.ts";
 import { mapRefs, parseRefspec } from "../gitwire/refs/refspec.ts";
@@ -12,7 +14,16 @@ import { LIMITS } from "../limits.ts";
 import { type LedgerPosition, ledgerLine } from "./ledger-line.ts";
 import { epochRef, namespaceRefs, POLICY_REF, trackingRoot } from "./namespace.ts";
 import { fetchObjects, fetchUrl, pushUrl, type RemoteRefMap } from "./remote-session.ts";
-import { ledgerContains, type NamespaceState, readState, readTracked, requireNamespace, stateAt } from "./state.ts";
+import {
+  isIndexOf,
+  ledgerCommitAt,
+  ledgerContains,
+  type NamespaceState,
+  readState,
+  readTracked,
+  requireNamespace,
+  stateAt,
+} from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** Refs a clone tracks, as refspecs for `remote.<name>.fetch`. Chunks and archives are fetched when something needs them. */
@@ -29,18 +40,50 @@ export interface MovedRef {
   readonly to: Oid;
 }
 
-/** Fetches from the mirror into the tracking refs, all in one step. Throws NETWORK and so on, with no ref moved. */
+/** How often a fetch asks again where what it saw was {@link isTorn}, and the first pause before that in milliseconds; each further one is twice as long. */
+const TORN_TRIES = 5;
+const TORN_PAUSE = 50;
+
+/**
+ * Fetches from the mirror into the tracking refs, all in one step. A host that moves the refs of an atomic push one after the other is asked
+ * again while it does. Throws NETWORK and so on, with no ref moved.
+ */
 export async function fetchMirror(workspace: Workspace): Promise<readonly MovedRef[]> {
   const { repo, around, remote } = workspace;
   const choose = (all: RemoteRefMap): Oid[] => [...tracked(remote, all).values()];
   const moved = await whileKept(async (keeps) => {
-    const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], choose, keeps);
-    const moving = movedRefs(workspace, tracked(remote, refs));
-    await moveRefs(workspace, moving, true);
-    return moving;
+    for (let tries = 0; ; tries++) {
+      const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], choose, keeps);
+      const moving = movedRefs(workspace, tracked(remote, refs));
+      if (tries < TORN_TRIES && isTorn(repo.objects, refs, moving)) {
+        await sleep(TORN_PAUSE * 2 ** tries, undefined, { signal: around.signal });
+        continue;
+      }
+      await moveRefs(workspace, moving, true);
+      return moving;
+    }
   });
   await warnOfForeignLedger(workspace);
   return moved;
+}
+
+/**
+ * Whether a namespace that is about to move was seen while the host moved it: with the ledger of one transaction and the kv-index of
+ * another. Stock git renames one ref after the other, also in an atomic push.
+ */
+function isTorn(objects: ObjectSource, refs: RemoteRefMap, moving: readonly MovedRef[]): boolean {
+  const arrived = new Set(moving.map(({ to }) => to));
+  for (const [ref, ledger] of refs) {
+    const index = ref.startsWith("refs/kv/") ? refs.get(namespaceRefs(ref.slice("refs/kv/".length)).index) : undefined;
+    if (index === undefined || !(arrived.has(ledger) || arrived.has(index))) continue;
+    try {
+      if (!isIndexOf(objects, index, ledgerCommitAt(objects, ledger))) return true;
+    } catch (error) {
+      // What is no ledger at all will not become one, and is reported by whoever reads it.
+      if (!(error instanceof KvError)) throw error;
+    }
+  }
+  return false;
 }
 
 /** Says it loudly where the mirror's ledger is not one that follows the accepted one: reads leave it alone then. */

@@ -142,11 +142,15 @@ export function requireState(objects: ObjectSource, refs: RefSource, ns: string,
 /** The kv-index commit a new transaction builds on. Throws CORRUPT where the kv-index is not the one the ledger names. */
 export function indexParent(objects: ObjectSource, state: NamespaceState): Oid {
   const { index, ledger } = state;
-  const links = index === undefined ? undefined : commitLinks(objects.format, readAs(objects, index, "commit"));
-  if (index === undefined || links?.tree !== ledger.indexTree) {
+  if (index === undefined || !isIndexOf(objects, index, ledger)) {
     throw new KvError("CORRUPT", `the kv-index of '${state.ns}' is not the one its ledger names`, {
       hint: "fetch again with 'git kv fetch'",
     });
   }
   return index;
+}
+
+/** Whether the kv-index commit `index` is the one that `ledger` names. Throws BAD_OBJECT where it is no commit. */
+export function isIndexOf(objects: ObjectSource, index: Oid, ledger: LedgerCommit): boolean {
+  return commitLinks(objects.format, readAs(objects, index, "commit")).tree === ledger.indexTree;
 }

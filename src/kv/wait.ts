@@ -5,7 +5,7 @@ import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { isSameRepository, redactUrl } from "../gitwire/transport/url.ts";
 import { fetchMirror } from "./fetch.ts";
-import { trackingRoot } from "./namespace.ts";
+import { namespaceRefs, trackingRoot } from "./namespace.ts";
 import { Pauses, RefPoller } from "./ref-poller.ts";
 import { fetchUrl, pushUrl } from "./remote-session.ts";
 import { ledgerContains, readState, stateAt } from "./state.ts";
@@ -27,7 +27,8 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
   let deadline = begun + timeout;
   let before = begun;
   const watermark = `refs/kv-mirror/${ns}`;
-  const poller = new RefPoller(workspace, fetchUrl(workspace), [watermark]);
+  const { ledger } = namespaceRefs(ns);
+  const poller = new RefPoller(workspace, fetchUrl(workspace), [watermark, ledger]);
   const pauses = new Pauses(FIRST_PAUSE, LONGEST_PAUSE, () => clock.random(1)[0]! / 255);
   let seen: Oid | undefined;
   let failure: unknown = new KvError("NETWORK", "the mirror gave no answer");
@@ -41,14 +42,16 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
       const left = deadline - now;
       const limit = AbortSignal.timeout(Math.max(1, Math.min(left, MOST_TIMEOUT)));
       const look = await lookOnce(workspace, limit, async () => {
-        const mark = (await poller.look()).get(watermark);
-        if (mark === oid) return true;
+        const refs = await poller.look();
+        const mark = refs.get(watermark);
+        // A host may move the watermark before the ledger.
+        if (mark === oid && refs.get(ledger) === oid) return true;
         if (mark === undefined) return readsFromStargate(workspace) && (await stargateMirrored(workspace, oid));
         // Only where it has moved is there anything to find out, and only then is the ledger fetched.
         if (mark === seen) return false;
         const isThere = await isOnMirror(workspace, oid, mark);
-        seen = mark;
-        return isThere;
+        if (isThere !== undefined) seen = mark;
+        return isThere === true;
       });
       if (look === true) return;
       if (look instanceof KvError && look.code === "CONFIG") throw look;
@@ -76,13 +79,16 @@ async function lookOnce(workspace: Workspace, limit: AbortSignal, look: () => Pr
   return result;
 }
 
-async function isOnMirror(workspace: Workspace, oid: Oid, mark: Oid): Promise<boolean> {
+/** Undefined where the mirror shows another ledger than the one that it says it has: its refs may move one after the other. */
+async function isOnMirror(workspace: Workspace, oid: Oid, mark: Oid): Promise<boolean | undefined> {
   const { repo, ns, remote, copy } = workspace;
   if (copy !== undefined) return (await import("./copy-watch.ts")).ledgerHolds(copy, mark, oid);
   await fetchMirror(workspace);
   const state = readState(repo.objects, repo.refs, ns, trackingRoot(remote));
-  if (state === undefined || !repo.objects.has(oid)) return false;
-  return ledgerContains(repo.objects, state.ledger, stateAt(repo.objects, oid).ledger);
+  if (state !== undefined && repo.objects.has(oid)) {
+    if (ledgerContains(repo.objects, state.ledger, stateAt(repo.objects, oid).ledger)) return true;
+  }
+  return state?.ledger.oid === mark ? false : undefined;
 }
 
 function readsFromStargate(workspace: Workspace): boolean {
