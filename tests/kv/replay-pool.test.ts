@@ -139,7 +139,7 @@ test("helpers do a part of the work, and what is left undone is done when asked 
 
 test("a large transaction is a helper's, however few there were; whoever waits for it may leave", async () => {
   const objects = rehashing(repo.objects);
-  const pool = new ReplayPool(objects, etagOf, { place: repo.objects.place, helpers: 0, large: 1 });
+  const pool = new ReplayPool(objects, etagOf, { place: repo.objects.place, helpers: 0, large: 0 });
   const job = replayJob(undefined, model.state!, { maxKeys: 1_000, maxInline: 1 << 20 });
   const left = new AbortController();
   const [one, other] = [pool.replay(job), pool.replay(job)];

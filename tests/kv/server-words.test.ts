@@ -102,7 +102,7 @@ async function onTerminal(...flags: string[]): Promise<string> {
     cwd: dir,
     stdin: "ignore",
     stdout: "pipe",
-    env: { ...process.env, TERM: "dumb" },
+    env: { ...process.env, TERM: "xterm", NO_COLOR: "1" },
   });
   return new Response(child.stdout).text();
 }
