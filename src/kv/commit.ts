@@ -39,7 +39,10 @@ export async function commit(
 ): Promise<CommitOutcome> {
   const { repo, around } = workspace;
   const acceptor = await acceptorOf(workspace);
-  const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
+  const builder = new PackBuilder(repo.format, {
+    dir: path.join(repo.objectsDir, "pack"),
+    copiesBases: !workspace.hasStargate,
+  });
   let pieces: PieceStore | undefined;
   let meter: ProgressMeter | undefined;
   try {

@@ -102,9 +102,18 @@ export class NodeWriter {
   write(draft: TreeDraft): Oid {
     const { data, made, same } = draft;
     if (same !== undefined) return same;
-    if (made?.delta === undefined || !isWorthDelta(made.delta.length, data.length, this.format))
+    if (made?.delta === undefined || !this.#isWorthDelta(made.delta.length, data.length))
       return this.#sink.write("tree", data);
     return this.#sink.writeDelta("tree", data, made.base, made.delta);
+  }
+
+  /**
+   * Whether a tree of `size` bytes is to be a delta of `delta` bytes. One of which much is new is not where the base has to be found and
+   * copied too, which takes more time and room than the tree; whoever it is sent to has the base.
+   */
+  #isWorthDelta(delta: number, size: number): boolean {
+    const isLong = this.#sink.copiesBases === true && delta >= LONG_DELTA;
+    return isLong ? delta * LONG_SHARE < size : delta + this.format.rawSize < size;
   }
 
   /** Writes a tree that the same transaction will read again. */
@@ -115,17 +124,9 @@ export class NodeWriter {
   }
 }
 
-/** Deltas from this size on are worth it up to so large a part of what they make; shorter ones as long as they save anything. */
+/** Where bases are copied, deltas from this size on are worth it up to so large a part of what they make; others as long as they save anything. */
 const LONG_DELTA = 400;
 const LONG_SHARE = 12;
-
-/**
- * Whether a tree of `size` bytes is to be a delta of `delta` bytes. One of which much is new is not: whoever stores it has to find and
- * copy its base too, which takes more time and room than the tree.
- */
-function isWorthDelta(delta: number, size: number, { rawSize }: ObjectFormat): boolean {
-  return delta < LONG_DELTA ? delta + rawSize < size : delta * LONG_SHARE < size;
-}
 
 /** Pieces shorter than this are inserted: a copy takes about four bytes. */
 const SHORTEST_COPY = 6;

@@ -12,6 +12,7 @@ import { TEST_FORMAT } from "../support/test-format.ts";
 /** Notes how large each delta was; MemoryObjects checks that it makes the object. */
 class Noting extends MemoryObjects {
   readonly sizes: { data: number; delta: number }[] = [];
+  copiesBases = false;
 
   override writeDelta(kind: ObjectKind, data: Uint8Array, base: Oid, delta: Uint8Array): Oid {
     this.sizes.push({ data: data.length, delta: delta.length });
@@ -114,8 +115,12 @@ test("an edit that changes nothing writes nothing", () => {
   ]);
 });
 
-test("a tree of which much is new is whole, however short its delta would be", () => {
+test.each([
+  ["is whole where its base would be copied", true, 1],
+  ["is a delta where it is sent to somebody who has its base", false, 2],
+])("a tree of which much is new %s", (_, copiesBases, expected) => {
   const objects = new Noting();
+  objects.copiesBases = copiesBases;
   const writer = new NodeWriter(objects, objects);
   const [oid, other] = ["x", "y"].map((text) => objects.write("blob", Buffer.from(text))) as [Oid, Oid];
   const names = Array.from({ length: 200 }, (_, i) => `n${1000 + i}`);
@@ -123,7 +128,7 @@ test("a tree of which much is new is whole, however short its delta would be", (
   const root = writer.write(large);
   for (const [edits, deltas] of [
     [5, 1],
-    [100, 1],
+    [100, expected],
   ] as const) {
     const some = names.slice(0, edits).map((name) => ({ mode: MODE.file, name, oid: other }));
     const edited = writer.edit(root, large.data, some);

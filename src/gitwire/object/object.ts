@@ -53,6 +53,8 @@ export interface ObjectSink {
   readonly format: ObjectFormat;
   /** Nothing is stored, objects are only named: deltas need not be made. */
   readonly namesOnly?: true;
+  /** What is written is stored and sent nowhere: the base of a delta is copied beside it where it is not written here. */
+  readonly copiesBases?: boolean;
   /** Writes an object whole and returns its id. */
   write(kind: ObjectKind, data: Uint8Array): Oid;
   /**

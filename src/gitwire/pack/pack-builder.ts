@@ -36,6 +36,8 @@ export interface PackBuilderOptions {
   readonly memory?: number;
   /** Whether the receiver takes ofs-deltas (all do since git 1.4.4); else deltas inside the pack name their base. */
   readonly ofsDelta?: boolean;
+  /** As {@link ObjectSink.copiesBases}. */
+  readonly copiesBases?: boolean;
 }
 
 /** A point to go back to with {@link PackBuilder.rewind}. */
@@ -67,6 +69,7 @@ export interface FinishedPack {
 
 export class PackBuilder implements ObjectSink {
   readonly format: ObjectFormat;
+  readonly copiesBases: boolean;
   readonly #ofsDelta: boolean;
   readonly #entries: Spill;
   #table: OidTable;
@@ -82,6 +85,7 @@ export class PackBuilder implements ObjectSink {
 
   constructor(format: ObjectFormat, options: PackBuilderOptions = {}) {
     this.format = format;
+    this.copiesBases = options.copiesBases ?? false;
     this.#ofsDelta = options.ofsDelta ?? true;
     this.#entries = new Spill(options.dir ?? os.tmpdir(), options.memory ?? DEFAULT_MEMORY);
     this.#table = new OidTable(format);
