@@ -43,6 +43,7 @@ export class TimeSlice {
  * looks at the clock, fewer where they are far apart.
  */
 export async function inSlices<T>(work: Generator<void, T>, signal?: AbortSignal, stride?: number): Promise<T> {
+  signal?.throwIfAborted();
   const slice = new TimeSlice(stride);
   try {
     for (;;) {

@@ -50,3 +50,14 @@ test("steps that take long are each followed by a look at the clock, where that 
   expect(await inSlices(long(), abort.signal, 1).catch((error: Error) => error.message)).toBe("stopped");
   expect(steps.done).toBeLessThan(20);
 });
+
+test("work that is broken off before it begins does not begin", async () => {
+  const told = AbortSignal.abort(new Error("told to"));
+  let began = false;
+  const begin = function* (): Generator<void, void> {
+    began = true;
+    yield;
+  };
+  expect(await inSlices(begin(), told).catch((error: Error) => error.message)).toBe("told to");
+  expect(began).toBe(false);
+});

@@ -282,7 +282,7 @@ describe("deltas in any order", () => {
 
 test("others are served while a large pack is indexed", async () => {
   const entries = Array.from(
-    { length: 50_000 },
+    { length: 400_000 },
     (_, i): HandEntry => ({ type: ENTRY.blob, data: Buffer.from(`blob ${i}`) }),
   );
   const body = handPack(TEST_FORMAT, entries);
