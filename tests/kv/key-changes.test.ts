@@ -179,7 +179,8 @@ describe("the table of changed keys", () => {
     }
     fs.writeFileSync(world.file, Buffer.from(good).fill(0, 100, 100 + 20 * 64));
     const zeroed = (await world.open()).changes;
-    expect(recordsBetween(zeroed, 0, zeroed.last)).toBeUndefined();
+    // Behind the first transaction, whose row tells nothing.
+    expect(recordsBetween(zeroed, 1, zeroed.last)).toBeUndefined();
     zeroed.close();
     expect(fs.existsSync(world.file)).toBe(false);
     await world.agrees(seeded, await world.bringUp());
