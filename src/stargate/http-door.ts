@@ -15,6 +15,7 @@ import { readAll } from "../gitwire/protocol/byte-stream.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import { parseNamespace } from "../kv/namespace.ts";
 import { LIMITS } from "../limits.ts";
+import { requestUrl } from "../request-url.ts";
 import { type Authentication, authenticate } from "./http-auth.ts";
 import { bodySource, ResponseBody } from "./http-stream.ts";
 import type { Log } from "./log.ts";
@@ -99,7 +100,7 @@ export class HttpDoor {
 
   async #handle(request: Request): Promise<Response> {
     if (this.#isClosing) return text(503, "the Stargate is shutting down", { Connection: "close", "Retry-After": "1" });
-    const url = new URL(request.url);
+    const url = requestUrl(request);
     const route = routeOf(url.pathname);
     const served = route === undefined ? undefined : this.#options.registry.byName(route.name);
     if (route === undefined || served === undefined) return text(404, "no such repository");

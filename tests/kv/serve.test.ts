@@ -220,6 +220,8 @@ describe("what is not given", () => {
       /^(HTTP\/1.1 431 |$)/,
     );
     expect(await raw("GET /healthz HTTP/1.1\r\n\r\n")).toStartWith("HTTP/1.1 400 ");
+    // A port that is none makes an address that is none.
+    expect(await raw("GET /healthz HTTP/1.1\r\nHost: localhost:99999\r\n\r\n")).toStartWith("HTTP/1.1 200 ");
   });
 });
 

@@ -77,6 +77,15 @@ test("a request whose end is in doubt is refused, and the connection ends", asyn
   expect(await exchange(`${push(`X: ${"a".repeat(100_000)}\r\n`)}`)).toStartWith("HTTP/1.1 431");
 });
 
+test("a request that names no host, or none that can be, is answered as any other", async () => {
+  const get = (version: string, headers: string): Promise<string> =>
+    exchange(`GET /kv.git/kv/status HTTP/${version}\r\n${headers}Connection: close\r\n\r\n`);
+  for (const host of ["", "Host: x:99999\r\n", "Host:\r\n"]) {
+    expect([host, (await get("1.0", host + login())).split("\r\n")[0]]).toEqual([host, "HTTP/1.1 200 OK"]);
+    expect([host, (await get("1.0", host)).split("\r\n")[0]]).toEqual([host, "HTTP/1.1 401 Unauthorized"]);
+  }
+});
+
 test("odd chunks end the request, and nothing behind them is taken for another", async () => {
   for (const size of ["0x4", "-4", "10000000000000004", "4 4", "", "g"]) {
     const text = await exchange(`${push("Transfer-Encoding: chunked\r\n")}${size}\r\n0000\r\n0\r\n\r\n${SMUGGLED}`);

@@ -6,6 +6,7 @@
 import * as fs from "node:fs";
 import { KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { requestUrl } from "../../request-url.ts";
 import { parseKey } from "../key.ts";
 import type { Workspace } from "../workspace.ts";
 import { failure, json } from "./answers.ts";
@@ -101,7 +102,7 @@ export class KvServer {
     }
     this.#active++;
     try {
-      return await this.#route(request, new URL(request.url));
+      return await this.#route(request, requestUrl(request));
     } catch (error) {
       const { data } = toKvError(error);
       if (typeof data?.size !== "number") return failure(error);

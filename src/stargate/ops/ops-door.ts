@@ -13,6 +13,7 @@
 import { KvError, toKvError } from "../../errors.ts";
 import { parseNamespace } from "../../kv/namespace.ts";
 import { readState } from "../../kv/state.ts";
+import { requestUrl } from "../../request-url.ts";
 import type { Log } from "../log.ts";
 import type { LoginThrottle } from "../login-throttle.ts";
 import { statusOf } from "../status.ts";
@@ -71,6 +72,8 @@ export class OpsDoor {
         idleTimeout: 30,
         maxRequestBodySize: 0,
         fetch: (request) => this.#handle(request),
+        // The runtime's own answer to what is thrown shows the source.
+        error: (error) => this.#failed(toKvError(error), ""),
       });
     } catch (error) {
       throw new KvError("IO", `cannot listen on ${hostname}:${port}: ${toKvError(error).message}`, { cause: error });
@@ -93,14 +96,14 @@ export class OpsDoor {
   }
 
   async #handle(request: Request): Promise<Response> {
-    const url = new URL(request.url);
+    const url = requestUrl(request);
     if (request.method !== "GET" && request.method !== "HEAD") {
       return text(405, "use GET", { Allow: "GET, HEAD" });
     }
     try {
       return await this.#route(url, this.#callerOf(request));
     } catch (thrown) {
-      return this.#failed(toKvError(thrown), url);
+      return this.#failed(toKvError(thrown), url.pathname);
     }
   }
 
@@ -221,11 +224,11 @@ export class OpsDoor {
     return { seq: state.ledger.seq, ...found };
   }
 
-  #failed(error: KvError, { pathname }: URL): Response {
+  #failed(error: KvError, path: string): Response {
     const { code, message } = error;
     if (["INPUT_INVALID", "NS_INVALID", "KEY_INVALID"].includes(code)) return json(400, { error: { code, message } });
     if (code === "NS_NOT_FOUND") return json(404, { error: { code, message } });
-    this.#options.log("error", "ops", { code, message, path: pathname, stack: error.stack });
+    this.#options.log("error", "ops", { code, message, path, stack: error.stack });
     return json(500, { error: { code, message } });
   }
 }

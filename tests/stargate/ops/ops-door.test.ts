@@ -52,6 +52,19 @@ const failing = ({ repositories }: Answer) =>
     repositories!.flatMap(({ checks }) => checks.filter(({ ok }) => !ok).map(({ name, error }) => [name, error])),
   );
 
+/** All that comes back for `request`, until the listener hangs up. */
+function raw(request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    const socket = net.connect(Number(new URL(stargate.opsUrl).port), "127.0.0.1", () => socket.write(request));
+    socket.on("data", (data) => {
+      text += data.toString("latin1");
+    });
+    socket.on("close", () => resolve(text));
+    socket.on("error", reject);
+  });
+}
+
 /** Asks until the answer is another than one that was kept. */
 async function until(tail: string, status: number): Promise<Answer> {
   for (const end = Date.now() + 50_000; ; await Bun.sleep(50)) {
@@ -271,20 +284,25 @@ describe("who may see what", () => {
     const { port } = new URL(stargate.opsUrl);
     for (const [host, status] of [
       ["evil.example.com", "401"],
+      ["localhost.evil.example.com", "401"],
       [`localhost:${port}`, "200"],
       [`127.0.0.1:${port}`, "200"],
     ] as const) {
-      const answer = await new Promise<string>((resolve, reject) => {
-        const socket = net.connect(Number(port), "127.0.0.1", () => {
-          socket.write(`GET /api/status HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
-        });
-        socket.once("data", (data) => {
-          resolve(data.toString("latin1", 9, 12));
-          socket.destroy();
-        });
-        socket.once("error", reject);
-      });
-      expect([host, answer]).toEqual([host, status]);
+      const answer = await raw(`GET /api/status HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      expect([host, answer.slice(9, 12)]).toEqual([host, status]);
+    }
+  });
+
+  test("a probe of HTTP/1.0 without a host, or with one that can be none, gets the bare verdict", async () => {
+    for (const host of ["", "Host:\r\n", "Host: a b\r\n", "Host: x:99999\r\n"]) {
+      for (const [tail, body] of [
+        ["/healthz", '{"status":"ok"}'],
+        ["/readyz?exclude=mirror", '{"status":"ready"}'],
+      ]) {
+        const answer = await raw(`GET ${tail} HTTP/1.0\r\n${host}Connection: close\r\n\r\n`);
+        expect([host, answer.slice(0, 15), answer.split("\r\n\r\n")[1]]).toEqual([host, "HTTP/1.1 200 OK", body]);
+      }
+      expect((await raw(`GET /api/status HTTP/1.0\r\n${host}Connection: close\r\n\r\n`)).slice(9, 12)).toBe("401");
     }
   });
 
