@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 BUN := scripts/bun
 DEPS := node_modules/.installed
-SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts package.json bun.lock tsconfig.json
+SOURCES := $(shell find src bin -type f) build.ts scripts/compile.ts scripts/types.ts package.json bun.lock tsconfig.json tsconfig.types.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build install uninstall lint test test-sha256 test-programs fuzz crash soak demo bench clean
@@ -20,7 +20,7 @@ $(DEPS): package.json bun.lock scripts/setup
 	@scripts/setup
 	@touch $@
 
-build: dist/git-kv dist/git-kv-stargate dist/node/open-kv-node.js ## compile dist/git-kv and dist/git-kv-stargate, bundle the library for Node.js
+build: dist/git-kv dist/git-kv-stargate dist/node/open-kv-node.js ## compile dist/git-kv and dist/git-kv-stargate, bundle the library
 
 dist/node/open-kv-node.js: $(SOURCES) $(DEPS)
 	@$(BUN) build.ts library

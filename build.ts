@@ -1,11 +1,13 @@
 /**
- * Compiles the executables and the library for Node.js into dist/: `bun build.ts [git-kv|git-kv-stargate|library]...`, all without
+ * Compiles the executables and the library into dist/: `bun build.ts [git-kv|git-kv-stargate|library]...`, all without
  * arguments.
  */
 
 import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { compileOptions } from "./scripts/compile.ts";
+import { makeTypes } from "./scripts/types.ts";
 
 const ROOT = import.meta.dir;
 const PROGRAMS = ["git-kv", "git-kv-stargate"];
@@ -22,28 +24,33 @@ function sourceCommit(): string {
 
 async function build(program: string, commit: string): Promise<void> {
   const entry = path.join(ROOT, "bin", `${program}.ts`);
-  const result = await Bun.build(compileOptions(entry, path.join(ROOT, "dist", program), commit));
-  if (!result.success) {
-    for (const log of result.logs) console.error(log);
-    process.exit(1);
-  }
+  await bundle(compileOptions(entry, path.join(ROOT, "dist", program), commit));
 }
 
-/** The library for Node.js: dist/node/open-kv-node.js and what it loads. */
+/** The library: for Node.js dist/node/open-kv-node.js and what it loads, for Bun dist/bun/open-kv.js, and its types, dist/types. */
 async function buildLibrary(): Promise<void> {
-  const result = await Bun.build({
-    entrypoints: [path.join(ROOT, "src", "kv", "open-kv-node.ts")],
-    outdir: path.join(ROOT, "dist", "node"),
-    target: "node",
+  const target = (name: "node" | "bun", entry: string, splitting: boolean): Bun.BuildConfig => ({
+    entrypoints: [path.join(ROOT, "src", "kv", entry)],
+    outdir: path.join(ROOT, "dist", name),
+    target: name,
     format: "esm",
-    // One file, so that what stands in for Bun is there before anything else.
-    splitting: false,
+    splitting,
     throw: false,
   });
-  if (!result.success) {
-    for (const log of result.logs) console.error(log);
-    process.exit(1);
-  }
+  // Parts have other names when they change.
+  for (const name of ["node", "bun"]) fs.rmSync(path.join(ROOT, "dist", name), { recursive: true, force: true });
+  // One file, so that what stands in for Bun is there before anything else.
+  await bundle(target("node", "open-kv-node.ts", false));
+  // Not the sources: what they compute while they are compiled (macros) is not computed below node_modules.
+  await bundle(target("bun", "open-kv.ts", true));
+  makeTypes(path.join(ROOT, "dist", "types"));
+}
+
+async function bundle(config: Bun.BuildConfig): Promise<void> {
+  const result = await Bun.build(config);
+  if (result.success) return;
+  for (const log of result.logs) console.error(log);
+  process.exit(1);
 }
 
 const wanted = process.argv.slice(2);

@@ -128,7 +128,7 @@ export class Kv {
   }
 
   /** As {@link get} for large values: `use` is given the bytes in order; they are good until it returns. False where there is no value. */
-  async read(key: string, use: (bytes: Buffer) => void, options: GetOptions = {}): Promise<boolean> {
+  async read(key: string, use: (bytes: Uint8Array) => void, options: GetOptions = {}): Promise<boolean> {
     const found = await this.#find(key, options);
     if (found === undefined) return false;
     await readValue(this.#workspace, found, use);

@@ -93,7 +93,7 @@ type MetadataFields = Omit<Metadata, "key" | "base" | "expires" | "labels"> & {
   readonly labels?: Labels | undefined;
 };
 
-/** A metadata record. */
+/** A metadata record. @internal */
 export function encodeMetadata(key: Key, meta: MetadataFields): RecordParts {
   const { type, size, etag, ctype, rev, base, expires, labels } = meta;
   const digits = etag.slice(ETAG_PREFIX.length);
@@ -110,14 +110,14 @@ const ETAG_PREFIX = "blake3:";
 /** What an etag looks like. */
 export const ETAG = /^blake3:[0-9a-f]{64}$/;
 
-/** A pointer record. */
+/** A pointer record. @internal */
 export function encodePointer(key: Key, pointer: Omit<Pointer, "key" | "kind">): RecordParts {
   const { type, oid, size, ctype, rev } = pointer;
   const tail = `,"ctype":${quote(ctype)},"rev":${rev}}`;
   return ['{"v":1,"key":', quote(keyText(key)), `,"type":"${type}","oid":"`, oid, '","size":', String(size), tail];
 }
 
-/** A tombstone. */
+/** A tombstone. @internal */
 export function encodeTombstone(key: Key, rev: number, base: Oid | undefined): RecordParts {
   const tail = base === undefined ? "}" : `,"base":"${base}"}`;
   return ['{"v":1,"key":', quote(keyText(key)), `,"type":"deleted","rev":${rev}${tail}`];
@@ -223,7 +223,7 @@ class FieldReader {
   }
 }
 
-/** Reads a metadata record. Throws CORRUPT where it is none. */
+/** Reads a metadata record. Throws CORRUPT where it is none. @internal */
 export function parseMetadata(data: Buffer): Metadata {
   return plainMetadata(data) ?? parseAnyMetadata(data);
 }
@@ -266,7 +266,7 @@ function parseAnyMetadata(data: Buffer): Metadata {
   };
 }
 
-/** Reads what a kv-index file holds. Throws CORRUPT where it is neither pointer nor tombstone. */
+/** Reads what a kv-index file holds. Throws CORRUPT where it is neither pointer nor tombstone. @internal */
 export function parseIndexRecord(data: Buffer): Pointer | Tombstone {
   const plain = plainForms()?.pointer.exec(data.latin1Slice()) ?? undefined;
   if (plain !== undefined) {

@@ -29,7 +29,7 @@ export interface SignatureReport {
 
 const UNSIGNED: SignatureReport = { state: "unsigned" };
 
-/** Judges the transactions of one ledger; policies are read once. */
+/** Judges the transactions of one ledger; policies are read once. @internal */
 export class SignatureReporter {
   readonly #objects: ObjectSource;
   readonly #reach: Reach;

@@ -13,7 +13,7 @@ import type { Workspace } from "./workspace.ts";
 /** A value and what is known of it. */
 export class KvValue {
   readonly key: string;
-  readonly bytes: Buffer;
+  readonly bytes: Uint8Array;
   readonly ctype: string;
   /** `blake3:` and 64 hex digits. */
   readonly etag: string;
@@ -23,7 +23,7 @@ export class KvValue {
   /** The blob that holds the value or its manifest: what a condition names. */
   readonly blob: Oid;
 
-  private constructor({ key, oid, meta }: FoundKey, bytes: Buffer) {
+  private constructor({ key, oid, meta }: FoundKey, bytes: Uint8Array) {
     this.key = keyText(key);
     this.bytes = bytes;
     this.ctype = meta.ctype;
@@ -34,6 +34,7 @@ export class KvValue {
     this.blob = oid;
   }
 
+  /** @internal */
   static async read(workspace: Workspace, found: FoundKey): Promise<KvValue> {
     const parts: Buffer[] = [];
     await readValue(workspace, found, (bytes) => void parts.push(Buffer.from(bytes)));
@@ -58,7 +59,7 @@ export class KvValue {
   }
 }
 
-/** Hands the bytes of a value on in order; they are good until `use` returns. Pieces that are not here are fetched. Throws CORRUPT. */
+/** Hands the bytes of a value on in order; they are good until `use` returns. Pieces that are not here are fetched. Throws CORRUPT. @internal */
 export async function readValue(workspace: Workspace, found: FoundKey, use: (bytes: Buffer) => void): Promise<void> {
   const { objects } = workspace.repo;
   if (found.meta.type === "inline") {

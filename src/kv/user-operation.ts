@@ -30,7 +30,7 @@ export type KvOperation =
   /** Changes nothing, demands a condition. */
   | { readonly op: "check"; readonly key: string; readonly if: KvCondition };
 
-/** The line that does what `operation` says. Throws KEY_INVALID, INPUT_INVALID. `now` in Unix seconds. */
+/** The line that does what `operation` says. Throws KEY_INVALID, INPUT_INVALID. `now` in Unix seconds. @internal */
 export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: number): WriteLine {
   const key = parseKey(operation.key);
   const condition = operation.if === undefined ? undefined : toCondition(operation.if, format);

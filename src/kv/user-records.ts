@@ -44,6 +44,7 @@ export interface KvChange {
 
 const REPORTERS = new WeakMap<Workspace, SignatureReporter>();
 
+/** @internal */
 export async function transactionOf(workspace: Workspace, ledger: LedgerCommit): Promise<KvTransaction> {
   let reporter = REPORTERS.get(workspace);
   if (reporter === undefined) {
@@ -66,6 +67,7 @@ export async function transactionOf(workspace: Workspace, ledger: LedgerCommit):
   };
 }
 
+/** @internal */
 export async function revisionOf(workspace: Workspace, { rev, meta, made }: Revision): Promise<KvRevision> {
   const transaction = made === undefined ? undefined : await transactionOf(workspace, made);
   return { op: meta === undefined ? "del" : "set", rev, transaction, meta };

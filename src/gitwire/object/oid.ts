@@ -74,7 +74,7 @@ const hashers: { sha1?: Bun.CryptoHasher; sha256?: Bun.CryptoHasher } = {};
 
 const hasher = ({ name }: ObjectFormat): Bun.CryptoHasher => (hashers[name] ??= new Bun.CryptoHasher(name));
 
-/** A new streaming hasher of the format's hash function (for packs, indexes and large blobs). */
+/** A new streaming hasher of the format's hash function (for packs, indexes and large blobs). @internal */
 export function newHasher(format: ObjectFormat): Bun.CryptoHasher {
   return new Bun.CryptoHasher(format.name);
 }
@@ -101,12 +101,12 @@ export function hashText(format: ObjectFormat, kind: ObjectKind, text: string): 
     .digest("hex");
 }
 
-/** Object id of `data`, raw. */
+/** Object id of `data`, raw. @internal */
 export function hashObjectRaw(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Buffer {
   return hasher(format).update(`${kind} ${data.length}\0`).update(data).digest() as Buffer;
 }
 
-/** Hash of `data` as it is (pack and index trailers), raw. */
+/** Hash of `data` as it is (pack and index trailers), raw. @internal */
 export function hashBytes(format: ObjectFormat, data: Uint8Array): Buffer {
   return hasher(format).update(data).digest() as Buffer;
 }
