@@ -304,14 +304,17 @@ export class Journal {
 
   /** How many transactions of `ns` the mirror does not have, and when the oldest of them was accepted. */
   backlog(ns: string): { readonly count: number; readonly oldest: number | undefined } {
-    const row = this.#run(() =>
-      this.#db
-        .query<{ count: number; oldest: number | null }, [string]>(
-          "SELECT count(*) AS count, min(accepted_at) AS oldest FROM entry WHERE kind = 'txn' AND ns = ? AND mirrored_at IS NULL",
-        )
-        .get(ns),
-    );
+    const query = `SELECT count(*) AS count, min(accepted_at) AS oldest FROM entry
+      WHERE kind = 'txn' AND ns = ? AND mirrored_at IS NULL`;
+    const row = this.#run(() => this.#db.query<{ count: number; oldest: number | null }, [string]>(query).get(ns));
     return { count: row?.count ?? 0, oldest: row?.oldest ?? undefined };
+  }
+
+  /** When the oldest transactions that the mirror does not have were accepted, at most `limit` of them. */
+  waiting(limit: number): number[] {
+    const query = "SELECT accepted_at FROM entry WHERE kind = 'txn' AND mirrored_at IS NULL ORDER BY ns, seq LIMIT ?";
+    const rows = this.#run(() => this.#db.query<{ accepted_at: number }, [number]>(query).all(limit));
+    return rows.map(({ accepted_at }) => accepted_at);
   }
 
   /** Transactions whose rows follow the row `id`, oldest first, as far as all before them have happened. */

@@ -170,6 +170,18 @@ export class Page {
     await eventually(async () => ((await this.evaluate<boolean>(expression)) ? true : undefined), expression);
   }
 
+  /** Role and name of all that a screen reader finds. */
+  async accessibility(): Promise<{ readonly role: string; readonly name: string }[]> {
+    interface Node {
+      readonly ignored: boolean;
+      readonly role?: { value: string };
+      readonly name?: { value: string };
+    }
+    const { nodes } = await this.#send<{ nodes: Node[] }>("Accessibility.getFullAXTree");
+    const seen = nodes.filter(({ ignored }) => !ignored);
+    return seen.map(({ role, name }) => ({ role: role?.value ?? "", name: name?.value ?? "" }));
+  }
+
   async press(key: string): Promise<void> {
     const code = { Tab: 9, Enter: 13 }[key];
     const text = key === "Enter" ? "\r" : undefined;

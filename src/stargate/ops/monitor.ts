@@ -8,6 +8,7 @@ import type { Gate } from "../gate.ts";
 import type { JournalEntry } from "../journal.ts";
 import { COUNT_STEP, COUNT_STEPS } from "../journal-counts.ts";
 import { CountWindow } from "./count-window.ts";
+import { QuantileSketch } from "./quantile-sketch.ts";
 import { type SeriesPoint, TimeSeries } from "./time-series.ts";
 
 /** Steps of the plots: an hour. */
@@ -82,21 +83,27 @@ export class Monitor {
     }
   }
 
-  report(now: number): MonitorReport {
+  /**
+   * What the page shows. `waiting`: when each transaction was accepted that the mirror should have and does not; it counts with its
+   * age so far, or a mirror that takes nothing would look as fast as it was.
+   */
+  report(now: number, waiting: readonly number[] = []): MonitorReport {
     const day = this.#day.totals(now);
+    const open = new QuantileSketch();
+    for (const at of waiting) open.add(Math.max(0, now - at));
     return {
-      objectives: this.#objectives(now, day),
+      objectives: this.#objectives(now, day, open),
       step: STEP / 1000,
       accept: this.#accept.points(now),
-      lag: this.#lag.points(now),
+      lag: this.#lag.points(now, open),
       rejections: Object.fromEntries([...day].filter(([name]) => !name.startsWith(TRY))),
       recent: this.#recent.toReversed(),
     };
   }
 
-  #objectives(now: number, day: ReadonlyMap<string, number>): Objective[] {
+  #objectives(now: number, day: ReadonlyMap<string, number>, open: QuantileSketch): Objective[] {
     const hour = (STEPS * STEP) / 1000;
-    const [accept, lag] = [this.#accept.total(now), this.#lag.total(now)];
+    const [accept, lag] = [this.#accept.total(now), this.#lag.total(now, open)];
     const counted = (result: MirrorTryEvent["result"]): number => day.get(`${TRY}${result}`) ?? 0;
     const good = counted("ok");
     const bad = counted("failed") + counted("refused");

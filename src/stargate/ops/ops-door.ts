@@ -48,6 +48,9 @@ const HEADERS = {
 /** Milliseconds the outcome of the health checks holds: they write to the disk. */
 const HEALTH_FRESH = 1_000;
 
+/** Transactions whose age is looked at: the default of `backlog_limit`. */
+const MOST_WAITING = 10_000;
+
 interface Outcome {
   readonly repo: string;
   readonly checks: readonly Check[];
@@ -204,7 +207,7 @@ export class OpsDoor {
         ...statusOf(served, now),
         health: checksOf(health, served.name),
         ready: checksOf(ready, served.name),
-        ...monitor.report(now),
+        ...monitor.report(now, served.mirror === undefined ? [] : served.gate.journal.waiting(MOST_WAITING)),
       })),
     };
   }

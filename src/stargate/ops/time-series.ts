@@ -37,9 +37,12 @@ export class TimeSeries {
     this.#sketches[slot]!.add(ms);
   }
 
-  /** Every step of the window that ends at `now`, oldest first. */
-  points(now: number): SeriesPoint[] {
-    return this.#window(now).map(({ step, sketch }) => ({
+  /** Every step of the window that ends at `now`, oldest first; `open`, what goes on still, counts in the last one. */
+  points(now: number, open?: QuantileSketch): SeriesPoint[] {
+    const window = this.#window(now);
+    const last = window.at(-1)!;
+    if (open !== undefined && open.count > 0) window[window.length - 1] = { ...last, sketch: sum(last.sketch, open) };
+    return window.map(({ step, sketch }) => ({
       at: step * this.#step,
       count: sketch?.count ?? 0,
       p50: sketch?.quantile(0.5) ?? null,
@@ -47,11 +50,9 @@ export class TimeSeries {
     }));
   }
 
-  /** All of the window in one. */
-  total(now: number): QuantileSketch {
-    const total = new QuantileSketch();
-    for (const { sketch } of this.#window(now)) if (sketch !== undefined) total.merge(sketch);
-    return total;
+  /** All of the window in one, with `open`. */
+  total(now: number, open?: QuantileSketch): QuantileSketch {
+    return sum(...this.#window(now).map(({ sketch }) => sketch), open);
   }
 
   #window(now: number): { readonly step: number; readonly sketch: QuantileSketch | undefined }[] {
@@ -63,4 +64,10 @@ export class TimeSeries {
       return { step, sketch: this.#steps[slot] === step ? this.#sketches[slot] : undefined };
     });
   }
+}
+
+function sum(...sketches: readonly (QuantileSketch | undefined)[]): QuantileSketch {
+  const total = new QuantileSketch();
+  for (const sketch of sketches) if (sketch !== undefined) total.merge(sketch);
+  return total;
 }

@@ -53,6 +53,27 @@ test("latency and lag of the past hour are there again after a restart", () => {
   ]);
 });
 
+test("what the mirror does not take counts with its age so far", () => {
+  const journal = new Journal(tempDir("journal"));
+  const events = new GateEvents();
+  const clock = countingClock();
+  const monitor = new Monitor({ journal, clock, events });
+  events.emit({ kind: "mirrored", at: clock.at, ns: "main", lags: Array.from({ length: 90 }, () => 20) });
+  const [, p95, p99] = monitor.report(clock.at).objectives;
+  expect([p95!.ok, p99!.ok, p95!.samples]).toEqual([true, true, 90]);
+  const waiting = Array.from({ length: 10 }, () => clock.at - 60_000);
+  const { objectives, lag } = monitor.report(clock.at, waiting);
+  expect(objectives.slice(1, 3)).toMatchObject([
+    { name: "mirror lag p95", ok: false, samples: 100 },
+    { name: "mirror lag p99", ok: false, samples: 100 },
+  ]);
+  expect(Math.abs(objectives[1]!.value! - 60_000)).toBeLessThan(3_000);
+  expect(lag.at(-1)).toMatchObject({ count: 100 });
+  // They are no part of what is kept.
+  expect(monitor.report(clock.at).objectives[1]).toMatchObject({ ok: true, samples: 90 });
+  journal.close();
+});
+
 test("refusals and tries at the mirror of the past day are there again after a restart", () => {
   const dir = tempDir("journal");
   const clock = countingClock();

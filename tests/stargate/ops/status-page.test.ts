@@ -43,6 +43,28 @@ afterAll(async () => {
   await stargate.stop();
 });
 
+/** Run in the page: each text that stands out less than 4.5 to 1 from what is behind it (WCAG 2, 1.4.3). */
+const UNREADABLE = String.raw`(() => {
+  const partsOf = (color) => (color.match(/[\d.]+/g) ?? []).map(Number);
+  const light = (channel) => (channel <= 10 ? channel / 255 / 12.92 : ((channel / 255 + 0.055) / 1.055) ** 2.4);
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const behind = (element) => {
+    if (element === null) return [255, 255, 255];
+    const [r, g, b, a = 1] = partsOf(getComputedStyle(element).backgroundColor);
+    return a === 1 ? [r, g, b] : behind(element.parentElement).map((under, i) => [r, g, b][i] * a + under * (1 - a));
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.nodeValue.trim()).join("");
+    if (own === "" || ["SCRIPT", "STYLE", "NOSCRIPT"].includes(element.tagName)) continue;
+    const { fill, color } = getComputedStyle(element);
+    const [a, b] = [luminance(partsOf(element.tagName === "text" ? fill : color)), luminance(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) found.push(own.slice(0, 40) + ": " + ratio.toFixed(2));
+  }
+  return found;
+})()`;
+
 /** Opens it anew, in the one tab there is: another one costs seconds on a busy machine. */
 async function openPage(screen: Screen = SCREENS[0]![1]): Promise<void> {
   await page.show(screen);
@@ -109,6 +131,78 @@ describe("the page", () => {
     expect(page.complaints).toEqual([]);
   });
 
+  test("names that look like others, or turn the text around, are told apart", async () => {
+    const family = "\u{1f469}\u200d\u{1f4bb}";
+    await client.set({ "\u202eevil": "1", "ad\u200bmin": "1", [family]: "1", ["deep/".repeat(40)]: "1" }, "odd");
+    await openPage();
+    await page.until("document.querySelector('#namespaces').innerText.includes('odd')");
+    await click("#namespaces button", "odd");
+    await page.until("document.querySelector('#browser nav').innerText.trim() === 'odd'");
+    const shown = await textOf("#browser");
+    expect(shown).toContain("U+202Eevil");
+    expect(shown).toContain("adU+200Bmin");
+    expect(shown).toContain(family);
+    expect(shown).not.toMatch(/[\u202e\u200b]/);
+    // What is asked for is the key, not what is shown of it.
+    await click("#browser li button", "U+202Eevil");
+    await page.until("document.querySelector('#browser ol') !== null");
+    expect(await textOf("#browser")).toContain("set · rev 1");
+    // A place deep down is told by its ends.
+    await page.evaluate(`goTo({ repo: "kv.git", ns: "odd", prefix: "deep/".repeat(39) })`);
+    expect(await page.evaluate("document.querySelectorAll('#browser nav button').length")).toBe(7);
+    expect(await page.evaluate("getComputedStyle(document.querySelector('#browser .grow')).unicodeBidi")).toBe(
+      "isolate",
+    );
+    expect(page.complaints).toEqual([]);
+  });
+
+  test("the key of a thousand characters takes three lines", async () => {
+    await openPage();
+    await click("#namespaces button", "main");
+    await page.until("document.querySelector('#browser nav').innerText.trim() === 'main'");
+    const long = `[...document.querySelectorAll('#browser .grow > span')].find((each) => each.innerText.startsWith('aaaa'))`;
+    expect(await page.evaluate<number>(`${long}.getBoundingClientRect().height`)).toBeLessThan(70);
+    expect(await page.evaluate<number>(`${long}.innerText.length`)).toBe(1_000);
+  });
+
+  test("every figure and name can be read: 4.5 to 1 against what is behind it, in both modes", async () => {
+    for (const [, screen] of SCREENS) {
+      await openPage(screen);
+      for (const level of ["good", "warn", "bad"]) {
+        await page.evaluate(`document.querySelector('.verdict').className = 'verdict ${level}'`);
+        expect([level, await page.evaluate(UNREADABLE)]).toEqual([level, []]);
+      }
+    }
+    await page.evaluate(
+      "document.querySelector('#recent td').style.color = getComputedStyle(document.body).backgroundColor",
+    );
+    expect(await page.evaluate(UNREADABLE)).toHaveLength(1);
+  });
+
+  test("it has a shape that a screen reader can follow", async () => {
+    await openPage(SCREENS[3]![1]);
+    const nodes = await page.accessibility();
+    const named = (role: string): string[] => nodes.filter((each) => each.role === role).map(({ name }) => name);
+    expect(named("heading")).toEqual([
+      "Stargate",
+      "Objectives",
+      "The last hour",
+      "Recent transactions",
+      "Namespaces",
+      "Keys",
+      "Checks",
+      "Rejections by code, 24 h",
+    ]);
+    expect(named("main")).toHaveLength(1);
+    // Laid out for a phone, they are tables still.
+    expect(named("table")).toHaveLength(2);
+    expect(named("columnheader")).toEqual(expect.arrayContaining(["Verdict", "Who", "Namespace", "Behind"]));
+    expect(named("image").filter((name) => name === "well")).toHaveLength(7);
+    for (const { role, name } of nodes)
+      if (role === "button" || role === "image") expect([role, name]).not.toEqual([role, ""]);
+    expect(named("status")).toHaveLength(1);
+  });
+
   test("a script that got into it all the same would not run", async () => {
     await openPage();
     const inject = `(() => {
@@ -161,6 +255,19 @@ describe("the page", () => {
     await page.until(`document.querySelector('#namespaces').innerText.includes('${seq}')`);
     await click("#pause", "Pause");
     expect(await page.evaluate("document.querySelector('#pause').getAttribute('aria-pressed')")).toBe("true");
+    expect(await textOf("#fresh")).toStartWith("paused");
+  });
+
+  test("says that nobody answers, and goes on when somebody does", async () => {
+    await openPage();
+    await page.evaluate("(globalThis.kept = ask, ask = () => Promise.reject(new Error('gone')), refresh())");
+    expect(await textOf("#verdict")).toContain("The Stargate does not answer: gone");
+    expect(await textOf("#verdict")).not.toContain("no mirror");
+    expect(await textOf("#said")).toBe("Something is wrong");
+    expect(await page.evaluate<string>("document.title")).toStartWith("!");
+    expect(await textOf("#recent")).toContain("ci-bot");
+    await page.evaluate("(ask = kept, refresh())");
+    expect(await textOf("#verdict")).not.toContain("does not answer");
   });
 
   test("says what is wrong", async () => {

@@ -3,6 +3,9 @@
 /** What is shown: a namespace, a prefix in it, one page, and one key of it. */
 const place = { repo: "", ns: "", prefix: "", after: "", key: undefined };
 let request = 0;
+const DATE = { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" };
+/** Levels of a prefix that are shown. */
+const MOST_STEPS = 6;
 
 /** Shows another place of the store. */
 async function goTo(change) {
@@ -29,8 +32,14 @@ async function goTo(change) {
 function crumbs() {
   const steps = [el("button", { type: "button", class: "link", click: () => goTo({ prefix: "" }) }, place.ns)];
   let upTo = "";
-  for (const part of place.prefix.split(/(?<=[:/])/).filter((each) => each !== "")) {
+  const parts = place.prefix.split(/(?<=[:/])/).filter((each) => each !== "");
+  for (const [i, part] of parts.entries()) {
     upTo += part;
+    // A key can have a thousand levels: the first ones and the last ones say where it is.
+    if (parts.length > MOST_STEPS && i >= 2 && i < parts.length - MOST_STEPS + 2) {
+      if (i === 2) steps.push(el("span", { class: "quiet" }, "› …"));
+      continue;
+    }
     const prefix = upTo;
     steps.push(
       el("span", { class: "quiet", "aria-hidden": "true" }, "›"),
@@ -63,7 +72,7 @@ function keyList({ rows, after }) {
 }
 
 function linkTo(target, text) {
-  return el("button", { type: "button", class: "link mono grow", click: () => goTo(target) }, text);
+  return el("button", { type: "button", class: "link mono grow", click: () => goTo(target) }, el("span", {}, text));
 }
 
 function revisionList({ revisions }) {
@@ -79,15 +88,18 @@ function revisionList({ revisions }) {
       el(
         "span",
         { class: "wide quiet" },
-        `${author ?? ""} · seq ${seq ?? "–"}${oid === undefined ? "" : ` · ${oid.slice(0, 12)}`}`,
+        el("span", {}, author ?? ""),
+        ` · seq ${seq ?? "–"}${oid === undefined ? "" : ` · ${oid.slice(0, 12)}`}`,
       ),
       expires === undefined ? undefined : el("span", { class: "wide quiet" }, "expires ", dateOf(expires)),
     ),
   );
-  return [el("ol", { class: "rows" }, items)];
+  const list = el("ol", { class: "rows" }, items);
+  if (revisions.at(-1).rev === 1) return [list];
+  return [list, el("p", { class: "empty line" }, "Older ones: ", el("code", {}, "git kv history KEY"))];
 }
 
 function dateOf(seconds) {
   const date = new Date(seconds * 1000);
-  return el("time", { datetime: date.toISOString(), title: date.toISOString() }, date.toLocaleString());
+  return el("time", { datetime: date.toISOString(), title: date.toISOString() }, date.toLocaleString([], DATE));
 }

@@ -15,18 +15,49 @@ function fill(element, attributes, children) {
     if (typeof value === "function") element.addEventListener(name, value);
     else if (value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined));
+  for (const child of children.flat()) {
+    if (typeof child === "string") element.append(...visible(child));
+    else if (child !== undefined) element.append(child);
+  }
   return element;
+}
+
+/**
+ * Characters that nobody sees, or that turn others around, so that a name could look like another one. Joiners and selectors of
+ * variants that stand within emoji, or a word of a script that needs them, are none of them.
+ */
+const UNSEEN =
+  /((?!\p{Join_Control}|\p{Variation_Selector})[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Zl}\p{Zp}]|(?<![^\0-\x7f]|[\d#*])[\p{Join_Control}\p{Variation_Selector}]|\p{Join_Control}(?![^\0-\x7f]))/u;
+
+/** `text` with such characters named. */
+function visible(text) {
+  if (!UNSEEN.test(text)) return [text];
+  return text.split(UNSEEN).map((part, i) => {
+    if (i % 2 === 0) return part;
+    const mark = document.createElement("span");
+    mark.className = "unseen";
+    mark.textContent = `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    return mark;
+  });
 }
 
 /** Milliseconds for people: number and unit apart. */
 function duration(ms) {
   if (ms === null || ms === undefined) return ["–", ""];
+  if (ms < 0.05) return ["<\u20090.1", "ms"];
   if (ms < 10) return [ms.toFixed(1), "ms"];
   if (ms < 1_000) return [ms.toFixed(0), "ms"];
   if (ms < 100_000) return [(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0), "s"];
   if (ms < 7_200_000) return [(ms / 60_000).toFixed(0), "min"];
   return [(ms / 3_600_000).toFixed(0), "h"];
+}
+
+/** A time of today, or with its day. */
+function moment(ms) {
+  const isToday = new Date(ms).toDateString() === new Date().toDateString();
+  return isToday
+    ? clock(ms, true)
+    : `${new Date(ms).toLocaleDateString([], { month: "short", day: "numeric" })} ${clock(ms)}`;
 }
 
 function clock(ms, seconds = false) {
@@ -109,7 +140,7 @@ function lines(series, scale) {
 }
 
 /** Draws `series` into the figure `host`. */
-function drawPlot(host, { title, series, target, empty }) {
+function drawPlot(host, { title, series, target, empty, note = "" }) {
   const width = Math.max(280, host.clientWidth - 36);
   const scale = scaleOf(series, width, target);
   const total = series.reduce((sum, { count }) => sum + count, 0);
@@ -156,6 +187,6 @@ function drawPlot(host, { title, series, target, empty }) {
     show(at + step);
   });
   const goal = `Target: 95 % under ${duration(target).join(" ").replace(".0 ", " ")}${isInside ? " (red)" : ", above this scale"}.`;
-  const caption = total === 0 ? empty : `Line: p95, dotted: p50. ${goal}`;
+  const caption = total === 0 ? empty : `Line: p95, dotted: p50. ${goal}${note}`;
   host.replaceChildren(el("header", {}, title, readout), canvas, el("figcaption", {}, caption));
 }

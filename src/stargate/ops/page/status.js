@@ -1,6 +1,8 @@
 // The page itself: asks for the state every few seconds and shows it.
 
 const EVERY = 5_000;
+/** While nobody answers. */
+const SELDOM = 15_000;
 /** Rows of the table of transactions, until all are asked for. */
 const FEW = 12;
 const state = { areAllShown: false, repo: undefined, isPaused: false, failures: 0, seenAt: undefined, last: undefined };
@@ -40,8 +42,9 @@ function problemsOf(repo, isStopping) {
     if (error !== mirror.error) bad(`The mirror of ${ns === "" ? "the policy" : ns} is stuck: ${error}`);
   }
   for (const { name, ok, error } of repo.ready) if (!ok && name !== "leader") warn(`Not ready by '${name}': ${error}`);
-  for (const { name, ok, value, unit } of repo.objectives) {
-    if (!ok) warn(`Objective missed: ${name} is ${unit === "ms" ? duration(value).join(" ") : percent(value)}`);
+  for (const { name, ok, value, unit, target } of repo.objectives) {
+    const figure = unit === "ms" ? duration(value).join("\u00a0") : percent(value);
+    if (!ok) warn(`Objective missed: ${name} is ${figure}, not ${goalOf(unit, target)}`);
   }
   if (repo.policy?.error !== undefined) bad(`The policy in force cannot be read: ${repo.policy.error}`);
   if (repo.policy?.drift === "differs") warn("The policy file on the default branch is not the one in force.");
@@ -52,12 +55,21 @@ function percent(share) {
   return share === null ? "–" : `${Number((share * 100).toFixed(2))}\u00a0%`;
 }
 
-function showVerdict(host, { problems, role, mirror, backlog }) {
+function goalOf(unit, target) {
+  if (unit !== "ms") return `at least ${percent(target)}`;
+  return `under ${duration(target).join("\u00a0").replace(".0\u00a0", "\u00a0")}`;
+}
+
+function factsOf({ role, mirror, namespaces }) {
+  const leads = role === "leader" ? "Leading" : role;
+  if (mirror === null) return `${leads} · no mirror`;
+  const backlog = namespaces.reduce((sum, each) => sum + (each.backlog ?? 0), 0);
+  return `${leads} · mirror ${backlog === 0 ? "up to date" : `${backlog.toLocaleString()} behind`} · ${mirror.state}`;
+}
+
+function showVerdict(host, { problems, facts }) {
   const level = problems.some((each) => each.level === "bad") ? "bad" : problems.length > 0 ? "warn" : "good";
   const title = { good: "All is well", warn: "Worth a look", bad: "Something is wrong" }[level];
-  const behind =
-    mirror === null ? "no mirror" : backlog === 0 ? "mirror up to date" : `mirror ${backlog.toLocaleString()} behind`;
-  const facts = `${role === "leader" ? "Leading" : role} · ${behind}${mirror === null ? "" : ` · ${mirror.state}`}`;
   const list =
     problems.length === 0
       ? undefined
@@ -67,17 +79,16 @@ function showVerdict(host, { problems, role, mirror, backlog }) {
           problems.map(({ text }) => el("li", {}, text)),
         );
   host.replaceChildren(el("div", { class: `verdict ${level}` }, el("strong", {}, title), el("p", {}, facts), list));
+  // Told to who does not see it when it becomes another, and not with each figure.
+  const said = document.getElementById("said");
+  if (said.textContent !== title) said.textContent = title;
 }
 
 function showObjectives(host, objectives) {
   const tiles = objectives.map(({ name, value, unit, target, ok, samples, window }) => {
     const [figure, small] =
       unit === "ms" ? duration(value) : [percent(value).replace("\u00a0%", ""), value === null ? "" : "%"];
-    const goal =
-      unit === "ms"
-        ? `under ${duration(target).join("\u00a0").replace(".0\u00a0", "\u00a0")}`
-        : `at least ${percent(target)}`;
-    const verdict = samples === 0 ? "nothing to measure yet" : `${ok ? "✓ met" : "✕ missed"} · ${goal}`;
+    const verdict = samples === 0 ? "nothing to measure yet" : `${ok ? "✓ met" : "✕ missed"} · ${goalOf(unit, target)}`;
     const state = samples === 0 ? "" : ok ? " is-good" : " is-bad";
     return el(
       "div",
@@ -95,27 +106,27 @@ function showObjectives(host, objectives) {
   host.replaceChildren(...tiles);
 }
 
-/** A table; on a phone each cell stands under its own label. */
+/** A table; on a phone each cell stands under its own label. Roles are said, as a table laid out otherwise loses its own. */
 function table(columns, rows) {
   const head = el(
     "thead",
-    {},
+    { role: "rowgroup" },
     el(
       "tr",
-      {},
-      columns.map(([label, kind]) => el("th", { scope: "col", class: kind }, label)),
+      { role: "row" },
+      columns.map(([label, kind]) => el("th", { role: "columnheader", scope: "col", class: kind }, label)),
     ),
   );
   const body = rows.map((cells) =>
     el(
       "tr",
-      {},
+      { role: "row" },
       cells.map((cell, i) =>
-        el("td", { "data-label": columns[i][0], class: cell === "–" ? "none" : columns[i][1] }, cell),
+        el("td", { role: "cell", "data-label": columns[i][0], class: cell === "–" ? "none" : columns[i][1] }, cell),
       ),
     ),
   );
-  return el("table", {}, head, el("tbody", {}, body));
+  return el("table", { role: "table" }, head, el("tbody", { role: "rowgroup" }, body));
 }
 
 function showNamespaces(host, { repo, namespaces }) {
@@ -124,10 +135,16 @@ function showNamespaces(host, { repo, namespaces }) {
     el("button", { type: "button", class: "link", "data-focus": ns, click: () => goTo({ repo, ns, prefix: "" }) }, ns),
     seq.toLocaleString(),
     el("code", {}, ledger.slice(0, 10)),
-    `${verify}, ${requireSignedCommits ? "signed" : "unsigned allowed"}`,
+    `${verify}, ${requireSignedCommits ? "signed" : "unsigned"}`,
     backlog === undefined ? "–" : backlog === 0 ? "0" : `${backlog.toLocaleString()} (${duration(lag).join(" ")})`,
   ]);
-  const columns = [["Namespace", "first"], ["Seq", "number"], ["Ledger", "short"], ["Checks"], ["Behind", "number"]];
+  const columns = [
+    ["Namespace", "first"],
+    ["Seq", "number"],
+    ["Ledger", "short"],
+    ["Lets in", "short"],
+    ["Behind", "number"],
+  ];
   host.replaceChildren(table(columns, rows));
 }
 
@@ -136,9 +153,13 @@ function showChecks(host, checks) {
     el(
       "li",
       {},
-      el("span", { class: ok ? "is-good" : "is-bad" }, ok ? "✓" : "✕"),
-      el("span", { class: "grow" }, name, el("span", { class: "quiet" }, ok ? "" : " fails")),
-      el("span", { class: "quiet" }, duration(ms).join(" ")),
+      el(
+        "span",
+        { class: ok ? "is-good" : "is-bad", role: "img", "aria-label": ok ? "well" : "fails" },
+        ok ? "✓" : "✕",
+      ),
+      el("span", { class: "grow" }, name, el("span", { class: "quiet", "aria-hidden": "true" }, ok ? "" : " fails")),
+      el("span", { class: "quiet number" }, duration(ms).join(" ")),
       error === undefined ? undefined : el("span", { class: "wide is-bad" }, error),
     ),
   );
@@ -154,7 +175,7 @@ function showRecent(host, { recent, areAllShown }) {
   if (recent.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "No pushes yet."));
   const rows = recent.slice(0, areAllShown ? recent.length : FEW).map((event) => {
     const date = new Date(event.at);
-    const when = el("time", { datetime: date.toISOString(), title: date.toISOString() }, clock(event.at, true));
+    const when = el("time", { datetime: date.toISOString(), title: date.toISOString() }, moment(event.at));
     const isIn = event.kind === "accepted";
     const [set, del] = isIn ? [event.keysSet, event.keysDel] : [0, 0];
     const keys = [set > 0 ? `+${set}` : "", del > 0 ? `−${del}` : ""].filter((each) => each !== "").join(" ") || "–";
@@ -223,10 +244,10 @@ function showRepositories(host, { names, current }) {
 function render(answer) {
   const { repositories, node, stopping } = answer;
   const repo = repositories.find(({ name }) => name === state.repo) ?? repositories[0];
-  const backlog = repo.namespaces.reduce((sum, each) => sum + (each.backlog ?? 0), 0);
-  document.title = `${problemsOf(repo, stopping).length === 0 ? "✓" : "!"} ${repo.name} · Stargate`;
+  const problems = problemsOf(repo, stopping);
+  document.title = `${problems.length === 0 ? "✓" : "!"} ${repo.name} · Stargate`;
   show("repositories", { names: repositories.map(({ name }) => name), current: repo.name }, showRepositories);
-  show("verdict", { problems: problemsOf(repo, stopping), role: repo.role, mirror: repo.mirror, backlog }, showVerdict);
+  show("verdict", { problems, facts: factsOf(repo) }, showVerdict);
   show("objectives", repo.objectives, showObjectives);
   const accept = {
     title: "Accept latency",
@@ -236,7 +257,8 @@ function render(answer) {
   };
   show("plot-accept", { ...accept, width: innerWidth }, drawPlot);
   const lagEmpty = repo.mirror === null ? "There is no mirror." : "Nothing was mirrored in the last hour.";
-  const lag = { title: "Mirror lag", series: repo.lag, target: 2_000, empty: lagEmpty };
+  const note = " What waits counts with its age.";
+  const lag = { title: "Mirror lag", series: repo.lag, target: 2_000, empty: lagEmpty, note };
   show("plot-lag", { ...lag, width: innerWidth }, drawPlot);
   show("namespaces", { repo: repo.name, namespaces: repo.namespaces }, showNamespaces);
   show("checks", [...repo.health, ...repo.ready], showChecks);
@@ -245,9 +267,14 @@ function render(answer) {
   const facts = Object.entries(node).map(([name, value]) => `${name} ${value}`);
   show(
     "node",
-    [...facts, `format ${repo.format}`, repo.mirror === null ? "" : `mirror ${repo.mirror.remote}`],
+    [
+      ...facts,
+      `format ${repo.format}`,
+      repo.mirror === null ? "" : `mirror ${repo.mirror.remote}`,
+      `times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`,
+    ],
     (host, all) => {
-      host.replaceChildren(all.filter((fact) => fact !== "").join(" · "));
+      host.replaceChildren(el("p", {}, all.filter((fact) => fact !== "").join(" · ")));
     },
   );
   if (place.ns === "" && repo.namespaces.length > 0) goTo({ repo: repo.name, ns: repo.namespaces[0].ns, prefix: "" });
@@ -265,16 +292,19 @@ async function refresh() {
   } catch (error) {
     state.failures++;
     const problems = [{ level: "bad", text: `The Stargate does not answer: ${error.message}` }];
-    show("verdict", { problems, role: "Unknown", mirror: null, backlog: 0 }, showVerdict);
+    document.title = "! Stargate";
+    const facts = state.last === undefined ? "Nothing is known yet" : "What is shown below was true before";
+    show("verdict", { problems, facts }, showVerdict);
   }
   tick();
   clearTimeout(state.timer);
-  if (!state.isPaused) state.timer = setTimeout(refresh, Math.min(60_000, EVERY * 2 ** Math.min(state.failures, 4)));
+  if (!state.isPaused) state.timer = setTimeout(refresh, Math.min(SELDOM, EVERY * 2 ** Math.min(state.failures, 4)));
 }
 
 function tick() {
   const age = state.seenAt === undefined ? undefined : Math.round((Date.now() - state.seenAt) / 1000);
-  const text = age === undefined ? "asking" : age < 15 ? "up to date" : `seen ${duration(age * 1000).join(" ")} ago`;
+  const seen = age === undefined ? "asking" : age < 15 ? "up to date" : `seen ${duration(age * 1000).join(" ")} ago`;
+  const text = state.isPaused ? `paused, ${seen}` : seen;
   const fresh = document.getElementById("fresh");
   if (fresh.textContent !== text) fresh.textContent = text;
 }
@@ -282,7 +312,7 @@ function tick() {
 document.getElementById("pause").addEventListener("click", (event) => {
   state.isPaused = !state.isPaused;
   event.currentTarget.setAttribute("aria-pressed", String(state.isPaused));
-  event.currentTarget.textContent = state.isPaused ? "Go on" : "Pause";
+  tick();
   clearTimeout(state.timer);
   if (!state.isPaused) refresh();
 });
