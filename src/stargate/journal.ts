@@ -126,7 +126,8 @@ export class Journal {
     }
     this.#run(() => this.#prepare());
     this.#counts = new JournalCounts(this.#db);
-    this.positions = new JournalPositions(this.#db, (action) => this.#run(action));
+    const relaxed = (action: () => void): void => this.#relaxed(action);
+    this.positions = new JournalPositions(this.#db, (action) => this.#run(action), relaxed);
     this.earlier = new EarlierTransactions(this.#db, (action) => this.#run(action));
   }
 

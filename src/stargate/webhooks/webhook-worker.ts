@@ -1,7 +1,8 @@
 /**
  * Tells one webhook of every accepted transaction, in order, for ever. Its place is a row of the journal and is written after each
- * delivery: a restart loses nothing and tells at most the last one again, under the same id. What is accepted while a delivery is
- * under way, or the receiver is away, goes out together; a new webhook begins with what is accepted from then on.
+ * round of deliveries, and how far a round goes before it: a restart loses nothing and makes at most the last round again, under the
+ * same ids, whatever was accepted meanwhile. What is accepted while a delivery is under way, or the receiver is away, goes out
+ * together; a new webhook begins with what is accepted from then on.
  */
 
 import { KvError, toKvError } from "../../errors.ts";
@@ -33,6 +34,8 @@ export class WebhookWorker {
   readonly #running: Promise<void>;
   #wake = Promise.withResolvers<void>();
   #position: number;
+  /** The last row of the newest round. */
+  #begun: number;
 
   constructor(
     gate: Gate,
@@ -47,6 +50,7 @@ export class WebhookWorker {
     this.#env = env;
     this.#timers = timers;
     this.#position = gate.journal.positions.of(this.#name);
+    this.#begun = gate.journal.positions.begun(this.#name) ?? 0;
     this.#running = this.#run();
   }
 
@@ -77,7 +81,7 @@ export class WebhookWorker {
       this.#wake = Promise.withResolvers();
       let entries: JournalEntry[] = [];
       try {
-        entries = this.#gate.journal.transactionsAfter(this.#position, MOST);
+        entries = this.#next();
       } catch (error) {
         this.#warn(toKvError(error), 0);
         await this.#timers.sleep(LONGEST_WAIT, signal);
@@ -87,6 +91,13 @@ export class WebhookWorker {
       else if (this.#hook.batch !== undefined && entries.length < MOST && !this.#hasWaited) await this.#gather();
       else await this.#tell(entries);
     }
+  }
+
+  /** What is to be told now: what was being told when the last process ended, or all that is there. */
+  #next(): JournalEntry[] {
+    const entries = this.#gate.journal.transactionsAfter(this.#position, MOST);
+    const again = entries.filter(({ id }) => id <= this.#begun);
+    return again.length > 0 ? again : entries;
   }
 
   /** Whether what is there has waited for more to come. */
@@ -100,6 +111,7 @@ export class WebhookWorker {
   /** Tells of `entries`, one namespace after the other, and moves on behind them. */
   async #tell(entries: readonly JournalEntry[]): Promise<void> {
     this.#hasWaited = false;
+    this.#begin(entries.at(-1)!.id);
     const { namespaces } = this.#hook;
     const wanted = entries.filter(({ ns }) => namespaces === undefined || namespaces.includes(ns));
     for (const group of Map.groupBy(wanted, ({ ns }) => ns).values()) {
@@ -110,6 +122,17 @@ export class WebhookWorker {
       this.#gate.journal.positions.set(this.#name, this.#position);
     } catch (error) {
       // It goes on from where it is; only a restart would tell these again.
+      this.#warn(toKvError(error), 0);
+    }
+  }
+
+  #begin(id: number): void {
+    if (id <= this.#begun) return;
+    this.#begun = id;
+    try {
+      this.#gate.journal.positions.begin(this.#name, id);
+    } catch (error) {
+      // After a restart these may go out together with more, under another id.
       this.#warn(toKvError(error), 0);
     }
   }

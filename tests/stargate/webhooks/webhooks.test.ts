@@ -246,13 +246,39 @@ describe("over time", () => {
     await client.set({ "a:3": "1" });
     receiver.answer = () => new Response("ok");
     start();
-    await receiver.has(3);
+    await receiver.has(4);
     const ranges = receiver.deliveries.map((_, i) => [receiver.payload(i).from_seq, receiver.payload(i).seq]);
     expect(ranges).toEqual([
       [1, 1],
       [2, 2],
-      [2, 3],
+      [2, 2],
+      [3, 3],
     ]);
+    const ids = receiver.deliveries.map(({ headers }) => headers.get("webhook-id"));
+    expect(ids[2]).toBe(ids[1]!);
+    expect(new Set(ids).size).toBe(3);
+  });
+
+  test("a round over several namespaces is made again as it was, and nothing of it under another id", async () => {
+    const { receiver, client, start } = await scene();
+    const first = start({ batch: 1_000 } as Partial<WebhookSettings>);
+    receiver.answer = ({ text }) => (JSON.parse(text).ns === "a" ? new Response("ok") : new Promise(() => {}));
+    await Promise.all([client.set({ k: "1" }, "a"), client.set({ k: "1" }, "b")]);
+    await until(() => receiver.deliveries.some(({ text }) => JSON.parse(text).ns === "b"));
+    await first.stop();
+    for (let i = 2; i < 5; i++) for (const ns of ["a", "b"]) await client.set({ k: String(i) }, ns);
+    receiver.answer = () => new Response("ok");
+    const second = start();
+    await until(() => second.backlog() === 0);
+    const seen = new Map<string, string>();
+    for (const { headers, text } of receiver.deliveries) {
+      for (const { txn } of (JSON.parse(text) as Payload).transactions) {
+        const id = headers.get("webhook-id")!;
+        expect(seen.get(txn) ?? id).toBe(id);
+        seen.set(txn, id);
+      }
+    }
+    expect(seen.size).toBe(8);
   });
 
   test("other namespaces than those it is for are passed over; with 'batch' it waits for more", async () => {
