@@ -65,6 +65,7 @@ const TABLE = {
   CHUNK_MISMATCH: { exit: EXIT.attestation },
   // operations
   NOT_LEADER: { exit: EXIT.notLeader },
+  DIVERGED: { exit: EXIT.io },
   BUSY: { exit: EXIT.io, hint: "try again in a moment" },
   STORAGE: { exit: EXIT.io },
   BAD_PACK: { exit: EXIT.io },

@@ -55,6 +55,14 @@ export const STARGATE_STATUS = record({
   format: choice(["sha1", "sha256"], "Object format"),
   writable: truth("Whether whoever asked may write"),
   "error?": text("What is wrong with the repository"),
+  "refused?": list(
+    record({
+      ns: text('The namespace; "" stands for all'),
+      since: integer("Since when, Unix milliseconds"),
+      why: text("What the mirror has"),
+    }),
+    "Namespaces that no writes are taken to, because the mirror has what is not here",
+  ),
   policy: orNull(POLICY),
   namespaces: list(NAMESPACE, "The namespaces"),
   mirror: orNull(MIRROR),
@@ -66,7 +74,7 @@ const SYNCED_REF = record({
   "here?": oid("Where it is at the Stargate"),
   "there?": oid("Where it is at the mirror"),
   standing: choice(["equal", "behind", "ahead", "diverged", "missing", "extra"], "How the mirror's stands to it"),
-  action: choice(["none", "planned", "pushed", "forced", "left", "refused"], "What was done"),
+  action: choice(["none", "planned", "pushed", "forced", "left", "refused", "forked"], "What was done"),
   "reason?": text("Why it was refused"),
 });
 

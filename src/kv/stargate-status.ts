@@ -37,6 +37,15 @@ export interface MirrorReport {
   readonly stuck: readonly StuckLane[];
 }
 
+/** A namespace that no writes are taken to, because the mirror has what is not here. */
+export interface RefusedWrites {
+  /** "": no writes at all. */
+  readonly ns: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  readonly why: string;
+}
+
 /** One namespace. */
 export interface NamespaceStatus {
   readonly ns: string;
@@ -70,16 +79,29 @@ export interface Status {
   /** Whether pushes are taken; else why not. */
   readonly writable: boolean;
   readonly error?: string;
+  /** Absent where a Stargate is too old to say. */
+  readonly refused?: readonly RefusedWrites[];
   readonly policy: PolicyStatus | null;
   readonly namespaces: readonly NamespaceStatus[];
   readonly mirror: MirrorReport | null;
 }
 
 /** A status for people, line by line. */
-export function describeStatus({ name, role, policy, namespaces, mirror, writable, error }: Status): string[] {
+export function describeStatus({
+  name,
+  role,
+  policy,
+  namespaces,
+  mirror,
+  writable,
+  error,
+  refused = [],
+}: Status): string[] {
   const lines = [
     `${name}: ${role === "leader" ? "serving" : "no daemon runs"}${writable ? "" : `, takes no pushes: ${error}`}`,
   ];
+  for (const { ns, since, why } of refused)
+    lines.push(`no writes${ns === "" ? "" : ` to '${ns}'`} since ${new Date(since).toISOString()}: ${why}`);
   if (policy === null) lines.push("policy: none");
   else
     lines.push(

@@ -18,10 +18,13 @@ export interface RefStanding {
   readonly standing: Standing;
 }
 
-/** `dry-run` looks, `repair` pushes what is behind or missing, `force` overwrites besides what is ahead or diverged. */
-export type SyncMode = "dry-run" | "repair" | "force";
+/**
+ * `dry-run` looks, `repair` pushes what is behind or missing, `force` overwrites besides what is ahead or diverged. `fork` pushes nothing: it
+ * has the Stargate take writes again beside what the mirror has.
+ */
+export type SyncMode = "dry-run" | "repair" | "force" | "fork";
 
-export const SYNC_MODES: readonly SyncMode[] = ["dry-run", "repair", "force"];
+export const SYNC_MODES: readonly SyncMode[] = ["dry-run", "repair", "force", "fork"];
 
 export interface SyncRequest {
   readonly mode: SyncMode;
@@ -33,9 +36,9 @@ export interface SyncRequest {
 export interface SyncedRef extends RefStanding {
   /**
    * `none`: nothing was to be done. `pushed`, `forced`: done. `left`: it would have to be overwritten, and was not. `planned`: a
-   * dry run would push it. `refused`: it should have been pushed and is not there; `reason` has why.
+   * dry run would push it. `refused`: it should have been pushed and is not there; `reason` has why. `forked`: writes go on beside it.
    */
-  readonly action: "none" | "planned" | "pushed" | "forced" | "left" | "refused";
+  readonly action: "none" | "planned" | "pushed" | "forced" | "left" | "refused" | "forked";
   readonly reason?: string;
 }
 
@@ -48,7 +51,9 @@ export interface SyncReport {
 
 /** Whether anything is left that only `force` would bring in order: exit 11. */
 export function hasLeftOvers(report: SyncReport): boolean {
-  return report.refs.some(({ standing, action }) => isOverwrite(standing) && action !== "forced");
+  return report.refs.some(
+    ({ standing, action }) => isOverwrite(standing) && action !== "forced" && action !== "forked",
+  );
 }
 
 /** Whether bringing a ref in order takes something away from the mirror. */
@@ -89,8 +94,13 @@ export function syncExit(report: SyncReport): number {
 export function syncAdvice(report: SyncReport): string | undefined {
   const { mode, refs } = report;
   if (mode !== "force" && hasLeftOvers(report)) {
-    return "the mirror has commits that are not the Stargate's: look at them, then overwrite them with --force (admin)";
+    return (
+      "the mirror has commits that are not the Stargate's: look at them; 'git-kv-stargate init --catch-up' takes over what follows, " +
+      "--force overwrites them, --fork has writes go on beside them (admin)"
+    );
   }
+  if (mode === "fork")
+    return "what the mirror has other than the Stargate gets nothing more until it is brought in order";
   if (refs.some(({ action }) => action === "left" || action === "refused")) return "the mirror did not take all of it";
   return refs.some(({ action }) => action === "planned") ? "push it with --repair" : undefined;
 }
@@ -117,6 +127,7 @@ const ACTIONS: Readonly<Record<SyncedRef["action"], string>> = {
   forced: "overwritten",
   left: "left alone",
   refused: "not taken",
+  forked: "gone on beside",
 };
 
 /** Columns of equal width. */

@@ -7,8 +7,8 @@ import type { Journal, JournalEntry, JournalUpdate, Rejection, RowFilter } from 
 /** One line of the trail, as `log --json` prints it. Times are RFC 3339. */
 export type AuditRecord =
   | {
-      /** `unfinished`: written down, and then the process died; the next start finishes or drops it. */
-      readonly result: "accepted" | "unfinished";
+      /** `unfinished`: written down, and then the process died; the next start finishes or drops it. `noted`: no ref of ours moved. */
+      readonly result: "accepted" | "unfinished" | "noted";
       readonly time: string;
       readonly kind: JournalEntry["kind"];
       readonly ns: string;
@@ -35,6 +35,14 @@ export type AuditRecord =
       readonly who: string;
       readonly door: string | null;
     };
+
+/** What a row says that no ref of ours moved by. */
+const NOTES: Partial<Record<JournalEntry["kind"], string>> = {
+  restore: "restored from a backup",
+  foreign: "the mirror had what is not here",
+  fork: "writes go on beside what the mirror has",
+  force: "what the mirror had is overwritten",
+};
 
 /** The trail. `refs` tell whether the newest rows, which are not marked yet, have happened. */
 export function auditLog(
@@ -68,7 +76,7 @@ function hasHappened(entry: JournalEntry, newer: readonly JournalEntry[], refs: 
 function acceptedRecord(entry: JournalEntry, happened: boolean): AuditRecord {
   const { kind, ns, seq, txn, oid, who, door, signer, keysSet, keysDel, acceptedAt, mirroredAt } = entry;
   return {
-    result: happened ? "accepted" : "unfinished",
+    result: NOTES[kind] !== undefined ? "noted" : happened ? "accepted" : "unfinished",
     time: time(acceptedAt),
     kind,
     ns,
@@ -81,7 +89,7 @@ function acceptedRecord(entry: JournalEntry, happened: boolean): AuditRecord {
     keysSet,
     keysDel,
     mirrored: mirroredAt === undefined ? null : time(mirroredAt),
-    ...((kind === "branch" || kind === "ref") && { refs: entry.updates }),
+    ...(kind !== "txn" && kind !== "policy" && { refs: entry.updates }),
   };
 }
 
@@ -102,8 +110,14 @@ export function describeRecord(record: AuditRecord): string {
   const { kind, seq, keysSet, keysDel, oid, signer } = record;
   const signed = signer === null ? "" : `\t${signer}`;
   if (kind === "policy") return `${head}\t${by}\tpolicy ${oid}${signed}`;
+  const note = NOTES[kind];
+  if (note !== undefined) return `${head}\t${by}\t${[note, ...(record.refs ?? []).map(describeChange)].join(", ")}`;
   if (kind !== "txn") return `${head}\t${by}\t${(record.refs ?? []).map(describeUpdate).join(", ")}${signed}`;
   return `${head}\t${by}\t#${seq} ${keysSet} set, ${keysDel} del\t${oid}${signed}`;
+}
+
+function describeChange({ ref, oldOid, newOid }: JournalUpdate): string {
+  return `${ref} ${oldOid} -> ${newOid}`;
 }
 
 function describeUpdate({ ref, oldOid, newOid }: JournalUpdate): string {

@@ -16,6 +16,7 @@ import { policyAt } from "../kv/read-policy.ts";
 import { LIMITS } from "../limits.ts";
 import { AcceptQueue } from "./accept.ts";
 import { GateEvents } from "./events.ts";
+import { Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { releaseKeptPacks } from "./kept-packs.ts";
 import { LeaderLock } from "./leader.ts";
@@ -69,6 +70,7 @@ export class Gate {
   readonly events = new GateEvents();
   /** What is remembered of the values in pieces that were let in. */
   readonly known = new KnownGroups();
+  readonly fence: Fence;
   /** Called when transactions were accepted. */
   onAccepted: () => void = () => {};
   readonly onStage: (stage: Stage) => void;
@@ -85,6 +87,8 @@ export class Gate {
     this.clock = options.clock;
     this.log = options.log;
     this.tokens = new TokenStore(stargateDir(repo.gitDir));
+    const { clock, log } = options;
+    this.fence = new Fence({ journal, clock, log, zeroOid: repo.format.zeroOid });
     this.turns = new Turns(options.turnTimes);
     this.onStage = options.onStage ?? (() => {});
     this.#onFailure = options.onFailure ?? (() => {});
@@ -155,6 +159,7 @@ export class Gate {
 
   /** Lets go of the repository, when no push is under way. */
   close(): void {
+    this.fence.endLook();
     try {
       this.journal.close();
     } finally {

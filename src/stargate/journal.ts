@@ -32,9 +32,10 @@ export interface JournalUpdate {
 
 /**
  * `txn`: a namespace's transaction. `policy`: refs/kv-policy/current. `branch`: a push of ordinary refs. `ref`: an ordinary ref that was
- * made here.
+ * made here. `restore`: all of it was made from a backup. `foreign`: the mirror had what is not here. `fork`: somebody decided to go on beside
+ * that. `force`: somebody had it overwritten. Of the last four no ref of ours moves.
  */
-export type EntryKind = "txn" | "policy" | "branch" | "ref";
+export type EntryKind = "txn" | "policy" | "branch" | "ref" | "restore" | "foreign" | "fork" | "force";
 
 /** What is about to be done. */
 export interface NewEntry {
@@ -278,9 +279,9 @@ export class Journal {
     });
   }
 
-  /** Ordinary refs that wait for the mirror, oldest first. */
-  pendingRefs(): JournalEntry[] {
-    return this.#entries("WHERE kind = 'ref' AND mirrored_at IS NULL ORDER BY id");
+  /** Rows of a kind that are not settled with the mirror, oldest first: ordinary refs it has not got, what the fence (fence.ts) goes by. */
+  unmirrored(kind: Exclude<EntryKind, "txn">): JournalEntry[] {
+    return this.#entries("WHERE kind = ? AND mirrored_at IS NULL ORDER BY id", kind);
   }
 
   /**

@@ -48,6 +48,7 @@ export async function judgePolicy(
     if (command.newOid === tip) return "in force";
     throw new KvError("CAS_CONFLICT", `${POLICY_REF} is ${tip === undefined ? "absent" : `at ${tip}`}`);
   }
+  gate.fence.require("");
   const links = linksBetween(push.objects, tip, command.newOid);
   const { objects } = push;
   const now = gate.clock.now();

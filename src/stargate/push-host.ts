@@ -31,7 +31,14 @@ import { isRepeated } from "./ledger-history.ts";
 import { noteOrdinary } from "./ordinary-note.ts";
 import { logDrift } from "./policy-drift.ts";
 import { acceptPolicy, judgePolicy } from "./policy-push.ts";
-import { classifyPush, type PushKind, refuseAliases, transactionCommands } from "./push-kind.ts";
+import {
+  classifyPush,
+  type PushKind,
+  refuseAliases,
+  requireEpoch,
+  type Transaction,
+  transactionCommands,
+} from "./push-kind.ts";
 import { acceptAll, asRejection, noteRejection, rejectAll } from "./rejection.ts";
 import { scopeNow } from "./standing.ts";
 import { allows, type Identity } from "./tokens.ts";
@@ -52,8 +59,6 @@ interface Admitted {
   /** Fingerprint of the key that signed it. */
   readonly signer: string | undefined;
 }
-
-type Transaction = Extract<PushKind, { kind: "transaction" }>;
 
 /** The host for one push by `who`. `gone` is aborted when nobody waits for the answer any more. */
 export function pushHost(gate: Gate, who: Identity, ordinary: OrdinaryHost, gone?: AbortSignal): ReceivePackHost {
@@ -100,6 +105,7 @@ class PushHost implements ReceivePackHost {
         if (early !== undefined) this.#noteOrdinary(push, early);
         return early;
       }
+      await this.#gate.fence.settled();
       if (kind.kind !== "transaction") return undefined;
       await this.#takeTurn(kind, push);
       try {
@@ -152,6 +158,7 @@ class PushHost implements ReceivePackHost {
       const kind = classifyPush(push.commands, this.#gate.repo.format);
       await this.#authorize(kind);
       if (kind.kind === "ordinary") return this.#ordinary.preflight(push);
+      await this.#gate.fence.settled();
       if (kind.kind === "policy") await judgePolicy(this.#gate, kind.command, push);
       else if (this.#preflightTransaction(kind, push) === undefined) await this.#admit(kind, push);
       return undefined;
@@ -223,6 +230,7 @@ class PushHost implements ReceivePackHost {
     if (this.#movedRef(kind) !== undefined) return this.#repeated(kind, push);
     // Whoever gives up a turn says so like this.
     if (transactionCommands(kind).every(({ oldOid, newOid }) => oldOid === newOid)) return acceptAll(push.commands);
+    this.#gate.fence.require(kind.ns);
     if (expectations.length > 0 || kind.chunks !== undefined || kind.begins !== undefined) {
       const state = readState(repo.objects, repo.refs, kind.ns);
       checkExpectations(repo.objects, state, expectations);
@@ -278,7 +286,7 @@ class PushHost implements ReceivePackHost {
       {
         quarantine: push.quarantine,
         objects,
-        recheck: () => this.#requirePolicy(policy),
+        recheck: () => this.#recheck(ns, policy),
         startedAt: this.#started,
       },
     );
@@ -349,8 +357,9 @@ class PushHost implements ReceivePackHost {
     return { ...judged, ...(await judgeLogin(policy, ns, key, clock.now())) };
   }
 
-  /** Policies do not wait for transactions: one may have taken force since this one was checked. */
-  #requirePolicy(judgedBy: Oid | undefined): void {
+  /** Neither policies nor looks at the mirror wait for transactions: something may have changed since this one was checked. */
+  #recheck(ns: string, judgedBy: Oid | undefined): void {
+    this.#gate.fence.require(ns);
     const oid = this.#gate.policy()?.oid;
     if (oid === judgedBy) return;
     throw new KvError("POLICY_STALE", `the policy changed to ${oid ?? "-"} meanwhile`, {
@@ -376,23 +385,4 @@ class PushHost implements ReceivePackHost {
       return rejectAll(push.commands, error, push.progress);
     }
   }
-}
-
-/**
- * Pieces are added in the epoch that the ledger is in, of all that a client may know of; the start of another closes this one. `named`
- * is what the ledger commit calls its epoch, once that is read. Throws REF_FORBIDDEN.
- */
-function requireEpoch({ ns, chunks, epoch, begins }: Transaction, current: string | undefined, named?: string): void {
-  if (current === undefined) return;
-  const refuse = (ref: string): KvError =>
-    new KvError("REF_FORBIDDEN", `${ref} cannot be pushed: '${ns}' is in the epoch ${current}`);
-  if (begins === undefined) {
-    if (chunks !== undefined && epoch !== current) throw refuse(chunks.ref);
-    return;
-  }
-  if (begins.closes !== current) throw refuse(begins.archive.ref);
-  if (chunks === undefined) return;
-  if (epoch === current) throw refuse(chunks.ref);
-  if (named !== undefined && epoch !== named)
-    throw new KvError("REF_FORBIDDEN", `${chunks.ref} cannot be pushed: the epoch that begins is ${named}`);
 }

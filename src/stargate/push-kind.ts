@@ -38,6 +38,9 @@ interface KvCommand {
   readonly is: KvRef;
 }
 
+/** A namespace's transaction. */
+export type Transaction = Extract<PushKind, { kind: "transaction" }>;
+
 /** Says what kind of push `commands` (at least one) are. Throws REF_FORBIDDEN. */
 export function classifyPush(commands: readonly PushCommand[], format: ObjectFormat): PushKind {
   const kv: KvCommand[] = [];
@@ -171,4 +174,27 @@ export function transactionCommands({
 
 function forbidden(message: string, hint?: string): KvError {
   return new KvError("REF_FORBIDDEN", message, hint === undefined ? {} : { hint });
+}
+
+/**
+ * Pieces are added in the epoch that the ledger is in, of all that a client may know of; the start of another closes this one. `named`
+ * is what the ledger commit calls its epoch, once that is read. Throws REF_FORBIDDEN.
+ */
+export function requireEpoch(
+  { ns, chunks, epoch, begins }: Transaction,
+  current: string | undefined,
+  named?: string,
+): void {
+  if (current === undefined) return;
+  const refuse = (ref: string): KvError =>
+    new KvError("REF_FORBIDDEN", `${ref} cannot be pushed: '${ns}' is in the epoch ${current}`);
+  if (begins === undefined) {
+    if (chunks !== undefined && epoch !== current) throw refuse(chunks.ref);
+    return;
+  }
+  if (begins.closes !== current) throw refuse(begins.archive.ref);
+  if (chunks === undefined) return;
+  if (epoch === current) throw refuse(chunks.ref);
+  if (named !== undefined && epoch !== named)
+    throw new KvError("REF_FORBIDDEN", `${chunks.ref} cannot be pushed: the epoch that begins is ${named}`);
 }

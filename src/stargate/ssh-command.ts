@@ -4,7 +4,7 @@
  *
  *     command  = service SP argument
  *     service  = "git-receive-pack" / "git receive-pack" / "git-upload-pack" / "git upload-pack" / "git-kv-stargate status" / sync
- *     sync     = "git-kv-stargate sync" SP ("dry-run" / "repair" / "force") [SP "--ns=" namespace]
+ *     sync     = "git-kv-stargate sync" SP ("dry-run" / "repair" / "force" / "fork") [SP "--ns=" namespace]
  *     argument = quoted / 1*(ALPHA / DIGIT / any of "/._~@+:-")
  *     quoted   = "'" *(any but "'") "'" *( "\" ("'" / "!") "'" *(any but "'") "'" )       (git: quote.c, sq_quote)
  */
@@ -22,7 +22,7 @@ export interface SshCommand {
 
 const MAX_COMMAND = 4_096;
 const SERVICES =
-  /^(?:git[- ](receive-pack|upload-pack)|git-kv-stargate (status|sync (dry-run|repair|force)(?: --ns=([a-z0-9._-]+))?)) +(.+)$/s;
+  /^(?:git[- ](receive-pack|upload-pack)|git-kv-stargate (status|sync (dry-run|repair|force|fork)(?: --ns=([a-z0-9._-]+))?)) +(.+)$/s;
 
 /** Parses the command. Throws FORBIDDEN for anything but the above. */
 export function parseSshCommand(text: string): SshCommand {

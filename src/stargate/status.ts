@@ -20,6 +20,7 @@ export function statusOf(served: Served, now: number): Status {
     format: gate.repo.format.name,
     writable: gate.failure === undefined,
     ...(gate.failure !== undefined && { error: gate.failure.message }),
+    refused: gate.fence.refused(),
     policy: policyStatus(gate) ?? null,
     namespaces: gate.repo.refs.list("refs/kv/").map(({ name: ref, oid }) => {
       return namespaceStatus(gate, ref.slice("refs/kv/".length), oid, mirror !== undefined, now);

@@ -174,6 +174,9 @@ const UNSEEN: readonly string[] = [
     (name) => `git-kv stargate status: mirror.stuck.*.${name}`,
   ),
   "git-kv stargate status: policy.error",
+  "git-kv stargate status: refused.*.ns",
+  "git-kv stargate status: refused.*.since",
+  "git-kv stargate status: refused.*.why",
   "git-kv stargate sync: refs.*.reason",
 ];
 

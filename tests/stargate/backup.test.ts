@@ -106,7 +106,9 @@ describe.each([SHA1, SHA256])("$name", (format) => {
     const report = await restore(place, dir);
     expect(report).toMatchObject({ transactions: 22, dir });
     expect(refsOf(dir)).toBe(refsOf(stargate.dir));
-    expect(rowsOf(dir)).toEqual(rowsOf(stargate.dir));
+    const [restored, ...rows] = rowsOf(dir);
+    expect(restored).toMatchObject({ ns: "", seq: 0, txn: report.id });
+    expect(rows).toEqual(rowsOf(stargate.dir));
     for (const each of [old, dir]) expect(fsck(each)).toBe("");
 
     // It goes on: with the same tokens, and the next transaction.

@@ -118,6 +118,10 @@ test("what does not verify is refused whole, and what has diverged is left alone
 
   git(mirror, "update-ref", "refs/kv/main", tip!);
   const again = await TestStargate.start({ dir });
+  const fork = await again.daemon.registry
+    .all()[0]!
+    .mirror!.sync({ mode: "fork", ns: "main" }, { name: "ops", scope: "admin", door: "stdio" });
+  expect(fork.refs.find(({ ref }) => ref === "refs/kv/main")).toMatchObject({ standing: "ahead", action: "forked" });
   await new TestClient(dir, again.loginUrl(token)).set({ fork: "1" });
   await again.stop();
   const main = (refs: string): string[] => refs.split("\n").filter((line) => line.includes("/main"));

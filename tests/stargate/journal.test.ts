@@ -94,7 +94,7 @@ describe("journal", () => {
     ]);
     expect(again.durations(11, 100)).toHaveLength(1);
     expect(again.durations(0, 2)).toHaveLength(1);
-    expect(again.pendingRefs()).toEqual([]);
+    expect(again.unmirrored("ref")).toEqual([]);
     again.close();
   });
 
@@ -134,9 +134,9 @@ describe("journal", () => {
     expect(journal.markMirrored("txn", "main", 2, 1_000)).toEqual([]);
     expect(journal.backlog("other")).toEqual({ count: 0, oldest: undefined });
     const id = journal.append(entry("R", { kind: "ref", ns: "", seq: 0 }));
-    expect(journal.pendingRefs().map(({ txn }) => txn)).toEqual(["R"]);
+    expect(journal.unmirrored("ref").map(({ txn }) => txn)).toEqual(["R"]);
     journal.markOneMirrored(id, 5);
-    expect(journal.pendingRefs()).toEqual([]);
+    expect(journal.unmirrored("ref")).toEqual([]);
     journal.close();
   });
 

@@ -263,7 +263,8 @@ describe("mirroring", () => {
     git(mirror, "update-ref", "refs/kv/main", foreign);
     const again = await TestStargate.start({ dir: stargate.dir });
     running.push(again);
-    await new TestClient(again.dir, again.loginUrl(again.token())).set({ b: "1" });
+    const late = new TestClient(again.dir, again.loginUrl(again.token()));
+    expect(verdict(await late.push(late.plan({ b: "1" })))).toBe("DIVERGED");
     const report = (): ReturnType<NonNullable<ReturnType<typeof link>>["report"]> => link(again)!.report();
     await until(() => report().state === "diverged", "diverged");
     expect(report().diverged).toEqual(["main"]);

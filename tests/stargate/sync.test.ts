@@ -8,7 +8,7 @@ import { askStatus, askSync } from "../../src/kv/ask-stargate.ts";
 import { describeSync, type SyncedRef, type SyncMode, type SyncReport, syncExit } from "../../src/kv/sync-report.ts";
 import type { Scope } from "../../src/stargate/tokens.ts";
 import { fsck, git, tryGit } from "../support/git.ts";
-import { STARGATE_PROGRAM, TestClient, TestStargate } from "../support/stargate.ts";
+import { STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { workspaceAt } from "../support/workspace.ts";
 
@@ -116,6 +116,12 @@ describe("over HTTP", () => {
       standing: "ahead",
       action: "left",
     });
+    // What is seen once keeps writes from going on beside it, until somebody decides that they do.
+    expect(verdict(await client.push(client.plan({ b: "1" })))).toBe("DIVERGED");
+    expect(await codeOf(() => sync(http(stargate, "write"), "fork"))).toBe("FORBIDDEN");
+    const beside = await sync(http(stargate, "admin"), "fork");
+    expect(of(beside, "refs/kv/main")).toEqual({ standing: "ahead", action: "forked" });
+    expect([syncExit(beside), refOf(mirror, "refs/kv/main")]).toEqual([0, ahead]);
     const mine = await client.set({ b: "1" });
     const report = await sync(http(stargate, "write"), "repair");
     expect(of(report, "refs/kv/main")).toEqual({ standing: "diverged", action: "left" });

@@ -89,6 +89,7 @@ export const REMOTE: readonly Command[] = [
       { name: "dry-run", type: "boolean", summary: "Only show how every ref stands (default)" },
       { name: "repair", type: "boolean", summary: "Push what is behind or missing; never overwrite" },
       { name: "force", type: "boolean", summary: "Overwrite besides what is ahead or has diverged (admin)" },
+      { name: "fork", type: "boolean", summary: "Take writes again beside what the mirror has of its own (admin)" },
     ],
     details:
       "Without --ns all namespaces and the policy. Exit 11 where something is left that only --force would overwrite, 5 where the " +

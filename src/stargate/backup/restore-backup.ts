@@ -21,6 +21,7 @@ import { openRepository } from "../../gitwire/repo.ts";
 import type { Fault } from "../fsck/fault.ts";
 import { fsck } from "../fsck/fsck.ts";
 import { installHooks } from "../hooks.ts";
+import { Journal } from "../journal.ts";
 import { stargateDir } from "../settings.ts";
 import { fileName, listBackups, type Manifest, readManifest, type StoredFile } from "./manifest.ts";
 import type { Place } from "./place.ts";
@@ -67,6 +68,7 @@ export async function restoreBackup(options: RestoreOptions): Promise<RestoreRep
     await build(manifest, temp, options);
     const { refs, objects, transactions } = await verify(manifest, temp, options);
     if (!check) {
+      noteRestore(manifest, temp, options);
       if (fs.existsSync(dir)) fs.rmdirSync(dir);
       fs.renameSync(temp, dir);
       systemDisk.syncDir(path.dirname(path.resolve(dir)));
@@ -139,6 +141,27 @@ async function verify(manifest: Manifest, dir: string, { env, clock, signal, pro
   throw new KvError("CORRUPT", `backup ${manifest.id} does not verify: ${told.join("; ")}${more}`, {
     hint: "take an older one with --at",
   });
+}
+
+/** The mirror may have what was accepted after the backup: until it was seen, nothing else is (fence.ts). */
+function noteRestore({ id, format }: Manifest, dir: string, { env, clock }: RestoreOptions): void {
+  const journal = new Journal(stargateDir(dir));
+  try {
+    journal.record({
+      ...{
+        kind: "restore",
+        ns: "",
+        txn: id,
+        seq: 0,
+        oid: objectFormat(format).zeroOid,
+        updates: [],
+        signer: undefined,
+      },
+      ...{ who: env.USER ?? "local", door: undefined, keysSet: 0, keysDel: 0, acceptedAt: clock.now() },
+    });
+  } finally {
+    journal.close();
+  }
 }
 
 /** Lets `use` have the content of `file`. Throws CORRUPT where it is not what the manifest says. */

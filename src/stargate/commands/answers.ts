@@ -51,9 +51,15 @@ export const ANSWERS: Readonly<Record<string, AnswerSchema>> = {
   sync: SYNC_REPORT,
   log: either(
     record({
-      result: choice(["accepted", "unfinished"], "unfinished: it is in the journal and not in the refs"),
+      result: choice(
+        ["accepted", "unfinished", "noted"],
+        "unfinished: it is in the journal and not in the refs; noted: no ref of the Stargate moved",
+      ),
       time: time("When it came"),
-      kind: choice(["txn", "policy", "ref"], "A transaction, a policy, or branches and tags"),
+      kind: choice(
+        ["txn", "policy", "branch", "ref", "restore", "foreign", "fork", "force"],
+        "A transaction, a policy, branches and tags (ref: made by init); a restore, what the mirror had that was not here, a decision to go on beside it, one to overwrite it",
+      ),
       ns: text('The namespace; "" for what belongs to none'),
       seq: integer("Sequence number of the transaction; 0 for what is none"),
       txn: text("Its id, a ULID"),

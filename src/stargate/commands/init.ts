@@ -69,8 +69,8 @@ function tell({ out }: Context, report: InitReport): void {
     out.line(`taken over from the mirror: transactions ${from} to ${to} of '${ns}', verified`);
   if (mirrorHasMore) {
     out.warn(
-      "the mirror has what is not here: after a restore 'git-kv-stargate init --catch-up' takes over what follows, before " +
-        "'serve' lets another history begin; 'git-kv-stargate sync' shows what it is",
+      "the mirror has what is not here, and 'serve' takes no writes beside that: after a restore 'git-kv-stargate init --catch-up' takes " +
+        "over what follows; 'git-kv-stargate sync' shows what it is",
     );
   }
   if (mirrorError !== undefined)

@@ -34,7 +34,7 @@ export async function run(context: Context): Promise<void> {
   );
   if (dir === null) return;
   out.warn(
-    `where there is a mirror, 'git-kv-stargate init --repo ${dir} --catch-up' brings what was accepted after the backup, before ` +
-      "'serve' takes the next write",
+    `where there is a mirror, 'git-kv-stargate init --repo ${dir} --catch-up' brings what was accepted after the backup; until the ` +
+      "mirror was seen 'serve' takes no writes, nor to what the mirror has more of",
   );
 }

@@ -60,7 +60,7 @@ export async function refreshBranches(
 
 function movesTo(gate: Gate, { ordinary }: MirrorLook, before: MirrorLook | undefined): Move[] {
   const { journal, repo } = gate;
-  const pending = new Set(journal.pendingRefs().flatMap(({ updates }) => updates.map(({ ref }) => ref)));
+  const pending = new Set(journal.unmirrored("ref").flatMap(({ updates }) => updates.map(({ ref }) => ref)));
   const moves: Move[] = [];
   for (const [name, to] of ordinary) {
     const from = repo.refs.resolve(name);

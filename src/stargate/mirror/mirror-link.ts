@@ -45,11 +45,14 @@ export class MirrorLink {
   ): MirrorLink | undefined {
     const configured = gate.repo.config.get(`remote.${MIRROR_REMOTE}.url`) === undefined ? undefined : MIRROR_REMOTE;
     const name = gate.settings.mirrorRemote ?? configured;
-    return name === undefined ? undefined : new MirrorLink(gate, new MirrorRemote(gate.repo, name, env), timers);
+    const link = name === undefined ? undefined : new MirrorLink(gate, new MirrorRemote(gate.repo, name, env), timers);
+    gate.fence.isGuarding = link !== undefined;
+    return link;
   }
 
   /** Starts the worker, and looks at the mirror's branches now and then. */
   start(): void {
+    this.#gate.fence.beginLook();
     this.worker.start();
     this.#refreshing = this.#refresh();
   }

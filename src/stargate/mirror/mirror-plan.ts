@@ -6,8 +6,8 @@
 
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { PushCommand } from "../../gitwire/protocol/receive-commands.ts";
-import { isOverwrite } from "../../kv/sync-report.ts";
-import { type IsAncestor, type MirrorSides, refStandings, wantedByNamespace } from "./ref-standing.ts";
+import { isOverwrite, type RefStanding } from "../../kv/sync-report.ts";
+import { type IsAncestor, isForeign, type MirrorSides, refStandings, wantedByNamespace } from "./ref-standing.ts";
 
 export interface MirrorPlanInput extends MirrorSides {
   readonly zeroOid: Oid;
@@ -30,15 +30,20 @@ export interface MirrorPlan {
   readonly lanes: readonly LanePlan[];
   /** Namespaces (`""` is the policy) of which the mirror has something that we do not. */
   readonly diverged: readonly string[];
+  /** What is to keep writes from going on beside it. */
+  readonly foreign: readonly RefStanding[];
 }
 
 /** Plans. */
 export async function planMirror(input: MirrorPlanInput): Promise<MirrorPlan> {
   const commands = new Map<string, PushCommand[]>();
   const diverged = new Set<string>();
-  for (const { ns, ref, here, there, standing } of await refStandings(input, input.isAncestor)) {
+  const foreign: RefStanding[] = [];
+  for (const one of await refStandings(input, input.isAncestor)) {
+    const { ns, ref, here, there, standing } = one;
     const isForced = isOverwrite(standing) && input.isForced?.(ns) === true;
     if (isOverwrite(standing) && !isForced) diverged.add(ns);
+    if (isForeign(one) && !isForced) foreign.push(one);
     if (here === undefined || !(standing === "behind" || standing === "missing" || isForced)) continue;
     const list = commands.get(ns) ?? [];
     list.push({ ref, oldOid: there ?? input.zeroOid, newOid: here });
@@ -50,5 +55,5 @@ export async function planMirror(input: MirrorPlanInput): Promise<MirrorPlan> {
     const tip = [...wanted.values()].at(-1)!;
     return [{ ns, commands: commands.get(ns) ?? [], tip }];
   });
-  return { lanes, diverged: [...diverged] };
+  return { lanes, diverged: [...diverged], foreign };
 }

@@ -22,9 +22,9 @@ import { stargateDir } from "../settings.ts";
 import { allows, type Identity, type Scope } from "../tokens.ts";
 import type { MirrorRemote } from "./mirror-remote.ts";
 import type { MirrorWorker } from "./mirror-worker.ts";
-import { ancestryIn, MIRRORED_PREFIXES, refStandings } from "./ref-standing.ts";
+import { ancestryIn, isForeign, MIRRORED_PREFIXES, refStandings } from "./ref-standing.ts";
 
-const NEEDED: Readonly<Record<SyncMode, Scope>> = { "dry-run": "read", repair: "write", force: "admin" };
+const NEEDED: Readonly<Record<SyncMode, Scope>> = { "dry-run": "read", repair: "write", force: "admin", fork: "admin" };
 
 /** Throws FORBIDDEN where `who` may not do that. */
 export function requireSyncScope({ mode, ns }: SyncRequest, { name, scope, namespaces }: Identity): void {
@@ -47,10 +47,16 @@ export async function syncMirror(
   who: Identity,
 ): Promise<SyncReport> {
   const isAsked = (standing: RefStanding): boolean => ns === undefined || standing.ns === ns;
-  const before = (await standings(gate, remote)).filter(isAsked);
+  const before = (await standings(gate, remote).catch(goOnBlind(gate, mode))).filter(isAsked);
   if (mode === "dry-run") return { mode, remote: remote.url, refs: before.map(planned) };
+  if (mode === "fork") {
+    gate.fence.choose(before.filter(isForeign), ns === undefined, who);
+    return { mode, remote: remote.url, refs: before.map(leftToItself) };
+  }
   const overwritten = mode === "force" ? before.filter(({ standing }) => isOverwrite(standing)) : [];
-  for (const { ref, here, there } of overwritten) {
+  for (const standing of overwritten) {
+    const { ref, here, there } = standing;
+    gate.fence.overwritten(standing, who);
     gate.log("warn", "mirror", { doing: "force", ref, old: there, new: here, who: who.name });
   }
   await worker.bring({ ns, force: mode === "force" });
@@ -58,6 +64,20 @@ export async function syncMirror(
   const stuck = new Map(worker.report().stuck.map((lane) => [lane.ns, lane.error]));
   const refs = before.map((was): SyncedRef => outcome(was, after.get(was.ref), stuck.get(was.ns)));
   return { mode, remote: remote.url, refs };
+}
+
+/** After a restore somebody may decide to go on although the mirror cannot be seen. */
+function goOnBlind({ fence, log }: Gate, mode: SyncMode): (error: unknown) => RefStanding[] {
+  return (error) => {
+    if (mode !== "fork" || !fence.isBlind) throw error;
+    const { code, message } = toKvError(error);
+    log("warn", "mirror", { code, message, doing: "fork" });
+    return [];
+  };
+}
+
+function leftToItself(standing: RefStanding): SyncedRef {
+  return { ...standing, action: isForeign(standing) || isOverwrite(standing.standing) ? "forked" : "none" };
 }
 
 function planned(standing: RefStanding): SyncedRef {
@@ -76,6 +96,12 @@ function outcome(was: RefStanding, is: RefStanding | undefined, reason: string |
 }
 
 async function standings(gate: Gate, remote: MirrorRemote): Promise<RefStanding[]> {
+  const found = await compare(gate, remote);
+  gate.fence.seen(found.filter(isForeign));
+  return found;
+}
+
+async function compare(gate: Gate, remote: MirrorRemote): Promise<RefStanding[]> {
   const { refs } = await remote.refs(MIRRORED_PREFIXES);
   const local = new Map(gate.repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
   const sides = {

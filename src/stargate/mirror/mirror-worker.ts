@@ -258,11 +258,11 @@ export class MirrorWorker {
   async #plan({ ns: only, force = false }: BringOrder = {}): Promise<readonly LanePlan[]> {
     const { repo } = this.#gate;
     const now = this.#timers.now();
-    const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
-    if (local.size === 0) return [];
     // A lane that had diverged may be in order again.
     if ([...this.#lanes.values()].some((lane) => lane.hasDiverged && lane.isDue(now))) this.#known = undefined;
     this.#known ??= await this.#read();
+    // Ours are looked at after the mirror's: whatever of it is ours has been here for longer.
+    const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
     const plan = await planMirror({
       local,
       remote: this.#known,
@@ -271,6 +271,7 @@ export class MirrorWorker {
       isAncestor: ancestryIn(repo.objects),
       isForced: (ns) => force && (only === undefined || ns === only),
     });
+    this.#gate.fence.seen(plan.foreign);
     for (const ns of plan.diverged) {
       const lane = this.#lane(ns);
       if (!lane.hasDiverged) this.#gate.log("error", "mirror", { ns, message: "the mirror has diverged" });
@@ -362,6 +363,7 @@ export class MirrorWorker {
 
   /** The mirror could not be asked, or not be understood: all waits. */
   async #failed(error: KvError): Promise<void> {
+    this.#gate.fence.endLook();
     if (this.#stop.signal.aborted) return;
     this.#known = undefined;
     this.#tell(isPermanent(error) ? "refused" : "failed");

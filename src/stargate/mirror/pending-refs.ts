@@ -13,7 +13,7 @@ import { packFor } from "./pack-source.ts";
 
 /** Pushes what is pending. Throws what keeps the mirror from taking it, unless that is a refusal of the ref itself. */
 export async function pushPendingRefs(gate: Gate, remote: MirrorPort, signal: AbortSignal): Promise<void> {
-  const pending = gate.journal.pendingRefs();
+  const pending = gate.journal.unmirrored("ref");
   if (pending.length === 0) return;
   await remote.pushSession(async (session) => {
     for (const entry of pending) {

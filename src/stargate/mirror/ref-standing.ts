@@ -8,7 +8,7 @@ import { CommitGraph } from "../../gitwire/protocol/commit-graph.ts";
 import { isReachable } from "../../gitwire/protocol/revision-range.ts";
 import type { ObjectStore } from "../../gitwire/store/object-store.ts";
 import { classifyRef } from "../../kv/namespace.ts";
-import type { RefStanding } from "../../kv/sync-report.ts";
+import { isOverwrite, type RefStanding } from "../../kv/sync-report.ts";
 
 /** Whether `ancestor` can be reached from `tip`; false where either is not here. */
 export type IsAncestor = (ancestor: Oid, tip: Oid) => Promise<boolean>;
@@ -102,6 +102,12 @@ function archivesFor(ref: string, closed: Closed | undefined): readonly Oid[] {
     default:
       return [];
   }
+}
+
+/** Whether the mirror has a ledger or a policy that is not part of ours: whatever is accepted on top of ours begins another history. */
+export function isForeign({ ref, standing }: RefStanding): boolean {
+  const kind = classifyRef(ref)?.kind;
+  return (kind === "ledger" || kind === "policy") && (isOverwrite(standing) || standing === "extra");
 }
 
 /** Every kv ref of both sides, namespace by namespace; the policy comes where it has its place among ours. */

@@ -11,8 +11,8 @@ import type { Gate } from "../gate.ts";
 import { hookFaults } from "../hooks.ts";
 import type { MirrorProbe } from "./mirror-probe.ts";
 
-export const HEALTH_CHECKS = ["repository", "hooks", "journal", "disk"] as const;
-export const READY_CHECKS = ["leader", "mirror", "mirror-backlog"] as const;
+export const HEALTH_CHECKS = ["repository", "hooks", "journal", "disk", "writes"] as const;
+export const READY_CHECKS = ["leader", "writes", "mirror", "mirror-backlog"] as const;
 
 /** How one check went. */
 export interface Check {
@@ -33,15 +33,17 @@ export async function checkHealth(gate: Gate): Promise<Check[]> {
     await check("hooks", () => hooks(gate)),
     await check("journal", () => writable(gate)),
     await check("disk", () => room(gate)),
+    await check("writes", () => writes(gate)),
   ];
 }
 
 /** Whether the node leads, and its mirror follows. */
 export async function checkReady(gate: Gate, probe: MirrorProbe | undefined): Promise<Check[]> {
   const leader = await check("leader", () => gate.requireSound());
-  if (probe === undefined) return [leader];
+  const all = [leader, await check("writes", () => writes(gate))];
+  if (probe === undefined) return all;
   return [
-    leader,
+    ...all,
     await check("mirror", () => probe.check()),
     await check("mirror-backlog", () => {
       const { backlogLimit } = gate.settings;
@@ -96,6 +98,16 @@ function hooks({ repo }: Gate): void {
 function writable(gate: Gate): void {
   gate.requireSound();
   gate.journal.probe();
+}
+
+function writes({ fence }: Gate): void {
+  const [refused, ...more] = fence.refused();
+  if (refused === undefined) return;
+  const others = more.length === 0 ? "" : `; and ${more.length} more`;
+  throw new KvError(
+    "DIVERGED",
+    `no writes${refused.ns === "" ? "" : ` to '${refused.ns}'`} are taken: ${refused.why}${others}`,
+  );
 }
 
 function room(gate: Gate): void {

@@ -142,6 +142,11 @@ export class Metrics {
       "Namespaces whose ledger on the mirror is not an ancestor of ours",
       (unit) => report(unit)?.diverged.length,
     );
+    gauge(
+      "stargate_writes_refused",
+      "Namespaces that no writes are taken to because the mirror has what is not here; 1 where none are taken at all",
+      ({ served }) => served.gate.fence.refused().length,
+    );
     gauge("stargate_mirror_blocked", "1 where the mirror refuses pushes until somebody acts", (unit) => {
       const mirror = report(unit);
       return mirror === undefined ? undefined : Number(mirror.state === "blocked");
@@ -240,7 +245,7 @@ export class Metrics {
 
 /** Whether `unit` is ready by what is known without asking anybody. */
 function isReady({ served: { gate }, probe }: Unit): boolean {
-  if (gate.failure !== undefined) return false;
+  if (gate.failure !== undefined || gate.fence.refused().length > 0) return false;
   return probe === undefined || (probe.seemsWell && backlogOf(gate) <= gate.settings.backlogLimit);
 }
 

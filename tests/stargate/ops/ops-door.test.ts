@@ -85,6 +85,7 @@ describe("/healthz", () => {
       ["hooks", true],
       ["journal", true],
       ["disk", true],
+      ["writes", true],
     ]);
     for (const { ms } of only!.checks) expect(ms).toBeGreaterThanOrEqual(0);
   });
@@ -114,9 +115,14 @@ describe("/readyz", () => {
   test("200 while it leads and the mirror follows; details where they are asked for", async () => {
     expect(await ask("/readyz")).toEqual({ status: 200, body: { status: "ready" } });
     const { body } = await ask("/readyz?verbose");
-    expect(body.repositories![0]!.checks.map(({ name }) => name)).toEqual(["leader", "mirror", "mirror-backlog"]);
+    expect(body.repositories![0]!.checks.map(({ name }) => name)).toEqual([
+      "leader",
+      "writes",
+      "mirror",
+      "mirror-backlog",
+    ]);
     const { body: without } = await ask("/readyz?verbose&exclude=mirror");
-    expect(without.repositories![0]!.checks.map(({ name }) => name)).toEqual(["leader"]);
+    expect(without.repositories![0]!.checks.map(({ name }) => name)).toEqual(["leader", "writes"]);
     expect((await fetch(`${stargate.opsUrl}/readyz?exclude=mirr`)).status).toBe(400);
   });
 

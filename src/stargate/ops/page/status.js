@@ -34,14 +34,16 @@ function problemsOf(repo, isStopping) {
   const warn = (text) => problems.push({ level: "warn", text });
   if (isStopping) warn("This node is being stopped.");
   if (!repo.writable) bad(`Writing has stopped: ${repo.error}`);
-  for (const { name, ok, error } of repo.health) if (!ok) bad(`Check '${name}' fails: ${error}`);
+  for (const { ns, why } of repo.refused) bad(`No writes${ns === "" ? "" : ` to ${ns}`} are taken: ${why}`);
+  for (const { name, ok, error } of repo.health) if (!ok && name !== "writes") bad(`Check '${name}' fails: ${error}`);
   const { mirror } = repo;
   if (mirror?.state === "blocked") bad(`The mirror refuses pushes: ${mirror.error}`);
   if ((mirror?.diverged.length ?? 0) > 0) bad(`The mirror has diverged: ${mirror.diverged.join(", ")}`);
   for (const { ns, error } of mirror?.stuck ?? []) {
     if (error !== mirror.error) bad(`The mirror of ${ns === "" ? "the policy" : ns} is stuck: ${error}`);
   }
-  for (const { name, ok, error } of repo.ready) if (!ok && name !== "leader") warn(`Not ready by '${name}': ${error}`);
+  for (const { name, ok, error } of repo.ready)
+    if (!ok && name !== "leader" && name !== "writes") warn(`Not ready by '${name}': ${error}`);
   for (const { name, ok, value, unit, target } of repo.objectives) {
     const figure = unit === "ms" ? duration(value).join("\u00a0") : percent(value);
     if (!ok) warn(`Objective missed: ${name} is ${figure}, not ${goalOf(unit, target)}`);
