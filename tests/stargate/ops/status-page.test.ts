@@ -197,7 +197,7 @@ describe("the page", () => {
     // Laid out for a phone, they are tables still.
     expect(named("table")).toHaveLength(2);
     expect(named("columnheader")).toEqual(expect.arrayContaining(["Verdict", "Who", "Namespace", "Behind"]));
-    expect(named("image").filter((name) => name === "well")).toHaveLength(7);
+    expect(named("image").filter((name) => name === "well")).toHaveLength(8);
     for (const { role, name } of nodes)
       if (role === "button" || role === "image") expect([role, name]).not.toEqual([role, ""]);
     expect(named("status")).toHaveLength(1);

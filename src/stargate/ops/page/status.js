@@ -263,7 +263,7 @@ function render(answer) {
   const lag = { title: "Mirror lag", series: repo.lag, target: 2_000, empty: lagEmpty, note };
   show("plot-lag", { ...lag, width: innerWidth }, drawPlot);
   show("namespaces", { repo: repo.name, namespaces: repo.namespaces }, showNamespaces);
-  show("checks", [...repo.health, ...repo.ready], showChecks);
+  show("checks", [...repo.health, ...repo.ready.filter(({ name }) => name !== "writes")], showChecks);
   show("recent", { recent: repo.recent, areAllShown: state.areAllShown }, showRecent);
   show("rejections", repo.rejections, showRejections);
   const facts = Object.entries(node).map(([name, value]) => `${name} ${value}`);
