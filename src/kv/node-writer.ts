@@ -1,11 +1,11 @@
 /** Writes the trees of a transaction: as deltas where they were made from a tree the receiver has, else whole. */
 
 import { type GitObject, type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
-import { hashText, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
+import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { encodeTree, sortEntries, type TreeEntry } from "../gitwire/object/tree.ts";
-import { DeltaBuilder } from "../gitwire/pack/delta.ts";
 import { editTree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import type { RecordParts } from "./record.ts";
+import { RecordRoom } from "./record-room.ts";
 
 /** A tree that may not be written yet: a parent may still decide to fold it away. */
 export interface TreeDraft {
@@ -17,13 +17,10 @@ export interface TreeDraft {
   readonly same?: Oid;
 }
 
-/** A record that others of its kind are deltas of. */
+/** Where the records of a kind are made, and the first of them, which the others are deltas of. */
 interface Template {
   readonly oid: Oid;
-  readonly parts: RecordParts;
-  /** Bytes of each part, and of all. */
-  readonly sizes: readonly number[];
-  readonly size: number;
+  readonly room: RecordRoom;
 }
 
 /** Where a transaction's trees come from and go to. */
@@ -71,18 +68,19 @@ export class NodeWriter {
    * share. Of a million records that takes a third of the bytes, and half of the time of compressing each.
    */
   record(kind: string, parts: RecordParts): Oid {
-    const text = parts.join("");
-    if (this.#sink.namesOnly) return hashText(this.format, "blob", text);
-    const data = recordBytes(text);
     const template = this.#templates.get(kind);
-    const delta = template === undefined ? undefined : partsDelta(template, parts, data, data.length === text.length);
-    if (delta !== undefined) return this.#sink.writeDelta("blob", data, template!.oid, delta);
-    const oid = this.#sink.write("blob", data);
     if (template === undefined) {
-      const sizes = parts.map((part) => Buffer.byteLength(part));
-      this.#templates.set(kind, { oid, parts, sizes, size: data.length });
+      const room = new RecordRoom(parts);
+      const oid = this.#sink.write("blob", room.data);
+      this.#templates.set(kind, { oid, room });
+      return oid;
     }
-    return oid;
+    const { oid, room } = template;
+    room.put(parts);
+    const delta = this.#sink.namesOnly ? undefined : room.delta();
+    return delta === undefined
+      ? this.#sink.write("blob", room.data)
+      : this.#sink.writeDelta("blob", room.data, oid, delta);
   }
 
   /** A draft of the tree with `entries`, in any order. */
@@ -127,42 +125,3 @@ export class NodeWriter {
 /** Where bases are copied, deltas from this size on are worth it up to so large a part of what they make; others as long as they save anything. */
 const LONG_DELTA = 400;
 const LONG_SHARE = 12;
-
-/** Pieces shorter than this are inserted: a copy takes about four bytes. */
-const SHORTEST_COPY = 6;
-
-const recordRoom = Buffer.allocUnsafeSlow(16 * 1024);
-/** Most bytes of UTF-8 for each UTF-16 unit. */
-const WIDEST = 3;
-
-/** The bytes of a record, good until the next one is asked for: sinks copy what they are given. */
-function recordBytes(text: string): Buffer {
-  if (text.length * WIDEST > recordRoom.length) return Buffer.from(text);
-  return recordRoom.subarray(0, recordRoom.utf8Write(text, 0));
-}
-
-const recordDelta = new DeltaBuilder();
-
-/**
- * `data` as a delta against a template that has equal pieces in equal places, good until the next one is made; undefined where that
- * saves nothing.
- */
-function partsDelta(template: Template, parts: RecordParts, data: Buffer, isAscii: boolean): Buffer | undefined {
-  const delta = recordDelta.restart();
-  let from = 0;
-  let at = 0;
-  let isIdentical = data.length === template.size;
-  for (let i = 0; i < parts.length; i++) {
-    const part = parts[i]!;
-    const its = template.sizes[i] ?? 0;
-    const isSame = part === template.parts[i];
-    const size = isSame ? its : isAscii ? part.length : Buffer.byteLength(part);
-    if (isSame && size >= SHORTEST_COPY) delta.copy(from, size);
-    else delta.insert(data, at, at + size);
-    isIdentical &&= isSame;
-    from += its;
-    at += size;
-  }
-  const bytes = delta.finish(template.size, data.length);
-  return isIdentical || bytes.length >= data.length ? undefined : bytes;
-}

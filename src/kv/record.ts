@@ -77,6 +77,17 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 /** A string as JSON has it; of plain text in a quarter of the time of `JSON.stringify`. */
 const quote = (text: string): string => (PLAIN.test(text) ? `"${text}"` : JSON.stringify(text));
 
+/** A key as JSON has it. Two records of a key are made one after the other. */
+function quoteKey(key: Key): string {
+  if (key !== lastKey) {
+    lastQuoted = PLAIN.test(key) ? `"${key}"` : JSON.stringify(keyText(key));
+    lastKey = key;
+  }
+  return lastQuoted;
+}
+
+let [lastKey, lastQuoted] = ["", '""'];
+
 // Written by hand: JSON.stringify would put names that look like integers first.
 function quoteLabels(labels: Labels): string {
   const names = Object.keys(labels).sort();
@@ -102,7 +113,7 @@ export function encodeMetadata(key: Key, meta: MetadataFields): RecordParts {
   if (expires !== undefined) tail += `,"expires":${expires}`;
   if (labels !== undefined) tail += `,"labels":${quoteLabels(labels)}`;
   const middle = `,"type":"${type}","size":`;
-  return ['{"v":1,"key":', quote(keyText(key)), middle, String(size), `,"etag":"${ETAG_PREFIX}`, digits, `${tail}}`];
+  return ['{"v":1,"key":', quoteKey(key), middle, String(size), `,"etag":"${ETAG_PREFIX}`, digits, `${tail}}`];
 }
 
 const ETAG_PREFIX = "blake3:";
@@ -114,13 +125,13 @@ export const ETAG = /^blake3:[0-9a-f]{64}$/;
 export function encodePointer(key: Key, pointer: Omit<Pointer, "key" | "kind">): RecordParts {
   const { type, oid, size, ctype, rev } = pointer;
   const tail = `,"ctype":${quote(ctype)},"rev":${rev}}`;
-  return ['{"v":1,"key":', quote(keyText(key)), `,"type":"${type}","oid":"`, oid, '","size":', String(size), tail];
+  return ['{"v":1,"key":', quoteKey(key), `,"type":"${type}","oid":"`, oid, '","size":', String(size), tail];
 }
 
 /** A tombstone. @internal */
 export function encodeTombstone(key: Key, rev: number, base: Oid | undefined): RecordParts {
   const tail = base === undefined ? "}" : `,"base":"${base}"}`;
-  return ['{"v":1,"key":', quote(keyText(key)), `,"type":"deleted","rev":${rev}${tail}`];
+  return ['{"v":1,"key":', quoteKey(key), `,"type":"deleted","rev":${rev}${tail}`];
 }
 
 /** What nearly all records look like: nothing escaped, no labels. */

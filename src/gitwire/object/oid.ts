@@ -85,13 +85,38 @@ const MAX_HEAD = 32;
 const together = Buffer.allocUnsafeSlow(TOGETHER);
 const digests = { sha1: Bun.SHA1, sha256: Bun.SHA256 };
 
+/** The first bytes of `together`, by how many: small objects have few sizes, and a view of each takes as long as a third of hashing it. */
+const beginnings: Buffer[] = [];
+/** The head that lies there. */
+let [headKind, headSize, headEnd]: [ObjectKind | undefined, number, number] = [undefined, 0, 0];
+
+/** Puts an object together; undefined where it is too large for that. The bytes are good until the next one. */
+function putTogether(kind: ObjectKind, data: Uint8Array): Buffer | undefined {
+  const { length } = data;
+  if (length > TOGETHER - MAX_HEAD) return undefined;
+  if (length !== headSize || kind !== headKind) {
+    headEnd = together.latin1Write(`${kind} ${length}\0`, 0);
+    headKind = kind;
+    headSize = length;
+  }
+  together.set(data, headEnd);
+  const end = headEnd + length;
+  beginnings[end] ??= together.subarray(0, end);
+  return beginnings[end];
+}
+
 /** Object id of `data` as an object of `kind`. */
 export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Array): Oid {
-  const head = `${kind} ${data.length}\0`;
-  if (data.length > TOGETHER - MAX_HEAD) return hasher(format).update(head).update(data).digest("hex");
-  const start = together.latin1Write(head, 0);
-  together.set(data, start);
-  return digests[format.name].hash(together.subarray(0, start + data.length), "hex");
+  const whole = putTogether(kind, data);
+  if (whole !== undefined) return digests[format.name].hash(whole, "hex");
+  return hasher(format).update(`${kind} ${data.length}\0`).update(data).digest("hex");
+}
+
+/** As {@link hashObject}, raw, at the start of `into`, which has 64 bytes: the runtime wants room for the longest digest it knows. */
+export function hashObjectInto(format: ObjectFormat, kind: ObjectKind, data: Uint8Array, into: Buffer): void {
+  const whole = putTogether(kind, data);
+  if (whole !== undefined) digests[format.name].hash(whole, into);
+  else hasher(format).update(`${kind} ${data.length}\0`).update(data).digest(into);
 }
 
 /** Object id of an object of `kind` whose content is `text` in UTF-8. */

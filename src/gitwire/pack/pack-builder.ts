@@ -6,7 +6,7 @@
 import * as os from "node:os";
 import { assert } from "../../errors.ts";
 import type { ObjectSink } from "../object/object.ts";
-import { hashObject, newHasher, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
+import { hashObjectInto, newHasher, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
 import { withRoom } from "./grow.ts";
 import { ENTRY, type EntryType, encodeEntryHeader, kindType, MAX_ENTRY_HEADER } from "./pack-entry.ts";
@@ -76,6 +76,11 @@ export class PackBuilder implements ObjectSink {
   #offsets = new Float64Array(64);
   #crcs = new Uint32Array(64);
   #depths = new Uint8Array(64);
+  /** Raw id of the object under way. */
+  readonly #id = Buffer.alloc(64);
+  /** The base that was found here last, and its number. */
+  #lastBase: Oid | undefined;
+  #lastNumber = -1;
   /** Bytes of objects that were written whole so that the pack need not be thin. */
   #whole = 0;
   /** Bases that were not here when a delta against them was written, in order of arrival. */
@@ -107,20 +112,16 @@ export class PackBuilder implements ObjectSink {
   }
 
   write(kind: ObjectKind, data: Uint8Array): Oid {
-    const oid = hashObject(this.format, kind, data);
-    const before = this.#table.size;
-    if (this.#table.add(oid) < before) return oid;
-    this.#append(kindType(kind), data, 0, undefined, 0);
-    return oid;
+    if (this.#add(kind, data)) this.#append(kindType(kind), data, 0, undefined, 0);
+    return this.#id.hexSlice(0, this.format.rawSize);
   }
 
   writeDelta(kind: ObjectKind, data: Uint8Array, base: Oid, delta: Uint8Array): Oid {
-    const oid = hashObject(this.format, kind, data);
+    const isNew = this.#add(kind, data);
+    const oid = this.#id.hexSlice(0, this.format.rawSize);
     assert(oid !== base, "an object cannot be its own base");
-    const local = this.#table.indexOf(base);
-    const before = this.#table.size;
-    const index = this.#table.add(oid);
-    if (index < before) return oid;
+    if (!isNew) return oid;
+    const local = this.#numberOf(base);
     const depth = local < 0 ? 1 : this.#depths[local]! + 1;
     // What others here are deltas of is written whole: as a delta it could come to lie below itself.
     const tooDeep = depth > (data.length > SMALL_BYTES ? MAX_DEPTH : SMALL_DEPTH);
@@ -133,6 +134,22 @@ export class PackBuilder implements ObjectSink {
       this.#append(ENTRY.refDelta, delta, 0, base, depth);
     }
     return oid;
+  }
+
+  /** Names the object; whether it is new. */
+  #add(kind: ObjectKind, data: Uint8Array): boolean {
+    hashObjectInto(this.format, kind, data, this.#id);
+    const before = this.#table.size;
+    this.#table.addRaw(this.#id, 0);
+    return this.#table.size > before;
+  }
+
+  /** Number of the object `base`, or -1 where it is not here. Most deltas of a bulk write have one base. */
+  #numberOf(base: Oid): number {
+    if (base === this.#lastBase) return this.#lastNumber;
+    const number = this.#table.indexOf(base);
+    if (number >= 0) [this.#lastBase, this.#lastNumber] = [base, number];
+    return number;
   }
 
   /** Whether an object of `size` bytes that is a delta of what is outside is not worth a thin pack; it counts as written. */
@@ -152,6 +169,7 @@ export class PackBuilder implements ObjectSink {
     assert(mark.size <= this.#table.size && mark.length <= this.#entries.length, "a mark is from before what it drops");
     this.#changes++;
     if (mark.size === this.#table.size) return;
+    this.#lastBase = undefined;
     const ids = this.#table.rawIds();
     this.#table = new OidTable(this.format, Math.max(64, mark.size));
     for (let i = 0; i < mark.size; i++) this.#table.addRaw(ids, i * this.format.rawSize);
@@ -203,6 +221,7 @@ export class PackBuilder implements ObjectSink {
   dispose(): void {
     this.#changes++;
     this.#entries.dispose();
+    this.#lastBase = undefined;
     this.#table = new OidTable(this.format);
     this.#bases.clear();
   }
@@ -224,7 +243,9 @@ export class PackBuilder implements ObjectSink {
     const isDelta = type === ENTRY.ofsDelta || type === ENTRY.refDelta;
     if (data.length <= (isDelta ? STORED_DELTA : STORED_MAX)) {
       // Most of a bulk write: put together in one place, without a view of each part.
-      const entry = head.subarray(0, storeBlock(data, head, end));
+      const length = storeBlock(data, head, end);
+      heads[length] ??= head.subarray(0, length);
+      const entry = heads[length];
       this.#crcs[index] = Bun.hash.crc32(entry);
       this.#entries.appendShort(entry);
       return;
@@ -237,6 +258,8 @@ export class PackBuilder implements ObjectSink {
 }
 
 const head = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER + Math.max(STORED_DELTA, STORED_MAX) + STORED_FRAME);
+/** Its first bytes, by how many: a view of them for each entry is garbage. */
+const heads: Buffer[] = [];
 
 /** The twelve bytes a pack of `count` objects starts with. */
 export function packHeader(count: number): Buffer {
