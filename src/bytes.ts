@@ -31,6 +31,13 @@ export function byteStringToUtf8(bytes: string): string | undefined {
   return decodeUtf8(Buffer.from(bytes, "latin1"));
 }
 
+const BOM = [0xef, 0xbb, 0xbf];
+
+/** `bytes`, the beginning of a file, without the byte order mark that some editors put there. */
+export function withoutMark(bytes: Buffer): Buffer {
+  return BOM.every((byte, at) => bytes[at] === byte) ? bytes.subarray(BOM.length) : bytes;
+}
+
 /** Text of `bytes`, or undefined where they are not valid UTF-8 (a BOM is kept). */
 export function decodeUtf8(bytes: Uint8Array): string | undefined {
   strictUtf8 ??= new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -65,7 +65,7 @@ export function parseTime(text: string, now: number): number {
   const trimmed = text.trim();
   const unix = /^@(\d{1,12})$/.exec(trimmed)?.[1];
   if (unix !== undefined) return Number(unix);
-  if (DATE.test(trimmed)) {
+  if (DATE.test(trimmed) && isDay(trimmed.slice(0, 10))) {
     const zoned = /(?:[Zz]|[+-]\d\d:?\d\d)$/.test(trimmed.slice(10)) || trimmed.length === 10 ? trimmed : `${trimmed}Z`;
     const time = Date.parse(zoned.replace(" ", "T"));
     if (!Number.isNaN(time)) return Math.floor(time / 1000);
@@ -76,6 +76,12 @@ export function parseTime(text: string, now: number): number {
   throw new KvError("INPUT_INVALID", `'${text}' is not a time`, {
     hint: "write 2026-01-02T03:04:05Z, 2026-01-02, @1767322800, or 2h for two hours ago",
   });
+}
+
+/** Whether the month has such a day: `Date.parse` takes February 30th for March 2nd. */
+function isDay(date: string): boolean {
+  const time = Date.parse(date);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(date);
 }
 
 function quantity(match: RegExpExecArray | null, units: Readonly<Record<string, number>>): number | undefined {

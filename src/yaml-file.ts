@@ -113,7 +113,8 @@ function judge<T>(
 }
 
 function sentence({ code, message }: { code: string; message: string }): string {
-  return code === "DUPLICATE_KEY" ? "a key is there twice: keys of a map must be unique" : message;
+  if (code === "DUPLICATE_KEY") return "a key is there twice: keys of a map must be unique";
+  return code === "MULTIPLE_DOCS" ? "another document begins here: a file has one" : message;
 }
 
 /** Where aliases stand. */
@@ -221,7 +222,7 @@ export type YamlNode =
       readonly line: number /** The text of a string; anything else as it is written. */;
       readonly text: string;
     }
-  | { readonly kind: "list"; readonly line: number; readonly value: unknown }
+  | { readonly kind: "list"; readonly line: number; readonly json: string }
   | {
       readonly kind: "map";
       readonly line: number;
@@ -266,11 +267,27 @@ function nodeOf(node: unknown, lineOf: (offset: number) => number): YamlNode {
     });
     return { kind: "map", line, members };
   }
-  if (isSeq(node)) return { kind: "list", line, value: node.toJSON() };
+  if (isSeq(node)) return { kind: "list", line, json: jsonOf(node) };
   return { kind: "scalar", line, text: isScalar(node) ? textOf(node) : "" };
 }
 
 /** A string's text; of other scalars what stands in the file: 1.10 is no 1.1. */
 function textOf({ value, source }: Scalar): string {
   return typeof value === "string" ? value : (source ?? String(value ?? ""));
+}
+
+const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** What is in a list, as JSON; numbers as they are written, where JSON writes them so: of 20 digits none is lost. */
+function jsonOf(node: unknown): string {
+  if (isSeq(node)) return `[${node.items.map(jsonOf).join(",")}]`;
+  if (isMap(node)) {
+    const members = node.items.map(
+      ({ key, value }) => `${JSON.stringify(isScalar(key) ? textOf(key) : String(key))}:${jsonOf(value)}`,
+    );
+    return `{${members.join(",")}}`;
+  }
+  if (!isScalar(node)) return "null";
+  const isWritten = typeof node.value === "number" && JSON_NUMBER.test(node.source ?? "");
+  return isWritten ? node.source! : (JSON.stringify(node.value) ?? "null");
 }

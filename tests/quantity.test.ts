@@ -39,6 +39,16 @@ test("times", () => {
   expect(parseTime("2026-01-02T03:04:05Z", 0)).toBe(Date.UTC(2026, 0, 2, 3, 4, 5) / 1000);
   expect(parseTime("2026-01-02T03:04:05+02:00", 0)).toBe(Date.UTC(2026, 0, 2, 1, 4, 5) / 1000);
   expect(parseTime("2h", now)).toBe(now - 7_200);
-  for (const bad of ["", "yesterday", "2026-13-01", "2026-01-02T25:00:00Z", "12:00", "@x"])
+  expect(parseTime("2028-02-29", 0)).toBe(Date.UTC(2028, 1, 29) / 1000);
+  for (const bad of [
+    "",
+    "yesterday",
+    "2026-13-01",
+    "2026-02-30",
+    "2025-02-29T00:00Z",
+    "2026-01-02T25:00:00Z",
+    "12:00",
+    "@x",
+  ])
     refused(() => parseTime(bad, now));
 });

@@ -5,12 +5,16 @@ import { KvError } from "../errors.ts";
 import { run as set } from "./set.ts";
 
 export async function run(context: Context): Promise<void> {
-  for (const name of ["expect-blob", "expect-tree"]) {
-    if (context.flags.value(name) === undefined) {
-      throw new KvError("USAGE", `cas set needs --${name}`, {
-        hint: "--expect-blob 0 stands for a key that is not there",
-      });
-    }
+  const { flags } = context;
+  if (flags.value("expect-blob") === undefined && !flags.on("if-absent")) {
+    throw new KvError("USAGE", "cas set needs --expect-blob", {
+      hint: "--expect-blob 0 stands for a key that is not there",
+    });
+  }
+  if (flags.value("expect-tree") === undefined) {
+    throw new KvError("USAGE", "cas set needs --expect-tree", {
+      hint: "every write answers it with --json, and 'git kv log --limit 1 --json' says the newest",
+    });
   }
   await set(context);
 }

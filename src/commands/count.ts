@@ -6,7 +6,7 @@ import { KvError } from "../errors.ts";
 export function parseCount(name: string, text: string | undefined): number {
   if (text === undefined) return Number.POSITIVE_INFINITY;
   if (/^\d{1,15}$/.test(text)) return Number(text);
-  throw new KvError("USAGE", `${name}: '${text}' is not a number`);
+  throw new KvError("USAGE", `${name}: '${text}' is not a whole number`);
 }
 
 /** `1 transaction`, `2 transactions`. */

@@ -104,10 +104,12 @@ async function gather({ key }: FoundKey, range: ByteRange, value: Opened): Promi
   return Buffer.concat(parts, size);
 }
 
-/** The file the value goes to, as the user would call it. */
+/** The file the value goes to, as the user would call it; `-` is standard output. */
 function targetOf({ flags }: Context, { key }: FoundKey): string | undefined {
   const dir = flags.value("output-dir");
-  return dir === undefined ? flags.value("output") : path.join(dir, keyName(key));
+  const file = flags.value("output");
+  if (dir !== undefined) return path.join(dir, keyName(key));
+  return file === "-" ? undefined : file;
 }
 
 /** Writes a file whole or not at all. */

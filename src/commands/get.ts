@@ -20,6 +20,9 @@ export async function run(context: Context): Promise<void> {
       single ? "--output and --range go with one key" : "several keys need --json or --output-dir",
     );
   }
+  if (flags.value("output") !== undefined && flags.value("output-dir") !== undefined) {
+    throw new KvError("USAGE", "--output and --output-dir do not go together");
+  }
   await withReader(context, (workspace) => showAll(context, workspace, keys));
 }
 
@@ -51,9 +54,9 @@ async function show(context: Context, workspace: Workspace, found: FoundKey): Pr
   else out.answer(data);
 }
 
-/** Whether the value goes to a file. */
+/** Whether the value goes to a file: `--output -` is standard output. */
 function toFile({ flags }: Context): boolean {
-  return flags.value("output") !== undefined || flags.value("output-dir") !== undefined;
+  return (flags.value("output") ?? "-") !== "-" || flags.value("output-dir") !== undefined;
 }
 
 /** A value with what is known of it. Throws CORRUPT where the etag that is shown is not the value's. */

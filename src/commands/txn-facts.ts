@@ -48,12 +48,13 @@ function whoOf({ commit }: LedgerCommit, { signer, name }: SignatureReport): str
 
 /** The transaction as JSON has it. */
 export function txnFields(made: LedgerCommit, signature: SignatureReport): object {
-  const { oid, txn, seq, epoch, commit } = made;
+  const { oid, txn, seq, tree, epoch, commit } = made;
   const { name, email } = parseIdent(commit.author);
   return {
     oid,
     txn,
     seq,
+    tree,
     epoch,
     time: formatTime(timeOf(made)),
     author: { name, email },

@@ -91,6 +91,12 @@ async function ledgerAt(workspace: Workspace, tip: NamespaceState, at: At): Prom
       return commitAt(workspace, tip, at.id);
     case "back": {
       if (at.count === 0) return tip.ledger;
+      if (at.count >= tip.ledger.seq) {
+        const known = `its newest is ${tip.ledger.seq}, its first 1`;
+        throw new KvError("NS_NOT_FOUND", `'${tip.ns}' has no transaction ${at.count} before its newest: ${known}`, {
+          hint: BEFORE,
+        });
+      }
       return (
         (at.count <= NEAR ? near(workspace, tip, at.count) : undefined) ??
         bySeq(workspace, tip, tip.ledger.seq - at.count)

@@ -13,6 +13,8 @@ export interface KvTransaction {
   readonly oid: Oid;
   readonly txn: string;
   readonly seq: number;
+  /** The ledger's tree: what `expectTree` of a write names. */
+  readonly tree: Oid;
   readonly epoch: string;
   /** When the commit says it was made. */
   readonly time: Date;
@@ -51,12 +53,13 @@ export async function transactionOf(workspace: Workspace, ledger: LedgerCommit):
     reporter = new SignatureReporter(workspace.repo.objects);
     REPORTERS.set(workspace, reporter);
   }
-  const { oid, txn, seq, epoch, keysSet, keysDel, commit } = ledger;
+  const { oid, txn, seq, tree, epoch, keysSet, keysDel, commit } = ledger;
   const { name, email } = parseIdent(commit.author);
   return {
     oid,
     txn,
     seq,
+    tree,
     epoch,
     time: new Date(parseIdent(commit.committer).seconds * 1000),
     author: { name, email },

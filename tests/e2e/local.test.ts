@@ -104,6 +104,9 @@ describe("a store in an empty folder", () => {
     expect(record.expires).toBeGreaterThan(Date.now() / 1000 + 29 * 86_400);
     kvOk(dir, "get", "file", "--output", "out.txt");
     expect(fs.readFileSync(path.join(dir, "out.txt"), "utf8")).toBe("from a file");
+    expect(kvOk(dir, "get", "file", "--output", "-")).toBe("from a file");
+    expect(kvOk(dir, "get", "file", "--output", "-", "--range", "-4")).toBe("file");
+    expect(fs.existsSync(path.join(dir, "-"))).toBe(false);
   });
 
   test("expired keys", () => {
@@ -167,6 +170,11 @@ describe("a store in an empty folder", () => {
     expect(kv(dir, "cas", "set", "k", "two", "--expect-blob", blob, "--expect-tree", tree).status).toBe(0);
     expect(kv(dir, "cas", "set", "k", "three", "--expect-blob", blob, "--expect-tree", tree).status).toBe(2);
     expect(kv(dir, "get", "k").stdout).toBe("two");
+    const newest = JSON.parse(kvOk(dir, "log", "--limit", "1", "--json")).tree;
+    expect(newest).toBe(git(dir, "rev-parse", "refs/kv/main^{tree}"));
+    expect(kv(dir, "cas", "set", "k", "three", "--if-absent", "--expect-tree", newest).status).toBe(2);
+    expect(kv(dir, "cas", "set", "other", "one", "--if-absent", "--expect-tree", newest).status).toBe(0);
+    expect(kv(dir, "cas", "set", "other", "two", "--if-absent").status).toBe(64);
     expect(kv(dir, "del", "k", "gone").status).toBe(6);
     expect(kv(dir, "get", "k").stdout).toBe("two");
     expect(kv(dir, "del", "k", "gone", "--ignore-missing").status).toBe(0);
@@ -259,6 +267,7 @@ describe("bad input", () => {
       ["set", "k"],
       ["set", "k", "v", "--file", "f"],
       ["get", "a", "b"],
+      ["get", "a", "--output", "f", "--output-dir", "d"],
       ["list", "--limit", "x"],
       ["mset"],
     ]) {

@@ -11,6 +11,7 @@ import { listIndex } from "../../src/kv/index-list.ts";
 import { listLedger } from "../../src/kv/ledger-list.ts";
 import type { NamespaceState } from "../../src/kv/state.ts";
 import type { Workspace } from "../../src/kv/workspace.ts";
+import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
 import { KvModel } from "../support/kv-model.ts";
 import { random } from "../support/random.ts";
@@ -97,6 +98,8 @@ describe("a ledger of 60 transactions", () => {
     expect(await failure("61")).toBe("INPUT_INVALID");
     expect(await failure("0")).toBe("NS_NOT_FOUND");
     expect(await failure("-60")).toBe("NS_NOT_FOUND");
+    const tooFar = "'main' has no transaction 61 before its newest: its newest is 60, its first 1";
+    expect((await failureOf(find("-61"))).message).toBe(tooFar);
     expect(await failure("@5")).toBe("NS_NOT_FOUND");
     expect(await failure("01JBAXF5Z8J8M7R2TK99999999")).toBe("INPUT_INVALID");
     expect(await failure("0123456789abcdef")).toBe("INPUT_INVALID");

@@ -17,7 +17,7 @@ export const KEYS: readonly Command[] = [
         type: "string",
         value: "FILE",
         complete: "file",
-        summary: "Write the value to a file",
+        summary: "Write the value to a file; - is standard output",
       },
       {
         name: "output-dir",

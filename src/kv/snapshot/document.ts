@@ -4,7 +4,7 @@
  * value is a string.
  */
 
-import { decodeUtf8 } from "../../bytes.ts";
+import { decodeUtf8, withoutMark } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ByteReader } from "../../lines.ts";
 import { type Key, keyText, parseKey } from "../key.ts";
@@ -45,7 +45,7 @@ async function readText(read: ByteReader): Promise<string> {
     if (size > MOST_BYTES) throw badInput(`the document is larger than ${MOST_BYTES} bytes`);
     parts.push(Buffer.from(part));
   }
-  const bytes = Buffer.concat(parts);
+  const bytes = withoutMark(Buffer.concat(parts));
   const text = decodeUtf8(bytes);
   if (text !== undefined) return text;
   // The first line that is none tells where to look.

@@ -27,6 +27,13 @@ const SPACE = /[ \t\n\r]*/y;
 const STRING = /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"/y;
 const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 
+const STRING_OR_SPACE = /"(?:[^"\\]|\\.)*"|[ \t\n\r]+/g;
+
+/** A list without white space, its strings in their usual form, and its numbers as they are written: of 20 digits none is lost. */
+function compact(list: string): string {
+  return list.replace(STRING_OR_SPACE, (part) => (part.startsWith('"') ? JSON.stringify(JSON.parse(part)) : ""));
+}
+
 class Parser {
   readonly #text: string;
   #at = 0;
@@ -56,7 +63,7 @@ class Parser {
     if (char === "[") this.#array(depth);
     else if (this.#match(SCALAR) === undefined) throw this.#bad("no value where one belongs");
     const source = this.#text.slice(start, this.#at);
-    return { kind: "leaf", line, text: char === "[" ? JSON.stringify(JSON.parse(source)) : source };
+    return { kind: "leaf", line, text: char === "[" ? compact(source) : source };
   }
 
   #members(depth: number): (readonly [string, DocumentNode])[] {

@@ -1,6 +1,6 @@
 /** Lines of UTF-8 text, pulled one by one from bytes that arrive in portions. */
 
-import { decodeUtf8 } from "../../bytes.ts";
+import { decodeUtf8, withoutMark } from "../../bytes.ts";
 import type { ByteReader } from "../../lines.ts";
 import { badInput } from "./item.ts";
 
@@ -59,7 +59,7 @@ export class LineCursor {
     this.#rest = [];
     this.#held = 0;
     if (whole.length > this.#limit) throw this.#tooLong(this.#number);
-    const line = decodeUtf8(whole);
+    const line = decodeUtf8(this.#number === 1 ? withoutMark(whole) : whole);
     if (line === undefined) throw badInput(`line ${this.#number} is not UTF-8`);
     return line;
   }

@@ -16,7 +16,7 @@ function nodeOf(node: YamlNode, depth: number): DocumentNode {
   const { line } = node;
   if (depth > MOST_DEPTH) throw badInput(`line ${line}: nests deeper than ${MOST_DEPTH}`);
   if (node.kind === "scalar") return { kind: "leaf", line, text: node.text };
-  if (node.kind === "list") return { kind: "leaf", line, text: JSON.stringify(node.value) };
+  if (node.kind === "list") return { kind: "leaf", line, text: node.json };
   const members = node.members.map(([name, inner]) => [name, nodeOf(inner, depth + 1)] as const);
   return { kind: "map", line, members };
 }

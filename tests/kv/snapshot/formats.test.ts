@@ -210,6 +210,22 @@ F=a#b
   expect(await read("etcd", etcd)).toEqual({ a: "b", c: "" });
 });
 
+test("numbers in lists are as they are written", async () => {
+  const numbers = "[12345678901234567890, 1.10, -0, 1e400, [0.1]]";
+  const said = { a: numbers.replaceAll(" ", "") };
+  expect(await read("json", `{"a":${numbers}}`)).toEqual(said);
+  expect(await read("yaml", `a: ${numbers}`)).toEqual(said);
+  const yaml = "a: [{b: 007, 1.0: ~}, 0x1F, .inf, no, !!str 5, '6']";
+  expect(await read("yaml", yaml)).toEqual({ a: '[{"b":7,"1.0":null},31,null,"no","5","6"]' });
+});
+
+test("a byte order mark is not part of the first name", async () => {
+  expect(await read("json", '\ufeff{"a":1}')).toEqual({ a: "1" });
+  expect(await read("yaml", "\ufeffa: 1")).toEqual({ a: "1" });
+  expect(await read("dotenv", "\ufeffA=\ufeff1")).toEqual({ A: "\ufeff1" });
+  expect(await read("jsonl", '\ufeff{"key":"a","value":"1"}\n')).toEqual({ a: "1" });
+});
+
 test("hostile input is refused with a line", async () => {
   const cases: [Format, string | Buffer, RegExp][] = [
     ["json", '{"a":1,\n"a":2}', /^line 2: "a" is there twice$/],
@@ -227,6 +243,7 @@ test("hostile input is refused with a line", async () => {
     ["yaml", "a: 1\na: 2\n", /^line 2: a key is there twice/],
     ["yaml", "a: &x 1\nb: *x\n", /^line 2: aliases/],
     ["yaml", "a: [\n", /^line \d: /],
+    ["yaml", "a: 1\n---\nb: 2\n", /^line 2: another document begins here: a file has one$/],
     ["yaml", `a: ${"[".repeat(20_000)}`, /nests too deeply|line \d+: /],
     ["yaml", "? {a: 1}\n: b\n", /a key of a map is no scalar$/],
     ["yaml", "- a\n", /^line 1: the document is not a map of keys$/],
