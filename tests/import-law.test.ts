@@ -75,9 +75,9 @@ const FLOORS: readonly RegExp[] = [
   /^src\/gitwire\/transport\//,
 ];
 
-/** Files that may run another program. */
+/** Files that may run another program, and the one that runs this one again. */
 const RUNS_PROGRAMS =
-  /^src\/(gitwire\/(hook|transport\/(process-connection|ssh|credentials|credential-helper)|sign[a-z-]*)|kv\/sign[a-z-]*)\.ts$/;
+  /^src\/(gitwire\/(hook|transport\/(process-connection|ssh|credentials|credential-helper)|sign[a-z-]*)|kv\/sign[a-z-]*|stargate\/combine-process)\.ts$/;
 
 /** Packages and runtime modules that only some files may use. */
 const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] = [
@@ -91,7 +91,11 @@ const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] 
   [/^fastcdc-wasm/, /^src\/cdc\/fastcdc\.ts$/, "one door for FastCDC"],
   [/^bun:ffi$/, /^src\/stargate\/service-manager\.ts$/, "the C library is asked where the runtime has no way"],
   [/^node:tty$/, /^src\/fd\.ts$/, "it costs 3 ms of start-up"],
-  [/^node:child_process$/, RUNS_PROGRAMS, "programs are run for SSH, for credentials, for signing and as hooks only"],
+  [
+    /^node:child_process$/,
+    RUNS_PROGRAMS,
+    "programs are run for SSH, for credentials, for signing, as hooks and to combine packs only",
+  ],
 ];
 
 function layerOf(name: string): (typeof LAYERS)[number] {
@@ -186,7 +190,7 @@ describe("import law", () => {
     expect(Object.keys(dependencies).sort()).toEqual([...imported].sort());
   });
 
-  test("programs are run only for SSH, credentials, signing and hooks", () => {
+  test("programs are run only for SSH, credentials, signing, hooks and to combine packs", () => {
     const wrong = FILES.filter(
       ({ name, text }) => /\bBun\.spawn|\bBun\.\$|\bspawnSync\b/.test(text) && !RUNS_PROGRAMS.test(name),
     );

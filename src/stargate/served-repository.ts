@@ -3,6 +3,7 @@
 import type { Clock } from "../clock.ts";
 import type { KvError } from "../errors.ts";
 import { openRepository } from "../gitwire/repo.ts";
+import type { Combine } from "../gitwire/store/combine.ts";
 import { Gate, type Stage } from "./gate.ts";
 import type { Log } from "./log.ts";
 import { MirrorLink } from "./mirror/mirror-link.ts";
@@ -25,6 +26,8 @@ export interface ServeOptions {
   readonly onFailure: (error: KvError) => void;
   readonly onStage?: (stage: Stage) => void;
   readonly turnTimes?: TurnTimes;
+  /** Who combines packs. Default: this thread. */
+  readonly combine?: Combine;
 }
 
 /** Settings that hold from the start of the process to its end. */
@@ -46,7 +49,7 @@ export class ServedRepository implements Served {
     this.#options = options;
     this.#link = MirrorLink.of(gate, options.env);
     this.#ordinary = this.#link?.relay ?? storingHost(gate);
-    this.#upkeep = new Upkeep(gate);
+    this.#upkeep = new Upkeep(gate, { combine: options.combine });
     logDrift(gate);
   }
 

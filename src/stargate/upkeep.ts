@@ -4,6 +4,7 @@
  */
 
 import { toKvError } from "../errors.ts";
+import type { Combine } from "../gitwire/store/combine.ts";
 import { CopyFinder, foldCopies } from "../gitwire/store/fold-copies.ts";
 import { sweepLeftovers } from "../gitwire/store/leftovers.ts";
 import { hasManyLoose } from "../gitwire/store/loose-count.ts";
@@ -17,6 +18,8 @@ import { releaseKeptPacks } from "./kept-packs.ts";
 const LOOK = 1_000;
 /** Milliseconds until the next try where somebody else tidies up, or something was wrong. */
 const LATER = 60_000;
+/** Milliseconds until the first try after packs could not be combined: it may be that only the process that does it was killed. */
+const SOON = 5_000;
 /** Milliseconds between two looks at the packs the journal keeps, unless a roll-up comes before. */
 const RELEASE = 10_000;
 /** Milliseconds after which objects that nobody read are no longer kept in memory. */
@@ -43,13 +46,18 @@ export class Upkeep {
   /** Bytes the process had resident after the last collection. */
   #resident = process.memoryUsage.rss();
   #running: Promise<void> | undefined;
+  /** Whether packs could not be combined the last time. */
+  #hasFailed = false;
   readonly #copies: CopyFinder;
 
-  /** Starts; looks every `every` milliseconds. */
-  constructor(gate: Gate, every = LOOK) {
+  readonly #combiner: { readonly combine?: Combine };
+
+  /** Starts. `combine`: who combines packs, if not this thread. */
+  constructor(gate: Gate, { combine }: { readonly combine?: Combine | undefined } = {}) {
     this.#gate = gate;
+    this.#combiner = combine === undefined ? {} : { combine };
     this.#copies = new CopyFinder(gate.repo.objects);
-    this.#timer = setInterval(() => this.#look(), every);
+    this.#timer = setInterval(() => this.#look(), LOOK);
     this.#timer.unref();
   }
 
@@ -132,10 +140,11 @@ export class Upkeep {
   async #combine(start: number): Promise<void> {
     const { repo, log, clock } = this.#gate;
     const { commonDir, objects } = repo;
-    const options = { ...BOUNDS, commonDir, signal: this.#stop.signal };
+    const options = { ...BOUNDS, ...this.#combiner, commonDir, signal: this.#stop.signal };
     try {
       let result = await rollUp(objects, options);
       if (result.kind === "nothing") result = await foldCopies(objects, options, this.#copies);
+      this.#hasFailed = false;
       if (result.kind === "rolled") {
         this.#release(clock.now());
         const { objectCount, byteLength } = result.pack;
@@ -148,7 +157,8 @@ export class Upkeep {
       } else if (result.kind === "busy" || needsRollUp(objects, BOUNDS)) this.#notBefore = clock.now() + LATER;
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      this.#notBefore = clock.now() + LATER;
+      this.#notBefore = clock.now() + (this.#hasFailed ? LATER : SOON);
+      this.#hasFailed = true;
       this.#warn("combine packs", error);
     }
   }

@@ -39,6 +39,9 @@ describe("the unit", () => {
     try {
       const client = new TestClient(service.repo, service.login("write"));
       await client.set({ "cfg:a": "1" });
+      // So many that packs are combined, by another process.
+      for (let i = 0; i < 20; i++) await client.set({ "cfg:b": `${i}` });
+      while (fs.readdirSync(path.join(service.repo, "objects/pack")).length > 34) await Bun.sleep(20);
       git(tempDir("clone"), "clone", "-q", "--bare", service.login("read"), "x.git");
       await fetch(`${service.ops}/metrics`);
     } finally {
@@ -50,6 +53,7 @@ describe("the unit", () => {
       ),
     );
     expect(made.size).toBeGreaterThan(30);
+    expect(fs.readFileSync(trace, "utf8").match(/execve\(/g)?.length).toBeGreaterThan(1);
     const refused = [...made].filter((name) => !allowed.has(name));
     console.error(`system calls: ${made.size} kinds, refused: ${refused.join(", ") || "none"}`);
     // SQLite gives its files the owner of the database where it runs as root; the unit does not.

@@ -109,8 +109,12 @@ function tryUnlink(name: string): boolean {
 
 /** Makes creations and renames in `dir` last. */
 export function fsyncDir(dir: string): void {
-  if (process.platform === "win32") return;
-  const fd = fs.openSync(dir, "r");
+  if (process.platform !== "win32") fsyncFile(dir);
+}
+
+/** Brings what is in the file to disk. */
+export function fsyncFile(file: string): void {
+  const fd = fs.openSync(file, "r");
   try {
     fs.fsyncSync(fd);
   } finally {

@@ -116,7 +116,7 @@ export class CopyFinder {
  */
 export async function foldCopies(
   store: ObjectStore,
-  options: Pick<RollUpOptions, "commonDir" | "signal"> = {},
+  options: Pick<RollUpOptions, "commonDir" | "combine" | "signal"> = {},
   finder = new CopyFinder(store),
 ): Promise<RollUp> {
   const { commonDir, signal } = options;
@@ -127,7 +127,7 @@ export async function foldCopies(
     // Whoever held the lock before may have changed the packs.
     store.refresh();
     const group = await finder.find(signal);
-    return group === undefined ? { kind: "nothing" } : await combinePacks(store, group, signal);
+    return group === undefined ? { kind: "nothing" } : await combinePacks(store, group, options);
   } finally {
     lock.release();
   }

@@ -16,9 +16,9 @@ import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { isMissing } from "../disk.ts";
-import { type MergedPack, mergePacks } from "../pack/pack-merge.ts";
+import type { MergedPack } from "../pack/pack-merge.ts";
 import { Pack } from "../pack/pack-reader.ts";
-import { verifyPack } from "../pack/verify-pack.ts";
+import { type Combine, combineHere } from "./combine.ts";
 import { takeGcLock } from "./gc-lock.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { PINS } from "./pack-dir.ts";
@@ -44,7 +44,12 @@ export interface RollUpOptions {
   readonly maxBytes?: number;
   /** Most objects that are combined at once; packs of half as many stay as they are. Default 2,000,000. */
   readonly maxObjects?: number;
+  /** Makes the new pack. Default: this thread does, in slices. */
+  readonly combine?: Combine;
 }
+
+/** How packs are made one. */
+export type CombineOptions = Pick<RollUpOptions, "combine" | "signal">;
 
 /** What became of a roll-up. */
 export type RollUp =
@@ -94,7 +99,7 @@ export async function rollUp(store: ObjectStore, options: RollUpOptions = {}): P
 }
 
 async function rollUpLocked(store: ObjectStore, options: RollUpOptions): Promise<RollUp> {
-  const { signal, maxBytes = MAX_BYTES, maxObjects = MAX_OBJECTS } = options;
+  const { maxBytes = MAX_BYTES, maxObjects = MAX_OBJECTS } = options;
   store.refresh();
   if (!needsRollUp(store, options)) return { kind: "nothing" };
   const chosen = choose(measure(store, maxBytes, maxObjects), maxBytes, maxObjects);
@@ -103,7 +108,7 @@ async function rollUpLocked(store: ObjectStore, options: RollUpOptions): Promise
   return combinePacks(
     store,
     chosen.map(({ pack }) => pack.path),
-    signal,
+    options,
   );
 }
 
@@ -111,11 +116,11 @@ async function rollUpLocked(store: ObjectStore, options: RollUpOptions): Promise
 export async function combinePacks(
   store: ObjectStore,
   paths: readonly string[],
-  signal?: AbortSignal,
+  options: CombineOptions = {},
 ): Promise<RollUp> {
   let merged: MergedPack;
   try {
-    merged = await combine(store, paths, signal);
+    merged = await combine(store, paths, options);
   } catch (error) {
     // A repack took one of them away, and has put its objects elsewhere.
     if (isMissing(error)) return { kind: "busy" };
@@ -129,14 +134,15 @@ export async function combinePacks(
 }
 
 /** Puts the objects of the packs into a new one, which is in place and on disk when this resolves. */
-async function combine(store: ObjectStore, paths: readonly string[], signal?: AbortSignal): Promise<MergedPack> {
+async function combine(
+  store: ObjectStore,
+  paths: readonly string[],
+  { combine: make = combineHere, signal }: CombineOptions,
+): Promise<MergedPack> {
   const quarantine = Quarantine.create(store.objectsDir);
   try {
-    const { format } = store;
-    const merged = await mergePacks(paths, { dir: quarantine.packDir, format, signal });
-    // Copies are checked by their checksums. That each is the object it is taken for shows only when all are read again: it
-    // takes as long as the copying, and what comes next cannot be undone.
-    await verifyPack(merged.packPath, format, signal);
+    const merged = await make(paths, { dir: quarantine.packDir, format: store.format, signal });
+    quarantine.wasSynced();
     quarantine.migrate(store);
     const inPlace = (file: string): string => path.join(store.objectsDir, "pack", path.basename(file));
     return { ...merged, packPath: inPlace(merged.packPath), idxPath: inPlace(merged.idxPath) };

@@ -18,7 +18,7 @@ import { type IndexedPack, openIndexed, type Rooted } from "../pack/index-pack.t
 import { ObjectCache } from "../pack/object-cache.ts";
 import type { SmallPack } from "../pack/pack-install.ts";
 import type { Pack } from "../pack/pack-reader.ts";
-import { createTemp, fsyncDir, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
+import { createTemp, fsyncDir, fsyncFile, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
 import { readDirIfThere } from "./loose.ts";
 import { ObjectStore } from "./object-store.ts";
 import { PackKeeps } from "./pack-keep.ts";
@@ -168,6 +168,12 @@ export class Quarantine {
     this.#state = "synced";
   }
 
+  /** Instead of {@link sync}: whoever put the files there has brought them to disk. */
+  wasSynced(): void {
+    assert(this.#state === "open", `a quarantine that is ${this.#state} is not synced`);
+    this.#state = "synced";
+  }
+
   /**
    * Instead of {@link sync}: copies of the packs in it, for the caller to bring to disk in its own way, where they are at most
    * `most` bytes and all there is; else undefined. {@link migrate} waits for no disk then.
@@ -306,15 +312,6 @@ function makeDir(dir: string): boolean {
   if (fs.existsSync(dir)) return false;
   fs.mkdirSync(dir, { recursive: true });
   return true;
-}
-
-function fsyncFile(file: string): void {
-  const fd = fs.openSync(file, "r");
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 function removeTree(dir: string): void {

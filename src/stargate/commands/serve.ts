@@ -4,7 +4,9 @@ import type { Context } from "../../cli/context.ts";
 import { EXIT, type KvError, toKvError } from "../../errors.ts";
 import { limitKeptIndexes } from "../../gitwire/pack/kept-indexes.ts";
 import { LIMITS } from "../../limits.ts";
+import { CombineProcess } from "../combine-process.ts";
 import { Daemon } from "../daemon.ts";
+import { ownProgram } from "../hooks.ts";
 import { jsonLog, type Log } from "../log.ts";
 import type { ServiceManager } from "../service-manager.ts";
 import { repositorySpecs, requireRepository } from "./common.ts";
@@ -20,6 +22,7 @@ export async function run(context: Context): Promise<number> {
     (line) => out.note(line),
     () => clock.now(),
   );
+  const combining = new CombineProcess([...ownProgram(), "combine-packs"], log);
   const daemon = await Daemon.start({
     repositories,
     flags: {
@@ -33,6 +36,7 @@ export async function run(context: Context): Promise<number> {
     clock,
     log,
     warn: (text) => out.warn(text),
+    combine: combining.combine,
     onFailure: (error) => {
       failure = error;
       stopped.resolve();
@@ -54,6 +58,7 @@ export async function run(context: Context): Promise<number> {
   process.off("SIGHUP", hangUp);
   manager?.stopping();
   await daemon.stop();
+  await combining.close();
   manager?.close();
   if (failure !== undefined) throw failure;
   return EXIT.ok;

@@ -203,6 +203,13 @@ these over stargate.yaml in the repository.`,
     load: () => import("./hook.ts"),
   },
   {
+    name: "combine-packs",
+    topic: "Serve",
+    summary: "What the daemon runs to have packs combined",
+    hidden: true,
+    load: () => import("./combine-packs.ts"),
+  },
+  {
     name: "status",
     topic: "Operate",
     summary: "Show tips, policy and mirror of a Stargate",
