@@ -30,7 +30,6 @@ export const WAIT: FlagSpec = {
 export const READ_FROM: FlagSpec = {
   name: "read-from",
   type: "string",
-  value: "COPY",
   choices: ["local", "mirror", "github", "stargate"],
   summary: "Which copy to read (default: kv.readFrom, else local)",
 };

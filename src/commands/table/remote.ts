@@ -20,7 +20,6 @@ export const REMOTE: readonly Command[] = [
       {
         name: "visible-on",
         type: "string",
-        value: "COPY",
         choices: ["mirror", "github"],
         summary: "Where (default: mirror)",
       },

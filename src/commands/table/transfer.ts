@@ -7,7 +7,6 @@ import { AT, MESSAGE, READ_FROM, WAIT } from "./flags.ts";
 const FORMAT: FlagSpec = {
   name: "format",
   type: "string",
-  value: "FORMAT",
   choices: ["jsonl", "etcd", "consul", "json", "yaml", "dotenv"],
   summary: "What is in the file (default: by its name, else jsonl)",
 };
