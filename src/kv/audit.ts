@@ -22,6 +22,7 @@ import { PolicyHistory } from "./policy-history.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
 import { rehashing } from "./rehashing-source.ts";
+import { refuseShallow } from "./shallow-ledger.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import { type Finding, type Judge, type VerifySummary, verifyLedger } from "./verify.ts";
 import type { Workspace } from "./workspace.ts";
@@ -72,6 +73,7 @@ class Audit {
     for (const tip of tips) {
       const { ns } = tip;
       const { since, found, progress } = this.#options;
+      if (since === undefined) refuseShallow(this.#workspace.repo, ns);
       // Else its kv-index is compared with it as that of the last transaction.
       if (since === tip.ledger.oid) this.#pair(tip);
       const judge = this.#judge(ns, policy, since);

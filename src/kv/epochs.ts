@@ -17,6 +17,7 @@ import { type ClosedEpoch, commitBefore } from "./ledger-line.ts";
 import { archiveRef, epochRef, indexArchiveRef, trackingRoot } from "./namespace.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
 import { fetchObjects, fetchUrl, hasRemote, pushUrl } from "./remote-session.ts";
+import { refuseShallow } from "./shallow-ledger.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -182,7 +183,7 @@ export function closedIndex({ repo, ns, remote }: Workspace, label: string): Oid
   );
 }
 
-/** Where the epoch that ends at `last` begins. */
+/** Where the epoch that ends at `last` begins. Throws NS_NOT_FOUND where a shallow repository ends before. */
 async function epochEndingAt(workspace: Workspace, last: LedgerCommit, index: Oid | undefined): Promise<Epoch> {
   const { repo, ns, remote, around } = workspace;
   const { objects, format } = repo;
@@ -195,6 +196,7 @@ async function epochEndingAt(workspace: Workspace, last: LedgerCommit, index: Oi
   const slice = new TimeSlice();
   for (let at = last.oid; ; ) {
     around.signal.throwIfAborted();
+    if (!objects.has(at)) refuseShallow(repo, ns);
     const data = readAs(objects, at, "commit");
     const { oid, closed } = commitBefore(format, at, data);
     if (oid === undefined || closed !== undefined) {

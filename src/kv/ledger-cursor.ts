@@ -62,8 +62,10 @@ export class LedgerCursor {
     }
   }
 
-  /** The transaction before `oid`, across the start of an epoch too where the one before it is here. */
+  /** The transaction before `oid`, across the start of an epoch too, where that is here. */
   #parent(oid: Oid): Oid | undefined {
+    // A shallow clone ends somewhere.
+    if (!this.#objects.has(oid)) return undefined;
     const data = readAs(this.#objects, oid, "commit");
     const [parent] = commitLinks(this.#objects.format, data).parents;
     if (parent !== undefined) return parent;
