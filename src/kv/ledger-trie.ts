@@ -24,6 +24,7 @@ import type { TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import { atOnce } from "../time-slice.ts";
 import { keyName, nameDigits } from "./key.ts";
 import type { NodeWriter, TreeDraft } from "./node-writer.ts";
+import { TrieRun } from "./trie-run.ts";
 
 /** Most files in one directory. */
 export const LEAF_FILES = 256;
@@ -89,45 +90,47 @@ export function* updateTrieInSteps(
   changes: readonly TrieChange[],
 ): Generator<void, Oid | undefined> {
   if (changes.length === 0) return root;
-  const child = yield* new TrieUpdate(writer, kind).node(root, changes, 0);
+  const removes = changes.some((change) => !isSet(change));
+  const child = yield* new TrieUpdate(writer, kind, removes).node(root, TrieRun.of(changes), 0);
   return child === undefined ? undefined : child.kind === "kept" ? child.oid : writer.write(child.draft);
 }
 
 class TrieUpdate {
   readonly #writer: NodeWriter;
   readonly #kind: TrieKind;
+  /** Whether any change removes a file. */
+  readonly #removes: boolean;
 
-  constructor(writer: NodeWriter, kind: TrieKind) {
+  constructor(writer: NodeWriter, kind: TrieKind, removes: boolean) {
     this.#writer = writer;
     this.#kind = kind;
+    this.#removes = removes;
   }
 
-  *node(oid: Oid | undefined, changes: readonly TrieChange[], depth: number): Generator<void, Child | undefined> {
+  *node(oid: Oid | undefined, changes: TrieRun<TrieChange>, depth: number): Generator<void, Child | undefined> {
     yield;
-    if (oid === undefined) return yield* this.#build(changes.filter(isSet), depth);
+    if (oid === undefined) return yield* this.#build(this.#onlySet(changes), depth);
     const data = this.#writer.read(oid);
     if (hasSubtree(this.#writer.format, data)) return yield* this.#branch(oid, data, changes, depth);
     const draft = this.#writer.edit(oid, data, changes.map(toEdit));
     if (draft.entries === 0) return undefined;
     if (draft.entries <= LEAF_FILES) return { kind: "draft", draft, leaf: true };
-    return yield* this.#build(
-      parseTree(this.#writer.format, draft.data).map((entry) => this.#withDigits(entry)),
-      depth,
-    );
+    const files = parseTree(this.#writer.format, draft.data).map((entry) => this.#withDigits(entry));
+    return yield* this.#build(TrieRun.of(files), depth);
   }
 
-  *#branch(oid: Oid, data: Buffer, changes: readonly TrieChange[], depth: number): Generator<void, Child | undefined> {
+  *#branch(oid: Oid, data: Buffer, changes: TrieRun<TrieChange>, depth: number): Generator<void, Child | undefined> {
     const children = this.#children(data);
-    const groups = groupByDigit(changes, depth);
+    const removes = this.#removes && changes.some((change) => !isSet(change));
     const touched: string[] = [];
-    for (const [digit, group] of groups) {
+    for (const [digit, group] of changes.byDigit(depth)) {
       const before = children.get(digit);
       const after = yield* this.node(before?.kind === "kept" ? before.oid : undefined, group, depth + 1);
       if (after === undefined) children.delete(digit);
       else children.set(digit, after);
       touched.push(digit);
     }
-    if (changes.some((change) => change.oid === undefined)) {
+    if (removes) {
       const folded = this.#fold(children);
       if (folded !== "too many") return folded;
     }
@@ -165,7 +168,7 @@ class TrieUpdate {
     return entries.length === 0 ? undefined : { kind: "draft", draft: this.#writer.build(entries), leaf: true };
   }
 
-  *#build(files: readonly (TrieChange & { readonly oid: Oid })[], depth: number): Generator<void, Child | undefined> {
+  *#build(files: TrieRun<SetChange>, depth: number): Generator<void, Child | undefined> {
     yield;
     if (files.length === 0) return undefined;
     if (files.length <= LEAF_FILES) {
@@ -173,10 +176,15 @@ class TrieUpdate {
       return { kind: "draft", draft: this.#writer.build(entries), leaf: true };
     }
     const entries: TreeEntry[] = [];
-    for (const [digit, group] of groupByDigit(files, depth)) {
+    for (const [digit, group] of files.byDigit(depth)) {
       entries.push({ mode: MODE.tree, name: digit, oid: this.#written(yield* this.#build(group, depth + 1))! });
     }
     return { kind: "draft", draft: this.#writer.build(entries), leaf: false };
+  }
+
+  #onlySet(changes: TrieRun<TrieChange>): TrieRun<SetChange> {
+    if (!this.#removes) return changes as TrieRun<SetChange>;
+    return TrieRun.of(changes.map((change) => change).filter(isSet));
   }
 
   #written(child: Child | undefined): Oid | undefined {
@@ -184,35 +192,22 @@ class TrieUpdate {
     return child.kind === "kept" ? child.oid : this.#writer.write(child.draft);
   }
 
-  #withDigits(entry: TreeEntry): TrieChange & { oid: Oid } {
+  #withDigits(entry: TreeEntry): SetChange {
     const digits = trieDigits(this.#kind, entry.name);
     if (digits === undefined || entry.mode !== MODE.file) throw notATrie(this.#kind, entry.name);
     return { digits, name: entry.name, oid: entry.oid };
   }
 }
 
-const isSet = (change: TrieChange): change is TrieChange & { oid: Oid } => change.oid !== undefined;
+type SetChange = TrieChange & { readonly oid: Oid };
+
+const isSet = (change: TrieChange): change is SetChange => change.oid !== undefined;
 
 const toEdit = (change: TrieChange): TreeEdit => ({ name: change.name, mode: MODE.file, oid: change.oid });
 
 function notATrie(kind: TrieKind, name: string): KvError {
   return new KvError("CORRUPT", `${kind}/ holds ${JSON.stringify(name)}, which does not belong there`);
 }
-
-/** The changes by the digit at `depth`, with that digit, in the order of the digits. */
-function groupByDigit<T extends TrieChange>(changes: readonly T[], depth: number): [digit: string, group: T[]][] {
-  const groups: [string, T[]][] = Array.from(HEX_DIGITS, (digit) => [digit, []]);
-  for (const change of changes) {
-    const code = change.digits.charCodeAt(depth);
-    if (Number.isNaN(code)) throw new KvError("CORRUPT", "more than 256 files share one SHA-256");
-    groups[code < LETTER_A ? code - DIGIT_0 : code - LETTER_A + 10]![1].push(change);
-  }
-  return groups.filter(([, group]) => group.length > 0);
-}
-
-const HEX_DIGITS = "0123456789abcdef";
-const DIGIT_0 = 0x30;
-const LETTER_A = 0x61;
 
 /** A file found in a trie. */
 export interface TrieFile {

@@ -2,7 +2,7 @@
 
 import { type GitObject, type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
-import { encodeTree, sortEntries, type TreeEntry } from "../gitwire/object/tree.ts";
+import { buildTree, type TreeEntry } from "../gitwire/object/tree.ts";
 import { editTree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
 import type { RecordParts } from "./record.ts";
 import { RecordRoom } from "./record-room.ts";
@@ -85,7 +85,7 @@ export class NodeWriter {
 
   /** A draft of the tree with `entries`, in any order. */
   build(entries: TreeEntry[]): TreeDraft {
-    return { data: encodeTree(this.format, sortEntries(entries)), entries: entries.length };
+    return { data: buildTree(this.format, entries), entries: entries.length };
   }
 
   /** A draft of the tree `base` (its content being `data`) after `edits`. */

@@ -7,6 +7,7 @@
  * Names are byte strings here (see bytes.ts): git does not say what encoding they are in.
  */
 
+import { compare } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ObjectFormat, Oid } from "./oid.ts";
 
@@ -194,39 +195,58 @@ export function entrySize(format: ObjectFormat, entry: TreeEntry): number {
   return (entry.mode === MODE.tree ? 7 : 8) + entry.name.length + format.rawSize;
 }
 
+const FILE_MODE = Buffer.from("100644 ");
+
 /** Writes one entry at `out[at]` and returns the offset after it. */
-export function writeEntry(format: ObjectFormat, entry: TreeEntry, out: Buffer, at: number): number {
-  const { mode, name, oid } = entry;
-  const head = mode === MODE.file ? `100644 ${name}\0` : `${mode.toString(8)} ${name}\0`;
-  out.latin1Write(head, at);
-  out.hexWrite(oid, at + head.length, format.rawSize);
-  return at + head.length + format.rawSize;
+export function writeEntry(format: ObjectFormat, { mode, name, oid }: TreeEntry, out: Buffer, at: number): number {
+  let end = at;
+  if (mode === MODE.file) for (let i = 0; i < FILE_MODE.length; i++) out[end++] = FILE_MODE[i]!;
+  else end += out.latin1Write(`${mode.toString(8)} `, at);
+  end += out.latin1Write(name, end);
+  out[end++] = 0;
+  return end + out.hexWrite(oid, end, format.rawSize);
 }
 
 /** A tree of `entries`, which are in git's order (see {@link sortName}) and distinct. */
 export function encodeTree(format: ObjectFormat, entries: readonly TreeEntry[]): Buffer {
-  let size = 0;
-  for (const entry of entries) size += entrySize(format, entry);
-  const out = Buffer.allocUnsafe(size);
+  const out = roomFor(format, entries);
   let at = 0;
   for (const entry of entries) at = writeEntry(format, entry, out, at);
   return out;
 }
 
-/** Sorts entries into git's order, in place. Most come in it, those of many keys in the order of the keys: that is seen without a sort name for each. */
-export function sortEntries<T extends { readonly name: string; readonly mode: number }>(entries: T[]): T[] {
-  if (areInOrder(entries)) return entries;
-  return entries.sort((a, b) => {
-    const left = sortName(a);
-    const right = sortName(b);
-    return left < right ? -1 : left > right ? 1 : 0;
-  });
+/**
+ * A tree of `entries`, which are distinct, in any order: they may be sorted in place. Most come in git's order, those of many keys in that
+ * of the keys: that is seen by the bytes that were just written, which takes a fifth of the time of comparing as many names.
+ */
+export function buildTree(format: ObjectFormat, entries: TreeEntry[]): Buffer {
+  const out = roomFor(format, entries);
+  let at = 0;
+  let before = -1;
+  for (const entry of entries) {
+    const start = at + FILE_MODE.length;
+    at = writeEntry(format, entry, out, at);
+    if (entry.mode !== MODE.file || (before >= 0 && !isBefore(out, before, start)))
+      return encodeTree(format, sortEntries(entries));
+    before = start;
+  }
+  return out;
 }
 
-/** True where entries are files only and in order. */
-function areInOrder(entries: readonly { readonly name: string; readonly mode: number }[]): boolean {
-  for (let i = 0; i < entries.length; i++) {
-    if (entries[i]!.mode === MODE.tree || (i > 0 && entries[i]!.name < entries[i - 1]!.name)) return false;
-  }
-  return true;
+/** Whether the name at `bytes[a]` comes before the one at `bytes[b]`, a NUL being behind each. */
+function isBefore(bytes: Buffer, a: number, b: number): boolean {
+  let i = 0;
+  while (bytes[a + i] === bytes[b + i] && bytes[a + i] !== 0) i++;
+  return bytes[a + i]! < bytes[b + i]!;
+}
+
+function roomFor(format: ObjectFormat, entries: readonly TreeEntry[]): Buffer {
+  let size = 0;
+  for (const entry of entries) size += entrySize(format, entry);
+  return Buffer.allocUnsafe(size);
+}
+
+/** Sorts entries into git's order, in place. */
+export function sortEntries<T extends { readonly name: string; readonly mode: number }>(entries: T[]): T[] {
+  return entries.sort((a, b) => compare(sortName(a), sortName(b)));
 }
