@@ -17,6 +17,8 @@ const WASM_FROM = 256 * 1024;
 const PREFIX = "blake3:";
 const scratch = Buffer.from(PREFIX + "0".repeat(64));
 
+const digest = Buffer.alloc(32);
+
 /** One flat string: a concatenation would keep both its parts alive, 150 bytes more for each of a million values. */
 function format(hex: string): string {
   scratch.latin1Write(hex, PREFIX.length);
@@ -38,5 +40,9 @@ export async function etagHasher(bytes: number): Promise<EtagHasher> {
 async function compileHasher(): Promise<EtagHasher> {
   const { createBLAKE3 } = await import("hash-wasm");
   const hasher = await createBLAKE3();
-  return (value) => format(hasher.init().update(value).digest("hex"));
+  // Making text of it is left to the runtime, which takes a third of the time.
+  return (value) => {
+    digest.set(hasher.init().update(value).digest("binary"));
+    return format(digest.hexSlice());
+  };
 }

@@ -93,9 +93,13 @@ export class EntrySpool {
     bucket.buffer ??= Buffer.allocUnsafeSlow(RUN_BYTES);
     const out = isLong ? Buffer.allocUnsafeSlow(size) : bucket.buffer;
     let at = isLong ? 0 : bucket.length;
-    for (const length of [key.length, data.length, said.length, etag?.length ?? 0]) at = out.writeUInt32BE(length, at);
+    at = out.writeUInt32BE(key.length, at);
+    at = out.writeUInt32BE(data.length, at);
+    at = out.writeUInt32BE(said.length, at);
+    at = out.writeUInt32BE(etag?.length ?? 0, at);
     at += out.latin1Write(key, at);
-    at += data.copy(out, at);
+    out.set(data, at);
+    at += data.length;
     at += said.copy(out, at);
     if (etag !== undefined) out.latin1Write(etag, at);
     if (isLong) this.#append(bucket, out);
@@ -162,12 +166,11 @@ class RecordReader {
       place: "",
       key: bytes.latin1Slice(keyAt, valueAt),
       value: { kind: "bytes", data: bytes.subarray(valueAt, optionsAt), etag },
-      options: this.#optionsOf(bytes.utf8Slice(optionsAt, etagAt)),
+      options: etagAt === optionsAt ? NO_OPTIONS : this.#optionsOf(bytes.utf8Slice(optionsAt, etagAt)),
     };
   }
 
   #optionsOf(said: string): SetOptions {
-    if (said === "") return NO_OPTIONS;
     if (said === this.#said) return this.#options;
     const [ctype, expires, labels] = JSON.parse(said);
     this.#said = said;

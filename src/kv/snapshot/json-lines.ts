@@ -13,7 +13,15 @@ import { parseKeyExpiry } from "../expiry.ts";
 import { parseKey } from "../key.ts";
 import { parseMediaType } from "../media-type.ts";
 import { ETAG } from "../record.ts";
-import { badInput, type ImportContext, type ImportEntry, type ImportItem, type ImportItems, itemAt } from "./item.ts";
+import {
+  badInput,
+  type ImportContext,
+  type ImportEntry,
+  type ImportItem,
+  type ImportItems,
+  itemAt,
+  NO_OPTIONS,
+} from "./item.ts";
 import type { LineCursor } from "./line-cursor.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -40,6 +48,7 @@ const MANY = 1_000;
 export async function* readJsonLines(lines: LineCursor, context: ImportContext): ImportItems {
   let items: ImportItem[] = [];
   const counts = { keys: 0, header: false, ended: false };
+  let entryContext: LineContext = { ...context, isSnapshot: false };
   do {
     for (let line = lines.take(); line !== undefined; line = lines.take()) {
       const text = line.trim();
@@ -47,10 +56,13 @@ export async function* readJsonLines(lines: LineCursor, context: ImportContext):
       if (counts.ended) throw badInput(`line ${lines.number} comes after the end of the snapshot`);
       const place = `line ${lines.number}`;
       const parsed = parseLine(text);
-      if (parsed !== undefined && isFrame(parsed, counts, lines.number)) continue;
+      if (parsed !== undefined && isFrame(parsed, counts, lines.number)) {
+        entryContext = { ...context, isSnapshot: counts.header };
+        continue;
+      }
       counts.keys++;
       const parts = parsed?.parts;
-      items.push(itemAt(place, () => readEntry(parsed, place, lines, { ...context, isSnapshot: counts.header })));
+      items.push(itemAt(place, () => readEntry(parsed, place, lines, entryContext)));
       if (items.length < MANY && parts === undefined) continue;
       yield items;
       items = [];
@@ -101,8 +113,8 @@ function readEntry(fields: Fields | undefined, place: string, lines: LineCursor,
   if (etag !== undefined && !(typeof etag === "string" && ETAG.test(etag)))
     throw badInput('"etag" is not blake3:<hex>');
   if (size !== undefined && !isCount(size)) throw badInput('"size" is not a number of bytes');
-  const given = [value, value_b64, parts].filter((one) => one !== undefined);
-  if (given.length !== 1) throw badInput('exactly one of "value", "value_b64" and "parts" is wanted');
+  const given = Number(value !== undefined) + Number(value_b64 !== undefined) + Number(parts !== undefined);
+  if (given !== 1) throw badInput('exactly one of "value", "value_b64" and "parts" is wanted');
   const about = {
     place,
     key: parseKey(context.prefix + key),
@@ -131,6 +143,8 @@ function readValue(text: unknown, base64: unknown): Buffer {
 }
 
 function readOptions({ ctype, ttl, expires, labels }: Fields, context: LineContext): SetOptions {
+  const isSilent = ctype === undefined && ttl === undefined && expires === undefined && labels === undefined;
+  if (isSilent && !context.isSnapshot) return NO_OPTIONS;
   const text = (name: string, value: unknown): string | undefined => {
     if (value === undefined || typeof value === "string") return value;
     throw badInput(`"${name}" is not a string`);
