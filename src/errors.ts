@@ -130,12 +130,17 @@ export function assert(condition: unknown, message: string): asserts condition {
 /** The system's words for no room: full, read-only, over a quota, over the largest file the process or the file system allows. */
 const NO_ROOM: ReadonlySet<string> = new Set(["ENOSPC", "EROFS", "EDQUOT", "EFBIG"]);
 
+/** Whether the system had no room for what was written. */
+export function isNoRoom(thrown: unknown): boolean {
+  return thrown instanceof Error && NO_ROOM.has((thrown as NodeJS.ErrnoException).code ?? "");
+}
+
 /** The error as a KvError; an unknown thing becomes IO (system errors) or BUG. */
 export function toKvError(thrown: unknown): KvError {
   if (thrown instanceof KvError) return thrown;
   if (thrown instanceof Error) {
     const system = (thrown as NodeJS.ErrnoException).code;
-    if (system !== undefined && NO_ROOM.has(system)) {
+    if (isNoRoom(thrown)) {
       return new KvError("STORAGE", thrown.message, {
         cause: thrown,
         hint: "free space on the disk or make it writable",

@@ -1,10 +1,10 @@
 /** Opens a remote to read from it without a clone. */
 
-import { KvError } from "../errors.ts";
+import { isNoRoom, KvError } from "../errors.ts";
 import { GitConfig } from "../gitwire/config.ts";
 import { objectFormat } from "../gitwire/object/oid.ts";
 import { rewriteUrl } from "../gitwire/transport/remote.ts";
-import { cacheFolder, openCache, type RemoteFacts, readFacts } from "./cache-folder.ts";
+import { type CacheFolder, cacheFolder, openCache, type RemoteFacts, readFacts } from "./cache-folder.ts";
 import { RemoteCopy } from "./remote-copy.ts";
 import type { Surroundings } from "./workspace.ts";
 
@@ -26,19 +26,38 @@ export async function withCopy<T>(
     const known = learned ?? readFacts(folder);
     const guess: RemoteFacts = { url: shown, isGuess: true, format: "sha1", features: MOST, filters: "deep", seen: {} };
     const facts = known?.url === shown ? known : guess;
-    const copy = new RemoteCopy(url, openCache(folder, objectFormat(facts.format), env), folder, facts, around);
+    const copy = naming(folder, () => {
+      return new RemoteCopy(url, openCache(folder, objectFormat(facts.format), env), folder, facts, around);
+    });
     try {
       return await use(copy);
     } catch (error) {
       // An id that was given may be one of the remote's format, which nobody has asked for yet.
       const isUnasked = copy.facts.isGuess && error instanceof KvError && error.code === "INPUT_INVALID";
       if (isUnasked) await copy.tips(["HEAD"]).catch(() => {});
-      if (learned !== undefined || !copy.isOfOtherFormat) throw error;
+      if (learned !== undefined || !copy.isOfOtherFormat) throw ofCache(folder, error);
       learned = copy.facts;
     } finally {
       await copy.close();
     }
   }
+}
+
+function naming<T>(folder: CacheFolder, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw ofCache(folder, error);
+  }
+}
+
+/** What the system says of a full disk names no file: all that is written here is the cache. What is an error of ours already stays as it is. */
+function ofCache({ dir }: CacheFolder, error: unknown): unknown {
+  if (!isNoRoom(error)) return error;
+  return new KvError("STORAGE", `cannot write the cache in ${dir}: ${(error as Error).message}`, {
+    hint: "free space there, or name another folder in XDG_CACHE_HOME",
+    cause: error,
+  });
 }
 
 /** What most hosts' upload-pack can do. */

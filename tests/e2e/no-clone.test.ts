@@ -85,6 +85,17 @@ describe("with nothing but the executable", () => {
     ]);
   });
 
+  test("a disk without room for the cache is said to be that", () => {
+    const dir = tempDir("full");
+    // A limit of what a file may have fails as a full disk does.
+    const limited = 'trap "" XFSZ; ulimit -f 0; exec "$0" "$@"';
+    const args = ["-c", limited, executable("git-kv"), "--repo", url, "get", "cfg:theme"];
+    const run = runProgram("/bin/sh", args, { cwd, env: { XDG_CACHE_HOME: dir } });
+    expect(run).toMatchObject({ status: 5, stdout: "" });
+    expect(run.stderr).toStartWith(`error: cannot write the cache in ${path.join(dir, "git-kv")}/`);
+    expect(run.stderr).toEndWith("hint: free space there, or name another folder in XDG_CACHE_HOME\n");
+  });
+
   test("git daemon and sshd are read, and so is the wait for the mirror", () => {
     const git = `git://127.0.0.1:${daemon.port}/github.git`;
     expect(answer({}, "--repo", git, "get", "cfg:theme")).toBe("light");
