@@ -38,6 +38,7 @@ export async function run(context: Context): Promise<void> {
       now: workspace.now(),
       prefix: flags.value("prefix") ?? "",
       separator: flags.value("separator") ?? ".",
+      isGuess: flags.value("format") === undefined,
     };
     const meter = (what: string, size: number | undefined): Meter =>
       meterOf(

@@ -33,8 +33,23 @@ export async function* readDocument(format: DocumentFormat, read: ByteReader, co
   // Loaded here: the package is large.
   const root =
     format === "json" ? parseJsonDocument(text) : (await import("./yaml-document.ts")).parseYamlDocument(text);
-  if (root.kind === "leaf") throw badInput(`line ${root.line}: the document is not a map of keys`);
+  if (root.kind === "leaf") {
+    const isDump = /^\[\{"[^[\]]*"key":/.test(root.text);
+    throw badInput(
+      `line ${root.line}: the document is not a map of keys`,
+      isDump ? "--format consul takes what 'consul kv export' prints" : undefined,
+    );
+  }
+  if (context.isGuess && isEtcdDump(root)) {
+    const what = "this is what 'etcdctl get -w json' prints: its keys and values are within 'kvs', in base64";
+    throw badInput(what, "--format etcd takes them, --format json the document as it is");
+  }
   yield [...leavesOf(root, context.prefix, context.separator)];
+}
+
+function isEtcdDump({ members }: Extract<DocumentNode, { kind: "map" }>): boolean {
+  const [header, kvs] = ["header", "kvs"].map((wanted) => members.find(([name]) => name === wanted)?.[1]);
+  return header?.kind === "map" && header.members.some(([name]) => name === "cluster_id") && kvs?.kind === "leaf";
 }
 
 async function readText(read: ByteReader): Promise<string> {

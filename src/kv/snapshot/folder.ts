@@ -40,7 +40,7 @@ async function* readBelow(root: string, below: string, depth: number, context: I
   let files: ImportItem[] = [];
   for (const raw of names) {
     const name = decodeUtf8(raw);
-    const place = `${below}${raw.latin1Slice()}`;
+    const place = placeOf(below + raw.latin1Slice());
     if (name === undefined) {
       files.push({ kind: "bad", place, message: "the name is not UTF-8" });
       continue;
@@ -57,8 +57,12 @@ async function* readBelow(root: string, below: string, depth: number, context: I
   yield files;
 }
 
+/** A path in one line. */
+const placeOf = (name: string): string => (/[\x00-\x1f\x7f]/.test(name) ? JSON.stringify(name) : name);
+
 function fileItem(root: string, name: string, { prefix }: ImportContext): ImportItem {
-  return itemAt(name, (): ImportEntry => {
+  const place = placeOf(name);
+  return itemAt(place, (): ImportEntry => {
     const file = path.join(root, name);
     try {
       fs.accessSync(file, fs.constants.R_OK);
@@ -67,7 +71,7 @@ function fileItem(root: string, name: string, { prefix }: ImportContext): Import
     }
     return {
       kind: "entry",
-      place: name,
+      place,
       key: parseKey(prefix + name),
       value: { kind: "file", path: file },
       options: NO_OPTIONS,

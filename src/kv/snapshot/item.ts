@@ -40,6 +40,8 @@ export interface ImportContext {
   readonly prefix: string;
   /** What joins the names on the way to a value that lies deeper in a document. */
   readonly separator: string;
+  /** Nobody named the format: it is what the file's name suggests. */
+  readonly isGuess?: boolean;
 }
 
 /** Nothing but the value is said. */
@@ -55,4 +57,5 @@ export function itemAt(place: string, make: () => ImportEntry): ImportItem {
   }
 }
 
-export const badInput = (message: string): KvError => new KvError("INPUT_INVALID", message);
+export const badInput = (message: string, hint?: string): KvError =>
+  new KvError("INPUT_INVALID", message, hint === undefined ? {} : { hint });

@@ -219,6 +219,19 @@ test("numbers in lists are as they are written", async () => {
   expect(await read("yaml", yaml)).toEqual({ a: '[{"b":7,"1.0":null},31,null,"no","5","6"]' });
 });
 
+test("a dump of etcd or Consul is not taken for settings", async () => {
+  const etcd = '{"header":{"cluster_id":1,"revision":2},"kvs":[{"key":"YQ==","value":"Yg=="}],"count":1}';
+  const { message, hint } = await failureOf(check(etcd, itemsOf("json", { isGuess: true })));
+  expect(message).toStartWith("this is what 'etcdctl get -w json' prints");
+  expect(hint).toContain("--format etcd");
+  expect(Object.keys(await read("json", etcd))).toEqual(["header.cluster_id", "header.revision", "kvs", "count"]);
+  const settings = '{"header":{"id":1},"kvs":[1]}';
+  expect((await check(settings, itemsOf("json", { isGuess: true }))).keys).toBe(2);
+  const consul = '[\n  {"flags": 0, "key": "a", "value": "YQ=="}\n]';
+  expect((await failureOf(check(consul, itemsOf("json")))).hint).toContain("--format consul");
+  expect((await failureOf(check("[1]", itemsOf("json")))).hint).toBeUndefined();
+});
+
 test("a byte order mark is not part of the first name", async () => {
   expect(await read("json", '\ufeff{"a":1}')).toEqual({ a: "1" });
   expect(await read("yaml", "\ufeffa: 1")).toEqual({ a: "1" });
@@ -313,8 +326,10 @@ test("a folder: files in byte order, links and odd names refused", async () => {
   expect(keys).toEqual(["f:a/é/deep", "f:a.txt", "f:empty"]);
   fs.symlinkSync("/etc/passwd", path.join(root, "link"));
   fs.writeFileSync(Buffer.concat([Buffer.from(`${root}/odd`), Buffer.from([0xff])]), "");
+  fs.writeFileSync(path.join(root, "line\nbreak"), "");
   const bad = (await items()).filter((item) => item.kind === "bad");
   expect(bad).toEqual([
+    { kind: "bad", place: '"line\\nbreak"', message: 'the key "f:line\\nbreak" has a control character' },
     { kind: "bad", place: "link", message: "is a symbolic link" },
     { kind: "bad", place: "odd\xff", message: "the name is not UTF-8" },
   ]);
