@@ -16,18 +16,21 @@ export function utf8(text: string): Buffer {
   return Buffer.from(text, "utf8");
 }
 
-const NON_ASCII = /[^\x00-\x7f]/;
+/** Whether `text` is ASCII: all else takes more bytes than characters. */
+export function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length;
+}
 
 /** UTF-8 bytes of `text` as a byte string; ASCII text is returned as it is. */
 export function utf8ToByteString(text: string): string {
-  return NON_ASCII.test(text) ? Buffer.from(text, "utf8").latin1Slice() : text;
+  return isAscii(text) ? text : Buffer.from(text, "utf8").latin1Slice();
 }
 
 let strictUtf8: TextDecoder | undefined;
 
 /** Text of a byte string, or undefined where its bytes are not valid UTF-8. */
 export function byteStringToUtf8(bytes: string): string | undefined {
-  if (!NON_ASCII.test(bytes)) return bytes;
+  if (isAscii(bytes)) return bytes;
   return decodeUtf8(Buffer.from(bytes, "latin1"));
 }
 

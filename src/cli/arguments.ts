@@ -8,7 +8,7 @@ import * as fs from "node:fs";
  * their bytes (Linux).
  */
 export function undecodableArgument(argv: readonly string[], rawPath = "/proc/self/cmdline"): number | undefined {
-  if (!argv.some((argument) => argument.includes("\ufffd"))) return undefined;
+  if (!argv.join(" ").includes("\ufffd")) return undefined;
   let raw: Buffer;
   try {
     raw = fs.readFileSync(rawPath);

@@ -41,7 +41,8 @@ export function dispatch(program: Program, argv: readonly string[]): Request {
 /** Help is wanted even where the other arguments are wrong: that is when people ask for it. */
 function asksHelp(argv: readonly string[], start: number): boolean {
   const end = argv.indexOf("--", start);
-  return argv.slice(start, end < 0 ? undefined : end).some((word) => word === "--help" || word === "-h");
+  const words = argv.slice(start, end < 0 ? undefined : end);
+  return words.includes("--help") || words.includes("-h");
 }
 
 function commandNamed({ commands }: Program, name: string): Command | undefined {

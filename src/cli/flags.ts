@@ -32,7 +32,7 @@ export class FlagSet {
   /** `advice` is the hint about an unknown flag that resembles no known one. */
   constructor(groups: readonly (readonly FlagSpec[])[], advice = "'--' goes before arguments that begin with '-'") {
     this.#advice = advice;
-    this.specs = groups.flat();
+    this.specs = ([] as FlagSpec[]).concat(...groups);
     for (const spec of this.specs) {
       this.#byName.set(spec.name, spec);
       if (spec.alias !== undefined) this.#byLetter.set(spec.alias, spec);
@@ -98,7 +98,9 @@ export function parseFlags(
 
 function isShort(token: string, known: FlagSet): boolean {
   if (token.length < 2 || token[0] !== "-") return false;
-  return !/[0-9.]/.test(token[1]!) || known.hasLetter(token[1]!);
+  const letter = token[1]!;
+  const isNumber = letter === "." || (letter >= "0" && letter <= "9");
+  return !isNumber || known.hasLetter(letter);
 }
 
 /** Takes `--<body>`; the result is how many of the following arguments it used. */

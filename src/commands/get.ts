@@ -12,8 +12,9 @@ import { withReader } from "./open.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args, out } = context;
-  const keys = args.list("key").map(parseKey);
-  const single = [flags.value("output"), flags.value("range")].some((value) => value !== undefined);
+  const keys: Key[] = [];
+  for (const text of args.list("key")) keys.push(parseKey(text));
+  const single = flags.value("output") !== undefined || flags.value("range") !== undefined;
   if (keys.length > 1 && (single || !(out.json || flags.value("output-dir") !== undefined))) {
     throw new KvError(
       "USAGE",

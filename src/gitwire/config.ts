@@ -189,8 +189,11 @@ export function globalFiles(env: ConfigLocation["env"]): string[] {
 }
 
 function usesWorktreeConfig(local: string, read: FilesRead): boolean {
-  const entry = readEntries(local, read)?.findLast(({ name }) => name === "extensions.worktreeconfig");
-  return entry !== undefined && parseBool(entry.name, entry.value);
+  let uses = false;
+  for (const { name, value } of readEntries(local, read) ?? []) {
+    if (name === "extensions.worktreeconfig") uses = parseBool(name, value);
+  }
+  return uses;
 }
 
 /**
@@ -293,7 +296,7 @@ const ALWAYS = "";
 /** The condition of an include line: ALWAYS for `include.path`, undefined for any other variable. */
 function includeCondition(name: string): string | undefined {
   if (name === "include.path") return ALWAYS;
-  return /^includeif\.(.+)\.path$/s.exec(name)?.[1];
+  return name.startsWith("includeif.") ? /^includeif\.(.+)\.path$/s.exec(name)?.[1] : undefined;
 }
 
 function forbiddenUrl(file: string | undefined, line: number): KvError {

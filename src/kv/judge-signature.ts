@@ -6,6 +6,7 @@
 import { KvError } from "../errors.ts";
 import { type Signer, verifyCommitSignature } from "../gitwire/object/commit-signature.ts";
 import type { ObjectFormat } from "../gitwire/object/oid.ts";
+import type { OpenPgpKey } from "../gitwire/object/openpgp.ts";
 import { claimedTime } from "./claimed-time.ts";
 import type { ContentRules } from "./content-rules.ts";
 import { namespacePolicy, type Policy } from "./policy.ts";
@@ -39,7 +40,8 @@ export async function judgeSignature(
 ): Promise<SignatureJudgement> {
   const isRequired = namespacePolicy(policy, ns).requireSignedCommits;
   const writers = policy === undefined ? [] : await writersOf(policy, ns);
-  const openpgpKeys = writers.flatMap(({ openpgp }) => openpgp ?? []);
+  const openpgpKeys: OpenPgpKey[] = [];
+  for (const { openpgp } of writers) if (openpgp !== undefined) openpgpKeys.push(openpgp);
   const verdict = await verifyCommitSignature(format, data, { now, isClaimed, openpgpKeys });
   switch (verdict.kind) {
     case "unsigned":
@@ -89,12 +91,12 @@ export function judgeSigner(
   ns: string,
   now: number,
 ): SignatureJudgement {
+  // Without a list and without the duty to sign, a good signature says who it was and no more.
+  if (writers.length === 0 && !isRequired) return { signer, name: undefined, limit: undefined, problem: undefined };
   const id = signer.kind === "ssh" ? signer.blob : signer.fingerprint;
   const entries = writers.filter((writer) => writer.id === id);
   const [first] = entries;
   const name = first?.name;
-  // Without a list and without the duty to sign, a good signature says who it was and no more.
-  if (writers.length === 0 && !isRequired) return { signer, name, limit: undefined, problem: undefined };
   if (first === undefined) {
     return { signer, name, limit: undefined, problem: stranger(`the key ${signer.fingerprint}`, ns) };
   }

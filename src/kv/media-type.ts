@@ -36,6 +36,7 @@ const MEDIA_TYPE =
 
 /** True where `text` is a media type of at most 255 characters (RFC 9110, section 8.3.1). */
 export function isMediaType(text: string): boolean {
+  if (text === TEXT || text === BYTES || text === JSON_TYPE) return true;
   return text.length <= 255 && MEDIA_TYPE.test(text);
 }
 

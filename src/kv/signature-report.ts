@@ -4,7 +4,7 @@
  */
 
 import { KvError } from "../errors.ts";
-import { parseIdent } from "../gitwire/object/commit.ts";
+import { type Commit, parseIdent } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { LedgerCommit } from "./attestation.ts";
@@ -29,6 +29,11 @@ export interface SignatureReport {
 
 const UNSIGNED: SignatureReport = { state: "unsigned" };
 
+function isSigned({ headers }: Commit): boolean {
+  for (const { name } of headers) if (name.startsWith("gpgsig")) return true;
+  return false;
+}
+
 /** Judges the transactions of one ledger; policies are read once. @internal */
 export class SignatureReporter {
   readonly #objects: ObjectSource;
@@ -44,7 +49,7 @@ export class SignatureReporter {
 
   /** Never throws for what a commit or its policy holds. */
   async of({ oid, ns, policy, commit }: LedgerCommit): Promise<SignatureReport> {
-    if (!commit.headers.some(({ name }) => name.startsWith("gpgsig"))) return UNSIGNED;
+    if (!isSigned(commit)) return UNSIGNED;
     // Loaded here: an unsigned ledger is shown without them.
     this.#judge ??= import("./judge-signature.ts");
     const { judgeSignature } = await this.#judge;

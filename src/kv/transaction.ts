@@ -16,8 +16,8 @@ import {
   formatChunkTrailers,
   formatIndexTrailers,
   formatLedgerTrailers,
+  hasReservedLine,
   INDEX_SUBJECT,
-  RESERVED_LINE,
 } from "./attestation.ts";
 import { addPieces, type ChunkFile, type ChunkTip } from "./chunk-tree.ts";
 import { keyText } from "./key.ts";
@@ -237,7 +237,7 @@ export function checkedMessage(message: string): string {
   const text = message.replace(/\r\n/g, "\n").trim();
   if (text === "" || text.includes("\0"))
     throw new KvError("INPUT_INVALID", "the message is empty or holds a NUL byte");
-  if (RESERVED_LINE.test(text)) {
+  if (hasReservedLine(text)) {
     throw new KvError("INPUT_INVALID", "the message has a line that looks like a trailer of git-kv", {
       hint: "lines that begin with 'KV-...:', 'Epoch:', 'Base-Tree:' or 'Keys-...:' are git-kv's own",
     });

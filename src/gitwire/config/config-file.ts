@@ -11,7 +11,9 @@
  * `[section.subsection]`. The parser keeps where everything stands, so that an edit leaves all else alone.
  */
 
+import { isAscii } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
+import { isLetter, isNameChar } from "./config-name.ts";
 
 /** One variable as written. `value` is undefined where there is no `=` (which means true). */
 export interface FileEntry {
@@ -56,7 +58,8 @@ export function parseConfigFile(text: string, file: string): ConfigPart[] {
 export function parseConfigEntries(text: string, file: string): readonly FileEntry[] {
   const known = parsed.get(file);
   if (known?.text === text) return known.entries;
-  const entries = parseConfigFile(text, file).flatMap((part) => (part.kind === "entry" ? [part.entry] : []));
+  const entries: FileEntry[] = [];
+  for (const part of parseConfigFile(text, file)) if (part.kind === "entry") entries.push(part.entry);
   if (parsed.size >= MOST_PARSED) parsed.clear();
   parsed.set(file, { text, entries });
   return entries;
@@ -87,21 +90,17 @@ class Parser {
   }
 
   parse(): ConfigPart[] {
-    let inComment = false;
     for (;;) {
       const line = this.#line;
       const c = this.#next();
       if (c === LF) {
         if (this.#atEnd) break;
         this.#start({ kind: "space" });
-        inComment = false;
-      } else if (inComment) {
-        // runs to the end of the line
       } else if (isSpace(c)) {
         this.#start({ kind: "space" });
       } else if (c === "#" || c === ";") {
         this.#start({ kind: "comment" });
-        inComment = true;
+        this.#pos = this.#lineEnd();
       } else if (c === "[") {
         const begin = this.#pos - 1;
         this.#section = this.#sectionName(line);
@@ -131,6 +130,19 @@ class Parser {
     return c;
   }
 
+  /** Where the line ends that {@link #pos} is in: at its LF, or at the end. */
+  #lineEnd(): number {
+    const end = this.#text.indexOf(LF, this.#pos);
+    return end < 0 ? this.#text.length : end;
+  }
+
+  /** What is there of a name, from {@link #pos} on. */
+  #nameText(): string {
+    const begin = this.#pos;
+    while (this.#pos < this.#text.length && isNameChar(this.#text.charCodeAt(this.#pos))) this.#pos++;
+    return this.#text.slice(begin, this.#pos);
+  }
+
   #start(draft: Draft, begin = this.#pos - 1): void {
     if (draft.kind === "space" && this.#open?.kind === "space") return;
     this.#finish(begin);
@@ -146,12 +158,13 @@ class Parser {
   #sectionName(line: number): string {
     let name = "";
     for (;;) {
+      name += this.#nameText().toLowerCase();
       const c = this.#next();
       if (this.#atEnd) throw this.#bad(line);
       if (c === "]") break;
       if (isSpace(c)) return `${name}.${this.#subsection(c, line)}`;
-      if (!isNameChar(c) && c !== ".") throw this.#bad(line);
-      name += c.toLowerCase();
+      if (c !== ".") throw this.#bad(line);
+      name += c;
     }
     if (name === "") throw this.#bad(line);
     return name;
@@ -180,13 +193,9 @@ class Parser {
   }
 
   #entry(first: string, line: number): FileEntry {
-    if (!/[A-Za-z]/.test(first)) throw this.#bad(line);
-    let name = first;
+    if (!isLetter(first.charCodeAt(0))) throw this.#bad(line);
+    const name = first + this.#nameText();
     let c = this.#next();
-    while (!this.#atEnd && isNameChar(c)) {
-      name += c;
-      c = this.#next();
-    }
     while (c === " " || c === "\t") c = this.#next();
     let value: string | undefined;
     if (c !== LF) {
@@ -198,6 +207,19 @@ class Parser {
   }
 
   #value(line: number): string {
+    const end = this.#lineEnd();
+    const rest = this.#text.slice(this.#pos, end);
+    // Most say what they say: only the space around them is to go.
+    if (isPlain(rest)) {
+      this.#pos = end;
+      this.#next();
+      return trimSpace(rest);
+    }
+    return this.#writtenValue(line);
+  }
+
+  /** A value with quotes, escapes or a comment behind it. */
+  #writtenValue(line: number): string {
     let value = "";
     /** Length of the value before the run of unquoted space at its end. */
     let kept = 0;
@@ -247,12 +269,24 @@ function isSpace(c: string): boolean {
   return c === " " || c === "\t" || c === "\n" || c === "\r";
 }
 
-function isNameChar(c: string): boolean {
-  return /^[A-Za-z0-9-]$/.test(c);
+/** Whether a line holds no quote, escape, comment or CR. */
+function isPlain(line: string): boolean {
+  return !(
+    line.includes('"') ||
+    line.includes("\\") ||
+    line.includes("#") ||
+    line.includes(";") ||
+    line.includes("\r")
+  );
 }
 
-const NON_ASCII = /[\x80-\xff]/;
+function trimSpace(line: string): string {
+  let [begin, end] = [0, line.length];
+  while (begin < end && isSpace(line[begin]!)) begin++;
+  while (end > begin && isSpace(line[end - 1]!)) end--;
+  return line.slice(begin, end);
+}
 
 function decode(bytes: string): string {
-  return NON_ASCII.test(bytes) ? Buffer.from(bytes, "latin1").toString() : bytes;
+  return isAscii(bytes) ? bytes : Buffer.from(bytes, "latin1").toString();
 }

@@ -11,13 +11,29 @@ export interface ConfigName {
   readonly variable: string;
 }
 
+/** Whether the character with this code is one of `A-Z` and `a-z`. */
+export function isLetter(code: number): boolean {
+  const lower = code | 0x20;
+  return lower >= 0x61 && lower <= 0x7a;
+}
+
+/** Whether it can be part of a section's or a variable's name: a letter, a digit or `-`. */
+export function isNameChar(code: number): boolean {
+  return isLetter(code) || (code >= 0x30 && code <= 0x39) || code === 0x2d;
+}
+
+function isNameText(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (!isNameChar(text.charCodeAt(at))) return false;
+  return text !== "";
+}
+
 /** Takes a name apart. Throws CONFIG where it is none. */
 export function parseConfigName(name: string): ConfigName {
   const first = name.indexOf(".");
   const last = name.lastIndexOf(".");
   const section = name.slice(0, first);
   const variable = name.slice(last + 1);
-  if (first < 0 || !/^[A-Za-z0-9-]+$/.test(section) || !/^[A-Za-z][A-Za-z0-9-]*$/.test(variable)) {
+  if (first < 0 || !isNameText(section) || !isNameText(variable) || !isLetter(variable.charCodeAt(0))) {
     throw new KvError("CONFIG", `'${name.slice(0, 200)}' is no config name`, { hint: "write section.variable" });
   }
   const subsection = first === last ? undefined : name.slice(first + 1, last);

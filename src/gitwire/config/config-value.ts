@@ -27,6 +27,8 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, k: 1024, m: 1024 ** 2, 
 
 /** As strtoimax(base 0) reads it: 0x... is hex, a leading 0 octal. */
 function readInt(text: string): number | undefined {
+  // As most are.
+  if (text === "0" || text === "1") return Number(text);
   const match = INTEGER.exec(text);
   if (match === null) return undefined;
   const [, sign, digits, unit] = match as unknown as [string, string, string, string];

@@ -73,7 +73,7 @@ export async function verifyCommitSignature(
   try {
     const { payload, signature } = splitCommit(format, commit);
     if (signature === undefined) return { kind: "unsigned" };
-    if (isSshsig(signature)) return { kind: "good", signer: await sshSigner(signature, payload) };
+    if (isSshsig(signature)) return { kind: "good", signer: sshSigner(await verifySshsig(signature, payload)) };
     if (isOpenPgpSignature(signature)) return await openPgpVerdict(signature, payload, context);
     return { kind: "bad", reason: "the signature is neither an SSH nor an OpenPGP one" };
   } catch (error) {
@@ -85,8 +85,7 @@ export async function verifyCommitSignature(
 /** Signers by their keys, which a ledger has few of: the same object while a key is remembered (sshsig.ts). */
 const signers = new WeakMap<SshPublicKey, Signer>();
 
-async function sshSigner(signature: string, payload: Buffer): Promise<Signer> {
-  const key = await verifySshsig(signature, payload);
+function sshSigner(key: SshPublicKey): Signer {
   const known = signers.get(key);
   if (known !== undefined) return known;
   const { type, blob } = key;
@@ -110,28 +109,33 @@ async function openPgpVerdict(
 export function splitCommit(format: ObjectFormat, commit: Uint8Array): SplitCommit {
   const data = asBuffer(commit);
   const end = data.indexOf("\n\n");
-  const header = data.subarray(0, end < 0 ? data.length : end + 1);
-  if (header.includes(0)) throw new KvError("BAD_SIGNATURE", "the commit has a NUL byte in its headers");
+  const header = data.latin1Slice(0, end < 0 ? data.length : end + 1);
+  if (header.includes("\0")) throw new KvError("BAD_SIGNATURE", "the commit has a NUL byte in its headers");
   const wanted = signatureHeader(format);
-  const seen = new Set<string>();
+  const seen: string[] = [];
   let signature: string | undefined;
   let payload: Buffer = data;
-  for (const { name, from, to } of headersOf(header)) {
+  // By hand: a regular expression over folded lines gives up on a few megabytes of them.
+  for (let from = 0, to = 0; from < header.length; from = to) {
+    to = endOfLine(header, from);
+    const space = header.indexOf(" ", from);
+    const name = header.slice(from, space < 0 || space >= to ? to - 1 : space);
+    while (header[to] === " ") to = endOfLine(header, to);
     requireUnambiguous(name, wanted, seen);
-    seen.add(name);
+    seen.push(name);
     if (name !== wanted) continue;
-    signature = signatureText(header.subarray(from + name.length, to));
+    signature = signatureText(header.slice(from + name.length, to));
     payload = Buffer.concat([data.subarray(0, from), data.subarray(to)]);
   }
   return { payload, signature };
 }
 
 /** The value of the header: the first space and those that fold its lines removed. */
-function signatureText(value: Buffer): string {
+function signatureText(value: string): string {
   if (value.length > 2 * LIMITS.openpgpSignature) {
     throw new KvError("BAD_SIGNATURE", `the signature is longer than ${LIMITS.openpgpSignature} characters`);
   }
-  return `\n${value.latin1Slice()}`.replaceAll("\n ", "\n").slice(1);
+  return `\n${value}`.replaceAll("\n ", "\n").slice(1);
 }
 
 /** Puts a signature into a commit that has none, where git puts it: after the last header. */
@@ -143,32 +147,9 @@ export function joinSignature(format: ObjectFormat, payload: Uint8Array, signatu
   return Buffer.concat([data.subarray(0, at), header, data.subarray(at)]);
 }
 
-interface HeaderRange {
-  readonly name: string;
-  readonly from: number;
-  /** Behind its last line. */
-  readonly to: number;
-}
-
-const LF = 0x0a;
-const SPACE = 0x20;
-/** Longest header name that matters; what is longer is shown cut. */
-const MAX_NAME = 64;
-
-/** Headers one after the other. By hand: a regular expression over folded lines gives up on a few megabytes of them. */
-function* headersOf(header: Buffer): Generator<HeaderRange> {
-  for (let from = 0; from < header.length; ) {
-    let to = endOfLine(header, from);
-    const line = header.latin1Slice(from, Math.min(to - 1, from + MAX_NAME));
-    while (header[to] === SPACE) to = endOfLine(header, to);
-    yield { name: line.split(" ", 1)[0]!, from, to };
-    from = to;
-  }
-}
-
 /** Where the next line begins. */
-function endOfLine(header: Buffer, from: number): number {
-  const end = header.indexOf(LF, from);
+function endOfLine(header: string, from: number): number {
+  const end = header.indexOf("\n", from);
   if (end < 0) throw new KvError("BAD_SIGNATURE", "the commit's headers are malformed");
   return end + 1;
 }
@@ -176,14 +157,17 @@ function endOfLine(header: Buffer, from: number): number {
 /** Headers that must not come twice. Parents may, right after each other: what is in between is caught by the order. */
 const SINGLE = ["tree", "author", "committer", "encoding"];
 
-function requireUnambiguous(name: string, wanted: string, seen: ReadonlySet<string>): void {
+function requireUnambiguous(name: string, wanted: string, seen: readonly string[]): void {
   const wrong = (problem: string): KvError => new KvError("BAD_SIGNATURE", `the commit has ${problem}`);
-  if (name.toLowerCase().startsWith("gpgsig")) {
-    if (name !== wanted) throw wrong(`a header '${printable(name)}' where only '${wanted}' can be`);
-    if (seen.has(name)) throw wrong("two signatures");
-  }
-  if (SINGLE.includes(name) && seen.has(name)) throw wrong(`two '${name}' headers`);
-  if (name === "parent" && seen.has("author")) throw wrong("a 'parent' header where none belongs");
+  if (name !== wanted && name.slice(0, GPGSIG.length).toLowerCase() === GPGSIG)
+    throw wrong(`a header '${printable(name)}' where only '${wanted}' can be`);
+  if (name === "parent" && seen.includes("author")) throw wrong("a 'parent' header where none belongs");
+  if (!seen.includes(name)) return;
+  if (name === wanted) throw wrong("two signatures");
+  if (SINGLE.includes(name)) throw wrong(`two '${name}' headers`);
 }
+
+/** What all headers with signatures begin with. */
+const GPGSIG = "gpgsig";
 
 const printable = (name: string): string => name.replace(/[^\x21-\x7e]/g, "?").slice(0, 60);

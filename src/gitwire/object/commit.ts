@@ -64,21 +64,26 @@ function crudFree(text: string): string {
   return text.replace(/[<>\n\0]/g, "").replace(/^[\x00-\x20.,:;"\\']+|[\x00-\x20.,:;"\\']+$/g, "");
 }
 
-const IDENT =
-  /^(?<name>[^<>\n]*?) ?<(?<email>[^<>\n]*)> (?<seconds>\d{1,15}) (?<sign>[+-])(?<hours>\d\d)(?<minutes>\d\d)$/;
+/** What follows the email of an ident. */
+const WHEN = /^ (\d{1,15}) ([+-])(\d\d)(\d\d)$/;
+
+/** The one that was read last: author and committer are the same, mostly. */
+let lastIdent: { readonly text: string; readonly ident: Ident } | undefined;
 
 /** The ident of an author or committer line. Throws BAD_OBJECT where it is malformed. */
 export function parseIdent(text: string): Ident {
-  const groups = IDENT.exec(text)?.groups;
-  if (groups === undefined)
+  if (lastIdent?.text === text) return lastIdent.ident;
+  const open = text.indexOf("<");
+  const close = text.indexOf(">");
+  const when = open < 0 ? null : WHEN.exec(text.slice(close + 1));
+  const email = text.slice(open + 1, close);
+  if (when === null || close < open || email.includes("<") || text.includes("\n"))
     throw new KvError("BAD_OBJECT", "malformed commit: an ident is not 'name <email> time zone'");
-  const offset = Number(groups.hours) * 60 + Number(groups.minutes);
-  return {
-    name: groups.name!,
-    email: groups.email!,
-    seconds: Number(groups.seconds),
-    offset: groups.sign === "-" && offset !== 0 ? -offset : offset,
-  };
+  const name = text.slice(0, text[open - 1] === " " ? open - 1 : open);
+  const offset = Number(when[3]) * 60 + Number(when[4]);
+  const ident = { name, email, seconds: Number(when[1]), offset: when[2] === "-" && offset !== 0 ? -offset : offset };
+  lastIdent = { text, ident };
+  return ident;
 }
 
 /** The bytes of a commit without a signature. */
@@ -115,18 +120,27 @@ export function parseCommit(format: ObjectFormat, data: Buffer): Commit {
 }
 
 function parseHeaders(text: string): CommitHeader[] {
-  const headers: { name: string; value: string }[] = [];
-  for (const line of text.split("\n")) {
-    if (line.startsWith(" ")) {
-      const last = headers.at(-1);
-      if (last === undefined) throw new KvError("BAD_OBJECT", "malformed commit: it begins with a folded line");
-      last.value += `\n${line.slice(1)}`;
-      continue;
-    }
-    const space = line.indexOf(" ");
-    headers.push(space < 0 ? { name: line, value: "" } : { name: line.slice(0, space), value: line.slice(space + 1) });
+  if (text.startsWith(" ")) throw new KvError("BAD_OBJECT", "malformed commit: it begins with a folded line");
+  const headers: CommitHeader[] = [];
+  for (let from = 0; from <= text.length; ) {
+    const firstEnd = lineEnd(text, from);
+    let end = firstEnd;
+    while (text[end + 1] === " ") end = lineEnd(text, end + 1);
+    const space = text.indexOf(" ", from);
+    const hasSpace = space >= 0 && space < firstEnd;
+    const value = text.slice(hasSpace ? space + 1 : firstEnd, end);
+    headers.push({
+      name: text.slice(from, hasSpace ? space : firstEnd),
+      value: end === firstEnd ? value : value.replaceAll("\n ", "\n"),
+    });
+    from = end + 1;
   }
   return headers;
+}
+
+function lineEnd(text: string, from: number): number {
+  const end = text.indexOf("\n", from);
+  return end < 0 ? text.length : end;
 }
 
 /** Tree and parents only, for walks over many commits. Throws as {@link parseCommit}. */

@@ -38,15 +38,15 @@ const webKeys = new WeakMap<Buffer, Promise<CryptoKey>>();
 const keyObjects = new WeakMap<Buffer, KeyObject>();
 
 /** Whether `signature` over `data` is that of the key `point`. Ask {@link ed25519KeyFault} of the key first. */
-export async function verifyEd25519(point: Buffer, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
+export function verifyEd25519(point: Buffer, data: Uint8Array, signature: Uint8Array): boolean | Promise<boolean> {
   if (fewChecked >= FEW) return verifyByNode(point, data, signature);
   fewChecked++;
   return verifyByWeb(point, data, signature);
 }
 
 /** As {@link verifyEd25519}, by Web Crypto. Exported for its test. */
-export async function verifyByWeb(point: Buffer, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
-  return crypto.subtle.verify("Ed25519", await webKey(point), view(signature), view(data));
+export function verifyByWeb(point: Buffer, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  return webKey(point).then((key) => crypto.subtle.verify("Ed25519", key, view(signature), view(data)));
 }
 
 /** As {@link verifyEd25519}, by node:crypto. Exported for its test. */

@@ -54,10 +54,11 @@ export function isSshsig(armored: string): boolean {
 /** The blob in an armored signature. Throws BAD_SIGNATURE where there is anything besides it, or its base64 is not canonical. */
 export function dearmorSshsig(armored: string): Buffer {
   if (armored.length > LIMITS.sshSignature) throw bad(`is longer than ${LIMITS.sshSignature} characters`);
-  const lines = armored.replaceAll("\r\n", "\n").replace(/\n$/, "").split("\n");
-  if (lines[0] !== BEGIN || lines.at(-1) !== END || lines.length < 3)
-    throw bad("is not between its BEGIN and END lines");
-  const base64 = lines.slice(1, -1).join("");
+  const unix = armored.replaceAll("\r\n", "\n");
+  const text = unix.endsWith("\n") ? unix.slice(0, -1) : unix;
+  const isArmored = text.startsWith(`${BEGIN}\n`) && text.endsWith(`\n${END}`);
+  if (!isArmored || text.length < BEGIN.length + 2 + END.length) throw bad("is not between its BEGIN and END lines");
+  const base64 = text.slice(BEGIN.length, -END.length).replaceAll("\n", "");
   const blob = Buffer.from(base64, "base64");
   if (blob.toString("base64") !== base64) throw bad("is not canonical base64");
   return blob;
@@ -69,8 +70,24 @@ export function armorSshsig(blob: Buffer): string {
   return [BEGIN, ...lines, END, ""].join("\n");
 }
 
+/** The signature that was read last: the next one by the same key is the same up to here from its end. */
+let lastRead: { readonly blob: Buffer; readonly sshsig: Sshsig } | undefined;
+const TAIL = 64;
+
 /** Reads a blob. Throws BAD_SIGNATURE. */
 export function decodeSshsig(blob: Buffer): Sshsig {
+  const same = blob.length - TAIL;
+  if (lastRead?.blob.length === blob.length && lastRead.blob.compare(blob, 0, same, 0, same) === 0) {
+    const { sshsig } = lastRead;
+    return { ...sshsig, signature: blob.subarray(blob.length - sshsig.signature.length) };
+  }
+  const sshsig = readSshsig(blob);
+  // Then the tail lies in the signature, and everything that tells lengths before it.
+  lastRead = sshsig.signature.length < TAIL ? undefined : { blob, sshsig };
+  return sshsig;
+}
+
+function readSshsig(blob: Buffer): Sshsig {
   const read = new SshReader(blob, "SSH signature");
   if (!read.bytes(MAGIC.length).equals(MAGIC)) throw bad("does not begin with SSHSIG");
   const version = read.uint32();
@@ -129,8 +146,19 @@ export function sshsigMessage(
   namespace = GIT_NAMESPACE,
   reserved: Buffer = Buffer.alloc(0),
 ): Buffer {
-  const digest = sshHash(hash, message);
-  return Buffer.concat([MAGIC, sshString(namespace), sshString(reserved), sshString(hash), sshString(digest)]);
+  const isUsual = namespace === GIT_NAMESPACE && reserved.length === 0;
+  const head = (isUsual ? usualHeads[hash] : undefined) ?? messageHead(hash, namespace, reserved);
+  if (isUsual) usualHeads[hash] = head;
+  return Buffer.concat([head, sshHash(hash, message)]);
+}
+
+/** What git's messages begin with: the same for each hash. */
+const usualHeads: Partial<Record<SshsigHash, Buffer>> = {};
+
+/** What is signed up to the digest, its length included. */
+function messageHead(hash: SshsigHash, namespace: string, reserved: Buffer): Buffer {
+  const length = uint32(hash === "sha512" ? 64 : 32);
+  return Buffer.concat([MAGIC, sshString(namespace), sshString(reserved), sshString(hash), length]);
 }
 
 /** Verifies an armored signature over `message`: the key that made it. Throws BAD_SIGNATURE with what is wrong. */
@@ -148,11 +176,11 @@ export async function verifySshsig(armored: string, message: Uint8Array): Promis
  * Whether `signature` (string algorithm, string bytes, ...) over `data` is the key's. Throws BAD_SIGNATURE where it is
  * malformed, of an algorithm that does not go with the key, or made by a security key that nobody touched.
  */
-export async function verifySshSignature(
+export function verifySshSignature(
   { type, key, application }: SshPublicKey,
   signature: Buffer,
   data: Buffer,
-): Promise<boolean> {
+): boolean | Promise<boolean> {
   const read = new SshReader(signature, "SSH signature");
   const algorithm = read.text();
   const bytes = read.string();

@@ -60,7 +60,7 @@ export class Pack {
 
   /** The pack's index. Throws CORRUPT where it is damaged; ENOENT where it is gone. */
   get index(): PackIndex {
-    this.#index ??= new PackIndex(this.path.replace(/\.pack$/, ".idx"), this.format);
+    this.#index ??= new PackIndex(`${this.path.slice(0, -".pack".length)}.idx`, this.format);
     return this.#index;
   }
 

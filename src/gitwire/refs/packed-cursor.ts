@@ -31,7 +31,7 @@ for (const char of "0123456789abcdef") HEX_BYTE[char.charCodeAt(0)] = 0;
 
 const PREFIX_LENGTH = "refs/".length;
 /** First letters of the folders whose refs belong to one worktree (refs/bisect/, refs/rewritten/, refs/worktree/). */
-const OWN_LETTERS = new Set([..."brw"].map((letter) => letter.charCodeAt(0)));
+const OWN_LETTERS = new Set(Buffer.from("brw"));
 
 /** What reads an entry that is not as git writes it, and says what is wrong with one that is damaged. */
 export interface EntryReader {

@@ -45,12 +45,13 @@ export type Origin =
 
 /** The environment with the folders it names made absolute; relative ones count from `cwd`. */
 export function absoluteEnv(env: Env, cwd: string): Env {
-  const relative = ["GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"].filter((name) => {
+  let absolute = env;
+  for (const name of ["GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_WORK_TREE"]) {
     const value = env[name];
-    return value !== undefined && value !== "" && !path.isAbsolute(value);
-  });
-  if (relative.length === 0) return env;
-  return { ...env, ...Object.fromEntries(relative.map((name) => [name, path.resolve(cwd, env[name]!)])) };
+    if (value === undefined || value === "" || path.isAbsolute(value)) continue;
+    absolute = { ...absolute, [name]: path.resolve(cwd, value) };
+  }
+  return absolute;
 }
 
 /** The layout of the repository with the git folder `gitDir`; `env` names absolute folders. Throws UNSUPPORTED, CONFIG. */
@@ -125,7 +126,8 @@ function hasHead(dir: string): boolean {
     const stat = fs.lstatSync(head);
     if (stat.isSymbolicLink() && fs.readlinkSync(head).startsWith("refs/")) return true;
     if (stat.size > 4096) return false;
-    return /^(?:ref:\s*refs\/|[0-9a-fA-F]{40})/.test(fs.readFileSync(head, "latin1"));
+    const text = fs.readFileSync(head, "latin1");
+    return text.startsWith("ref:") ? text.slice(4).trimStart().startsWith("refs/") : /^[0-9a-fA-F]{40}/.test(text);
   } catch (error) {
     if (isMissing(error)) return false;
     throw error;

@@ -21,12 +21,17 @@ export function checkOwner(
   env: Env,
   other: string = dir,
 ): void {
-  if (paths.every((file) => isOurs(file, env))) return;
+  if (areOurs(paths, env)) return;
   const settings = config();
   if (isAllowed(dir, settings, env) || isAllowed(other, settings, env)) return;
   throw new KvError("NOT_A_REPOSITORY", `repository '${dir}' belongs to another user`, {
     hint: `to allow it: git config --global --add safe.directory '${dir}'`,
   });
+}
+
+function areOurs(paths: readonly string[], env: Env): boolean {
+  for (const file of paths) if (!isOurs(file, env)) return false;
+  return true;
 }
 
 function isOurs(file: string, env: Env): boolean {

@@ -386,7 +386,11 @@ export class ObjectStore implements ObjectSource {
   }
 
   #all(): readonly Folder[] {
-    this.#folders ??= [this.#own, ...alternateDirs(this.objectsDir, this.#extra).map((dir) => this.#folder(dir))];
+    if (this.#folders === undefined) {
+      const folders = [this.#own];
+      for (const dir of alternateDirs(this.objectsDir, this.#extra)) folders.push(this.#folder(dir));
+      this.#folders = folders;
+    }
     return this.#folders;
   }
 

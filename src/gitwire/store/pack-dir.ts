@@ -93,12 +93,14 @@ export class PackDir {
     this.#scannedAt = Date.now();
     this.#mtime = modified(this.dir);
     this.#scanned = true;
-    const names = readDirIfThere(this.dir);
-    this.#pinned = new Set(names.filter(isPin).map((name) => name.replace(/\.[a-z]+$/, ".pack")));
-    const indexes = new Set(names.filter((name) => name.endsWith(".idx")));
-    const present = new Set(
-      names.filter((name) => name.endsWith(".pack") && indexes.has(name.replace(/\.pack$/, ".idx"))),
-    );
+    const names = new Set(readDirIfThere(this.dir));
+    const pinned = new Set<string>();
+    const present = new Set<string>();
+    for (const name of names) {
+      if (isPin(name)) pinned.add(`${stem(name)}.pack`);
+      else if (name.endsWith(".pack") && names.has(`${stem(name)}.idx`)) present.add(name);
+    }
+    this.#pinned = pinned;
     let changed = false;
     for (const [name, pack] of this.#known) {
       if (present.has(name)) continue;
@@ -121,11 +123,17 @@ export class PackDir {
 export const PINS: readonly string[] = [".keep", ".promisor", ".mtimes"];
 
 function isPin(name: string): boolean {
-  return PINS.some((extension) => name.endsWith(extension));
+  return PINS.includes(name.slice(name.lastIndexOf(".")));
+}
+
+/** A name without what is behind its last dot. */
+function stem(name: string): string {
+  return name.slice(0, name.lastIndexOf("."));
 }
 
 function newestFirst(packs: Pack[]): Pack[] {
-  const times = new Map(packs.map((pack) => [pack, modified(pack.path)]));
+  const times = new Map<Pack, number>();
+  for (const pack of packs) times.set(pack, modified(pack.path));
   return packs.sort((a, b) => times.get(b)! - times.get(a)!);
 }
 
