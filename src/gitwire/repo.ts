@@ -149,12 +149,7 @@ export function discoverRepository(cwd: string, environment: Env): Repository {
   const found = searchUpwards(cwd, env);
   const dir = found.origin.kind === "dot-git" ? found.origin.worktree : found.gitDir;
   const outside = (): GitConfig => GitConfig.load({ env });
-  checkOwner(
-    [found.gitFile, dir, found.gitDir].filter((file) => file !== undefined),
-    dir,
-    outside,
-    env,
-  );
+  checkOwner([found.gitFile, dir, found.gitDir], dir, outside, env);
   if (found.origin.kind === "bare") checkBareAllowed(dir, outside);
   return new Repository(layoutOf(found.gitDir, found.origin, env), env);
 }
@@ -210,9 +205,8 @@ export function openRepository(dir: string, env: Env = process.env, { owned = fa
     const isDotGit = path.basename(candidate) === ".git" && candidate !== given;
     const origin: Origin = isDotGit ? { kind: "dot-git", worktree: path.dirname(candidate) } : { kind: "bare" };
     if (owned) {
-      const files = [found.gitFile, found.gitDir].filter((file) => file !== undefined);
       checkOwner(
-        files,
+        [found.gitFile, found.gitDir],
         isDotGit ? path.dirname(candidate) : found.gitDir,
         () => GitConfig.load({ env: own }),
         own,

@@ -146,6 +146,14 @@ const SUBJECTS: ReadonlyMap<readonly string[], string> = new Map([
 ]);
 const COUNT = /^(?:0|[1-9]\d{0,14})$/;
 
+/** What is wrong with what stands before a trailer block, which begins with `subject`; undefined where nothing is. */
+function textFault(text: string, subject: string): string | undefined {
+  // git ends a message at a NUL and takes a first paragraph that is blank for none: people would not see the trailers.
+  if (text.startsWith("\n") || text.includes("\0")) return "has no subject, or a NUL byte in its message";
+  const rest = text.startsWith(subject) ? text.slice(subject.length) : text;
+  return hasReservedLine(rest) ? "has a trailer outside its trailer block" : undefined;
+}
+
 /** Reads one commit's trailers by name, judging as it goes. */
 class TrailerReader {
   readonly #what: string;
@@ -167,14 +175,8 @@ class TrailerReader {
     if (message === undefined || !isOurs) {
       throw new KvError("ATTESTATION_MISSING", `the ${what} commit has no trailer block`);
     }
-    const { text } = message;
-    // git ends a message at a NUL and takes a first paragraph that is blank for none: people would not see the trailers.
-    if (text.startsWith("\n") || text.includes("\0"))
-      throw this.#mismatch("has no subject, or a NUL byte in its message");
-    const subject = SUBJECTS.get(keys) ?? "";
-    if (hasReservedLine(text.startsWith(subject) ? text.slice(subject.length) : text)) {
-      throw this.#mismatch("has a trailer outside its trailer block");
-    }
+    const fault = textFault(message.text, SUBJECTS.get(keys) ?? "");
+    if (fault !== undefined) throw this.#mismatch(fault);
     const expected = keys.join(" ");
     if (present !== expected && (optional === undefined || present !== `${expected} ${optional}`)) {
       throw this.#mismatch(`has the trailers '${present}', not '${expected}'`);
@@ -242,13 +244,45 @@ function checkHeaders(what: string, format: ObjectFormat, commit: Commit, signed
 export function parseLedgerCommit(format: ObjectFormat, oid: Oid, data: Buffer): LedgerCommit {
   const commit = parseCommit(format, data);
   checkHeaders("ledger", format, commit, true);
+  const trailers = plainTrailers(format, commit.message) ?? ledgerTrailers(format, commit);
+  return { oid, tree: commit.tree, parent: commit.parents[0], commit, ...trailers };
+}
+
+/** The trailers of a ledger commit that is no epoch's first, as they are written. */
+const PLAIN_TRAILERS = new RegExp(
+  "^KV-NS: (\\S+)\nKV-Txn: ([0-7][0-9A-HJKMNP-TV-Z]{25})\nKV-Seq: (0|[1-9]\\d{0,14})\nBase-Tree: (-|[0-9a-f]+)\n" +
+    "KV-Index-Tree: ([0-9a-f]+)\nKV-Chunks-Tree: (-|[0-9a-f]+)\nKV-Policy: (-|[0-9a-f]+)\nEpoch: (\\S+)\n" +
+    "Keys-Set: (0|[1-9]\\d{0,14})\nKeys-Del: (0|[1-9]\\d{0,14})\n$",
+);
+
+/** What {@link ledgerTrailers} reads of nearly all commits, in one step; undefined where that has to look. Exported for its test. */
+export function plainTrailers(format: ObjectFormat, message: string): LedgerTrailers | undefined {
+  const start = message.lastIndexOf("\n\n") + 2;
+  const match = start < 2 ? null : PLAIN_TRAILERS.exec(message.slice(start));
+  if (match === null || textFault(message.slice(0, start), "") !== undefined) return undefined;
+  const isWhole = (text: string): boolean => text === "-" || text.length === format.hexSize;
+  const [, ns, txn, seq, base, index, chunks, policy, epoch, set, del] = match as unknown as string[];
+  if (!(isWhole(base!) && isWhole(index!) && isWhole(chunks!) && isWhole(policy!))) return undefined;
+  const orNone = (text: string): Oid | undefined => (text === "-" ? undefined : text);
+  return {
+    ns: ns!,
+    txn: txn!,
+    seq: Number(seq),
+    baseTree: orNone(base!),
+    indexTree: index!,
+    chunksTree: orNone(chunks!),
+    policy: orNone(policy!),
+    epoch: epoch!,
+    keysSet: Number(set),
+    keysDel: Number(del),
+  };
+}
+
+/** The trailers of a ledger commit. Throws ATTESTATION_MISSING and ATTESTATION_MISMATCH. Exported for its test. */
+export function ledgerTrailers(format: ObjectFormat, commit: Commit): LedgerTrailers {
   const read = new TrailerReader("ledger", format, commit, LEDGER_KEYS, "Parent-Epoch");
   const parentEpoch = parseParentEpoch(format, read.optional("Parent-Epoch"));
   return {
-    oid,
-    tree: commit.tree,
-    parent: commit.parents[0],
-    commit,
     ns: read.text("KV-NS"),
     txn: read.txn(),
     seq: read.count("KV-Seq"),

@@ -84,7 +84,9 @@ export class ChangeTable {
   #count = 0;
   #written = 0;
   #header: Buffer = Buffer.alloc(HEADER);
-  #block: { readonly from: number; readonly bytes: Buffer } | undefined;
+  /** Rows that were read last, from the row behind {@link #from} on. */
+  #block: Buffer | undefined;
+  #from = -1;
   /** A row was met that is not of the ledger's commit. */
   #isDamaged = false;
 
@@ -104,7 +106,8 @@ export class ChangeTable {
       fs.readSync(this.#fd, header, 0, HEADER, 0);
       const isOurs = header.subarray(0, MAGIC.length).equals(MAGIC);
       if (!isOurs || header.readUInt32BE(HEADER - CHECK) !== Bun.hash.crc32(header.subarray(0, HEADER - CHECK))) return;
-      const [first, last, count] = [8, 14, 20].map((at) => header.readUIntBE(at, NUMBER)) as [number, number, number];
+      const [first, last] = [header.readUIntBE(8, NUMBER), header.readUIntBE(14, NUMBER)];
+      const count = header.readUIntBE(20, NUMBER);
       if (fs.fstatSync(this.#fd).size < HEADER + count * this.#size) return;
       [this.#first, this.#last, this.#count, this.#written] = [first, last, count, last];
       this.#header = header;
@@ -199,13 +202,15 @@ export class ChangeTable {
   #bytes(number: number): Buffer {
     const at = number - 1;
     const from = at - (at % BLOCK);
-    if (this.#block?.from !== from) {
-      // What became shorter since reads as zeros, which no check fits.
-      const bytes = Buffer.alloc(Math.min(BLOCK, this.#count - from) * this.#size);
-      fs.readSync(this.#fd!, bytes, 0, bytes.length, HEADER + from * this.#size);
-      this.#block = { from, bytes };
+    this.#block ??= Buffer.allocUnsafeSlow(BLOCK * this.#size);
+    if (this.#from !== from) {
+      this.#from = -1;
+      const read = fs.readSync(this.#fd!, this.#block, 0, this.#block.length, HEADER + from * this.#size);
+      // What became shorter since is zeros, which no check fits.
+      this.#block.fill(0, read);
+      this.#from = from;
     }
-    return this.#block.bytes.subarray((at - from) * this.#size, (at - from + 1) * this.#size);
+    return this.#block.subarray((at - from) * this.#size, (at - from + 1) * this.#size);
   }
 
   /** Leaves out the rows behind those that the ledger agrees with: it was replaced from there on. */
@@ -221,7 +226,7 @@ export class ChangeTable {
     const last = low === 0 ? 0 : this.#bytes(low).readUIntBE(0, NUMBER) - 1;
     this.#count = last < this.#first ? 0 : this.#lowerBound(last + 1, "") - 1;
     this.#last = this.#count === 0 ? this.#first - 1 : last;
-    this.#block = undefined;
+    this.#from = -1;
   }
 
   #agrees(number: number): boolean {
@@ -294,7 +299,7 @@ export class ChangeTable {
   #release(): void {
     if (this.#fd !== undefined) fs.closeSync(this.#fd);
     this.#fd = undefined;
-    this.#block = undefined;
+    this.#from = -1;
   }
 }
 

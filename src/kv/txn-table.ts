@@ -89,7 +89,9 @@ export class TxnTable {
   #stored = 0;
   /** Rows behind those, not in the file. */
   #tail: Buffer = Buffer.alloc(0);
-  #block: { readonly from: number; readonly bytes: Buffer } | undefined;
+  /** Rows of the file that were read last, from the one at {@link #from} on. */
+  #block: Buffer | undefined;
+  #from = -1;
 
   private constructor(file: string, format: ObjectFormat) {
     this.#file = file;
@@ -155,10 +157,13 @@ export class TxnTable {
     if (!Number.isInteger(at) || at < 0 || seq > this.last) return undefined;
     if (at >= this.#stored) return this.#slice(this.#tail, at - this.#stored);
     const from = at - (at % BLOCK);
-    if (this.#block?.from !== from) {
-      this.#block = { from, bytes: this.#read(from, Math.min(BLOCK, this.#stored - from)) };
+    this.#block ??= Buffer.allocUnsafeSlow(BLOCK * this.#size);
+    if (this.#from !== from) {
+      this.#from = -1;
+      this.#fill(this.#block.subarray(0, Math.min(BLOCK, this.#stored - from) * this.#size), from);
+      this.#from = from;
     }
-    return this.#slice(this.#block.bytes, at - from);
+    return this.#slice(this.#block, at - from);
   }
 
   #slice(rows: Buffer, at: number): Buffer {
@@ -166,9 +171,14 @@ export class TxnTable {
   }
 
   #read(from: number, count: number): Buffer {
-    const bytes = Buffer.alloc(count * this.#size);
+    const bytes = Buffer.allocUnsafe(count * this.#size);
+    this.#fill(bytes, from);
+    return bytes;
+  }
+
+  #fill(bytes: Buffer, from: number): void {
     const read = fs.readSync(this.#fd!, bytes, 0, bytes.length, HEADER + from * this.#size);
-    if (read === bytes.length) return bytes;
+    if (read === bytes.length) return;
     throw new KvError("IO", `${this.#file} became shorter while it was read`, { hint: "run the command again" });
   }
 
@@ -217,7 +227,7 @@ export class TxnTable {
     const old = inTail > 0 ? this.#tail.subarray(0, inTail * this.#size) : Buffer.alloc(0);
     if (!isJoined) this.#first = seq + 1;
     this.#stored = isJoined ? Math.min(this.#stored, kept) : 0;
-    this.#block = undefined;
+    this.#from = -1;
     const filled = this.#stored + old.length / this.#size;
     this.#tail = Buffer.concat([old, rows.rows()]);
     for (let number = filled + 1; number <= this.#stored + this.tail; number++) this.#fillLeast(number);
@@ -277,6 +287,6 @@ export class TxnTable {
   close(): void {
     if (this.#fd !== undefined) fs.closeSync(this.#fd);
     this.#fd = undefined;
-    this.#block = undefined;
+    this.#from = -1;
   }
 }

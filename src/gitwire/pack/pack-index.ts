@@ -386,7 +386,7 @@ function fanoutAt(bytes: Buffer, at: number): Uint32Array {
   return new Uint32Array(table.buffer, table.byteOffset, FANOUT_BYTES / 4);
 }
 
-const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
 const raw = Buffer.alloc(32);
 

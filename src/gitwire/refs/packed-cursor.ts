@@ -19,19 +19,18 @@ const PLAIN = 0;
 const NEAR = 1;
 const ODD = 2;
 
-const NAME_BYTE = new Uint8Array(256).fill(ODD);
-for (let byte = 0x21; byte < 0x7f; byte++) NAME_BYTE[byte] = PLAIN;
-for (const char of "~^:?*[\\@") NAME_BYTE[char.charCodeAt(0)] = ODD;
+const NAME_BYTE = new Uint8Array(256).fill(ODD).fill(PLAIN, 0x21, 0x7f);
+const ODD_CHARACTERS = "~^:?*[\\@";
+for (let i = 0; i < ODD_CHARACTERS.length; i++) NAME_BYTE[ODD_CHARACTERS.charCodeAt(i)] = ODD;
 NAME_BYTE[DOT] = NEAR;
 NAME_BYTE[SLASH] = NEAR;
 
 /** 0 for the digits an object id is written with. */
-const HEX_BYTE = new Uint8Array(256).fill(1);
-for (const char of "0123456789abcdef") HEX_BYTE[char.charCodeAt(0)] = 0;
+const HEX_BYTE = new Uint8Array(256).fill(1).fill(0, 0x30, 0x3a).fill(0, 0x61, 0x67);
 
 const PREFIX_LENGTH = "refs/".length;
 /** First letters of the folders whose refs belong to one worktree (refs/bisect/, refs/rewritten/, refs/worktree/). */
-const OWN_LETTERS = new Set(Buffer.from("brw"));
+const OWN_LETTERS = new Set([0x62, 0x72, 0x77]);
 
 /** What reads an entry that is not as git writes it, and says what is wrong with one that is damaged. */
 export interface EntryReader {

@@ -11,11 +11,11 @@ import type { GitConfig } from "../config.ts";
 import { type Env, realPath } from "./discover.ts";
 
 /**
- * Throws NOT_A_REPOSITORY where one of `paths` (git folder, worktree, git file) belongs to another user and `config`
+ * Throws NOT_A_REPOSITORY where one of `paths` (git folder, worktree, git file, as far as there are) belongs to another user and `config`
  * (without the repository's own files) does not allow `dir`, or `other`, by which it is known too.
  */
 export function checkOwner(
-  paths: readonly string[],
+  paths: readonly (string | undefined)[],
   dir: string,
   config: () => GitConfig,
   env: Env,
@@ -29,8 +29,8 @@ export function checkOwner(
   });
 }
 
-function areOurs(paths: readonly string[], env: Env): boolean {
-  for (const file of paths) if (!isOurs(file, env)) return false;
+function areOurs(paths: readonly (string | undefined)[], env: Env): boolean {
+  for (const file of paths) if (file !== undefined && !isOurs(file, env)) return false;
   return true;
 }
 

@@ -114,7 +114,7 @@ export class PackDir {
       this.#known.set(name, new Pack(path.join(this.dir, name), this.#format, this.#cache));
       changed = true;
     }
-    if (changed) this.#packs = newestFirst([...this.#known.values()]);
+    if (changed) this.#packs = newestFirst(this.#known.values());
     return changed;
   }
 }
@@ -131,9 +131,13 @@ function stem(name: string): string {
   return name.slice(0, name.lastIndexOf("."));
 }
 
-function newestFirst(packs: Pack[]): Pack[] {
+function newestFirst(known: Iterable<Pack>): Pack[] {
+  const packs: Pack[] = [];
   const times = new Map<Pack, number>();
-  for (const pack of packs) times.set(pack, modified(pack.path));
+  for (const pack of known) {
+    packs.push(pack);
+    times.set(pack, modified(pack.path));
+  }
   return packs.sort((a, b) => times.get(b)! - times.get(a)!);
 }
 
