@@ -8,7 +8,7 @@
 import { type Code, KvError } from "../errors.ts";
 import { type Commit, parseCommit } from "../gitwire/object/commit.ts";
 import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
-import { formatTrailers, parseTrailers, type Trailer } from "../gitwire/object/trailers.ts";
+import { formatTrailers, parseTrailers, type Trailer, wordTrailers } from "../gitwire/object/trailers.ts";
 import { isUlid } from "./ulid.ts";
 
 /** What a ledger commit attests. */
@@ -163,25 +163,36 @@ class TrailerReader {
   constructor(what: string, format: ObjectFormat, commit: Commit, keys: readonly string[], optional?: string) {
     this.#what = what;
     this.#format = format;
-    const message = parseTrailers(commit.message);
+    const { text, values } = wordTrailers(commit.message, keys) ?? this.#anyTrailers(commit.message, keys, optional);
+    const fault = textFault(text, SUBJECTS.get(keys) ?? "");
+    if (fault !== undefined) throw this.#mismatch(fault);
+    this.#values = values;
+  }
+
+  /** The trailers of a message where they are not all words, or not what they should be. */
+  #anyTrailers(
+    message: string,
+    keys: readonly string[],
+    optional: string | undefined,
+  ): { readonly text: string; readonly values: Map<string, string> } {
+    const found = parseTrailers(message);
     const values = new Map<string, string>();
     let present = "";
     let isOurs = false;
-    for (const { key, value } of message?.trailers ?? []) {
+    for (const { key, value } of found?.trailers ?? []) {
       isOurs ||= key.startsWith("KV-");
       present += present === "" ? key : ` ${key}`;
       values.set(key, value);
     }
-    if (message === undefined || !isOurs) {
-      throw new KvError("ATTESTATION_MISSING", `the ${what} commit has no trailer block`);
+    if (found === undefined || !isOurs) {
+      throw new KvError("ATTESTATION_MISSING", `the ${this.#what} commit has no trailer block`);
     }
-    const fault = textFault(message.text, SUBJECTS.get(keys) ?? "");
-    if (fault !== undefined) throw this.#mismatch(fault);
     const expected = keys.join(" ");
     if (present !== expected && (optional === undefined || present !== `${expected} ${optional}`)) {
-      throw this.#mismatch(`has the trailers '${present}', not '${expected}'`);
+      const fault = textFault(found.text, SUBJECTS.get(keys) ?? "");
+      throw this.#mismatch(fault ?? `has the trailers '${present}', not '${expected}'`);
     }
-    this.#values = values;
+    return { text: found.text, values };
   }
 
   text(key: string): string {
@@ -244,45 +255,13 @@ function checkHeaders(what: string, format: ObjectFormat, commit: Commit, signed
 export function parseLedgerCommit(format: ObjectFormat, oid: Oid, data: Buffer): LedgerCommit {
   const commit = parseCommit(format, data);
   checkHeaders("ledger", format, commit, true);
-  const trailers = plainTrailers(format, commit.message) ?? ledgerTrailers(format, commit);
-  return { oid, tree: commit.tree, parent: commit.parents[0], commit, ...trailers };
-}
-
-/** The trailers of a ledger commit that is no epoch's first, as they are written. */
-const PLAIN_TRAILERS = new RegExp(
-  "^KV-NS: (\\S+)\nKV-Txn: ([0-7][0-9A-HJKMNP-TV-Z]{25})\nKV-Seq: (0|[1-9]\\d{0,14})\nBase-Tree: (-|[0-9a-f]+)\n" +
-    "KV-Index-Tree: ([0-9a-f]+)\nKV-Chunks-Tree: (-|[0-9a-f]+)\nKV-Policy: (-|[0-9a-f]+)\nEpoch: (\\S+)\n" +
-    "Keys-Set: (0|[1-9]\\d{0,14})\nKeys-Del: (0|[1-9]\\d{0,14})\n$",
-);
-
-/** What {@link ledgerTrailers} reads of nearly all commits, in one step; undefined where that has to look. Exported for its test. */
-export function plainTrailers(format: ObjectFormat, message: string): LedgerTrailers | undefined {
-  const start = message.lastIndexOf("\n\n") + 2;
-  const match = start < 2 ? null : PLAIN_TRAILERS.exec(message.slice(start));
-  if (match === null || textFault(message.slice(0, start), "") !== undefined) return undefined;
-  const isWhole = (text: string): boolean => text === "-" || text.length === format.hexSize;
-  const [, ns, txn, seq, base, index, chunks, policy, epoch, set, del] = match as unknown as string[];
-  if (!(isWhole(base!) && isWhole(index!) && isWhole(chunks!) && isWhole(policy!))) return undefined;
-  const orNone = (text: string): Oid | undefined => (text === "-" ? undefined : text);
-  return {
-    ns: ns!,
-    txn: txn!,
-    seq: Number(seq),
-    baseTree: orNone(base!),
-    indexTree: index!,
-    chunksTree: orNone(chunks!),
-    policy: orNone(policy!),
-    epoch: epoch!,
-    keysSet: Number(set),
-    keysDel: Number(del),
-  };
-}
-
-/** The trailers of a ledger commit. Throws ATTESTATION_MISSING and ATTESTATION_MISMATCH. Exported for its test. */
-export function ledgerTrailers(format: ObjectFormat, commit: Commit): LedgerTrailers {
   const read = new TrailerReader("ledger", format, commit, LEDGER_KEYS, "Parent-Epoch");
   const parentEpoch = parseParentEpoch(format, read.optional("Parent-Epoch"));
   return {
+    oid,
+    tree: commit.tree,
+    parent: commit.parents[0],
+    commit,
     ns: read.text("KV-NS"),
     txn: read.txn(),
     seq: read.count("KV-Seq"),

@@ -41,3 +41,28 @@ export function parseTrailers(message: string): TrailedMessage | undefined {
   }
   return { text: message.slice(0, start + 2), trailers };
 }
+
+/** A value without spaces. */
+const WORD = /^\S+$/;
+
+/**
+ * What {@link parseTrailers} reads of a message that ends with one trailer for each of `keys`, in their order and all of them words, by key;
+ * undefined where it has to look.
+ */
+export function wordTrailers(
+  message: string,
+  keys: readonly string[],
+): { readonly text: string; readonly values: Map<string, string> } | undefined {
+  const start = message.lastIndexOf("\n\n") + 2;
+  const lines = message.slice(start).split("\n");
+  if (start < 2 || lines.length !== keys.length + 1 || lines[keys.length] !== "") return undefined;
+  const values = new Map<string, string>();
+  for (let i = 0; i < keys.length; i++) {
+    const line = lines[i]!;
+    const key = keys[i]!;
+    const value = line.slice(key.length + 2);
+    if (!line.startsWith(key) || !line.startsWith(": ", key.length) || !WORD.test(value)) return undefined;
+    values.set(key, value);
+  }
+  return { text: message.slice(0, start), values };
+}
