@@ -386,11 +386,9 @@ export class ObjectStore implements ObjectSource {
   }
 
   #all(): readonly Folder[] {
-    if (this.#folders === undefined) {
-      const folders = [this.#own];
-      for (const dir of alternateDirs(this.objectsDir, this.#extra)) folders.push(this.#folder(dir));
-      this.#folders = folders;
-    }
+    if (this.#folders !== undefined) return this.#folders;
+    const dirs = alternateDirs(this.objectsDir, this.#extra);
+    this.#folders = [this.#own, ...(dirs.length > 0 ? dirs.map((dir) => this.#folder(dir)) : [])];
     return this.#folders;
   }
 
