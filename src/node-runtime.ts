@@ -22,10 +22,10 @@ class CryptoHasher {
     return this;
   }
 
-  digest(encoding?: "hex"): Buffer | string {
+  digest(into?: "hex" | Uint8Array): Uint8Array | string {
     const digest = this.#hash.digest();
     this.#hash = crypto.createHash(this.#name);
-    return encoding === undefined ? digest : digest.toString(encoding);
+    return given(digest, into);
   }
 
   copy(): CryptoHasher {
@@ -37,7 +37,10 @@ class CryptoHasher {
 
 /** As Bun's: the digest as text, in the array that is given, or in one of its own. */
 function hash(name: string, data: Uint8Array, into?: "hex" | Uint8Array): Uint8Array | string {
-  const digest = crypto.createHash(name).update(data).digest();
+  return given(crypto.createHash(name).update(data).digest(), into);
+}
+
+function given(digest: Buffer, into: "hex" | Uint8Array | undefined): Uint8Array | string {
   if (into === "hex") return digest.toString("hex");
   into?.set(digest);
   return into ?? digest;
