@@ -1,6 +1,6 @@
 /**
  * Where news of a ledger comes from: the Stargate's stream of events, its refs where it has no such stream (over SSH), else the
- * mirror's refs; without a Stargate the refs of this repository. Every source ends in a fetch, so what is told of a
+ * mirror's refs; a clone that only reads has the mirror alone, and a repository of one's own its refs. Every source ends in a fetch, so what is told of a
  * transaction is read from the objects here and never from somebody's word.
  */
 
@@ -36,6 +36,7 @@ const LOCAL_PAUSE = 200;
 
 /** The newest state that can be learned now; the mirror's where the Stargate does not answer. */
 export async function newestTip(workspace: Workspace): Promise<NamespaceState | undefined> {
+  if (workspace.followsMirror) return readTip(workspace);
   if (!workspace.hasStargate) return workspace.state();
   try {
     return await fetchAccepted(workspace);
@@ -47,8 +48,21 @@ export async function newestTip(workspace: Workspace): Promise<NamespaceState | 
   }
 }
 
+/** What the mirror shows, or where it cannot be reached what is known here. */
+async function readTip(workspace: Workspace): Promise<NamespaceState | undefined> {
+  try {
+    return await mirrorTip(workspace);
+  } catch (error) {
+    workspace.around.signal.throwIfAborted();
+    if (!isAway(error)) throw error;
+    workspace.around.warn(`the mirror cannot be reached, what is here is read: ${toKvError(error).message}`);
+    return workspace.state();
+  }
+}
+
 /** A state each time there is news, for ever: some may be older than ones before. Throws what is no matter of reachability. */
 export async function* followTips(workspace: Workspace, pace: WatchPace = WATCH_PACE): AsyncGenerator<NamespaceState> {
+  if (workspace.followsMirror) return yield* readTips(workspace, pace);
   if (!workspace.hasStargate) return yield* localTips(workspace);
   for (let isTold = false; ; ) {
     try {
@@ -202,6 +216,26 @@ async function* mirrorTips(workspace: Workspace, pace: WatchPace): AsyncGenerato
     workspace.around.signal.throwIfAborted();
     if (!isAway(error)) throw error;
     await pause(Math.min(pace.most, pace.retry), workspace.around.signal);
+  }
+}
+
+/** Follows the mirror, which is all a clone that only reads has. */
+async function* readTips(workspace: Workspace, pace: WatchPace): AsyncGenerator<NamespaceState> {
+  for (let isTold = false; ; ) {
+    try {
+      for await (const _ of movements(workspace, fetchUrl(workspace), pace, Number.POSITIVE_INFINITY)) {
+        isTold = false;
+        const state = await mirrorTip(workspace);
+        if (state !== undefined) yield state;
+      }
+    } catch (error) {
+      workspace.around.signal.throwIfAborted();
+      if (!isAway(error)) throw error;
+      const { message } = toKvError(error);
+      if (!isTold) workspace.around.warn(`the mirror cannot be followed, and is tried again: ${message}`);
+      isTold = true;
+    }
+    await pause(pace.most, workspace.around.signal);
   }
 }
 

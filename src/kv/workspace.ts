@@ -68,6 +68,14 @@ export class Workspace {
     return this.#isSetUp(this.remote);
   }
 
+  /** Whether news comes from a remote that this clone reads and does not write to: it follows one, or has no ledger of its own. */
+  get followsMirror(): boolean {
+    const { repo, ns, remote, hasStargate } = this;
+    if (hasStargate || repo.config.get(`remote.${remote}.url`) === undefined) return false;
+    if (repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) !== undefined) return true;
+    return repo.refs.resolve(namespaceRefs(ns).ledger) === undefined;
+  }
+
   #isSetUp(remote: string): boolean {
     return this.repo.config.getAll(`remote.${remote}.fetch`).includes(`+refs/kv/*:${trackingRoot(remote)}kv/*`);
   }

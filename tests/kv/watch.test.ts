@@ -3,6 +3,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import * as path from "node:path";
 import { utf8ToByteString } from "../../src/bytes.ts";
+import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
 import { keyText } from "../../src/kv/key.ts";
 import { LedgerCursor } from "../../src/kv/ledger-cursor.ts";
@@ -57,12 +58,17 @@ class World {
     return new TestClient(this.stargate.dir, this.stargate.loginUrl(this.#token));
   }
 
+  /** The Stargate's address through the cutter. */
+  get frontUrl(): string {
+    return `http://t:${this.#token}@127.0.0.1:${this.front.port}/kv.git`;
+  }
+
   /** A clone that writes through the cutter and reads from the mirror. */
   clone(signal?: AbortSignal): Workspace {
     const dir = path.join(tempDir("clone"), "c");
     git("/", "init", "-q", dir);
     git(dir, "remote", "add", "origin", this.mirror);
-    git(dir, "config", "remote.origin.pushurl", `http://t:${this.#token}@127.0.0.1:${this.front.port}/kv.git`);
+    git(dir, "config", "remote.origin.pushurl", this.frontUrl);
     git(dir, "config", "--add", "remote.origin.fetch", "+refs/kv/*:refs/kv-remotes/origin/kv/*");
     return workspaceAt(dir, signal === undefined ? {} : { signal });
   }
@@ -215,6 +221,37 @@ describe("following", () => {
     await world.client.set({ e: "1" });
     await done;
     expect(told).toEqual(["1 a", "2 b", "3 c", "4 d", "5 e"]);
+  }, 120_000);
+
+  test("by the host alone in a clone that only reads, also while that is away", async () => {
+    const world = await World.open();
+    await world.client.set({ a: "1" });
+    const dir = path.join(tempDir("clone"), "c");
+    git("/", "init", "-q", dir);
+    git(dir, "remote", "add", "origin", world.frontUrl);
+    const warnings: string[] = [];
+    const workspace = workspaceAt(dir, { clock: systemClock, warn: (text) => warnings.push(text) });
+    // Nobody has fetched a ledger before.
+    expect(await collect(workspace, { since: 0 })).toEqual(["1 set a"]);
+    await world.client.set({ b: "1" });
+    expect(await collect(workspace, { since: 1 })).toEqual(["2 set b"]);
+    const told = collect(workspace, { since: 0, follow: true }, 4);
+    await world.client.set({ c: "1" });
+    await until(() => workspace.state()!.ledger.seq === 3);
+    expect(warnings).toEqual([]);
+    world.front.arm("request", 0, true);
+    world.front.cutAll();
+    await until(() => warnings.length > 0);
+    expect(await collect(workspace, { since: 2 })).toEqual(["3 set c"]);
+    await world.client.set({ d: "1" });
+    world.front.disarm();
+    expect(await told).toEqual(["1 set a", "2 set b", "3 set c", "4 set d"]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/^the mirror cannot be followed, and is tried again: /),
+      expect.stringMatching(/^the mirror cannot be reached, what is here is read: /),
+    ]);
+    // What it has is the host's, and nothing here was made.
+    expect(git(dir, "for-each-ref", "refs/kv")).toBe("");
   }, 120_000);
 
   test("the refs of a repository of one's own", async () => {

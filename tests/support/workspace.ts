@@ -31,6 +31,7 @@ export interface WorkspaceOptions {
   readonly signal?: AbortSignal;
   readonly progress?: (text: string) => void;
   readonly note?: (text: string) => void;
+  readonly warn?: (text: string) => void;
   /** On top of the environment of the tests. */
   readonly env?: Record<string, string | undefined>;
 }
@@ -44,7 +45,7 @@ export function workspaceAt(dir: string, options: WorkspaceOptions = {}): Worksp
     clock: options.clock ?? countingClock(),
     signal: options.signal ?? new AbortController().signal,
     progress: options.progress ?? (() => {}),
-    warn: () => {},
+    warn: options.warn ?? (() => {}),
     note: options.note ?? (() => {}),
   });
 }
