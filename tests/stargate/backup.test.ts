@@ -278,6 +278,33 @@ describe("a damaged backup is refused, and nothing stays", () => {
     expect(() => openPlace("s3://bucket/x", "/", {})).toThrow("credentials");
   });
 
+  test("a pack that was damaged since: what builds on it is refused where it can be seen, and a whole one mends it", async () => {
+    const { stargate, client } = await scene();
+    await client.set({ a: "1", b: "x".repeat(2_000) });
+    const place = folder();
+    const { id } = await backUp(stargate.dir, place);
+    const isPack = (name: string): boolean =>
+      fs.readFileSync(path.join(place.name, name)).toString("latin1", 0, 4) === "PACK";
+    const file = path.join(place.name, (await place.list("files")).find(isPack)!);
+    const good = fs.readFileSync(file);
+    const flipped = Buffer.from(good);
+    flipped[100]! ^= 1;
+    for (const damage of [good.subarray(0, -1), Buffer.alloc(0), flipped]) {
+      fs.writeFileSync(file, damage);
+      if (damage.length !== good.length) {
+        expect(await codeOf(backUp(stargate.dir, place))).toBe("CORRUPT");
+        expect((await place.list("backups")).at(-1)).toContain(id);
+      }
+      expect(await codeOf(restore(place, "", undefined, true))).toBe("CORRUPT");
+    }
+    // The same objects make the same pack, whose name is taken.
+    await backUp(stargate.dir, place, true);
+    expect(fs.readFileSync(file).equals(good)).toBe(true);
+    for (const each of await place.list("backups")) {
+      expect((await restore(place, "", path.basename(each, ".json"), true)).transactions).toBe(1);
+    }
+  });
+
   test("a place that does not keep what is written to it", async () => {
     const { stargate, client } = await scene();
     await client.set({ a: "1" });
@@ -285,7 +312,7 @@ describe("a damaged backup is refused, and nothing stays", () => {
     const lossy: Place = {
       name: "lossy",
       list: (name) => place.list(name),
-      has: (name) => place.has(name),
+      size: (name) => place.size(name),
       write: (name, from) => place.write(name, from),
       async *read(name) {
         for await (const chunk of place.read(name)) yield chunk.subarray(1);

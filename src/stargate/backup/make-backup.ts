@@ -124,8 +124,10 @@ class Backup {
     }
     await this.#requireOurs(base);
     for (const file of base.packs) {
-      if (await place.has(fileName(file))) continue;
-      throw new KvError("CORRUPT", `backup ${newest} lacks ${fileName(file)}`, {
+      const size = await place.size(fileName(file));
+      if (size === file.size) continue;
+      const wrong = size === undefined ? "lacks" : `has ${size} of ${file.size} bytes of`;
+      throw new KvError("CORRUPT", `backup ${newest} ${wrong} ${fileName(file)}`, {
         hint: "make a whole one with --full",
       });
     }
@@ -179,12 +181,13 @@ class Backup {
     return files;
   }
 
-  /** Puts a file where it belongs, unless it is there, and reads it back. */
+  /** Puts a file where it belongs, unless it is there as it should be, and reads it back. */
   async #store(from: string): Promise<StoredFile> {
     const { place, signal } = this.#options;
     const file = await storedAs(from);
     signal.throwIfAborted();
-    if (await place.has(fileName(file))) return file;
+    // What is there by this name may have been damaged since.
+    if ((await place.size(fileName(file))) === file.size && (await this.#isThere(fileName(file), file))) return file;
     await place.write(fileName(file), from);
     this.#bytes += file.size;
     await this.#compare(fileName(file), file);
@@ -192,10 +195,13 @@ class Backup {
   }
 
   async #compare(name: string, written: StoredFile): Promise<void> {
-    const { place } = this.#options;
-    const { sha256, size } = await hashOf(place.read(name));
-    if (sha256 === written.sha256 && size === written.size) return;
-    throw new KvError("CORRUPT", `${place.name}: ${name} is not what was written there`);
+    if (await this.#isThere(name, written)) return;
+    throw new KvError("CORRUPT", `${this.#options.place.name}: ${name} is not what was written there`);
+  }
+
+  async #isThere(name: string, written: StoredFile): Promise<boolean> {
+    const { sha256, size } = await hashOf(this.#options.place.read(name));
+    return sha256 === written.sha256 && size === written.size;
   }
 }
 

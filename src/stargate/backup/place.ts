@@ -11,7 +11,8 @@ export interface Place {
   readonly name: string;
   /** Names below `folder`, sorted. */
   list(folder: string): Promise<string[]>;
-  has(name: string): Promise<boolean>;
+  /** Bytes of `name`; undefined where it is not there. */
+  size(name: string): Promise<number | undefined>;
   /** The content of `name`, in chunks. Rejects with IO where it is not there. */
   read(name: string): AsyncIterable<Uint8Array>;
   /** Puts the file at `from` there. */
@@ -46,8 +47,8 @@ class FolderPlace implements Place {
     return names.sort().map((name) => `${folder}/${name}`);
   }
 
-  async has(name: string): Promise<boolean> {
-    return fs.existsSync(path.join(this.name, name));
+  async size(name: string): Promise<number | undefined> {
+    return fs.statSync(path.join(this.name, name), { throwIfNoEntry: false })?.size;
   }
 
   read(name: string): AsyncIterable<Uint8Array> {
@@ -117,8 +118,9 @@ class BucketPlace implements Place {
     }
   }
 
-  has(name: string): Promise<boolean> {
-    return this.#ask(() => this.#client.exists(this.#prefix + name));
+  size(name: string): Promise<number | undefined> {
+    const key = this.#prefix + name;
+    return this.#ask(async () => ((await this.#client.exists(key)) ? (await this.#client.stat(key)).size : undefined));
   }
 
   async *read(name: string): AsyncIterable<Uint8Array> {
