@@ -241,6 +241,8 @@ describe.each([
   test("every line of the log is JSON with time, level and component", async () => {
     const lines = service.log.split("\n").filter((line) => line !== "" && !line.startsWith("listening on "));
     expect(lines.length).toBeGreaterThan(0);
+    const results = lines.map((line) => (JSON.parse(line) as { result?: string }).result);
+    expect([results[0], ...results.slice(-2)]).toEqual(["started", "stopping", "stopped"]);
     for (const line of lines) {
       expect(JSON.parse(line)).toMatchObject({
         time: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),

@@ -4,6 +4,7 @@ import type { Context } from "../../cli/context.ts";
 import { EXIT, type KvError, toKvError } from "../../errors.ts";
 import { limitKeptIndexes } from "../../gitwire/pack/kept-indexes.ts";
 import { LIMITS } from "../../limits.ts";
+import { AGENT } from "../agent.ts";
 import { CombineProcess } from "../combine-process.ts";
 import { Daemon } from "../daemon.ts";
 import { ownProgram } from "../hooks.ts";
@@ -43,8 +44,10 @@ export async function run(context: Context): Promise<number> {
     },
   });
   for (const listener of daemon.listeners) out.note(`listening on ${listener}`);
+  const repos = repositories.map(({ name }) => name);
+  log("info", "daemon", { result: "started", version: AGENT, pid: process.pid, repos, listeners: daemon.listeners });
   const manager = await serviceManager(env, log);
-  const status = `serving ${repositories.map(({ name }) => name).join(", ")}`;
+  const status = `serving ${repos.join(", ")}`;
   const hangUp = async (): Promise<void> => {
     manager?.reloading();
     await daemon.reload();
@@ -57,11 +60,18 @@ export async function run(context: Context): Promise<number> {
   await stopped.promise;
   process.off("SIGHUP", hangUp);
   manager?.stopping();
+  const since = performance.now();
+  log(failure === undefined ? "info" : "error", "daemon", { result: "stopping", ...(failure && reasonOf(failure)) });
   await daemon.stop();
+  log("info", "daemon", { result: "stopped", ms: Math.round(performance.now() - since) });
   await combining.close();
   manager?.close();
   if (failure !== undefined) throw failure;
   return EXIT.ok;
+}
+
+function reasonOf({ code, message }: KvError): { readonly code: string; readonly message: string } {
+  return { code, message };
 }
 
 /** systemd, where it started us and wants to be told. */
