@@ -38,8 +38,8 @@ export const LIMITS = {
   pushOptionBytes: 4 * KiB,
   /** Largest request body of a negotiation (not of a push), inflated. */
   requestBody: 64 * MiB,
-  /** Bytes of objects a Stargate keeps in memory for each repository, and as much again for each large push under way. */
-  serverObjectCache: 256 * MiB,
+  /** Bytes of objects a Stargate keeps in memory for each repository, and half as much again for each large push under way. */
+  serverObjectCache: 128 * MiB,
   /** Bytes that a Stargate keeps of how the objects of the last pushes are made. */
   recentBases: 8 * MiB,
   /** Bytes of pack indexes that a Stargate keeps whole in memory; of further ones it keeps four bytes for each object. */

@@ -129,7 +129,7 @@ async function admitted(dir: string, push: PushedTransaction, verify: string, ru
     const repo = openRepository(dir, {});
     repo.objectCacheBytes = LIMITS.serverObjectCache;
     const { refs, format } = repo;
-    const quarantine = Quarantine.create(repo.objectsDir, { seenBytes: LIMITS.serverObjectCache });
+    const quarantine = Quarantine.create(repo.objectsDir, { seenBytes: 1.5 * LIMITS.serverObjectCache });
     await indexPack(bytesSource(pack), {
       format,
       dir: quarantine.packDir,

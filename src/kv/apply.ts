@@ -8,7 +8,7 @@ import { compare } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { collectGarbage } from "../memory.ts";
+import { collectGarbage, GarbageMeter } from "../memory.ts";
 import { atOnce } from "../time-slice.ts";
 import { isExpired } from "./expiry.ts";
 import { indexFileName } from "./index-file.ts";
@@ -50,6 +50,8 @@ export interface Applied {
   readonly changes: readonly KeyChange[];
 }
 
+/** Keys of a replay between two collections: each leaves 25 texts, 3 KB, and what a replay holds lets the heap grow by as much again. */
+const COLLECTED = 30_000;
 /** Most keys an error names. */
 const NAMED_KEYS = 10;
 
@@ -132,8 +134,11 @@ function* resolveInSteps(
 ): Generator<void, Resolved> {
   const sorted = sortByKey(operations);
   const resolver = new Resolver(writer, source, base, now);
-  const resolve = (named: Named, existing: IndexState | undefined): IndexFile | undefined =>
-    resolver.resolve(named, existing);
+  const garbage = claimed === undefined ? undefined : new GarbageMeter(COLLECTED);
+  const resolve = (named: Named, existing: IndexState | undefined): IndexFile | undefined => {
+    garbage?.add(1);
+    return resolver.resolve(named, existing);
+  };
   const index = yield* updateIndexInSteps(writer, base.index, sorted, resolve, claimed);
   resolver.finish();
   collectGarbage(operations.length);

@@ -107,10 +107,12 @@ export class IndexClaim {
   /** Compares the next leaves, and reads what their keys had. */
   #lookAhead(): void {
     const states: KnownState[] = [];
-    while (this.#left > 0 && states.length < AT_ONCE) {
+    let keys = 0;
+    while (this.#left > 0 && keys < AT_ONCE) {
       const changes = this.#walk?.next().value;
       if (changes === undefined) break;
       this.#left--;
+      keys += changes.size;
       for (const { was } of changes.values()) if (was !== undefined) states.push(was);
     }
     if (states.length < MANY) return;

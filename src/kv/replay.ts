@@ -11,6 +11,7 @@ import type { ObjectSink, ObjectSource } from "../gitwire/object/object.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
+import { collectGarbage } from "../memory.ts";
 import { type Resolved, resolveOperations } from "./apply.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { type ContentRules, checkKey, checkManifest, checkTotal, checkValue } from "./content-rules.ts";
@@ -58,9 +59,11 @@ export function replayTransaction(
 ): readonly KeyChange[] {
   checkRoot(objects, next);
   const changed = changedKeys(objects, base, next, limits.maxKeys);
+  collectGarbage(changed.keys.size);
   const operations = [...changed.keys].map(([name, change]) =>
     new KeyReplay(objects, next, etagOf, limits, name, change).operation(),
   );
+  collectGarbage(operations.length);
   const writer = new NodeWriter(objects, hashingSink(objects));
   const from = {
     data: base?.data,

@@ -138,16 +138,15 @@ export class DeltaResolver {
     const depth = parent.depth + 1;
     this.#limits.requireDepth(depth);
     const entry = list.deltaEntries[delta]!;
-    // Most are no base of anything: their bytes are needed for the id only, unless somebody wants to see them.
-    const isSeen = list.seen?.wants(kind, base.length) === true;
-    if (!isSeen) this.#scratch ??= new ObjectBuffer(list.format, SCRATCH_BYTES);
-    const data = this.#apply(delta, base, isSeen ? undefined : this.#scratch?.data);
+    // Most are no base of anything: their bytes are needed for the id, and by those who keep a copy.
+    this.#scratch ??= new ObjectBuffer(list.format, SCRATCH_BYTES);
+    const data = this.#apply(delta, base, this.#scratch.data);
     list.deltaBases[delta] = parent.entry;
     list.types[entry] = kindType(kind);
-    const isPassing = data.buffer === this.#scratch?.data.buffer;
-    const id = isPassing ? this.#scratch!.id(kind, data.length) : hashObjectRaw(list.format, kind, data);
+    const isPassing = data.buffer === this.#scratch.data.buffer;
+    const id = isPassing ? this.#scratch.id(kind, data.length) : hashObjectRaw(list.format, kind, data);
     list.setId(entry, id);
-    if (isSeen) list.seen!.keep(id, kind, data, { id: list.idOf(parent.entry), data: base });
+    list.seen?.keep(id, kind, data, { id: list.idOf(parent.entry), data: base });
     this.#resolved++;
     const nextOfs = list.firstChild(entry);
     const nextRef = list.takeRefChildren(entry);

@@ -8,7 +8,7 @@
 import { asBuffer } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
-import { BufferMeter } from "../../memory.ts";
+import { BufferMeter, collectGarbage } from "../../memory.ts";
 import { inSlices } from "../../time-slice.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { OidTable } from "../object/oid-table.ts";
@@ -20,7 +20,7 @@ import { EarlyDeltas } from "./early-deltas.ts";
 import { EntryList } from "./entry-list.ts";
 import { EntryWriter } from "./entry-writer.ts";
 import { HeldFile } from "./held-file.ts";
-import type { ObjectCache } from "./object-cache.ts";
+import type { ObjectArena } from "./object-arena.ts";
 import { kindType } from "./pack-entry.ts";
 import { PackIndex } from "./pack-index.ts";
 import { type IndexedObjects, mostIndexBytes, writePackIndex } from "./pack-index-writer.ts";
@@ -58,7 +58,7 @@ export interface IndexPackOptions {
   /** Whether the files are on disk when this resolves; a quarantine does that later, all at once. Default false. */
   readonly fsync?: boolean;
   /** Takes what is decoded on the way, by id, as far as it has room: commits, trees and tags, and the bases that are added. */
-  readonly seen?: ObjectCache | undefined;
+  readonly seen?: ObjectArena | undefined;
   /** Whether small blobs are seen too. Default false: whoever asks only whether they are here does not read them. */
   readonly seesBlobs?: boolean;
   /** Whether an object that comes twice is refused, as `git index-pack --strict` does. Default false, as for a fetch. */
@@ -74,7 +74,7 @@ export type Rooted = ReadonlyMap<Oid, RootedObject>;
 export interface IndexedPack extends PackPaths {
   /** The pack and its index where they are not stored. */
   readonly held?: SmallPack;
-  /** How the objects that came as deltas are made of whole ones, as far as that is known; where `bases` remembers such things. */
+  /** How the objects that came as deltas are made of whole ones, as far as that is known; where it is held and `bases` remembers such things. */
   readonly rooted: Rooted;
   /** Hex checksum, which names the files. */
   readonly checksum: string;
@@ -134,6 +134,7 @@ export async function indexPack(source: PackSource, options: IndexPackOptions): 
     const objects = new ArrivedObjects(list, received, end);
     const indexed = { ...list.indexed(), sorted: objects.ids };
     const placed = await inSlices(place(temp, indexed, checksum, options), signal);
+    collectGarbage(list.count);
     const facts = { checksum: checksum.toString("hex"), objectCount: list.count, byteLength: end + format.rawSize };
     return { ...placed, ...facts, rooted, rest: input.rest(), objects };
   } finally {
@@ -204,7 +205,7 @@ function* place(
 
 /** Resolves all deltas; returns where the entries end now that missing bases, none of them one of `came`, are appended. */
 async function resolveDeltas(
-  file: ByteFile,
+  file: HeldFile,
   list: EntryList,
   received: number,
   limits: DeltaLimits,
@@ -221,7 +222,7 @@ async function resolveDeltas(
 /** Appends the bases that are still missing; returns where the entries end then. */
 async function appendBases(
   resolver: DeltaResolver,
-  file: ByteFile,
+  file: HeldFile,
   list: EntryList,
   end: number,
   bases: BaseSource | undefined,
@@ -231,7 +232,9 @@ async function appendBases(
   const sink = new AppendedEntries(list, file, end, came);
   if (bases !== undefined) {
     const outside = [...waiting(list)].filter((oid) => came?.has(oid) !== true);
-    const copier = new BaseCopier(bases, sink);
+    // A large push has more of them than are remembered: 18,000 copies for nothing.
+    const remembers = bases.recentBases !== undefined && file.held !== undefined;
+    const copier = new BaseCopier(bases, sink, remembers);
     await resolveOutside(resolver, list, copier, placesOf(bases, outside));
     if (resolver.unresolved === 0) noteRoots(list, copier.rooted, rooted);
   }

@@ -1,6 +1,5 @@
 /**
- * Objects kept in memory for reuse, bounded by the bytes of their data: those that were not used for longest are dropped, or the first
- * stay.
+ * Objects kept in memory for reuse, bounded by the bytes of their data: those that were not used for longest are dropped.
  *
  * Two generations stand for the order of use: what is used goes to the young one, and where that holds half of the budget it
  * becomes the old one, whose rest is dropped. An exact order, by deleting and inserting again in one Map, cost a fifth of an audit: the
@@ -8,13 +7,25 @@
  */
 
 import type { GitObject } from "../object/object.ts";
+import type { Oid } from "../object/oid.ts";
+
+/** Objects in memory by id, as many as it has room for. */
+export interface ObjectMemory {
+  /** Bytes held. */
+  readonly bytes: number;
+  get(oid: Oid): GitObject | undefined;
+  /** Keeps the object, where there is room. */
+  set(oid: Oid, object: GitObject): void;
+  /** Drops what was not used since the last call, as far as it drops anything. */
+  age(): void;
+  clear(): void;
+}
 
 /** What an entry costs besides its data: key, object and map slot. */
 const ENTRY_OVERHEAD = 256;
 
-export class ObjectCache {
+export class ObjectCache implements ObjectMemory {
   readonly #budget: number;
-  readonly #firstStay: boolean;
   #young = new Map<string, GitObject>();
   #old = new Map<string, GitObject>();
   #youngBytes = 0;
@@ -22,12 +33,9 @@ export class ObjectCache {
 
   /**
    * `budget`: most bytes held; what was used within the last half of it is there. Objects above a quarter of it are not kept.
-   * `firstStay`: once full, nothing is dropped and nothing more taken, for work that walks over all objects more than once:
-   * dropping the oldest, it would find none of them again.
    */
-  constructor(budget: number, { firstStay = false } = {}) {
+  constructor(budget: number) {
     this.#budget = budget;
-    this.#firstStay = firstStay;
   }
 
   /** Bytes held, an entry's {@link ENTRY_OVERHEAD} included; an object in both generations counts twice. */
@@ -44,14 +52,13 @@ export class ObjectCache {
   }
 
   set(key: string, object: GitObject): void {
-    if (!this.hasRoom(bytesOf(object)) || this.#young.has(key)) return;
+    if (!this.hasRoom(object.data.length) || this.#young.has(key)) return;
     this.#add(key, object);
   }
 
   /** Whether an object of `size` bytes would be kept. */
   hasRoom(size: number): boolean {
-    const cost = size + ENTRY_OVERHEAD;
-    return cost <= this.#budget / 4 && !(this.#firstStay && this.#youngBytes + cost > this.#budget);
+    return size + ENTRY_OVERHEAD <= this.#budget / 4;
   }
 
   /** Drops what was not used since the last call; called at intervals it keeps what is in use and gives back the rest. */
@@ -70,12 +77,9 @@ export class ObjectCache {
   }
 
   #add(key: string, object: GitObject): void {
-    const cost = bytesOf(object) + ENTRY_OVERHEAD;
-    if (!this.#firstStay && this.#youngBytes + cost > this.#budget / 2) this.age();
+    const cost = object.data.length + ENTRY_OVERHEAD;
+    if (this.#youngBytes + cost > this.#budget / 2) this.age();
     this.#young.set(key, object);
     this.#youngBytes += cost;
   }
 }
-
-const bytesOf = ({ data, change }: GitObject): number =>
-  change === undefined ? data.length : data.length + change.before.length + change.after.length + ENTRY_OVERHEAD;

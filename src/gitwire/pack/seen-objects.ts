@@ -8,7 +8,7 @@ import type { GitObject } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind } from "../object/oid.ts";
 import { hasSubtree } from "../object/tree.ts";
 import { reduceTrees } from "../object/tree-difference.ts";
-import type { ObjectCache } from "./object-cache.ts";
+import type { ObjectArena } from "./object-arena.ts";
 
 /** How a tree came to be: from `data`, the tree with the raw id `id`. */
 export interface TreeBase {
@@ -18,30 +18,30 @@ export interface TreeBase {
 
 /** Larger objects are read again where they are needed. */
 const LARGEST = 64 * 1024;
-/** So are smaller trees, commits and tags, which cost more to keep than their bytes: 100,000 trees of 33 bytes took 27 MB. */
+/** So are smaller trees, commits and tags, which cost more to keep than their bytes. */
 const SMALLEST = 64;
 
 export class SeenObjects {
-  readonly #cache: ObjectCache;
+  readonly #arena: ObjectArena;
   readonly #format: ObjectFormat;
   readonly #blobs: boolean;
 
-  /** What is kept goes to `cache`, blobs only where `blobs` says so. */
-  constructor(format: ObjectFormat, cache: ObjectCache, blobs: boolean) {
+  /** What is kept goes to `arena`, blobs only where `blobs` says so. */
+  constructor(format: ObjectFormat, arena: ObjectArena, blobs: boolean) {
     this.#format = format;
-    this.#cache = cache;
+    this.#arena = arena;
     this.#blobs = blobs;
   }
 
   /** Whether an object of `kind` and of `size` bytes would be kept. */
   wants(kind: ObjectKind, size: number): boolean {
     const isWanted = kind === "blob" ? this.#blobs : size >= SMALLEST;
-    return isWanted && size <= LARGEST && this.#cache.hasRoom(size);
+    return isWanted && size <= LARGEST && this.#arena.hasRoom(size);
   }
 
   /** Keeps a copy of the object with the raw id, where it is wanted. */
   add(id: Buffer, kind: ObjectKind, data: Buffer): void {
-    if (this.wants(kind, data.length)) this.#cache.set(id.hexSlice(0, id.length), { kind, data: Buffer.from(data) });
+    if (this.wants(kind, data.length)) this.#arena.add(id, { kind, data });
   }
 
   /** Keeps a base that is added; not a directory of files, since of each that comes it is known how it differs. */
@@ -50,12 +50,13 @@ export class SeenObjects {
   }
 
   /**
-   * Keeps the object made from an object of the same kind, with what that comparison tells: whoever checks the push compares each new
-   * tree with the one that was in its place, most often just that base.
+   * As {@link add}, of an object made from one of the same kind, with what comparing the two tells: whoever checks the push compares each
+   * new tree with the one that was in its place, most often just that base.
    */
   keep(id: Buffer, kind: ObjectKind, data: Buffer, base: TreeBase): void {
+    if (!this.wants(kind, data.length)) return;
     const reduced = kind === "tree" ? reduceTrees(this.#format, base.data, data) : undefined;
     const change = reduced && { base: base.id.hexSlice(0, base.id.length), ...reduced };
-    this.#cache.set(id.hexSlice(0, id.length), { kind, data, change });
+    this.#arena.add(id, { kind, data, change });
   }
 }

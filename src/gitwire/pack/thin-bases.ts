@@ -120,16 +120,18 @@ export function findEnds(places: readonly BasePlace[]): void {
 export class BaseCopier {
   readonly #source: BaseSource;
   readonly #sink: BaseSink;
+  readonly #remembers: boolean;
   readonly #copied = new Map<Oid, Copied>();
-  /** How what {@link addAndRead} added is made of whole objects, as far as that is known; for a source that remembers it. */
+  /** How what {@link addAndRead} added is made of whole objects, as far as that is known; where `remembers` says so. */
   readonly rooted = new Map<Oid, RootedObject>();
   /** Bases come sorted by pack: one window will do. */
   #sweep: PackSweep | undefined;
   readonly #header = Buffer.allocUnsafeSlow(MAX_ENTRY_HEADER);
 
-  constructor(source: BaseSource, sink: BaseSink) {
+  constructor(source: BaseSource, sink: BaseSink, remembers = false) {
     this.#source = source;
     this.#sink = sink;
+    this.#remembers = remembers;
   }
 
   /** Adds the base where it is not there yet. Throws BAD_OBJECT where it is gone, CORRUPT where it is damaged. */
@@ -190,7 +192,7 @@ export class BaseCopier {
 
   /** Notes that the object `oid` is `delta`, where it is one, of `root`. The buffers are used again. */
   #remember(oid: Oid, root: WholeObject, delta?: Buffer): void {
-    if (this.#source.recentBases === undefined) return;
+    if (!this.#remembers) return;
     const stream = Buffer.from(root.stream);
     this.rooted.set(oid, { root: { ...root, stream }, deltas: delta === undefined ? [] : [Buffer.from(delta)] });
   }

@@ -266,10 +266,12 @@ class ConnectivityWalk {
   /** The blobs in trees that the commit before leads to: they are checked with it. */
   #blobsIn(trees: readonly Oid[]): ReadonlySet<Oid> {
     const blobs = new Set<Oid>();
+    const { objects } = this.#view;
     for (const tree of trees) {
-      const object = this.#view.objects.read(tree);
+      // Of a large push they are many, and each is gone over once.
+      const object = objects.readOnce === undefined ? objects.read(tree) : objects.readOnce(tree);
       if (object?.kind !== "tree") continue;
-      const cursor = new TreeCursor(this.#view.objects.format, object.data);
+      const cursor = new TreeCursor(objects.format, object.data);
       while (cursor.next()) if (!cursor.isTree() && cursor.mode !== MODE.gitlink) blobs.add(cursor.oid());
     }
     return blobs;

@@ -1,7 +1,7 @@
 /** Where objects are: those of a store, as plain values for another thread, and one of them in it. */
 
 import { objectFormat } from "../object/oid.ts";
-import type { ObjectCache } from "../pack/object-cache.ts";
+import type { ObjectMemory } from "../pack/object-cache.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { ObjectStore } from "./object-store.ts";
 
@@ -17,7 +17,7 @@ export interface ObjectStoreOptions {
   /** Bytes of objects read lately that are kept. */
   readonly cacheBytes?: number;
   /** Where they are kept, for a cache that others fill as well. */
-  readonly cache?: ObjectCache;
+  readonly cache?: ObjectMemory;
   /**
    * Nobody else adds objects once the store is in use, so that a miss asks the disk nothing. A push of 15,000 operations cost
    * 80,000 looks at the disk before.

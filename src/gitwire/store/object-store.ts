@@ -12,7 +12,7 @@ import { isMissing } from "../disk.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, ObjectKind, Oid } from "../object/oid.ts";
 import { SortedIds } from "../object/sorted-ids.ts";
-import { ObjectCache } from "../pack/object-cache.ts";
+import { ObjectCache, type ObjectMemory } from "../pack/object-cache.ts";
 import type { PackIndex } from "../pack/pack-index.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import type { RecentBases } from "../pack/recent-bases.ts";
@@ -48,7 +48,7 @@ export class ObjectStore implements ObjectSource {
   readonly cacheBytes: number;
   /** How what was put here lately is made of whole objects; for a server. */
   recentBases: RecentBases | undefined;
-  readonly #objects: ObjectCache;
+  readonly #objects: ObjectMemory;
   readonly #sealed: boolean;
   /** Whether a sealed store has no loose objects; undefined until it was looked. */
   #noLoose: boolean | undefined;

@@ -15,7 +15,7 @@ import { isMissing } from "../disk.ts";
 import type { GitObject, ObjectSource } from "../object/object.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { type IndexedPack, openIndexed, type Rooted } from "../pack/index-pack.ts";
-import { ObjectCache } from "../pack/object-cache.ts";
+import { ObjectArena } from "../pack/object-arena.ts";
 import type { SmallPack } from "../pack/pack-install.ts";
 import type { Pack } from "../pack/pack-reader.ts";
 import { createTemp, fsyncDir, fsyncFile, PACK_TEMP, randomSuffix } from "../pack/temp-file.ts";
@@ -50,7 +50,7 @@ export class Quarantine {
   /** Where indexPack puts a pack. */
   readonly packDir: string;
   /** Its objects in memory: what is checked is read several times. indexPack fills it, then whoever reads. */
-  readonly seen: ObjectCache;
+  readonly seen: ObjectArena;
   readonly #objectsDir: string;
   #hasFolder: boolean;
   /** The pack that waits in memory, and for reading it. */
@@ -62,7 +62,7 @@ export class Quarantine {
   private constructor(objectsDir: string, dir: string, hasFolder: boolean, { seenBytes }: QuarantineOptions = {}) {
     this.#objectsDir = objectsDir;
     this.#hasFolder = hasFolder;
-    this.seen = new ObjectCache(seenBytes ?? SEEN_BYTES, { firstStay: true });
+    this.seen = new ObjectArena(seenBytes ?? SEEN_BYTES);
     this.dir = dir;
     this.packDir = path.join(dir, "pack");
   }
@@ -136,6 +136,7 @@ export class Quarantine {
       format,
       read: (oid) => own()?.read(oid) ?? store.read(oid),
       readInto: (oid, into) => own()?.readInto?.(oid, into) ?? store.readInto?.(oid, into),
+      readOnce: (oid, into) => readOnceFrom(own(), oid, into) ?? readOnceFrom(store, oid, into),
       // What came of the push is in memory mostly: there is nothing to gain.
       readMany: (oids) => store.readMany?.(oids) ?? [],
       has: (oid) => own()?.has(oid) === true || store.has(oid),
@@ -292,12 +293,17 @@ export class Quarantine {
   }
 }
 
+function readOnceFrom(source: ObjectSource | undefined, oid: Oid, into: Buffer | undefined): GitObject | undefined {
+  return source?.readOnce === undefined ? source?.read(oid) : source.readOnce(oid, into);
+}
+
 /** Those of `objects` that came as deltas: the next ones are likely to be deltas of them. */
-function* basesToCome(objects: ObjectCache, rooted: Rooted): Generator<readonly [Oid, GitObject]> {
+function* basesToCome(objects: ObjectArena, rooted: Rooted): Generator<readonly [Oid, GitObject]> {
   for (const oid of rooted.keys()) {
     const object = objects.get(oid);
-    // Without what is known of how it came to be: that was for the checks of this push.
-    if (object !== undefined && object.kind !== "blob") yield [oid, { kind: object.kind, data: object.data }];
+    // A copy, and without what is known of how it came to be: that was for the checks of this push.
+    if (object !== undefined && object.kind !== "blob")
+      yield [oid, { kind: object.kind, data: Buffer.copyBytesFrom(object.data) }];
   }
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { type ObjectFormat, SHA1, SHA256 } from "../../../src/gitwire/object/oid.ts";
 import { compareTrees } from "../../../src/gitwire/object/tree-difference.ts";
-import { ObjectCache } from "../../../src/gitwire/pack/object-cache.ts";
+import { ObjectArena } from "../../../src/gitwire/pack/object-arena.ts";
 import { tryGit } from "../../support/git.ts";
 import { allObjects, makeRepo } from "./fixtures.ts";
 import { index, options, sourceOf } from "./indexing.ts";
@@ -11,7 +11,7 @@ async function seenOf(format: ObjectFormat, budget: number, seesBlobs: boolean) 
   const repo = makeRepo(format);
   const objects = allObjects(repo);
   const run = tryGit(repo, ["pack-objects", "--thin", "--stdout", "--revs", "-q"], { input: "main\n^main~6\n" });
-  const seen = new ObjectCache(budget, { firstStay: true });
+  const seen = new ObjectArena(budget);
   await index(run.stdout, options(format, { bases: sourceOf(format, objects), seen, seesBlobs }));
   const kept = [...objects].flatMap(([oid]) => {
     const object = seen.get(oid);
@@ -66,13 +66,13 @@ test("blobs are seen only for whoever reads them", async () => {
   expect(all.kept.length).toBeGreaterThan(kept.length);
 });
 
-test("a full cache takes no more, and drops nothing", async () => {
-  const budget = 4_000;
+test("a full arena takes no more, and drops nothing", async () => {
+  const budget = 2_000;
   const { seen, kept } = await seenOf(SHA1, budget, true);
   expect(kept.length).toBeGreaterThan(2);
   expect(seen.bytes).toBeLessThanOrEqual(budget);
   const before = seen.bytes;
-  seen.set("x", { kind: "blob", data: Buffer.alloc(budget / 5) });
-  expect([seen.get("x"), seen.bytes]).toEqual([undefined, before]);
+  seen.set(SHA1.zeroOid, { kind: "blob", data: Buffer.alloc(budget / 5) });
+  expect([seen.get(SHA1.zeroOid), seen.bytes]).toEqual([undefined, before]);
   for (const [oid] of kept) expect(seen.get(oid)).toBeDefined();
 });
