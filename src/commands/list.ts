@@ -41,10 +41,17 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
   const counts = flags.on("count");
   const show = shower(context);
   let count = 0;
+  // Where the keys themselves do not show how far it is.
+  const isSilent = counts || !out.answersTerminal;
+  let seen = 0;
   for await (const page of await pagesOf(workspace, state, range, limit)) {
     const listed = [];
     for (const entry of page) {
-      if (slice.isOver()) await slice.pause(signal);
+      seen++;
+      if (slice.isOver()) {
+        if (isSilent) out.progress(`listing: ${seen} keys`);
+        await slice.pause(signal);
+      }
       const shown = shows(entry);
       if (!(shown instanceof Promise ? await shown : shown)) continue;
       if (count === limit) break;
@@ -57,6 +64,7 @@ async function showAll(context: Context, workspace: Workspace, limit: number): P
     if (listed.length > 0) await long?.showRemote(context, workspace.copy!, state, listed);
     if (count === limit) break;
   }
+  out.progress("");
   if (!counts) return;
   if (out.json) out.record({ count });
   else out.line(String(count));

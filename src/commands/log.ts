@@ -26,8 +26,15 @@ export async function run(context: Context): Promise<void> {
   const slice = new TimeSlice(1);
   let count = 0;
   if (limit === 0) return;
-  for (const { ledger, changes } of logOf(objects, tip, { prefix, changes: withKeys })) {
+  let searched = 0;
+  for (const found of logOf(objects, tip, { prefix, changes: withKeys })) {
+    searched++;
     if (slice.isOver()) await slice.pause(signal);
+    if (found === undefined) {
+      out.progress(`searching: ${searched} of ${tip.ledger.seq} transactions`);
+      continue;
+    }
+    const { ledger, changes } = found;
     const signature = await reporter.of(ledger);
     const { keysSet, keysDel } = ledger;
     const keys = withKeys
@@ -38,8 +45,9 @@ export async function run(context: Context): Promise<void> {
       out.line(txnLine(ledger, signature, [ledger.seq, `+${keysSet}`, `-${keysDel}`]));
       for (const { op, key } of keys ?? []) out.line(`  ${op === "del" ? "-" : "+"} ${inColumn(key)}`);
     }
-    if (++count === limit) return;
+    if (++count === limit) break;
   }
+  out.progress("");
 }
 
 const opOf = (meta: object | undefined): "set" | "del" => (meta === undefined ? "del" : "set");

@@ -21,12 +21,15 @@ export interface LogOptions {
   readonly changes: boolean;
 }
 
-/** The transactions behind `tip`, it first, down to the first one, or to where the history here ends. */
+/**
+ * The transactions behind `tip`, it first, down to the first one, or to where the history here ends. Undefined stands for one that the
+ * prefix leaves out: whoever asks can stop, or let others run, between any two.
+ */
 export function* logOf(
   objects: ObjectSource,
   tip: NamespaceState,
   { prefix, changes }: LogOptions,
-): Generator<LoggedTransaction> {
+): Generator<LoggedTransaction | undefined> {
   let { ledger } = tip;
   for (;;) {
     const { oid: earlier, closed } = commitBefore(objects.format, ledger.oid, readAs(objects, ledger.oid, "commit"));
@@ -36,7 +39,7 @@ export function* logOf(
       // Without the state before there is nothing to compare with; the first commit of an epoch drops keys and changes none.
       const isComparable = closed === undefined && (earlier === undefined || before !== undefined);
       const found = isComparable ? changesOf(objects, ledger, before, prefix) : [];
-      if (prefix === undefined || found.length > 0) yield { ledger, changes: found };
+      yield prefix === undefined || found.length > 0 ? { ledger, changes: found } : undefined;
     }
     if (before === undefined) return;
     ledger = parseLedgerCommit(objects.format, before, readAs(objects, before, "commit"));

@@ -9,6 +9,7 @@ import { systemClock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { openRepository } from "../gitwire/repo.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { type Moment, momentAt } from "./at.ts";
 import { commit } from "./commit.ts";
 import { differences } from "./differences.ts";
@@ -213,8 +214,10 @@ export class Kv {
   async *log({ at, prefix }: AtOption & { readonly prefix?: string } = {}): AsyncGenerator<KvTransaction> {
     const { state } = await this.#moment(at);
     const options = { prefix: prefix === undefined ? undefined : utf8ToByteString(prefix), changes: false };
-    for (const { ledger } of logOf(this.#workspace.repo.objects, state, options)) {
-      yield await transactionOf(this.#workspace, ledger);
+    const slice = new TimeSlice(1);
+    for (const found of logOf(this.#workspace.repo.objects, state, options)) {
+      if (slice.isOver()) await slice.pause(this.#workspace.around.signal);
+      if (found !== undefined) yield await transactionOf(this.#workspace, found.ledger);
     }
   }
 

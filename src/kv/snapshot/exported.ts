@@ -4,6 +4,7 @@ import { decodeUtf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { readOnceAs } from "../../gitwire/object/object.ts";
 import { GarbageMeter } from "../../memory.ts";
+import { inSlices } from "../../time-slice.ts";
 import { bringPieces } from "../bring-pieces.ts";
 import { readManifest, streamValue } from "../chunked-value.ts";
 import { type EtagHasher, etagHasher } from "../etag.ts";
@@ -42,7 +43,13 @@ export async function* exportedKeys(
 ): AsyncGenerator<readonly ExportedKey[], void, undefined> {
   const etagOf = await etagHasher(Number.POSITIVE_INFINITY);
   const { objects } = workspace.repo;
-  const find = prefix === "" ? allFiles(objects, state) : filesByKey(objects, state);
+  const { progress, signal } = workspace.around;
+  const gather = (): Promise<FindFiles> =>
+    inSlices(
+      allFiles(objects, state, (files) => progress(`exporting: ${files} files found`)),
+      signal,
+    );
+  const find = prefix === "" ? await gather() : filesByKey(objects, state);
   const garbage = new GarbageMeter(COLLECTED);
   let some: ExportedKey[] = [];
   let bytes = 0;

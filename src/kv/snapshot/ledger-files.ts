@@ -34,21 +34,31 @@ export function filesByKey(objects: ObjectSource, { data, meta }: NamespaceState
   };
 }
 
-/** Gathers all of them first. */
-export function allFiles(objects: ObjectSource, { data, meta }: NamespaceState): FindFiles {
+/** Gathers all of them first, yielding after each tree; `told` hears how many files there are so far. */
+export function* allFiles(
+  objects: ObjectSource,
+  { data, meta }: NamespaceState,
+  told: (files: number) => void,
+): Generator<void, FindFiles> {
   const table = new NameTable();
   const metas = new OidColumn(objects.format);
   const values = new OidColumn(objects.format);
   const garbage = new GarbageMeter();
-  const gather = (root: Oid | undefined, suffix: string, column: OidColumn): void => {
+  let files = 0;
+  const gather = function* (root: Oid | undefined, suffix: string, column: OidColumn): Generator<void> {
     if (root === undefined) return;
-    walk(objects, root, (name, oid) => {
+    const put = (name: string, oid: Oid): void => {
       column.set(table.add(cut(name, suffix)), oid);
       garbage.add(1);
-    });
+      files++;
+    };
+    for (const _ of walk(objects, root, put)) {
+      told(files);
+      yield;
+    }
   };
-  gather(meta, META, metas);
-  gather(data, MANIFEST, values);
+  yield* gather(meta, META, metas);
+  yield* gather(data, MANIFEST, values);
   return (key) => {
     const row = table.find(keyName(key));
     const [metaOid, dataOid] = [metas.get(row), values.get(row)];
@@ -58,11 +68,12 @@ export function allFiles(objects: ObjectSource, { data, meta }: NamespaceState):
 
 const cut = (name: string, suffix: string): string => (name.endsWith(suffix) ? name.slice(0, -suffix.length) : name);
 
-function walk(objects: ObjectSource, root: Oid, use: (name: string, oid: Oid) => void): void {
+function* walk(objects: ObjectSource, root: Oid, use: (name: string, oid: Oid) => void): Generator<void> {
   for (const { mode, name, oid } of parseTree(objects.format, readOnceAs(objects, root, "tree", treeRoom))) {
-    if (mode === MODE.tree) walk(objects, oid, use);
+    if (mode === MODE.tree) yield* walk(objects, oid, use);
     else use(name, oid);
   }
+  yield;
 }
 
 const treeRoom = Buffer.allocUnsafeSlow(64 * 1024);

@@ -1,0 +1,20 @@
+/** The transactions of a ledger: those of a prefix, and one step for each that the prefix leaves out, so that a search can be ended. */
+
+import { expect, test } from "bun:test";
+import { keyText } from "../../src/kv/key.ts";
+import { logOf } from "../../src/kv/log.ts";
+import { KvModel } from "../support/kv-model.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
+
+test("one step for each transaction, whatever the prefix leaves out", () => {
+  const model = new KvModel(TEST_FORMAT);
+  for (let i = 1; i <= 30; i++) model.commit([model.set(i % 10 === 0 ? `rare:${i}` : `often:${i}`, "v")]);
+  const steps = (prefix: string | undefined): (string | undefined)[] =>
+    [...logOf(model.objects, model.state!, { prefix, changes: true })].map(
+      (found) => found && `${found.ledger.seq} ${found.changes?.map(({ key }) => keyText(key)).join()}`,
+    );
+  expect(steps(undefined)).toHaveLength(30);
+  expect(steps("rare:")).toHaveLength(30);
+  expect(steps("rare:").filter((step) => step !== undefined)).toEqual(["30 rare:30", "20 rare:20", "10 rare:10"]);
+  expect(steps("never:")).toEqual(Array.from({ length: 30 }, () => undefined));
+});
