@@ -48,8 +48,12 @@ beforeAll(async () => {
   bin = tempDir("bin");
   for (const name of OF_THE_MACHINE) {
     // One runs what stands behind `--`, one is asked for the daemon's process.
-    const text = { runuser: 'shift 3; exec "$@"', systemctl: `test "$1" != show || echo ${process.pid}` }[name];
-    fs.writeFileSync(path.join(bin, name), `#!/bin/sh\n${text ?? ""}\n`, { mode: 0o755 });
+    const texts: Readonly<Record<string, string>> = {
+      runuser: 'shift 3; exec "$@"',
+      systemctl: `test "$1" != show || echo ${process.pid}`,
+      ss: `echo 'ESTAB 0 0 127.0.0.1:8418 127.0.0.1:50000 users:(("git-kv-stargate",pid=1,fd=9))'`,
+    };
+    fs.writeFileSync(path.join(bin, name), `#!/bin/sh\n${texts[name] ?? ""}\n`, { mode: 0o755 });
   }
   fs.symlinkSync(executable("git-kv-stargate"), path.join(bin, "git-kv-stargate"));
   fs.symlinkSync(executable("git-kv"), path.join(bin, "git-kv"));
