@@ -4,8 +4,8 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { KvError } from "../errors.ts";
-import { readFileIfThere } from "../gitwire/disk.ts";
+import { KvError, toKvError } from "../errors.ts";
+import { errorCode } from "../gitwire/disk.ts";
 import { POLICY_PATH } from "../kv/policy.ts";
 import { requireYaml } from "../yaml-file.ts";
 import { type SettingsFile, settingsSchema } from "./settings-schema.ts";
@@ -90,6 +90,18 @@ export function isStargateRepository(gitDir: string): boolean {
   return fs.existsSync(path.join(gitDir, SETTINGS_FILE));
 }
 
+/** Content of one of the Stargate's own files, undefined where there is none. Throws CONFIG where something else is in its place, IO. */
+export function readOwnFile(file: string): Buffer | undefined {
+  try {
+    return fs.readFileSync(file);
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === "ENOENT") return undefined;
+    if (code !== "EISDIR") throw toKvError(error);
+    throw new KvError("CONFIG", `${file} is a folder where a file should be`, { hint: "move it away" });
+  }
+}
+
 /** Reads the settings of the repository at `gitDir`. Throws CONFIG with every problem of the file, each with its line. */
 export function loadSettings(
   gitDir: string,
@@ -97,7 +109,7 @@ export function loadSettings(
   env: Readonly<Record<string, string | undefined>> = {},
 ): Settings {
   const file = path.join(gitDir, SETTINGS_FILE);
-  const bytes = readFileIfThere(file);
+  const bytes = readOwnFile(file);
   const written: SettingsFile = bytes === undefined ? {} : requireYaml(bytes.toString("utf8"), settingsSchema, file);
   const { mirror } = written;
   const hasPace = mirror?.burst !== undefined || mirror?.interval !== undefined;

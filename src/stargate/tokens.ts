@@ -9,7 +9,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
-import { isMissing, readFileIfThere, systemDisk } from "../gitwire/disk.ts";
+import { isMissing, systemDisk } from "../gitwire/disk.ts";
+import { readOwnFile } from "./settings.ts";
 
 /** What a token lets its bearer do; each includes the ones before it. */
 export const SCOPES = ["read", "write", "admin"] as const;
@@ -68,7 +69,7 @@ export class TokenStore {
   list(): readonly TokenRecord[] {
     const seen = signature(this.#file);
     if (seen !== this.#seen || seen === "") {
-      this.#records = parse(readFileIfThere(this.#file), this.#file);
+      this.#records = parse(readOwnFile(this.#file), this.#file);
       this.#seen = seen;
     }
     return this.#records;
@@ -144,7 +145,7 @@ export class TokenStore {
       });
     }
     try {
-      const records = edit(parse(readFileIfThere(this.#file), this.#file));
+      const records = edit(parse(readOwnFile(this.#file), this.#file));
       ownAs(path.dirname(this.#file), fd);
       fs.writeFileSync(fd, `${JSON.stringify({ v: 1, tokens: records }, undefined, 2)}\n`);
       fs.fsyncSync(fd);

@@ -66,6 +66,19 @@ test("a mirror is set up, changed and taken away, while pushes go on", async () 
   expect(git(second, "rev-parse", "refs/kv/main")).not.toBe(last);
 });
 
+test("what was said of the mirror before holds for no other", async () => {
+  const mirror = newMirror();
+  const { stargate } = await scene(mirror);
+  const isReady = async () => (await fetch(`${stargate.opsUrl}/readyz`)).status;
+  expect(await isReady()).toBe(200);
+  git(stargate.dir, "config", "remote.mirror.url", `${mirror}-nowhere`);
+  await stargate.daemon.reload();
+  expect(await isReady()).toBe(503);
+  git(stargate.dir, "config", "remote.mirror.url", mirror);
+  await stargate.daemon.reload();
+  expect(await isReady()).toBe(200);
+});
+
 test("what is not sound is logged and changes nothing; what wants a restart is named", async () => {
   const mirror = newMirror();
   const { stargate, client } = await scene(mirror);
@@ -75,13 +88,18 @@ test("what is not sound is logged and changes nothing; what wants a restart is n
     ["listen: [", "CONFIG"],
     ["anonymous_raed: true", "CONFIG"],
     ["mirror: { remote: 'nonsense://x' }", "UNSUPPORTED"],
+    [undefined, "CONFIG"],
   ] as const) {
     stargate.log.length = 0;
-    fs.writeFileSync(settings, `${text}\n${bad}\n`);
+    fs.rmSync(settings, { recursive: true });
+    // A folder in the place of the file is no file that is missing.
+    if (bad === undefined) fs.mkdirSync(settings);
+    else fs.writeFileSync(settings, `${text}\n${bad}\n`);
     await stargate.daemon.reload();
     await stargate.logged((line) => line.result === "not reloaded" && line.code === code);
-    await has(mirror, await client.set({ [`after ${code}`]: bad }));
+    await has(mirror, await client.set({ [`after ${code}`]: String(bad) }));
   }
+  fs.rmSync(settings, { recursive: true });
   fs.writeFileSync(settings, text);
   const config = path.join(stargate.dir, "config");
   const sound = fs.readFileSync(config, "utf8");

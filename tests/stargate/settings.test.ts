@@ -6,6 +6,7 @@ import * as path from "node:path";
 import { KvError } from "../../src/errors.ts";
 import { parseRepositorySpec, samePlace } from "../../src/stargate/registry.ts";
 import { loadSettings, parseListen } from "../../src/stargate/settings.ts";
+import { TokenStore } from "../../src/stargate/tokens.ts";
 import { tempDir } from "../support/temp.ts";
 
 function withFile(text: string): string {
@@ -73,6 +74,14 @@ describe("settings", () => {
     expect(messageOf(() => loadSettings(tempDir(), {}, { STARGATE_ANONYMOUS_READ: "perhaps" }))).toContain(
       "STARGATE_ANONYMOUS_READ",
     );
+  });
+
+  test("a folder in the place of the file is said to be one, and so it is of the tokens", () => {
+    const dir = tempDir("settings");
+    fs.mkdirSync(path.join(dir, "stargate.yaml"));
+    fs.mkdirSync(path.join(dir, "tokens.json"));
+    expect(messageOf(() => loadSettings(dir))).toBe(`${dir}/stargate.yaml is a folder where a file should be`);
+    expect(messageOf(() => new TokenStore(dir).list())).toBe(`${dir}/tokens.json is a folder where a file should be`);
   });
 
   test("listening addresses", () => {

@@ -10,7 +10,6 @@
 import { KvError, toKvError } from "../../errors.ts";
 import type { Oid } from "../../gitwire/object/oid.ts";
 import type { MirrorReport, MirrorState } from "../../kv/stargate-status.ts";
-import type { MirrorTryEvent } from "../events.ts";
 import type { Gate } from "../gate.ts";
 import type { MirrorPace } from "../settings.ts";
 import { HostWords } from "./host-words.ts";
@@ -48,6 +47,8 @@ export class MirrorWorker {
   #turn: Promise<unknown> = Promise.resolve();
   /** The mirror's refs as we know them; undefined where they must be read. */
   #known: Map<string, Oid> | undefined;
+  /** What the last plan took them for: somebody may see something else before it is carried out. */
+  #planned: ReadonlyMap<string, Oid> = new Map();
   /** Whether the mirror takes thin packs, and the bytes of a pack it takes. */
   #thin = true;
   #most: number;
@@ -263,9 +264,10 @@ export class MirrorWorker {
     this.#known ??= await this.#read();
     // Ours are looked at after the mirror's: whatever of it is ours has been here for longer.
     const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
+    this.#planned = this.#known;
     const plan = await planMirror({
       local,
-      remote: this.#known,
+      remote: this.#planned,
       publishBranch: this.#gate.policy()?.policy.publishBranch ?? false,
       zeroOid: repo.format.zeroOid,
       isAncestor: ancestryIn(repo.objects),
@@ -306,7 +308,7 @@ export class MirrorWorker {
   }
 
   #batch(plans: readonly LanePlan[]): Promise<Batch> {
-    const haves = [...(this.#known ?? new Map<string, Oid>()).values()];
+    const haves = [...this.#planned.values()];
     const part = plans.length === 1 ? this.#lane(plans[0]!.ns).most : undefined;
     return makeBatch(this.#gate.repo.objects, plans, { haves, thin: this.#thin, most: this.#most, part });
   }
@@ -337,7 +339,7 @@ export class MirrorWorker {
     for (const { ref, newOid } of commands) this.#known?.set(ref, newOid);
     this.#gate.log("info", "mirror", { result: "pushed", refs: commands.length, bytes: pack.byteLength });
     this.#lastSuccess = this.#timers.now();
-    this.#tell("ok");
+    tellTry(this.#gate, this.#timers.now(), "ok");
     for (const lane of batch.lanes) {
       markMirrored(this.#gate, lane, this.#timers.now());
       this.#lane(lane.ns).succeeded();
@@ -349,7 +351,7 @@ export class MirrorWorker {
   /** Finds out whom the refusal is about; the others go on. */
   #refused({ lanes, commands, pack, isSplittable }: Batch, error: KvError): void {
     this.#known = undefined;
-    this.#tell(isPermanent(error) ? "refused" : "failed");
+    tellTry(this.#gate, this.#timers.now(), isPermanent(error) ? "refused" : "failed");
     this.#gate.log(isPermanent(error) ? "error" : "warn", "mirror", { code: error.code, message: error.message });
     if (isTooLarge(error) && isSplittable) {
       this.#most = Math.floor(pack.byteLength / 2);
@@ -366,7 +368,7 @@ export class MirrorWorker {
     this.#gate.fence.endLook();
     if (this.#stop.signal.aborted) return;
     this.#known = undefined;
-    this.#tell(isPermanent(error) ? "refused" : "failed");
+    tellTry(this.#gate, this.#timers.now(), isPermanent(error) ? "refused" : "failed");
     if (error.code === "UNSUPPORTED" && /thin packs/.test(error.message) && this.#thin) {
       this.#thin = false;
       this.#isWanted = true;
@@ -390,9 +392,5 @@ export class MirrorWorker {
 
   #patiently<T>(act: (signal: AbortSignal, moved: () => void) => Promise<T>): Promise<T> {
     return withPatience(this.#timers, this.#gate.settings.mirrorTimeout, this.#stop.signal, act);
-  }
-
-  #tell(result: MirrorTryEvent["result"]): void {
-    tellTry(this.#gate, this.#timers.now(), result);
   }
 }
