@@ -9,7 +9,7 @@ import { AGENT } from "../agent.ts";
 import { KvError } from "../errors.ts";
 import { objectFormat } from "../gitwire/object/oid.ts";
 import { agentToken, capabilities } from "../gitwire/protocol/capabilities.ts";
-import { greetingOf, presumeGreeting } from "../gitwire/protocol/greeting.ts";
+import { greetingOf, presumeGreeting, tellsRefsAnew } from "../gitwire/protocol/greeting.ts";
 import type { Greeting } from "../gitwire/protocol/ref-advertisement.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
@@ -30,6 +30,8 @@ export class CopyLink {
   #facts: RemoteFacts;
   #isLearned = false;
   #transport: Transport | undefined;
+  /** The connection over which refs were told last. */
+  #told: Transport | undefined;
   /** Ends when the request before has ended. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -71,6 +73,16 @@ export class CopyLink {
     const turn = this.#last.then(() => this.#talk(use));
     this.#last = turn.catch(() => {});
     return turn;
+  }
+
+  /** As {@link talk}, for a list of refs: a connection may tell them once only. */
+  talkOfRefs<T>(use: (transport: Transport) => Promise<T>): Promise<T> {
+    return this.talk(async (transport) => {
+      const isGood = this.#told !== transport || (await tellsRefsAnew(transport));
+      if (!isGood) await this.hangUp();
+      this.#told = isGood ? transport : await this.#open();
+      return use(this.#told);
+    });
   }
 
   async #talk<T>(use: (transport: Transport) => Promise<T>): Promise<T> {

@@ -1,12 +1,12 @@
 /**
- * Looks at another repository's refs again and again, kindly: over one connection, where the protocol lets it be used again
- * (v2 does; v0 and v1 tell their refs once, so there each look is a connection), and with growing pauses.
+ * Looks at another repository's refs again and again, kindly: over one connection, where that shows them as they are (greeting.ts,
+ * tellsRefsAnew), and with growing pauses.
  */
 
 import { AGENT } from "../agent.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
-import { greetingOf } from "../gitwire/protocol/greeting.ts";
+import { tellsRefsAnew } from "../gitwire/protocol/greeting.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import { namingAddress, openConnection } from "./remote-session.ts";
 import { ServerWords } from "./server-words.ts";
@@ -31,8 +31,7 @@ export class RefPoller {
     try {
       this.#transport ??= await openConnection(repo, around, this.#url, "git-upload-pack", new ServerWords(around, ""));
       const { refs } = await lsRefs(this.#transport, this.#prefixes, { agent: AGENT });
-      const isReusable = (await greetingOf(this.#transport)).kind !== "refs";
-      if (!isReusable) await this.close();
+      if (!(await tellsRefsAnew(this.#transport))) await this.close();
       return new Map(refs.map(({ name, oid }) => [name, oid]));
     } catch (error) {
       const { url } = this.#transport ?? { url: "" };

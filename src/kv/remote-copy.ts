@@ -89,7 +89,7 @@ export class RemoteCopy {
 
   /** Values of those of the refs that are there. Throws NETWORK and so on. */
   tips(names: readonly string[]): Promise<RemoteRefMap> {
-    return this.#link.talk(async (transport) => {
+    return this.#link.talkOfRefs(async (transport) => {
       const { refs } = await lsRefs(transport, names, { agent: AGENT });
       return new Map(refs.filter(({ name }) => names.includes(name)).map(({ name, oid }) => [name, oid]));
     });

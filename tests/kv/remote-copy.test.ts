@@ -9,6 +9,7 @@ import { momentAt, stateAtPoint } from "../../src/kv/at.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { commit } from "../../src/kv/commit.ts";
 import { bringKeys } from "../../src/kv/copy-keys.ts";
+import { remoteState } from "../../src/kv/copy-state.ts";
 import { fetchAccepted } from "../../src/kv/fetch.ts";
 import { historyOf } from "../../src/kv/history.ts";
 import { keyText, parseKey } from "../../src/kv/key.ts";
@@ -18,6 +19,7 @@ import { waitForMirror } from "../../src/kv/wait.ts";
 import { type WatchOptions, watch } from "../../src/kv/watch.ts";
 import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
+import { startGitDaemon } from "../support/git-daemon.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
 import { Visitor } from "../support/no-clone.ts";
 import { readValue } from "../support/read.ts";
@@ -384,6 +386,34 @@ describe("what happens there", () => {
     const following = tell(visitor, { follow: true, since: 3 });
     for (const key of ["b", "c", "d"]) await write(dir, [key]);
     expect(await following).toEqual(["4 b 1", "5 c 1", "6 d 1"]);
+  });
+
+  test("is seen by who stays for long, over connections on which stock git tells its refs once", async () => {
+    const dir = await store("stays.git", KEYS.slice(0, 10));
+    // As a push to stock git leaves them; what is in packed-refs is looked at anew.
+    const asLooseRefs = (): void => {
+      for (const ref of ["refs/kv/main", "refs/kv-index/main"]) {
+        const oid = git(dir, "rev-parse", ref);
+        fs.mkdirSync(path.dirname(path.join(dir, ref)), { recursive: true });
+        fs.writeFileSync(path.join(dir, ref), `${oid}\n`);
+      }
+    };
+    asLooseRefs();
+    const daemon = await startGitDaemon(root);
+    try {
+      for (const url of [`git://127.0.0.1:${daemon.port}/stays.git`, dir]) {
+        await new Visitor(url).read(async ({ workspace, copy, state }) => {
+          for (let more = 1; more <= 3; more++) {
+            await write(dir, ["a"], false, `${url} ${more}`);
+            asLooseRefs();
+            const { ledger } = await remoteState(workspace, copy);
+            expect([url, ledger.seq]).toEqual([url, state.ledger.seq + more]);
+          }
+        });
+      }
+    } finally {
+      daemon.stop();
+    }
   });
 
   test("is waited for by the watermark", async () => {

@@ -10,7 +10,8 @@ import { Pauses } from "../../src/kv/ref-poller.ts";
 import { waitForMirror } from "../../src/kv/wait.ts";
 import type { Workspace } from "../../src/kv/workspace.ts";
 import { Cutter } from "../support/cutter.ts";
-import { git, tryGit } from "../support/git.ts";
+import { git, gitInput, tryGit } from "../support/git.ts";
+import { startGitDaemon } from "../support/git-daemon.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
 import { policyPush, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
@@ -100,6 +101,29 @@ describe("wait", () => {
     await waitForMirror(workspace, second, 90_000);
     expect([second, third]).toContain(git(mirror, "rev-parse", "refs/kv-mirror/main"));
   }, 120_000);
+
+  test("sees what becomes of a mirror after the first look, over connections of stock git that show their refs once", async () => {
+    const { mirror, client, workspace } = await world();
+    const daemon = await startGitDaemon(path.dirname(mirror));
+    ends.push(() => daemon.stop());
+    const first = await client.set({ a: "1" });
+    await waitForMirror(workspace, first, 30_000);
+    const tips = ["refs/kv/main", "refs/kv-index/main", "refs/kv-mirror/main"];
+    const before = tips.map((ref) => `update ${ref} ${git(mirror, "rev-parse", ref)}\n`).join("");
+    const second = await client.set({ b: "1" });
+    await waitForMirror(workspace, second, 30_000);
+    const after = tips.map((ref) => `update ${ref} ${git(mirror, "rev-parse", ref)}\n`).join("");
+    const move = (text: string): void => void gitInput(mirror, text, "update-ref", "--stdin");
+    for (const address of [`git://127.0.0.1:${daemon.port}/mirror.git`, mirror]) {
+      git(workspace.repo.gitDir, "config", "remote.origin.url", address);
+      const reader = workspaceAt(workspace.repo.gitDir, { clock: passing() });
+      move(before);
+      const waiting = waitForMirror(reader, second, 20_000);
+      await Bun.sleep(700);
+      move(after);
+      await waiting;
+    }
+  }, 60_000);
 
   test("a mirror that is away, or says nothing, ends no sooner and no later than the time given", async () => {
     const { front, client, workspace, backend } = await world();

@@ -1,6 +1,7 @@
 /** What the server of a transport said first: read once, however many sessions use the transport. */
 
 import { KvError } from "../../errors.ts";
+import { capabilityValue } from "./capabilities.ts";
 import { type Packet, PktReader } from "./pkt-line.ts";
 import { type Greeting, readGreeting, throwIfErr } from "./ref-advertisement.ts";
 import type { Transport } from "./transport.ts";
@@ -15,6 +16,18 @@ export function greetingOf(transport: Transport): Promise<Greeting> {
     greetings.set(transport, greeting);
   }
   return greeting;
+}
+
+/**
+ * Whether refs that are asked for once more on the connection are told as they are then. In v0 and v1 they are told once. In v2 git's own
+ * upload-pack keeps the loose refs that it has read for as long as its process lives (git: refs/files-backend.c, get_loose_ref_cache): on a
+ * connection that stays (git://, ssh, a path) it goes on telling what it told first. Over HTTP each request has a process of its own, and
+ * our upload-pack looks anew.
+ */
+export async function tellsRefsAnew(transport: Transport): Promise<boolean> {
+  const greeting = await greetingOf(transport);
+  if (greeting.kind === "refs") return false;
+  return transport.stateless || capabilityValue(greeting.capabilities, "agent")?.startsWith("git-kv") === true;
 }
 
 /**
