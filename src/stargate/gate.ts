@@ -2,6 +2,7 @@
  * One repository behind its Stargate: everything a push needs, owned by the one process that holds the leader lock.
  */
 
+import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
@@ -23,7 +24,7 @@ import { LeaderLock } from "./leader.ts";
 import type { Log } from "./log.ts";
 import { Mutexes } from "./mutex.ts";
 import { type Recovery, recoverJournal } from "./recovery.ts";
-import { type Settings, stargateDir } from "./settings.ts";
+import { LOOK, type Settings, stargateDir } from "./settings.ts";
 import { TokenStore } from "./tokens.ts";
 import { Turns, type TurnTimes } from "./turns.ts";
 
@@ -112,6 +113,7 @@ export class Gate {
       for (const recovery of await recoverJournal(repo, journal)) logRecovery(options.log, recovery);
       journal.earlier.learn(repo);
       releaseKeptPacks(repo, journal, LIMITS.keptPacks);
+      sweepLooks(dir);
       sweepQuarantines(repo.objectsDir, STALE_QUARANTINE, options.clock.now());
       return new Gate(repo, lock, journal, options);
     } catch (error) {
@@ -167,6 +169,12 @@ export class Gate {
       this.repo.close();
     }
   }
+}
+
+/** Removes what looks at the mirror left behind that were killed: whoever makes such a folder leads. */
+function sweepLooks(dir: string): void {
+  for (const name of fs.readdirSync(dir))
+    if (name.startsWith(LOOK)) fs.rmSync(path.join(dir, name), { recursive: true, force: true });
 }
 
 /** The name a repository is served under where none is given: that of its folder (of the worktree for a `.git`). */

@@ -47,6 +47,9 @@ export interface InitOptions extends PolicyChoices {
   readonly program: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  readonly signal?: AbortSignal;
+  /** A line that says how far it is; "" takes it away. */
+  readonly progress?: (text: string) => void;
 }
 
 /** What was done, and what a person should know. */
@@ -122,23 +125,27 @@ async function openGate(gitDir: string, { env, clock }: InitOptions): Promise<Ga
 }
 
 async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, "gitDir" | "isNew">> {
+  const { signal = new AbortController().signal } = options;
   const link = MirrorLink.of(gate, options.env);
+  signal.addEventListener("abort", () => void link?.worker.stop(), { once: true });
   let mirrorError: string | undefined;
   const withMirror = async (act: (link: MirrorLink) => Promise<void>): Promise<void> => {
     if (link === undefined || mirrorError !== undefined) return;
     try {
       await act(link);
     } catch (error) {
+      signal.throwIfAborted();
       mirrorError = toKvError(error).message;
     }
+    signal.throwIfAborted();
   };
   await withMirror(async ({ remote }) => {
-    const look = mirrorLook(await remote.refs(LOOK_PREFIXES));
-    await refreshBranches(gate, remote, look);
+    const look = mirrorLook(await remote.refs(LOOK_PREFIXES, signal));
+    await refreshBranches(gate, remote, look, undefined, signal);
     await adoptHead(gate.repo, look.head);
-    await restoreKvRefs(gate, remote);
+    await restoreKvRefs(gate, remote, signal);
   });
-  const { caughtUp, mirrorHasMore } = await lookForMore(gate, link, options, mirrorError);
+  const { caughtUp, mirrorHasMore } = await lookForMore(gate, link, { ...options, signal }, mirrorError);
   const policy = await ensurePolicyFile(gate, options, link !== undefined);
   await ensurePolicyRef(gate);
   await withMirror(({ worker }) => worker.syncOnce());
@@ -155,7 +162,7 @@ async function fill(gate: Gate, options: InitOptions): Promise<Omit<InitReport, 
 async function lookForMore(
   gate: Gate,
   link: MirrorLink | undefined,
-  { catchUp: isWanted = false, env }: InitOptions,
+  { catchUp: isWanted = false, env, signal, progress = () => {} }: InitOptions & { readonly signal: AbortSignal },
   mirrorError: string | undefined,
 ): Promise<Pick<InitReport, "caughtUp" | "mirrorHasMore">> {
   if (isWanted && (link === undefined || mirrorError !== undefined)) {
@@ -163,8 +170,9 @@ async function lookForMore(
       hint: "name it with --mirror-remote",
     });
   }
-  const caughtUp = isWanted ? await catchUp(gate, link!.remote, env) : [];
-  const mirrorHasMore = link !== undefined && mirrorError === undefined && (await hasStrangers(gate, link.remote));
+  const caughtUp = isWanted ? await catchUp(gate, link!.remote, { env, signal, progress }) : [];
+  const isSeen = link !== undefined && mirrorError === undefined;
+  const mirrorHasMore = isSeen && (await hasStrangers(gate, link.remote, signal));
   return { caughtUp, mirrorHasMore };
 }
 

@@ -10,6 +10,7 @@ import type { Repository } from "../gitwire/repo.ts";
 import { parseLedgerCommit } from "../kv/attestation.ts";
 import { commitBefore } from "../kv/ledger-line.ts";
 import { classifyRef, namespaceRefs } from "../kv/namespace.ts";
+import { TimeSlice } from "../time-slice.ts";
 
 interface Transaction {
   readonly txn: string;
@@ -43,16 +44,23 @@ export class EarlierTransactions {
   }
 
   /**
-   * Keeps those that came past the journal, from the tip of the ledger of `ns` back to the newest that is in it: they were taken over from
-   * the mirror after a restore.
+   * Keeps those that come past the journal, from the tip of the ledger of `ns` in `repo` back to the newest that is in it: they are taken
+   * over from the mirror after a restore. Throws what `signal` is aborted with, and keeps nothing then.
    */
-  learnPassedBy({ refs, objects }: Repository, ns: string, isInJournal: (txn: string) => boolean): void {
+  async learnPassedBy(
+    { refs, objects }: Pick<Repository, "refs" | "objects">,
+    ns: string,
+    isInJournal: (txn: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const tip = refs.resolve(namespaceRefs(ns).ledger);
     if (tip === undefined) return;
     const passed: Transaction[] = [];
+    const slice = new TimeSlice();
     for (const transaction of transactionsBack(objects, tip, false)) {
       if (isInJournal(transaction.txn) || this.find(ns, transaction.txn) !== undefined) break;
       passed.push(transaction);
+      if (slice.isOver()) await slice.pause(signal);
     }
     this.#keep(ns, passed);
   }

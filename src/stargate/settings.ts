@@ -80,6 +80,9 @@ const DEFAULT_REFRESH = 60_000;
 const DEFAULT_MAX_PUSH = 1_900_000_000;
 const DEFAULT_TIMEOUT = 300_000;
 
+/** How the folders in it begin that something of the mirror is looked at in. */
+export const LOOK = "look-";
+
 /** The folder of the Stargate's own files. */
 export function stargateDir(gitDir: string): string {
   return path.join(gitDir, "stargate");

@@ -1,6 +1,7 @@
 /** After a restore: what the mirror has beyond the backup is taken over, verified, and nothing else of it. */
 
 import { afterEach, expect, test } from "bun:test";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
@@ -10,7 +11,7 @@ import { makeBackup } from "../../src/stargate/backup/make-backup.ts";
 import { openPlace } from "../../src/stargate/backup/place.ts";
 import { restoreBackup } from "../../src/stargate/backup/restore-backup.ts";
 import { fsck as checkStargate } from "../../src/stargate/fsck/fsck.ts";
-import { type InitReport, initialize } from "../../src/stargate/initialize.ts";
+import { type InitOptions, type InitReport, initialize } from "../../src/stargate/initialize.ts";
 import { fsck, git } from "../support/git.ts";
 import { fromSeed } from "../support/random.ts";
 import { large, policyPush, STARGATE_PROGRAM, TestClient, TestStargate, verdict } from "../support/stargate.ts";
@@ -54,9 +55,10 @@ function kvRefs(dir: string): string {
   return lines.filter((line) => line.startsWith("refs/kv") && !line.startsWith("refs/kv-mirror/")).join("\n");
 }
 
-function init(dir: string, catchUp: boolean): Promise<InitReport> {
+function init(dir: string, catchUp: boolean, more: Pick<InitOptions, "signal" | "progress"> = {}): Promise<InitReport> {
   const options = { mirrorUrl: undefined, pushUrl: undefined, adminKey: undefined, ns: "main", format: undefined };
-  return initialize({ ...options, dir, catchUp, program: STARGATE_PROGRAM, env: process.env, clock: systemClock });
+  const { env } = process;
+  return initialize({ ...options, dir, catchUp, program: STARGATE_PROGRAM, env, clock: systemClock, ...more });
 }
 
 async function faults(dir: string): Promise<string[]> {
@@ -81,6 +83,8 @@ test("transactions, pieces, a policy and an epoch since the backup are back, and
     expect(verdict(await client.push(planned))).toBe("ok");
   });
   const before = kvRefs(dir);
+  // A mirror that was copied from another one has no watermark.
+  git(mirror, "update-ref", "-d", "refs/kv-mirror/main");
   expect(await init(dir, false)).toMatchObject({ caughtUp: [], mirrorHasMore: true });
   expect(kvRefs(dir)).toBe(before);
   expect(await init(dir, true)).toMatchObject({ caughtUp: [{ ns: "main", from: 2, to: 5 }], mirrorHasMore: false });
@@ -130,3 +134,38 @@ test("what does not verify is refused whole, and what has diverged is left alone
   expect(main(kvRefs(dir))).toEqual(forked);
   expect(await faults(dir)).toEqual([]);
 });
+
+/** What a catch-up that was broken off leaves behind in the folders it works in. */
+function leftovers(dir: string): string[] {
+  const names = [...fs.readdirSync(path.join(dir, "stargate")), ...fs.readdirSync(path.join(dir, "objects"))];
+  return names.filter((name) => name.startsWith("look-") || name.startsWith(".tmp-kv-incoming-"));
+}
+
+test("interrupted it says so, has taken all or nothing, and is done by the next", async () => {
+  const { dir, refs } = await scene(async ({ client }) => {
+    await client.set({ "cfg:a": "2", big: large(Buffer.from(fromSeed(6).bytes(1_200_000))) });
+    for (let i = 0; i < 40; i++) await client.set({ [`k${i}`]: "1" });
+  });
+  const before = kvRefs(dir);
+  // At once, in the audit, and with the last line, which is told when all is taken over.
+  for (const at of [undefined, "verifying main", ""]) {
+    const copy = copyOf(dir);
+    const stop = new AbortController();
+    const reason = new KvError("INTERRUPTED", "interrupted");
+    const progress = (text: string): void => {
+      if (at !== undefined && (at === "" ? text === "" : text.startsWith(at))) stop.abort(reason);
+    };
+    if (at === undefined) stop.abort(reason);
+    await expect(init(copy, true, { signal: stop.signal, progress })).rejects.toBe(reason);
+    expect([at, kvRefs(copy)]).toEqual([at, at === "" ? refs : before]);
+    expect(leftovers(copy)).toEqual([]);
+    await init(copy, true);
+    expect([kvRefs(copy), await faults(copy)]).toEqual([refs, []]);
+  }
+}, 60_000);
+
+function copyOf(dir: string): string {
+  const copy = path.join(tempDir("copy"), "kv.git");
+  fs.cpSync(dir, copy, { recursive: true });
+  return copy;
+}

@@ -12,7 +12,7 @@ import { ownProgram } from "../hooks.ts";
 import { type InitReport, initialize, readAdminKey } from "../initialize.ts";
 
 export async function run(context: Context): Promise<void> {
-  const { flags, out, cwd, env, clock } = context;
+  const { flags, out, cwd, env, clock, signal } = context;
   const repo = flags.value("repo") ?? env.STARGATE_REPO;
   if (repo === undefined || repo === "") {
     throw new KvError("USAGE", "--repo is missing", {
@@ -38,6 +38,8 @@ export async function run(context: Context): Promise<void> {
     program: ownProgram(),
     env,
     clock,
+    signal,
+    progress: (text) => out.progress(text),
   });
   if (out.json) out.record(report);
   else tell(context, report);

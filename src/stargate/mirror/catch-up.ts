@@ -1,7 +1,7 @@
 /**
  * A repository that was restored from a backup lacks what was acknowledged since, and the mirror has it. Here that is brought back before
  * anything else is accepted: else the next write would begin a second history. Only what follows from what is here is taken, and only
- * after the audit that any clone can make; until then it is in a repository of its own, which is thrown away.
+ * after the audit that any clone can make; until then it is in a quarantine, which is thrown away if this is broken off.
  */
 
 import * as fs from "node:fs";
@@ -12,15 +12,17 @@ import type { Oid } from "../../gitwire/object/oid.ts";
 import { randomSuffix } from "../../gitwire/pack/temp-file.ts";
 import { createRepository } from "../../gitwire/repo/init.ts";
 import { openRepository, type Repository } from "../../gitwire/repo.ts";
+import { Quarantine } from "../../gitwire/store/quarantine.ts";
 import { audit } from "../../kv/audit.ts";
 import { classifyRef, namespaceRefs } from "../../kv/namespace.ts";
+import { ProgressMeter } from "../../kv/progress-meter.ts";
 import { readState } from "../../kv/state.ts";
 import type { RefStanding } from "../../kv/sync-report.ts";
 import { Workspace } from "../../kv/workspace.ts";
 import type { Gate } from "../gate.ts";
-import { stargateDir } from "../settings.ts";
+import { LOOK, stargateDir } from "../settings.ts";
 import type { MirrorRemote } from "./mirror-remote.ts";
-import { ancestryIn, refStandings } from "./ref-standing.ts";
+import { ancestryIn, type IsAncestor, refStandings } from "./ref-standing.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -31,45 +33,84 @@ export interface CaughtUp {
   readonly to: number;
 }
 
+/** What stands around a catch-up. */
+export interface CatchUpAround {
+  readonly env: Env;
+  readonly signal: AbortSignal;
+  /** A line that says how far it is; "" takes it away. */
+  readonly progress: (text: string) => void;
+}
+
 /** Whether the mirror shows a ledger or a policy that is not here. */
-export async function hasStrangers({ repo }: Gate, remote: MirrorRemote): Promise<boolean> {
-  const { refs } = await remote.refs(["refs/kv"]);
+export async function hasStrangers({ repo }: Gate, remote: MirrorRemote, signal?: AbortSignal): Promise<boolean> {
+  const { refs } = await remote.refs(["refs/kv"], signal);
   return refs.some(({ name, oid }) => isTaken(name) && !repo.objects.has(oid));
 }
 
 /**
  * Takes over what the mirror has beyond this repository, namespace by namespace; where it has diverged it is left alone. Throws CORRUPT,
- * and takes nothing, where something does not verify; NETWORK and so on.
+ * and takes nothing, where something does not verify; NETWORK and so on, and what the signal is aborted with.
  */
-export async function catchUp(gate: Gate, remote: MirrorRemote, env: Env): Promise<CaughtUp[]> {
+export async function catchUp(gate: Gate, remote: MirrorRemote, around: CatchUpAround): Promise<CaughtUp[]> {
   const { repo, journal } = gate;
+  const { signal, progress } = around;
   const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
-  const there = new Map((await remote.refs(["refs/kv"])).refs.map(({ name, oid }) => [name, oid]));
+  const there = new Map((await remote.refs(["refs/kv"], signal)).refs.map(({ name, oid }) => [name, oid]));
   const strange = [...new Set(there.values())].filter((oid) => !repo.objects.has(oid));
-  const haves = [...local.values()];
-  const aside = await scratch(repo, env);
+  const quarantine = Quarantine.create(repo.objectsDir);
+  let aside: Repository | undefined;
   try {
-    if (strange.length > 0) await remote.fetchAside(strange, haves, aside);
+    aside = await scratch(repo, quarantine.dir, around.env);
+    if (strange.length > 0) {
+      const { format, objects, gitDir } = aside;
+      const meter = new ProgressMeter("fetching from the mirror", progress, () => performance.now());
+      const destination = { format, objects, objectsDir: quarantine.dir, commonDir: gitDir };
+      const onBytes = (bytes: number): void => meter.tell(bytes, undefined);
+      await remote.fetchAside(strange, [...local.values()], destination, { signal, onBytes });
+      meter.end();
+    }
     const sides = { local, remote: there, publishBranch: false };
-    const ahead = aheadOf(await refStandings(sides, ancestryIn(aside.objects)));
+    const isAncestor = ancestryIn(aside.objects);
+    const ahead = aheadOf(await refStandings(sides, isAncestor));
     const zero = repo.format.zeroOid;
     const moves = ahead.map(({ ref, here, there }) => ({ name: ref, oldOid: here ?? zero, newOid: there! }));
-    if (moves.length > 0) {
-      await verified(aside, gate, local, moves);
-      const wants = [...new Set(moves.map(({ newOid }) => newOid))].filter((oid) => !repo.objects.has(oid));
-      await remote.fetch(wants, haves, () => repo.refs.update(moves));
+    if (moves.length > 0) await verified(aside, gate, local, moves, around);
+    // Before the refs move: whatever ends this here, no transaction of the ledger is one that nobody knows.
+    const ledgers = moves.length > 0 ? aside : repo;
+    for (const { name } of ledgers.refs.snapshot(["refs/kv/"])) {
+      const is = classifyRef(name);
+      if (is?.kind !== "ledger") continue;
+      const isInJournal = (txn: string): boolean => journal.find("txn", is.ns, txn) !== undefined;
+      await journal.earlier.learnPassedBy(ledgers, is.ns, isInJournal, signal);
+    }
+    signal.throwIfAborted();
+    const wants = [...new Set(moves.map(({ newOid }) => newOid))].filter((oid) => !repo.objects.has(oid));
+    const move = (): Promise<void> => repo.refs.update(moves);
+    if (await leadToAll(wants, strange, isAncestor)) {
+      quarantine.migrate(repo.objects, { keep: true });
+      await move();
+    } else if (moves.length > 0) {
+      // What is left alone does not come along.
+      await remote.fetch(wants, [...local.values()], move, signal);
     }
     const namespaces = [...new Set(ahead.map(({ ns }) => ns))].filter((ns) => ns !== "");
-    for (const { name } of repo.refs.snapshot(["refs/kv/"])) {
-      const is = classifyRef(name);
-      if (is?.kind === "ledger")
-        journal.earlier.learnPassedBy(repo, is.ns, (txn) => journal.find("txn", is.ns, txn) !== undefined);
-    }
     return namespaces.map((ns) => ({ ns, from: seqAt(repo, local, ns) + 1, to: seqAt(repo, there, ns) }));
   } finally {
-    aside.close();
-    fs.rmSync(aside.gitDir, { recursive: true, force: true });
+    progress("");
+    aside?.close();
+    if (aside !== undefined) fs.rmSync(aside.gitDir, { recursive: true, force: true });
+    quarantine.discard();
   }
+}
+
+/** Whether everything that was fetched is part of what is wanted. */
+async function leadToAll(wants: readonly Oid[], fetched: readonly Oid[], isAncestor: IsAncestor): Promise<boolean> {
+  for (const oid of fetched) {
+    let isPart = wants.includes(oid);
+    for (const want of wants) isPart ||= await isAncestor(oid, want);
+    if (!isPart) return false;
+  }
+  return wants.length > 0;
 }
 
 /** Whether the ref is one that a Stargate keeps; the watermark is the mirror's alone. */
@@ -84,7 +125,9 @@ function aheadOf(standings: readonly RefStanding[]): RefStanding[] {
     standings.filter(({ there }) => there !== undefined),
     ({ ns }) => ns,
   );
-  const lacking = new Set(standings.filter(({ there }) => there === undefined).map(({ ns }) => ns));
+  const lacking = new Set(
+    standings.filter(({ ref, there }) => there === undefined && isTaken(ref)).map(({ ns }) => ns),
+  );
   return [...groups].flatMap(([ns, refs]) => {
     const follows = refs.every(({ standing }) => standing !== "behind" && standing !== "diverged");
     if (!follows || lacking.has(ns) || !refs.some(({ standing }) => standing === "ahead")) return [];
@@ -92,11 +135,12 @@ function aheadOf(standings: readonly RefStanding[]): RefStanding[] {
   });
 }
 
-/** An empty repository that sees our objects. */
-async function scratch(repo: Repository, env: Env): Promise<Repository> {
-  const dir = path.join(stargateDir(repo.gitDir), `look-${randomSuffix(6)}`);
+/** An empty repository that sees our objects and those in `objectsDir`. */
+async function scratch(repo: Repository, objectsDir: string, env: Env): Promise<Repository> {
+  const dir = path.join(stargateDir(repo.gitDir), LOOK + randomSuffix(6));
   createRepository(dir, { bare: true, format: repo.format });
-  systemDisk.create(path.join(dir, "objects/info/alternates"), Buffer.from(`${repo.objectsDir}\n`), false);
+  const alternates = `${objectsDir}\n${repo.objectsDir}\n`;
+  systemDisk.create(path.join(dir, "objects/info/alternates"), Buffer.from(alternates), false);
   return openRepository(dir, env);
 }
 
@@ -106,11 +150,12 @@ async function verified(
   { clock }: Gate,
   local: ReadonlyMap<string, Oid>,
   moves: readonly { readonly name: string; readonly newOid: Oid }[],
+  { signal, progress }: CatchUpAround,
 ): Promise<void> {
   const oldOid = aside.format.zeroOid;
   const refs = new Map([...local, ...moves.map(({ name, newOid }) => [name, newOid] as const)]);
   await aside.refs.update([...refs].map(([name, newOid]) => ({ name, oldOid, newOid })));
-  const around = { env: aside.env, clock, signal: new AbortController().signal, progress: () => {}, warn: () => {} };
+  const around = { env: aside.env, clock, signal, progress, warn: () => {} };
   let fault: string | undefined;
   for (const [name, since] of local) {
     const is = classifyRef(name);
@@ -119,7 +164,7 @@ async function verified(
       all: false,
       since,
       keepRoot: false,
-      progress: () => {},
+      progress,
       found: ({ seq, code, message }) => {
         fault ??= `${seq === undefined ? `'${is.ns}'` : `transaction ${seq} of '${is.ns}'`}: ${code}: ${message}`;
       },

@@ -75,10 +75,15 @@ export class MirrorRemote {
     });
   }
 
-  /** Fetches into another place than the repository; nothing of it becomes ours. */
-  async fetchAside(wants: readonly Oid[], haves: Iterable<Oid>, destination: FetchDestination): Promise<void> {
-    await this.#with("git-upload-pack", undefined, (transport) =>
-      fetchPack(transport, { wants, haves, destination, agent: AGENT }),
+  /** Fetches into another place than the repository; `onBytes` is told how many bytes of the pack have arrived. */
+  async fetchAside(
+    wants: readonly Oid[],
+    haves: Iterable<Oid>,
+    destination: FetchDestination,
+    { signal, onBytes = () => {} }: { readonly signal?: AbortSignal; readonly onBytes?: (bytes: number) => void } = {},
+  ): Promise<void> {
+    await this.#with("git-upload-pack", signal, (transport) =>
+      fetchPack(transport, { wants, haves, destination, agent: AGENT, onBytes, signal }),
     );
   }
 

@@ -18,7 +18,7 @@ import {
   type SyncRequest,
 } from "../../kv/sync-report.ts";
 import type { Gate } from "../gate.ts";
-import { stargateDir } from "../settings.ts";
+import { LOOK, stargateDir } from "../settings.ts";
 import { allows, type Identity, type Scope } from "../tokens.ts";
 import type { MirrorRemote } from "./mirror-remote.ts";
 import type { MirrorWorker } from "./mirror-worker.ts";
@@ -134,7 +134,7 @@ async function withStrangers<T>(
   look: (objects: ObjectStore) => Promise<T>,
 ): Promise<T> {
   const { repo } = gate;
-  const dir = path.join(stargateDir(repo.gitDir), `look-${randomSuffix(6)}`);
+  const dir = path.join(stargateDir(repo.gitDir), LOOK + randomSuffix(6));
   const objectsDir = path.join(dir, "objects");
   fs.mkdirSync(path.join(objectsDir, "pack"), { recursive: true, mode: 0o700 });
   const objects = new ObjectStore(objectsDir, repo.format, { alternates: [repo.objectsDir] });

@@ -10,10 +10,10 @@ import type { MirrorRemote } from "./mirror-remote.ts";
 const KEPT: readonly KvRef["kind"][] = ["ledger", "index", "chunks", "epoch", "archive", "index-archive", "policy"];
 
 /** Fetches the mirror's kv refs of namespaces that are not here. */
-export async function restoreKvRefs(gate: Gate, remote: MirrorRemote): Promise<void> {
+export async function restoreKvRefs(gate: Gate, remote: MirrorRemote, signal?: AbortSignal): Promise<void> {
   const { refs } = gate.repo;
   const own = new Set(refs.snapshot(["refs/kv"]).map(({ name }) => groupOf(name)));
-  const there = (await remote.refs(["refs/kv"])).refs.filter(({ name }) => {
+  const there = (await remote.refs(["refs/kv"], signal)).refs.filter(({ name }) => {
     const is = classifyRef(name);
     return is !== undefined && KEPT.includes(is.kind) && !own.has(groupOf(name));
   });
@@ -23,6 +23,7 @@ export async function restoreKvRefs(gate: Gate, remote: MirrorRemote): Promise<v
     there.map(({ oid }) => oid),
     refs.snapshot().map(({ oid }) => oid),
     () => refs.update(there.map(({ name, oid }) => ({ name, oldOid: zeroOid, newOid: oid }))),
+    signal,
   );
 }
 
