@@ -156,6 +156,44 @@ describe("the page", () => {
     expect(page.complaints).toEqual([]);
   });
 
+  test("of many namespaces the first few, those before all that the mirror lacks for long", async () => {
+    const many = (late: number): string => `(() => {
+      clearTimeout(state.timer);
+      const [repo] = state.last.repositories;
+      const one = { ...repo.namespaces[0], lag: 0, backlog: 0 };
+      const namespaces = Array.from({ length: 40 }, (_, i) => ({ ...one, ns: "n" + i, lag: i === 30 ? ${late} : 5_000 }));
+      state.last = { ...state.last, repositories: [{ ...repo, namespaces }] };
+      render(state.last);
+      return [...document.querySelectorAll("#namespaces tbody td:first-child")].map((each) => each.innerText);
+    })()`;
+    await openPage();
+    expect(await page.evaluate(many(9_000))).toEqual(Array.from({ length: 12 }, (_, i) => `n${i}`));
+    expect((await page.evaluate<string[]>(many(60_000)))[0]).toBe("n30");
+    await click("#namespaces button", "Show all 40");
+    expect(await page.evaluate("document.querySelectorAll('#namespaces tbody tr').length")).toBe(40);
+    await page.evaluate("document.querySelector('#namespaces [data-focus=all]').focus()");
+    await page.press("Enter");
+    expect(await page.evaluate("document.querySelectorAll('#namespaces tbody tr').length")).toBe(12);
+    expect(await page.evaluate("document.activeElement.innerText")).toBe("Show all 40");
+  });
+
+  test("the ends of a plot's scale are what they say, in whatever unit", async () => {
+    await openPage();
+    const ends = await page.evaluate<[value: number, top: number, texts: string[]][]>(`(() => {
+      const values = Array.from({ length: 400 }, (_, i) => 1.05 ** i);
+      return values.map((value) => [value, niceAbove(value), [0.5, 1].map((share) => duration(niceAbove(value) * share).join(" "))]);
+    })()`);
+    const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, min: 60_000, h: 3_600_000 };
+    for (const [value, top, texts] of ends) {
+      expect(top).toBeGreaterThanOrEqual(value * 0.999);
+      expect(top).toBeLessThanOrEqual(Math.max(value * 3.2, 2));
+      for (const [i, text] of texts.entries()) {
+        const [figure, unit] = text.split(" ");
+        expect([text, Number(figure) * units[unit!]!]).toEqual([text, top * (i === 0 ? 0.5 : 1)]);
+      }
+    }
+  });
+
   test("the key of a thousand characters takes three lines", async () => {
     await openPage();
     await click("#namespaces button", "main");

@@ -69,10 +69,18 @@ function clock(ms, seconds = false) {
   });
 }
 
-/** The first of 1, 2, 5, 10, 20 ... that is not below `value`. */
+const [SECOND, MINUTE, HOUR] = [1_000, 60_000, 3_600_000];
+/** Milliseconds a scale may end with: these and their halves are round in the unit they are shown in. */
+const TOPS = [
+  ...[1, 2, 5, 10, 20, 50, 100, 200, 500],
+  ...[1, 2, 5, 10, 20].map((count) => count * SECOND),
+  ...[1, 2, 4, 10, 20, 60].map((count) => count * MINUTE),
+  ...[2, 4, 10].map((count) => count * HOUR),
+];
+
+/** The first end of a scale that is not below `value`. */
 function niceAbove(value) {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999);
+  return TOPS.find((top) => top >= value * 0.999) ?? Math.ceil(value / HOUR / 2) * 2 * HOUR;
 }
 
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 20 };

@@ -3,9 +3,11 @@
 const EVERY = 5_000;
 /** While nobody answers. */
 const SELDOM = 15_000;
-/** Rows of the table of transactions, until all are asked for. */
+/** Rows of a table, until all are asked for. */
 const FEW = 12;
-const state = { areAllShown: false, repo: undefined, isPaused: false, failures: 0, seenAt: undefined, last: undefined };
+/** Milliseconds after which a namespace that the mirror lacks is worth the first place. */
+const LATE = 10_000;
+const state = { open: new Set(), repo: undefined, isPaused: false, failures: 0, seenAt: undefined, last: undefined };
 /** What each part of the page was made from, so that it is made anew only where that changes. */
 const shown = new Map();
 
@@ -131,9 +133,11 @@ function table(columns, rows) {
   return el("table", { role: "table" }, head, el("tbody", { role: "rowgroup" }, body));
 }
 
-function showNamespaces(host, { repo, namespaces }) {
+function showNamespaces(host, { repo, namespaces, areAll }) {
   if (namespaces.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "Nothing was written yet."));
-  const rows = namespaces.map(({ ns, seq, ledger, verify, requireSignedCommits, backlog, lag }) => [
+  const late = ({ lag }) => (lag > LATE ? lag : 0);
+  const sorted = namespaces.toSorted((a, b) => late(b) - late(a));
+  const rows = few(sorted, areAll).map(({ ns, seq, ledger, verify, requireSignedCommits, backlog, lag }) => [
     el("button", { type: "button", class: "link", "data-focus": ns, click: () => goTo({ repo, ns, prefix: "" }) }, ns),
     seq.toLocaleString(),
     el("code", {}, ledger.slice(0, 10)),
@@ -147,7 +151,7 @@ function showNamespaces(host, { repo, namespaces }) {
     ["Lets in", "short"],
     ["Behind", "number"],
   ];
-  host.replaceChildren(table(columns, rows));
+  host.replaceChildren(table(columns, rows), ...toggle("namespaces", namespaces, areAll));
 }
 
 function showChecks(host, checks) {
@@ -173,9 +177,26 @@ function shortened(text) {
   return text.replace(/\b[0-9a-f]{40,64}\b/g, (oid) => oid.slice(0, 12));
 }
 
-function showRecent(host, { recent, areAllShown }) {
+function few(rows, areAll) {
+  return areAll ? rows : rows.slice(0, FEW);
+}
+
+/** What shows all rows of the part `id`, or few again; nothing where few are all. */
+function toggle(id, rows, areAll) {
+  if (rows.length <= FEW) return [];
+  const turn = () => {
+    if (areAll) state.open.delete(id);
+    else state.open.add(id);
+    render(state.last);
+  };
+  const label = areAll ? "Show fewer" : `Show all ${rows.length.toLocaleString()}`;
+  const button = el("button", { type: "button", class: "link", "data-focus": "all", click: turn }, label);
+  return [el("p", { class: "empty line" }, button)];
+}
+
+function showRecent(host, { recent, areAll }) {
   if (recent.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "No pushes yet."));
-  const rows = recent.slice(0, areAllShown ? recent.length : FEW).map((event) => {
+  const rows = few(recent, areAll).map((event) => {
     const date = new Date(event.at);
     const when = el("time", { datetime: date.toISOString(), title: date.toISOString() }, moment(event.at));
     const isIn = event.kind === "accepted";
@@ -198,15 +219,7 @@ function showRecent(host, { recent, areAllShown }) {
     ["Seq", "number"],
     ["Took", "number"],
   ];
-  host.replaceChildren(table(columns, rows));
-  if (recent.length <= FEW) return;
-  const toggle = () => {
-    state.areAllShown = !areAllShown;
-    render(state.last);
-  };
-  const label = areAllShown ? "Show fewer" : `Show all ${recent.length}`;
-  const button = el("button", { type: "button", class: "link", "data-focus": "all", click: toggle }, label);
-  host.append(el("p", { class: "empty line" }, button));
+  host.replaceChildren(table(columns, rows), ...toggle("recent", recent, areAll));
 }
 
 function showRejections(host, rejections) {
@@ -262,9 +275,13 @@ function render(answer) {
   const note = " What waits counts with its age.";
   const lag = { title: "Mirror lag", series: repo.lag, target: 2_000, empty: lagEmpty, note };
   show("plot-lag", { ...lag, width: innerWidth }, drawPlot);
-  show("namespaces", { repo: repo.name, namespaces: repo.namespaces }, showNamespaces);
+  show(
+    "namespaces",
+    { repo: repo.name, namespaces: repo.namespaces, areAll: state.open.has("namespaces") },
+    showNamespaces,
+  );
   show("checks", [...repo.health, ...repo.ready.filter(({ name }) => name !== "writes")], showChecks);
-  show("recent", { recent: repo.recent, areAllShown: state.areAllShown }, showRecent);
+  show("recent", { recent: repo.recent, areAll: state.open.has("recent") }, showRecent);
   show("rejections", repo.rejections, showRejections);
   const facts = Object.entries(node).map(([name, value]) => `${name} ${value}`);
   show(
