@@ -298,12 +298,36 @@ describe("waiting", () => {
   });
 });
 
-test("a remote is followed at an interval, and its absence shown", async () => {
+/** A store and a clone that tracks it. */
+async function mirrored(): Promise<{ readonly mirror: string; readonly clone: string }> {
   const mirror = await newStore();
   await set(mirror, { a: "1" });
   const clone = path.join(tempDir("clone"), "c.git");
   git("/", "clone", "-q", "--bare", mirror, clone);
   git(clone, "config", "--add", "remote.origin.fetch", "+refs/kv/*:refs/kv-remotes/origin/kv/*");
+  return { mirror, clone };
+}
+
+test("many wait while the remote is asked again and again, and nothing else is held up", async () => {
+  const { mirror, clone } = await mirrored();
+  const { address } = await serve(workspaceAt(clone), TCP, [], 20);
+  const etag = (await fetch(`${address}/v1/kv/a`)).headers.get("etag")!;
+  const ask = (seconds: number): Promise<Response> =>
+    fetch(`${address}/v1/kv/a?wait=${seconds}&since=${encodeURIComponent(etag)}`);
+  const waiting = Array.from({ length: 100 }, () => ask(60));
+  const inVain = ask(0.5);
+  // The remote is asked many times meanwhile, in vain, and other requests are answered.
+  let answered = 0;
+  for (const end = performance.now() + 600; performance.now() < end; answered++)
+    expect(await (await fetch(`${address}/v1/kv/a`)).text()).toBe("1");
+  expect(answered).toBeGreaterThan(10);
+  expect((await inVain).status).toBe(304);
+  await set(mirror, { a: "2" });
+  for (const answer of waiting) expect(await (await answer).text()).toBe("2");
+}, 30_000);
+
+test("a remote is followed at an interval, and its absence shown", async () => {
+  const { mirror, clone } = await mirrored();
   const { address } = await serve(workspaceAt(clone), TCP, [], 50);
   const health = async (): Promise<{ status: string; seq: number; error?: string }> =>
     (await fetch(`${address}/healthz`)).json() as never;

@@ -36,7 +36,8 @@ export class Follower {
   #seen = "";
   #asked: number | undefined;
   #error: string | undefined;
-  #waiters = new Set<() => void>();
+  readonly #waiters = new Set<() => void>();
+  #watching: Promise<void> | undefined;
   #loop: Promise<void> | undefined;
 
   private constructor(workspace: Workspace, from: ReadFrom, interval: number) {
@@ -73,23 +74,42 @@ export class Follower {
     return { age, error: this.#error };
   }
 
-  /** Resolves when there is another state than `before`, after `ms` milliseconds, when `signal` is aborted, or at the end. */
+  /** Resolves when there is another state than `before`, after `ms` milliseconds, when `signal` is aborted, or at the end. Throws as {@link state}. */
   async changed(before: NamespaceState, ms: number, signal: AbortSignal): Promise<void> {
+    if (ms <= 0 || signal.aborted || this.isStopped || this.state() !== before) return;
     const woken = Promise.withResolvers<void>();
-    this.#waiters.add(woken.resolve);
-    const end = AbortSignal.any([signal, this.#stopped.signal]);
-    const deadline = performance.now() + ms;
+    const timeout = setTimeout(woken.resolve, ms);
+    const wake = (): void => woken.resolve();
+    signal.addEventListener("abort", wake);
+    this.#waiters.add(wake);
+    this.#watching ??= this.#watch();
     try {
-      for (let left = ms; left > 0 && !end.aborted; left = deadline - performance.now()) {
-        if (this.state() !== before) return;
-        const pause = this.#workspace.copy === undefined ? Math.min(left, LOCAL_PAUSE) : left;
-        const slept = timer(pause, undefined, { signal: end }).catch(() => {});
-        await Promise.race([slept, woken.promise]);
-        if (this.state() !== before) return;
-      }
+      await woken.promise;
     } finally {
-      this.#waiters.delete(woken.resolve);
+      clearTimeout(timeout);
+      signal.removeEventListener("abort", wake);
+      this.#waiters.delete(wake);
     }
+  }
+
+  /** Looks at the refs now and then while somebody waits, one look for all of them. */
+  async #watch(): Promise<void> {
+    const { signal } = this.#stopped;
+    while (this.#waiters.size > 0 && !signal.aborted) {
+      await timer(LOCAL_PAUSE, undefined, { signal }).catch(() => {});
+      try {
+        if (this.#workspace.copy === undefined) this.#look();
+      } catch {
+        // Whoever waits meets it when they look themselves.
+        this.#wake();
+      }
+    }
+    this.#watching = undefined;
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiters) wake();
   }
 
   /** Whether it is over: whoever waits goes on. */
@@ -100,7 +120,7 @@ export class Follower {
   /** Ends the following. */
   async stop(): Promise<void> {
     this.#stopped.abort();
-    await this.#loop;
+    await Promise.all([this.#loop, this.#watching]);
   }
 
   /** Reads the state where a ref has moved since. Two refs are read for it. */
@@ -113,6 +133,7 @@ export class Follower {
     if (seen === this.#seen) return;
     this.#state = this.#workspace.state();
     this.#seen = seen;
+    this.#wake();
   }
 
   async #follow(): Promise<void> {
@@ -129,7 +150,10 @@ export class Follower {
     try {
       if (workspace.copy !== undefined) {
         const state = await stateFrom(workspace, "mirror");
-        if (state.ledger.oid !== this.#state?.ledger.oid) this.#state = state;
+        if (state.ledger.oid !== this.#state?.ledger.oid) {
+          this.#state = state;
+          this.#wake();
+        }
         await workspace.copy.tidy();
       } else {
         await (this.#from === "stargate" ? fetchAccepted(workspace) : fetchMirror(workspace));
@@ -145,6 +169,5 @@ export class Follower {
       if (this.#error === undefined) workspace.around.warn(`the remote cannot be asked: ${error.message}`);
       this.#error = error.message;
     }
-    for (const wake of this.#waiters) wake();
   }
 }
