@@ -5,7 +5,9 @@ import * as path from "node:path";
 const ROOT = path.resolve(import.meta.dir, "..");
 
 /** Threads that a program starts: each is an entry of its own, found by its path in the executable (src/kv/replay-pool.ts). */
-const WORKERS: Readonly<Record<string, readonly string[]>> = { "git-kv.ts": ["src/kv/replay-worker.ts"] };
+const WORKERS: Readonly<Record<string, readonly string[]>> = {
+  "git-kv.ts": ["src/kv/replay-worker.ts", "src/kv/meta-worker.ts"],
+};
 
 /** Options of Bun.build that compile `entry` to `outfile`. */
 export function compileOptions(entry: string, outfile: string, commit: string): Bun.BuildConfig {

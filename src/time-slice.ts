@@ -38,18 +38,24 @@ export class TimeSlice {
   }
 }
 
+/** Work in steps: it yields where others may run, and a promise where it has to wait for one. */
+export type Steps<T> = Generator<void | Promise<void>, T>;
+
 /**
  * Runs `work` to its end, pausing at its yields where it has run long enough. Throws what `signal` is aborted with. `stride`: yields between two
  * looks at the clock, fewer where they are far apart.
  */
-export async function inSlices<T>(work: Generator<void, T>, signal?: AbortSignal, stride?: number): Promise<T> {
+export async function inSlices<T>(work: Steps<T>, signal?: AbortSignal, stride?: number): Promise<T> {
   signal?.throwIfAborted();
   const slice = new TimeSlice(stride);
   try {
     for (;;) {
       const step = work.next();
       if (step.done === true) return step.value;
-      if (slice.isOver()) await slice.pause(signal);
+      if (step.value instanceof Promise) {
+        await step.value;
+        signal?.throwIfAborted();
+      } else if (slice.isOver()) await slice.pause(signal);
     }
   } finally {
     // Where it is not at its end it puts away what it had under way.
@@ -57,10 +63,11 @@ export async function inSlices<T>(work: Generator<void, T>, signal?: AbortSignal
   }
 }
 
-/** Runs `work` to its end without a pause. */
-export function atOnce<T>(work: Generator<void, T>): T {
+/** Runs `work` to its end without a pause: none that waits for something. */
+export function atOnce<T>(work: Steps<T>): T {
   for (;;) {
     const step = work.next();
     if (step.done === true) return step.value;
+    if (step.value instanceof Promise) throw new Error("work that waits cannot be done at once");
   }
 }

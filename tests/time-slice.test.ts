@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { atOnce, inSlices, TimeSlice } from "../src/time-slice.ts";
+import { atOnce, inSlices, type Steps, TimeSlice } from "../src/time-slice.ts";
 
 test("a slice is over after its time, and begins again after a pause", async () => {
   const slice = new TimeSlice();
@@ -60,4 +60,26 @@ test("work that is broken off before it begins does not begin", async () => {
   };
   expect(await inSlices(begin(), told).catch((error: Error) => error.message)).toBe("told to");
   expect(began).toBe(false);
+});
+
+test("work that waits for something goes on when it is there, and not at once", async () => {
+  function* waiting(what: Promise<void>): Steps<string> {
+    yield what;
+    return "done";
+  }
+  let others = 0;
+  const later = new Promise<void>((resolve) => {
+    setTimeout(() => {
+      others++;
+      resolve();
+    }, 5);
+  });
+  expect(await inSlices(waiting(later))).toBe("done");
+  expect(others).toBe(1);
+  await expect(inSlices(waiting(Promise.reject(new Error("it broke"))))).rejects.toThrow("it broke");
+  const abort = new AbortController();
+  const broken = inSlices(waiting(Promise.resolve()), abort.signal);
+  abort.abort(new Error("enough"));
+  await expect(broken).rejects.toThrow("enough");
+  expect(() => atOnce(waiting(Promise.resolve()))).toThrow("cannot be done at once");
 });

@@ -9,7 +9,7 @@ import { KvError } from "../errors.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { collectGarbage, GarbageMeter } from "../memory.ts";
-import { atOnce } from "../time-slice.ts";
+import { atOnce, type Steps } from "../time-slice.ts";
 import { isExpired } from "./expiry.ts";
 import { indexFileName } from "./index-file.ts";
 import { findInIndex } from "./index-list.ts";
@@ -17,6 +17,7 @@ import type { IndexFile, IndexState } from "./index-node.ts";
 import { type IndexOp, updateIndexInSteps } from "./index-tree.ts";
 import { type Key, keyDigits, keyName, keyText } from "./key.ts";
 import { type FileSort, findInTrie, type TrieChange, trieFileName, updateTrieInSteps } from "./ledger-trie.ts";
+import type { MetaJob } from "./meta-helper.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import type { Condition, DelOperation, KeyChange, Operation, SetOperation } from "./operation.ts";
 import {
@@ -24,6 +25,7 @@ import {
   encodePointer,
   encodeTombstone,
   type Labels,
+  type MetadataFields,
   type Pointer,
   parseIndexRecord,
   parseMetadata,
@@ -77,11 +79,13 @@ export function* applyInSteps(
   base: ApplyBase,
   operations: readonly Operation[],
   now?: number,
-): Generator<void, Applied> {
-  const { changes, eachFile, index } = yield* resolveInSteps(writer, source, base, operations, { now });
+  metas?: MetaJob,
+): Steps<Applied> {
+  const { changes, eachFile, index } = yield* resolveInSteps(writer, source, base, operations, { now, metas });
+  const elsewhere = metas?.finish(base.meta, writer);
   const digits = changes.map(({ key }) => keyDigits(key));
   yield;
-  const update = function* (kind: "data" | "meta", root: Oid | undefined): Generator<void, Oid | undefined> {
+  const update = function* (kind: "data" | "meta", root: Oid | undefined): Steps<Oid | undefined> {
     const files: TrieChange[] = [];
     eachFile(kind, (sort, name, oid, _key, place) => {
       files.push({ digits: digits[place]!, name: trieFileName(sort, name), oid });
@@ -91,7 +95,8 @@ export function* applyInSteps(
     return updated;
   };
   const data = yield* update("data", base.data);
-  return { data, meta: yield* update("meta", base.meta), index, changes };
+  const meta = elsewhere === undefined ? yield* update("meta", base.meta) : yield* elsewhere;
+  return { data, meta, index, changes };
 }
 
 /** What operations make of a state, short of the tries. */
@@ -112,6 +117,8 @@ export type ToldOfFile = (sort: FileSort, name: string, oid: Oid | undefined, ke
 interface ResolveOptions {
   readonly now?: number | undefined;
   readonly claimed?: Oid;
+  /** Makes the metadata: changes have none then. */
+  readonly metas?: MetaJob | undefined;
 }
 
 /** As {@link applyOperations}, for whoever makes or compares the tries by itself. */
@@ -130,10 +137,10 @@ function* resolveInSteps(
   source: ObjectSource,
   base: ApplyBase,
   operations: readonly Operation[],
-  { now, claimed }: ResolveOptions = {},
-): Generator<void, Resolved> {
+  { now, claimed, metas }: ResolveOptions = {},
+): Steps<Resolved> {
   const sorted = sortByKey(operations);
-  const resolver = new Resolver(writer, source, base, now);
+  const resolver = new Resolver(writer, source, base, now, metas);
   const garbage = claimed === undefined ? undefined : new GarbageMeter(COLLECTED);
   const resolve = (named: Named, existing: IndexState | undefined): IndexFile | undefined => {
     garbage?.add(1);
@@ -211,9 +218,11 @@ class Resolver {
   readonly #source: ObjectSource;
   readonly #base: ApplyBase;
   readonly #now: number | undefined;
+  readonly #metas: MetaJob | undefined;
   readonly #missing: string[] = [];
 
-  constructor(writer: NodeWriter, source: ObjectSource, base: ApplyBase, now: number | undefined) {
+  constructor(writer: NodeWriter, source: ObjectSource, base: ApplyBase, now: number | undefined, metas?: MetaJob) {
+    this.#metas = metas;
     this.#writer = writer;
     this.#source = source;
     this.#base = base;
@@ -255,7 +264,7 @@ class Resolver {
     const { ledger } = this.#base;
     const named = labels !== undefined && Object.keys(labels).length > 0 ? labels : undefined;
     const fields = { type, size, etag, ctype, rev, base: ledger, expires, labels: named };
-    const meta = this.#writer.record("meta", encodeMetadata(op.key, fields));
+    const meta = this.#meta(op.key, fields);
     const oid = this.#writer.record("ref", encodePointer(op.key, { type, oid: value.oid, size, ctype, rev }));
     const before = record?.kind === "live" ? record.type : undefined;
     this.#changed(name, { key: op.key, kind: "set", rev, value, meta, before });
@@ -268,9 +277,16 @@ class Resolver {
       return undefined;
     }
     const rev = record.rev + 1;
+    this.#metas?.add(op.key, undefined);
     const oid = this.#writer.record("del", encodeTombstone(op.key, rev, this.#base.ledger));
     this.#changed(name, { key: op.key, kind: "del", rev, value: undefined, meta: undefined, before: record.type });
     return { fileName: indexFileName(name, { kind: "deleted" }), oid };
+  }
+
+  #meta(key: Key, fields: MetadataFields): Oid | undefined {
+    if (this.#metas === undefined) return this.#writer.record("meta", encodeMetadata(key, fields));
+    this.#metas.add(key, fields);
+    return undefined;
   }
 
   #changed(name: string, change: KeyChange): void {

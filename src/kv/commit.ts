@@ -7,6 +7,7 @@ import { collectGarbage } from "../memory.ts";
 import type { WriteLine } from "./batch.ts";
 import { etagHasher } from "./etag.ts";
 import { localAcceptor } from "./local-acceptor.ts";
+import type { MetaHelper } from "./meta-helper.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { Operation } from "./operation.ts";
 import type { PieceBytes, PieceStore } from "./piece-store.ts";
@@ -24,6 +25,8 @@ export interface CommitOptions {
   readonly ignoreMissing?: boolean;
   /** About how many bytes of values come; decides how they are hashed. */
   readonly bytes?: number;
+  /** Makes the metadata of many keys on another thread; whoever gives it closes it. */
+  readonly metas?: MetaHelper | undefined;
   /** Makes the namespace; it is an error where it exists. */
   readonly create?: { readonly epoch: string };
 }
@@ -75,6 +78,7 @@ export async function commit(
       builder,
       operations,
       pieces,
+      metas: options.metas,
       message: options.message,
       expectTree: options.expectTree,
       namespace: options.create !== undefined ? "create" : workspace.hasStargate ? "either" : "required",

@@ -98,7 +98,7 @@ function quoteLabels(labels: Labels): string {
 export type RecordParts = readonly string[];
 
 /** What a metadata record says besides the key; undefined is absent. */
-type MetadataFields = Omit<Metadata, "key" | "base" | "expires" | "labels"> & {
+export type MetadataFields = Omit<Metadata, "key" | "base" | "expires" | "labels"> & {
   readonly base?: Oid | undefined;
   readonly expires?: number | undefined;
   readonly labels?: Labels | undefined;

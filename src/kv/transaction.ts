@@ -9,7 +9,7 @@ import { encodeCommit, type Ident } from "../gitwire/object/commit.ts";
 import { type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashText, type Oid } from "../gitwire/object/oid.ts";
 import { createDelta } from "../gitwire/pack/delta-search.ts";
-import { atOnce } from "../time-slice.ts";
+import { atOnce, type Steps } from "../time-slice.ts";
 import { type Applied, applyInSteps } from "./apply.ts";
 import {
   CHUNK_SUBJECT,
@@ -21,6 +21,7 @@ import {
 } from "./attestation.ts";
 import { addPieces, type ChunkFile, type ChunkTip } from "./chunk-tree.ts";
 import { keyText } from "./key.ts";
+import type { MetaJob } from "./meta-helper.ts";
 import { chunkRef, namespaceRefs } from "./namespace.ts";
 import { NodeWriter } from "./node-writer.ts";
 import type { KeyChange, Operation } from "./operation.ts";
@@ -44,6 +45,8 @@ export interface TransactionInput {
   readonly committer: Ident;
   /** Pieces that the manifests of the operations name; undefined where none has one. */
   readonly chunks?: ChunkInput | undefined;
+  /** Makes the metadata, begun for these operations. */
+  readonly metas?: MetaJob | undefined;
 }
 
 /** The pieces of a transaction. */
@@ -103,7 +106,7 @@ export function draftTransaction(source: ObjectSource, sink: ObjectSink, input: 
 }
 
 /** As {@link draftTransaction}, yielding now and then so that others may run. */
-export function* draftInSteps(source: ObjectSource, sink: ObjectSink, input: TransactionInput): Generator<void, Draft> {
+export function* draftInSteps(source: ObjectSource, sink: ObjectSink, input: TransactionInput): Steps<Draft> {
   const { base, ns } = input;
   const { format } = source;
   const writer = new NodeWriter(source, sink);
@@ -118,6 +121,7 @@ export function* draftInSteps(source: ObjectSource, sink: ObjectSink, input: Tra
     },
     input.operations,
     input.committer.seconds,
+    input.metas,
   );
   if (base !== undefined && applied.changes.length === 0) return { kind: "unchanged", base };
   // The root of an empty kv-index is the empty tree, which a pack need not hold but a stock repository wants stored.

@@ -12,6 +12,7 @@ import { LIMITS } from "../limits.ts";
 import { inSlices, TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import type { KnownChunks } from "./chunk-tree.ts";
+import type { MetaHelper } from "./meta-helper.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { KeyChange, Operation } from "./operation.ts";
 import type { PieceStore } from "./piece-store.ts";
@@ -33,6 +34,8 @@ export interface WriteRequest {
   readonly operations: readonly Operation[];
   /** The pieces of the large values among them, where there are any. */
   readonly pieces?: PieceStore | undefined;
+  /** Makes the metadata of many operations on another thread. */
+  readonly metas?: MetaHelper | undefined;
   readonly message: string | undefined;
   /** Tree the ledger must be at; the write is then tried once. */
   readonly expectTree: Oid | undefined;
@@ -189,10 +192,11 @@ class TransactionWriter {
     const [author, committer] = [this.#workspace.ident("author"), this.#workspace.ident("committer")];
     const input = { base, ns, policy, txn: this.#txn, message, author, committer };
     const chunks = pieces && { tip, pieces: pieces.pieces };
+    const metas = special ? undefined : this.#request.metas?.begin(operations.length, builder);
     const draft = special
       ? await special.draft(input)
       : await inSlices(
-          draftInSteps(tip?.objects ?? repo.objects, builder, { ...input, epoch, operations, chunks }),
+          draftInSteps(tip?.objects ?? repo.objects, builder, { ...input, epoch, operations, chunks, metas }),
           around.signal,
         );
     if (draft.kind === "unchanged") return draft;

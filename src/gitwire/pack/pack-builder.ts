@@ -4,6 +4,7 @@
  */
 
 import * as os from "node:os";
+import { asBuffer } from "../../bytes.ts";
 import { assert } from "../../errors.ts";
 import type { ObjectSink } from "../object/object.ts";
 import { hashObjectInto, newHasher, type ObjectFormat, type ObjectKind, type Oid } from "../object/oid.ts";
@@ -45,6 +46,16 @@ export interface PackMark {
   readonly size: number;
   readonly length: number;
   readonly bases: number;
+}
+
+/** Entries that another builder made: of its objects, in their order. */
+export interface PackBlock {
+  /** Where each begins in `entries`. */
+  readonly objects: IndexedObjects;
+  /** In memory of its own, which can go to another thread. */
+  readonly entries: Uint8Array<ArrayBuffer>;
+  /** Objects outside that deltas of the block are made from. */
+  readonly bases: readonly Oid[];
 }
 
 /** A complete pack. It is read from its builder: valid until that one is written to, rewound or disposed of. */
@@ -176,6 +187,48 @@ export class PackBuilder implements ObjectSink {
     this.#entries.truncate(mark.length);
     this.#bases = new Set([...this.#bases].slice(0, mark.bases));
     this.#whole = 0;
+  }
+
+  /** A copy of what was written here, for another builder to {@link append}. */
+  block(): PackBlock {
+    const { objects, missingBases: bases } = this.finish();
+    const { count, ids, crcs } = objects;
+    const offsets = objects.offsets.slice(0, count).map((offset) => offset - HEADER_BYTES);
+    const entries = new Uint8Array(this.#entries.length);
+    let at = 0;
+    for (const chunk of this.#entries.read()) {
+      entries.set(chunk, at);
+      at += chunk.length;
+    }
+    return { objects: { count, ids: Buffer.from(ids), offsets, crcs: crcs.slice(0, count) }, entries, bases };
+  }
+
+  /**
+   * Takes the objects of `block` as they are, and tells whether it did: not where one of them is here already, or is the base of a delta
+   * that was written here.
+   */
+  append({ objects: { count, ids, offsets, crcs }, entries, bases }: PackBlock): boolean {
+    const { rawSize } = this.format;
+    const raw = asBuffer(ids);
+    for (let at = 0; at < count * rawSize; at += rawSize) {
+      if (this.#table.indexOfRaw(raw, at) >= 0) return false;
+      if (this.#bases.size > 0 && this.#bases.has(raw.hexSlice(at, at + rawSize))) return false;
+    }
+    this.#changes++;
+    const first = this.#table.size;
+    this.#offsets = withRoom(this.#offsets, first + count);
+    this.#crcs = withRoom(this.#crcs, first + count);
+    this.#depths = withRoom(this.#depths, first + count);
+    for (let i = 0; i < count; i++) {
+      this.#table.addRaw(raw, i * rawSize);
+      this.#offsets[first + i] = this.#position + offsets[i]!;
+      this.#crcs[first + i] = crcs[i]!;
+    }
+    // How deep they lie is not said: whatever is a delta of one is written whole.
+    this.#depths.fill(MAX_DEPTH, first, first + count);
+    this.#entries.append(entries);
+    for (const base of bases) this.#bases.add(base);
+    return true;
   }
 
   /** The pack as written so far; more may be written afterwards, which makes the result stale. */

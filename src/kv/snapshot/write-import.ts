@@ -9,6 +9,7 @@ import { collectGarbage } from "../../memory.ts";
 import { TimeSlice } from "../../time-slice.ts";
 import type { WriteLine } from "../batch.ts";
 import { type CommitOptions, commit } from "../commit.ts";
+import { MetaHelper, type MetaHelperOptions } from "../meta-helper.ts";
 import type { Workspace } from "../workspace.ts";
 import type { ImportSummary } from "./check-import.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
@@ -23,6 +24,8 @@ export interface WriteImportOptions {
   readonly onKeys?: (keys: number) => void;
   /** Throws where the input is another than it was at the first reading: asked before each transaction is made. */
   readonly demandSame?: () => void;
+  /** How much is done elsewhere, for tests. */
+  readonly threads?: MetaHelperOptions;
 }
 
 /** A ledger commit and its KV-Seq. */
@@ -56,11 +59,13 @@ export async function writeImport(
   const isOne = keys <= options.most && bytes <= MOST_BYTES;
   const done = { transactions: 0, set: 0, unchanged: 0 };
   let ledger: LedgerPlace | undefined;
+  const { repo, hasStargate } = workspace;
+  const metas = new MetaHelper({ objects: repo.objects.place, copiesBases: !hasStargate }, options.threads);
   try {
     for (let part = 1; await entries.more(); part++) {
       const message = isOne ? options.message : `${options.message}, part ${part}`;
       const before = entries.taken;
-      const { set, isNew, ...place } = await importPart(workspace, entries, { message, bytes }, options);
+      const { set, isNew, ...place } = await importPart(workspace, entries, { message, bytes, metas }, options);
       if (isNew) done.transactions++;
       done.set += set;
       done.unchanged += entries.taken - before - set;
@@ -71,6 +76,8 @@ export async function writeImport(
     }
   } catch (error) {
     throw done.transactions === 0 ? error : broken(toKvError(error), done.set, keys);
+  } finally {
+    await metas.close();
   }
   return { ledger, ...done };
 }
