@@ -112,7 +112,7 @@ export function hashObject(format: ObjectFormat, kind: ObjectKind, data: Uint8Ar
   return hasher(format).update(`${kind} ${data.length}\0`).update(data).digest("hex");
 }
 
-/** As {@link hashObject}, raw, at the start of `into`, which has 64 bytes: the runtime wants room for the longest digest it knows. */
+/** As {@link hashObject}, raw, at the start of `into`, which has 64 bytes: the runtime wants room for the longest digest it knows. @internal */
 export function hashObjectInto(format: ObjectFormat, kind: ObjectKind, data: Uint8Array, into: Buffer): void {
   const whole = putTogether(kind, data);
   if (whole !== undefined) digests[format.name].hash(whole, into);
