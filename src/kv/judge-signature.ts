@@ -9,7 +9,7 @@ import type { ObjectFormat } from "../gitwire/object/oid.ts";
 import type { OpenPgpKey } from "../gitwire/object/openpgp.ts";
 import { claimedTime } from "./claimed-time.ts";
 import type { ContentRules } from "./content-rules.ts";
-import { namespacePolicy, type Policy } from "./policy.ts";
+import { type Policy, requiresSignedCommits } from "./policy.ts";
 import { isValidAt, type Writer, writersOf } from "./policy-keys.ts";
 
 /** What came of it. */
@@ -38,7 +38,7 @@ export async function judgeSignature(
   now: number,
   isClaimed = false,
 ): Promise<SignatureJudgement> {
-  const isRequired = namespacePolicy(policy, ns).requireSignedCommits;
+  const isRequired = requiresSignedCommits(policy, ns);
   const writers = policy === undefined ? [] : await writersOf(policy, ns);
   const openpgpKeys: OpenPgpKey[] = [];
   for (const { openpgp } of writers) if (openpgp !== undefined) openpgpKeys.push(openpgp);
@@ -67,9 +67,8 @@ export async function claimProblem(
   now: SignatureJudgement & { readonly signer: Signer },
 ): Promise<KvError | undefined> {
   const time = claimedTime(format, data);
-  const { requireSignedCommits } = namespacePolicy(policy, ns);
   const writers = policy === undefined ? [] : await writersOf(policy, ns);
-  const { problem, limit } = judgeSigner(now.signer, writers, requireSignedCommits, ns, time);
+  const { problem, limit } = judgeSigner(now.signer, writers, requiresSignedCommits(policy, ns), ns, time);
   if (problem !== undefined) return claimed(problem, time);
   // A key may be listed twice, with other prefixes at other times.
   if (limit?.prefixes.join("\0") === now.limit?.prefixes.join("\0")) return undefined;

@@ -60,11 +60,16 @@ export function namespaceRules(policy: Policy | undefined, ns: string): { name: 
   return { name, rules: named?.[name] ?? {} };
 }
 
+/** Whether transactions of `ns` must be signed. */
+export function requiresSignedCommits(policy: Policy | undefined, ns: string): boolean {
+  return namespaceRules(policy, ns).rules.require_signed_commits ?? false;
+}
+
 /** What holds in `ns`; `policy` undefined (no policy in force) gives the defaults. */
 export function namespacePolicy(policy: Policy | undefined, ns: string): NamespacePolicy {
   const { rules } = namespaceRules(policy, ns);
   return {
-    requireSignedCommits: rules.require_signed_commits ?? false,
+    requireSignedCommits: requiresSignedCommits(policy, ns),
     verify: parseVerify(rules.verify ?? "replay"),
     maxValueInline: rules.max_value_inline ?? LIMITS.inlineValue,
     maxValueTotal: rules.max_value_total,

@@ -112,6 +112,8 @@ export function splitCommit(format: ObjectFormat, commit: Uint8Array): SplitComm
   const header = data.latin1Slice(0, end < 0 ? data.length : end + 1);
   if (header.includes("\0")) throw new KvError("BAD_SIGNATURE", "the commit has a NUL byte in its headers");
   const wanted = signatureHeader(format);
+  const plain = end < 0 ? undefined : splitPlain(data, header, wanted);
+  if (plain !== undefined) return plain;
   const seen: string[] = [];
   let signature: string | undefined;
   let payload: Buffer = data;
@@ -128,6 +130,20 @@ export function splitCommit(format: ObjectFormat, commit: Uint8Array): SplitComm
     payload = Buffer.concat([data.subarray(0, from), data.subarray(to)]);
   }
   return { payload, signature };
+}
+
+/** The headers before a signature, where git writes it: nothing among them can be read in two ways. */
+const PLAIN_HEAD = /^tree [0-9a-f]+\n(?:parent [0-9a-f]+\n)*author .*\ncommitter .*\n$/;
+
+/** A commit whose last header is its only signature, behind the four that each has: nearly all that are signed. */
+function splitPlain(data: Buffer, header: string, wanted: string): SplitCommit | undefined {
+  const from = header.lastIndexOf(`\n${wanted} `) + 1;
+  const value = header.slice(from + wanted.length);
+  if (from === 0 || !PLAIN_HEAD.test(header.slice(0, from)) || /\n[^ ]/.test(value)) return undefined;
+  return {
+    payload: Buffer.concat([data.subarray(0, from), data.subarray(header.length)]),
+    signature: signatureText(value),
+  };
 }
 
 /** The value of the header: the first space and those that fold its lines removed. */

@@ -9,7 +9,7 @@ import { compare } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { errorCode, isMissing } from "../disk.ts";
-import { type ObjectFormat, type Oid, wrongFormat } from "../object/oid.ts";
+import { isOid, type ObjectFormat, type Oid, wrongFormat } from "../object/oid.ts";
 import { checkRefFormat, isValidRefName } from "./ref-name.ts";
 
 /** What a ref's file says. */
@@ -47,7 +47,7 @@ export function parseLooseRef(text: string, name: string, format: ObjectFormat):
   }
   const digits = text.slice(0, format.hexSize).toLowerCase();
   const after = text[format.hexSize];
-  if (!new RegExp(`^[0-9a-f]{${format.hexSize}}$`).test(digits) || (after !== undefined && !/\s/.test(after))) {
+  if (!isOid(format, digits) || (after !== undefined && !/\s/.test(after))) {
     const wrong = wrongFormat(format, text.trim());
     if (wrong !== undefined) throw damaged(name, wrong.what, wrong.hint);
     throw damaged(name, text.trim() === "" ? "its file is empty" : "its file holds no object id");

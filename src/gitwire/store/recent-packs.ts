@@ -10,29 +10,27 @@ import type { Pack } from "../pack/pack-reader.ts";
 export class RecentPacks {
   readonly #format: ObjectFormat;
   readonly #packs = new Set<Pack>();
-  #table: OidTable;
+  #table: OidTable | undefined;
   /** By number of the id in the table: the newest pack that has it. */
   #owners: Pack[] = [];
-  /** Whether the table names packs that are no longer among these. */
-  #isStale = false;
 
   constructor(format: ObjectFormat) {
     this.#format = format;
-    this.#table = new OidTable(format);
   }
 
   add(pack: Pack): void {
     this.#packs.add(pack);
-    if (!this.#isStale) this.#enter(pack);
+    if (this.#table !== undefined) this.#enter(this.#table, pack);
   }
 
   delete(pack: Pack): void {
-    if (this.#packs.delete(pack)) this.#isStale = true;
+    // The table names it: the next look-up makes another one.
+    if (this.#packs.delete(pack)) this.#table = undefined;
   }
 
   clear(): void {
     this.#packs.clear();
-    this.#isStale = true;
+    this.#table = undefined;
   }
 
   has(pack: Pack): boolean {
@@ -41,20 +39,21 @@ export class RecentPacks {
 
   /** The newest of the packs with the raw id at `oid[at]`, or undefined. */
   find(oid: Buffer, at: number): Pack | undefined {
-    if (this.#isStale) this.#enterAll();
+    if (this.#packs.size === 0) return undefined;
+    this.#table ??= this.#enterAll();
     const number = this.#table.indexOfRaw(oid, at);
     return number < 0 ? undefined : this.#owners[number];
   }
 
-  #enterAll(): void {
-    this.#table = new OidTable(this.#format);
+  #enterAll(): OidTable {
+    const table = new OidTable(this.#format);
     this.#owners = [];
-    this.#isStale = false;
-    for (const pack of this.#packs) this.#enter(pack);
+    for (const pack of this.#packs) this.#enter(table, pack);
+    return table;
   }
 
-  #enter(pack: Pack): void {
+  #enter(table: OidTable, pack: Pack): void {
     const ids = pack.index.loadIds();
-    for (let i = 0; i < pack.count; i++) this.#owners[this.#table.addRaw(ids, i * this.#format.rawSize)] = pack;
+    for (let i = 0; i < pack.count; i++) this.#owners[table.addRaw(ids, i * this.#format.rawSize)] = pack;
   }
 }
