@@ -11,6 +11,7 @@ import { hasManyLoose } from "../gitwire/store/loose-count.ts";
 import { needsRollUp, rollUp } from "../gitwire/store/maintenance.ts";
 import { packLoose } from "../gitwire/store/pack-loose.ts";
 import { LIMITS } from "../limits.ts";
+import { HeapMeter } from "../memory.ts";
 import type { Gate } from "./gate.ts";
 import { releaseKeptPacks } from "./kept-packs.ts";
 
@@ -24,9 +25,8 @@ const SOON = 5_000;
 const RELEASE = 10_000;
 /** Milliseconds after which objects that nobody read are no longer kept in memory. */
 const UNUSED = 5_000;
-/** Bytes by which the process may grow before its garbage is collected, and least milliseconds between two collections. */
-const GROWN = 32 * 1024 * 1024;
-const COLLECT = 3_000;
+/** Bytes of garbage that are collected. */
+const GARBAGE = 24 * 1024 * 1024;
 /** Of what is combined at once. */
 const BOUNDS = { maxObjects: LIMITS.combinedObjects };
 /** Milliseconds between two sweeps. */
@@ -42,9 +42,7 @@ export class Upkeep {
   #nextSweep = 0;
   #nextForget = 0;
   #nextRelease = 0;
-  #nextCollect = 0;
-  /** Bytes the process had resident after the last collection. */
-  #resident = process.memoryUsage.rss();
+  readonly #heap = new HeapMeter(GARBAGE);
   #running: Promise<void> | undefined;
   /** Whether packs could not be combined the last time. */
   #hasFailed = false;
@@ -75,11 +73,11 @@ export class Upkeep {
       this.#nextSweep = 0;
       this.#nextForget = 0;
       this.#nextRelease = 0;
-      this.#nextCollect = 0;
     }
     this.#looked = now;
     if (now >= this.#nextForget) this.#forget(now);
-    if (now >= this.#nextCollect) this.#collect(now);
+    // By itself the runtime lets garbage grow to as much as there is of everything else, and keeps what that took.
+    this.#heap.collect();
     if (this.#running !== undefined || now < this.#notBefore || this.#gate.failure !== undefined) return;
     if (now >= this.#nextSweep) this.#sweep(now);
     if (now >= this.#nextRelease) this.#release(now);
@@ -107,14 +105,6 @@ export class Upkeep {
   #forget(now: number): void {
     this.#nextForget = now + UNUSED;
     this.#gate.repo.objects.forgetUnused();
-  }
-
-  /** By itself the runtime lets garbage grow to as much as there is of everything else, and keeps what that took. */
-  #collect(now: number): void {
-    if (process.memoryUsage.rss() - this.#resident < GROWN) return;
-    Bun.gc(true);
-    this.#resident = process.memoryUsage.rss();
-    this.#nextCollect = now + COLLECT;
   }
 
   async #packLoose(start: number): Promise<void> {

@@ -12,17 +12,12 @@ import { Quarantine } from "../../gitwire/store/quarantine.ts";
 import { readLines } from "../../lines.ts";
 import { type CombineAnswer, type CombineRequest, LINE_BYTES, toFault } from "../combine-call.ts";
 
-/** Bytes by which the process may grow before its garbage is collected. */
-const GROWN = 32 * 1024 * 1024;
-
-export async function run(context: Context): Promise<void> {
-  const { stdin } = context;
+export async function run({ stdin, out }: Context): Promise<void> {
   const end = new AbortController();
-  const service = new CombineService(context, end.signal);
   const broken = Promise.withResolvers<never>();
   let work = Promise.resolve();
   const take = (line: string): void => {
-    work = work.then(() => service.answer(JSON.parse(line) as CombineRequest));
+    work = work.then(() => answer(JSON.parse(line) as CombineRequest, out, end.signal));
     work.catch(broken.reject);
   };
   try {
@@ -33,50 +28,23 @@ export async function run(context: Context): Promise<void> {
   }
 }
 
-class CombineService {
-  readonly #out: Context["out"];
-  readonly #signal: AbortSignal;
-  /** Bytes resident after the last collection. */
-  #resident = process.memoryUsage.rss();
-
-  constructor({ out }: Context, signal: AbortSignal) {
-    this.#out = out;
-    this.#signal = signal;
+/** Rejects where the answer cannot be given, or nobody wants it. */
+async function answer(request: CombineRequest, out: Context["out"], signal: AbortSignal): Promise<void> {
+  const { dir, paths } = request;
+  let found: Omit<CombineAnswer, "rss">;
+  try {
+    found = { pack: await combineHere(paths, { dir, format: objectFormat(request.format), signal }) };
+  } catch (error) {
+    found = { error: toFault(error) };
   }
-
-  /** Rejects where the answer cannot be given. */
-  async answer({ dir, format, paths }: CombineRequest): Promise<void> {
-    let answer: Omit<CombineAnswer, "rss">;
-    try {
-      answer = { pack: await combineHere(paths, { dir, format: objectFormat(format), signal: this.#signal }) };
-    } catch (error) {
-      answer = { error: toFault(error) };
-    }
-    try {
-      this.#signal.throwIfAborted();
-      this.#say({ ...answer, rss: process.memoryUsage.rss() });
-    } catch (error) {
-      // Whoever would give the pack its place, or throw it away, may be dead.
-      Quarantine.reopen(...placeOf(dir))?.discard();
-      throw error;
-    }
-    this.#collect();
+  try {
+    signal.throwIfAborted();
+    out.record({ ...found, rss: process.memoryUsage.rss() } satisfies CombineAnswer);
+    out.flush();
+  } catch (error) {
+    // Whoever would give the pack its place, or throw it away, may be dead.
+    const quarantine = path.dirname(dir);
+    Quarantine.reopen(path.dirname(quarantine), quarantine)?.discard();
+    throw error;
   }
-
-  #say(answer: CombineAnswer): void {
-    this.#out.record(answer);
-    this.#out.flush();
-  }
-
-  #collect(): void {
-    if (process.memoryUsage.rss() - this.#resident < GROWN) return;
-    Bun.gc(true);
-    this.#resident = process.memoryUsage.rss();
-  }
-}
-
-/** Object folder and quarantine of its folder `pack`. */
-function placeOf(dir: string): [objectsDir: string, quarantine: string] {
-  const quarantine = path.dirname(dir);
-  return [path.dirname(quarantine), quarantine];
 }
