@@ -15,6 +15,8 @@ import { type CombineAnswer, type CombineRequest, fromFault, LINE_BYTES } from "
 import type { Log } from "./log.ts";
 import { Mutexes } from "./mutex.ts";
 
+/** Bytes of packs from which on it is started: for less that takes longer, 40 ms, than combining them here. */
+const LEAST = 512 * 1024;
 /** Milliseconds it is kept without work. */
 const IDLE = 10_000;
 /** Bytes of memory from which on another one takes over. */
@@ -30,26 +32,28 @@ const LATER = 60_000;
 export class CombineProcess {
   readonly #command: readonly string[];
   readonly #log: Log;
+  readonly #least: number;
   readonly #turns = new Mutexes();
   #child: Child | undefined;
   #idle: Timer | undefined;
   /** When it may be tried again to start one (performance.now). */
   #notBefore = 0;
 
-  /** `command`: how it is started. */
-  constructor(command: readonly string[], log: Log) {
+  /** `command`: how it is started, for `least` bytes of packs. */
+  constructor(command: readonly string[], log: Log, least = LEAST) {
     this.#command = command;
     this.#log = log;
+    this.#least = least;
   }
 
   /**
-   * Combines in that process; in this one where it cannot be started. Rejects with IO where it dies, else as combineHere; what it wrote is for the
+   * Combines in that process; in this one where it cannot be started, or need not be for so little. Rejects with IO where it dies, else as combineHere; what it wrote is for the
    * caller to remove.
    */
   readonly combine: Combine = (paths, options) =>
     this.#turns.run("", async () => {
       options.signal?.throwIfAborted();
-      const child = this.#current();
+      const child = this.#current(paths);
       if (child === undefined) return combineHere(paths, options);
       clearTimeout(this.#idle);
       const { dir, format, signal } = options;
@@ -73,9 +77,10 @@ export class CombineProcess {
     await child?.kill();
   }
 
-  #current(): Child | undefined {
+  /** The process, where there is one for `paths`. */
+  #current(paths: readonly string[]): Child | undefined {
     if (this.#child?.isRunning === true) return this.#child;
-    if (performance.now() < this.#notBefore) return undefined;
+    if (performance.now() < this.#notBefore || bytesOf(paths) < this.#least) return undefined;
     try {
       this.#child = new Child(this.#command);
     } catch (error) {
@@ -91,6 +96,10 @@ export class CombineProcess {
     this.#child?.end();
     this.#child = undefined;
   }
+}
+
+function bytesOf(paths: readonly string[]): number {
+  return paths.reduce((sum, file) => sum + (fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
 /** The executable that runs, also where its file was replaced since: a newer one may talk differently. */

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable, runProgram } from "../support/executable.ts";
@@ -40,7 +41,7 @@ describe("the unit", () => {
       const client = new TestClient(service.repo, service.login("write"));
       await client.set({ "cfg:a": "1" });
       // So many that packs are combined, by another process.
-      for (let i = 0; i < 20; i++) await client.set({ "cfg:b": `${i}` });
+      for (let i = 0; i < 20; i++) await client.set({ "cfg:b": i < 4 ? randomBytes(200_000).toString("hex") : `${i}` });
       while (fs.readdirSync(path.join(service.repo, "objects/pack")).length > 34) await Bun.sleep(20);
       git(tempDir("clone"), "clone", "-q", "--bare", service.login("read"), "x.git");
       await fetch(`${service.ops}/metrics`);

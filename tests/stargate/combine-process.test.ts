@@ -32,9 +32,9 @@ afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
 });
 
-function start(command: readonly string[] = COMMAND): { combining: CombineProcess; said: Said[] } {
+function start(command: readonly string[] = COMMAND, least = 0): { combining: CombineProcess; said: Said[] } {
   const said: Said[] = [];
-  const combining = new CombineProcess(command, (level, _, fields) => void said.push({ level, ...fields }));
+  const combining = new CombineProcess(command, (level, _, fields) => void said.push({ level, ...fields }), least);
   open.push(combining);
   return { combining, said };
 }
@@ -116,6 +116,25 @@ test("one process combines the packs of one repository after the other, and ends
   await combining.close();
   expect(children()).toEqual([]);
   expect(said).toEqual([]);
+});
+
+test("it is not started for a few small packs, and does those too once it runs", async () => {
+  const { combining } = start(COMMAND, 20_000);
+  const small = repository(4);
+  expect((await roll(small.dir, small.store, combining)).kind).toBe("rolled");
+  expect(children()).toEqual([]);
+  const large = repository(4, 200);
+  expect((await roll(large.dir, large.store, combining)).kind).toBe("rolled");
+  expect(children()).toHaveLength(1);
+  // Where it is stopped nobody else does what is asked of it.
+  process.kill(children()[0]!, "SIGSTOP");
+  for (let i = 0; i < 4; i++) addPack(small.store, 3, small.oids);
+  const rolling = roll(small.dir, small.store, combining);
+  expect(await Promise.race([rolling, Bun.sleep(500)])).toBeUndefined();
+  process.kill(children()[0]!, "SIGCONT");
+  expect((await rolling).kind).toBe("rolled");
+  expectSound(small.dir, small.store, small.oids, 1);
+  expectSound(large.dir, large.store, large.oids, 1);
 });
 
 test("what is wrong with a pack is told as it is here", async () => {
