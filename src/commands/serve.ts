@@ -3,7 +3,7 @@
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
 import { EXIT, KvError } from "../errors.ts";
-import { parseReadFrom } from "../kv/read-from.ts";
+import { readFromOr } from "../kv/read-from.ts";
 import { Follower } from "../kv/serve/follower.ts";
 import { KvServer, type Listen } from "../kv/serve/kv-server.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -23,7 +23,7 @@ export function run(context: Context): Promise<number> {
 async function serve(context: Context, workspace: Workspace, listen: Listen, interval: number): Promise<number> {
   const { flags, out, signal } = context;
   workspace.repo.objectCacheBytes = CACHE_BYTES;
-  const from = parseReadFrom(flags.value("read-from") ?? workspace.repo.config.get("kv.readFrom") ?? "mirror");
+  const from = readFromOr("mirror", workspace, flags.value("read-from"));
   const follower = await Follower.start(workspace, from, interval);
   const server = new KvServer(workspace, follower, listen, flags.values("allow-host"));
   if (listen.kind === "tcp" && !isLoopback(listen.hostname)) {

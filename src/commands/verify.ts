@@ -3,9 +3,9 @@
 import type { Context } from "../cli/context.ts";
 import { printable } from "../cli/output.ts";
 import { EXIT, KvError } from "../errors.ts";
-import { isOid } from "../gitwire/object/oid.ts";
 import { type AuditReport, audit } from "../kv/audit.ts";
 import type { Finding, VerifySummary } from "../kv/verify.ts";
+import { oidFlag } from "./conditions.ts";
 import { countOf } from "./count.ts";
 import { openWorkspace } from "./open.ts";
 
@@ -16,8 +16,7 @@ export async function run(context: Context): Promise<number> {
   const all = flags.on("all");
   if (since !== undefined && all)
     throw new KvError("USAGE", "--since is a commit of one ledger, --all means all of them");
-  if (since !== undefined && !isOid(workspace.repo.format, since))
-    throw new KvError("USAGE", `--since: '${since}' is no full object id`);
+  if (since !== undefined) oidFlag(workspace.repo.format, "since", since);
   let findings = 0;
   const report = await audit(workspace, {
     since,

@@ -22,11 +22,11 @@ function isRefComponent(name: string): boolean {
   return isValidRefName(`refs/kv/${name}`);
 }
 
-/** `name` where it is a valid namespace. Throws NS_INVALID. */
-export function parseNamespace(name: string): string {
-  if (!NAMESPACE.test(name) || !isRefComponent(name))
-    throw new KvError("NS_INVALID", `'${name}' is not a valid namespace`);
-  return name;
+/** `name` where it is a valid namespace; `source` is the setting it comes from. Throws NS_INVALID. */
+export function parseNamespace(name: string, source?: string): string {
+  if (NAMESPACE.test(name) && isRefComponent(name)) return name;
+  const where = source === undefined ? "" : `${source}: `;
+  throw new KvError("NS_INVALID", `${where}'${name}' is not a valid namespace`);
 }
 
 /** `label` where it is a valid epoch label. Throws INPUT_INVALID. */

@@ -14,9 +14,20 @@ export function parseReadFrom(text: string): ReadFrom {
   throw new KvError("INPUT_INVALID", `'${text}' is none of local, mirror and stargate`);
 }
 
+/** The copy that `given` names; without it, the one that `kv.readFrom` names, else `otherwise`. Throws INPUT_INVALID. */
+export function readFromOr(otherwise: ReadFrom, { repo }: Workspace, given?: string): ReadFrom {
+  const setting = given === undefined ? repo.config.get("kv.readFrom") : undefined;
+  if (setting === undefined) return given === undefined ? otherwise : parseReadFrom(given);
+  try {
+    return parseReadFrom(setting);
+  } catch (error) {
+    throw new KvError("INPUT_INVALID", `kv.readFrom: ${(error as KvError).message}`, { cause: error });
+  }
+}
+
 /** The state of the copy that `given` names; without it, of the one that `kv.readFrom` names, else of this clone. Throws as {@link stateFrom}. */
-export function stateToRead(workspace: Workspace, given?: string): Promise<NamespaceState> {
-  return stateFrom(workspace, parseReadFrom(given ?? workspace.repo.config.get("kv.readFrom") ?? "local"));
+export async function stateToRead(workspace: Workspace, given?: string): Promise<NamespaceState> {
+  return stateFrom(workspace, readFromOr("local", workspace, given));
 }
 
 /** The state to read: the newest known here, or fetched first. Throws NS_NOT_FOUND, NETWORK and so on. */

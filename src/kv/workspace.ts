@@ -38,6 +38,9 @@ export interface Watch {
   readonly progress?: Surroundings["progress"] | undefined;
 }
 
+/** The setting that names the namespace where nobody else does. */
+const NAMESPACE = "kv.namespace";
+
 /** A repository and the namespace a command speaks of. */
 export class Workspace {
   readonly repo: Repository;
@@ -49,7 +52,8 @@ export class Workspace {
   constructor(repo: Repository, ns: string | undefined, around: Surroundings, copy?: RemoteCopy) {
     this.repo = repo;
     this.copy = copy;
-    this.ns = parseNamespace(ns ?? repo.config.get("kv.namespace") ?? "main");
+    const setting = ns === undefined ? repo.config.get(NAMESPACE) : undefined;
+    this.ns = setting === undefined ? parseNamespace(ns ?? "main") : parseNamespace(setting, NAMESPACE);
     this.around = around;
   }
 
@@ -131,8 +135,10 @@ export class Workspace {
   /** The newest state known here. Throws NS_NOT_FOUND. */
   requireState(): NamespaceState {
     const state = this.state();
-    if (state === undefined) throw new KvError("NS_NOT_FOUND", `namespace '${this.ns}' is not in this repository`);
-    return state;
+    if (state !== undefined) return state;
+    const isSetting = this.repo.config.get(NAMESPACE) === this.ns;
+    const where = isSetting ? `, and ${NAMESPACE} names it` : "";
+    throw new KvError("NS_NOT_FOUND", `namespace '${this.ns}' is not in this repository${where}`);
   }
 
   /** The commit of the policy in force, as far as this clone knows. */

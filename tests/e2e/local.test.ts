@@ -230,6 +230,28 @@ describe("bad input", () => {
     expect(kv(empty, "get", "k", "--ns", "No").status).toBe(4);
   });
 
+  test("a setting is named where it is what is wrong", () => {
+    const dir = store();
+    git(dir, "config", "kv.namespace", "Bad Name");
+    expect(kv(dir, "get", "k").stderr).toStartWith("error: kv.namespace: 'Bad Name' is not a valid namespace\n");
+    expect(kv(dir, "get", "k", "--ns", "main").status).toBe(6);
+    expect(kv(dir, "get", "k", "--ns", "Bad Name").stderr).toStartWith("error: 'Bad Name' is not a valid");
+    git(dir, "config", "kv.namespace", "other");
+    expect(kv(dir, "get", "k").stderr).toStartWith(
+      "error: namespace 'other' is not in this repository, and kv.namespace names it\n",
+    );
+    git(dir, "config", "--unset", "kv.namespace");
+    git(dir, "config", "kv.readFrom", "moon");
+    for (const args of [["get", "k"], ["list"], ["serve"]]) {
+      expect(kv(dir, ...args)).toMatchObject({
+        status: 4,
+        stderr: "error: kv.readFrom: 'moon' is none of local, mirror and stargate\n",
+      });
+    }
+    expect(kv(dir, "list", "--read-from", "local").status).toBe(0);
+    expect(kv(dir, "verify", "--since", "abc").status).toBe(4);
+  });
+
   test("bad lines in a batch are all named, and nothing is written", () => {
     const dir = store();
     const before = git(dir, "for-each-ref");

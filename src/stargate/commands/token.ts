@@ -17,7 +17,7 @@ export function add(context: Context): void {
   if (!SCOPES.includes(scope)) throw new KvError("USAGE", `'${scope}' is no scope`, { hint: SCOPES.join(", ") });
   const now = clock.now() / 1000;
   const expires = expiry(flags.value("expires"), now);
-  const given = flags.values("ns").map(parseNamespace);
+  const given = flags.values("ns").map((name) => parseNamespace(name));
   if (given.length > 0 && scope !== "write") throw new KvError("USAGE", "--ns is for tokens of scope write");
   const namespaces = given.length === 0 ? undefined : given;
   const token = tokens(context).add(name, scope, expires, clock, namespaces);
