@@ -55,6 +55,17 @@ export function parseDuration(text: string): number {
   throw new KvError("INPUT_INVALID", `'${text}' is not a duration`, { hint: "write 90s, 15m, 2h or 30d" });
 }
 
+/** Seconds for people, in the largest unit that there are two of: `119 s`, `14 min`, `3 h`, `12 d`. */
+export function formatDuration(seconds: number): string {
+  const units = [
+    ["d", 86_400],
+    ["h", 3_600],
+    ["min", 60],
+  ] as const;
+  const [unit, size] = units.find(([, length]) => seconds >= 2 * length) ?? ["s", 1];
+  return `${Math.round(seconds / size)} ${unit}`;
+}
+
 const DATE = /^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?$/;
 
 /**

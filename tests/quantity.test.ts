@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import type { KvError } from "../src/errors.ts";
-import { parseDuration, parseSize, parseTime } from "../src/quantity.ts";
+import { formatDuration, parseDuration, parseSize, parseTime } from "../src/quantity.ts";
 
 const refused = (run: () => unknown): void => {
   try {
@@ -30,6 +30,21 @@ test("durations are seconds, and need a unit", () => {
   expect(parseDuration("2h")).toBe(7_200);
   expect(parseDuration("30d")).toBe(2_592_000);
   for (const bad of ["", "90", "1y", "-1s", "1h30m", "soon"]) refused(() => parseDuration(bad));
+});
+
+test("durations for people", () => {
+  expect([0, 1, 119, 120, 848, 7_199, 7_200, 172_799, 172_800, 1e6].map(formatDuration)).toEqual([
+    "0 s",
+    "1 s",
+    "119 s",
+    "2 min",
+    "14 min",
+    "120 min",
+    "2 h",
+    "48 h",
+    "2 d",
+    "12 d",
+  ]);
 });
 
 test("times", () => {

@@ -1,6 +1,7 @@
 /** How a Stargate stands, as it tells it over HTTP, SSH and its socket: one JSON object. */
 
 import type { Oid } from "../gitwire/object/oid.ts";
+import { formatDuration } from "../quantity.ts";
 
 /**
  * `idle`: it has everything. `waiting`: something is to be pushed, when the pace or the backoff allows. `pushing`: right now.
@@ -111,7 +112,7 @@ export function describeStatus({
     const behind =
       backlog === undefined
         ? ""
-        : `, mirror ${backlog === 0 ? "up to date" : `${backlog} behind (${Math.ceil((lag ?? 0) / 1000)} s)`}`;
+        : `, mirror ${backlog === 0 ? "up to date" : `${backlog} behind (${formatDuration(Math.ceil((lag ?? 0) / 1000))})`}`;
     const signed = requireSignedCommits
       ? "signatures required"
       : "signatures not required: the token alone lets a writer in";
