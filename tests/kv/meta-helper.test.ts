@@ -20,8 +20,8 @@ const ALWAYS: MetaHelperOptions = { many: 1, processors: 2 };
 /** Some leaves of the tries, so that they split and fold. */
 const KEYS = 700;
 
-const helperOf = ({ repo }: Workspace, options: MetaHelperOptions): MetaHelper =>
-  new MetaHelper({ objects: repo.objects.place, copiesBases: true }, options);
+const helperOf = ({ repo }: Workspace, options: MetaHelperOptions, copiesBases = true): MetaHelper =>
+  new MetaHelper({ objects: repo.objects.place, copiesBases }, options);
 
 /** Sets and deletions of odd and plain keys, with all that metadata can say. */
 function linesOf(seed: string, round: number): WriteLine[] {
@@ -48,10 +48,13 @@ function linesOf(seed: string, round: number): WriteLine[] {
 const ROUNDS = [0, 1, 2].map((round) => linesOf(`metadata ${round}`, round));
 
 /** Commits three transactions; returns their ledger commits, and how many a thread had a part in. */
-async function commitAll(options: MetaHelperOptions | undefined): Promise<{ refs: string; made: number; dir: string }> {
+async function commitAll(
+  options: MetaHelperOptions | undefined,
+  copiesBases = true,
+): Promise<{ refs: string; made: number; dir: string }> {
   const dir = newRepository(TEST_FORMAT);
   const workspace = workspaceAt(dir);
-  const metas = options && helperOf(workspace, options);
+  const metas = options && helperOf(workspace, options, copiesBases);
   await commit(workspace, { create: { epoch: "e1" } }, () => {});
   for (const lines of ROUNDS) {
     await commit(workspace, { metas, ignoreMissing: true }, (use) => {
@@ -64,10 +67,12 @@ async function commitAll(options: MetaHelperOptions | undefined): Promise<{ refs
 
 test("the commits are those of one thread, whether there is another, it cannot be started, or nobody has time for it", async () => {
   const alone = await commitAll(undefined);
-  const helped = await commitAll(ALWAYS);
-  expect(helped.made).toBe(3);
-  expect(helped.refs).toBe(alone.refs);
-  expect(complaints(helped.dir)).toBe("");
+  for (const copiesBases of [true, false]) {
+    const helped = await commitAll(ALWAYS, copiesBases);
+    expect(helped.made).toBe(3);
+    expect(helped.refs).toBe(alone.refs);
+    expect(complaints(helped.dir)).toBe("");
+  }
   for (const options of [
     { ...ALWAYS, worker: new URL("file:///nowhere/meta-worker.ts") },
     { ...ALWAYS, processors: 1 },

@@ -210,17 +210,21 @@ export class PackBuilder implements ObjectSink {
   append({ objects: { count, ids, offsets, crcs }, entries, bases }: PackBlock): boolean {
     const { rawSize } = this.format;
     const raw = asBuffer(ids);
-    for (let at = 0; at < count * rawSize; at += rawSize) {
-      if (this.#table.indexOfRaw(raw, at) >= 0) return false;
-      if (this.#bases.size > 0 && this.#bases.has(raw.hexSlice(at, at + rawSize))) return false;
-    }
+    const outside = new OidTable(this.format, this.#bases.size);
+    for (const base of this.#bases) outside.add(base);
+    const mark = this.mark();
     this.#changes++;
     const first = this.#table.size;
+    for (let i = 0; i < count; i++) {
+      const isNew = this.#table.addRaw(raw, i * rawSize) === first + i;
+      if (isNew && outside.indexOfRaw(raw, i * rawSize) < 0) continue;
+      this.rewind(mark);
+      return false;
+    }
     this.#offsets = withRoom(this.#offsets, first + count);
     this.#crcs = withRoom(this.#crcs, first + count);
     this.#depths = withRoom(this.#depths, first + count);
     for (let i = 0; i < count; i++) {
-      this.#table.addRaw(raw, i * rawSize);
       this.#offsets[first + i] = this.#position + offsets[i]!;
       this.#crcs[first + i] = crcs[i]!;
     }

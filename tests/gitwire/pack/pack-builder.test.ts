@@ -293,3 +293,50 @@ test("a large pack goes through a file without a name", () => {
   builder.dispose();
   expect(listDir(dir).length).toBe(2);
 });
+
+describe("what another builder made", () => {
+  for (const format of [SHA1, SHA256]) {
+    test(`is taken as it is, and written to after that, ${format.name}`, () => {
+      const texts = versions(60);
+      const whole = new PackBuilder(format);
+      const block = new PackBuilder(format);
+      const oids = texts.map((text, i) => {
+        const builder = i < 30 ? whole : block;
+        if (i % 30 === 0) return builder.write("blob", text);
+        const base = texts[i - 1]!;
+        return builder.writeDelta("blob", text, hashObject(format, "blob", base), createDelta(base, text)!);
+      });
+      expect(whole.append(block.block())).toBe(true);
+      const last = Buffer.concat([texts.at(-1)!, Buffer.from("more")]);
+      oids.push(whole.writeDelta("blob", last, oids.at(-1)!, createDelta(texts.at(-1)!, last)!));
+      expect(intoGit(format, whole.finish()).sort()).toEqual([...oids].sort());
+    });
+  }
+
+  test("is refused where one of its objects is here, or a delta here is made from one, and leaves no trace", () => {
+    const [base, text, other] = versions(3) as [Buffer, Buffer, Buffer];
+    const builder = new PackBuilder(TEST_FORMAT);
+    builder.write("blob", other);
+    builder.writeDelta("blob", text, hashObject(TEST_FORMAT, "blob", base), createDelta(base, text)!);
+    const before = builder.finish().checksum;
+    for (const held of [other, base]) {
+      const block = new PackBuilder(TEST_FORMAT);
+      block.write("blob", Buffer.from("new"));
+      block.write("blob", held);
+      expect(builder.append(block.block())).toBe(false);
+      expect(builder.size).toBe(2);
+      expect(builder.finish().checksum).toBe(before);
+    }
+  });
+
+  test("takes what its own deltas are made from along: the pack is thin", () => {
+    const [base, text] = versions(2) as [Buffer, Buffer];
+    const block = new PackBuilder(TEST_FORMAT);
+    const outside = hashObject(TEST_FORMAT, "blob", base);
+    block.writeDelta("blob", text, outside, createDelta(base, text)!);
+    const builder = new PackBuilder(TEST_FORMAT);
+    builder.write("blob", Buffer.from("first"));
+    expect(builder.append(block.block())).toBe(true);
+    expect(builder.finish().missingBases).toEqual([outside]);
+  });
+});
