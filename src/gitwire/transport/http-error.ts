@@ -9,7 +9,7 @@ import { KvError } from "../../errors.ts";
 export async function statusError(response: Response, shownUrl: string): Promise<KvError> {
   const { status } = response;
   const said = await explanation(response);
-  const retryAfter = seconds(response.headers.get("retry-after"));
+  const retryAfter = retryAfterSeconds(response.headers.get("retry-after"));
   const data = { status, ...(retryAfter === undefined ? {} : { retryAfter }) };
   switch (status) {
     case 401:
@@ -62,7 +62,7 @@ async function explanation(response: Response): Promise<string> {
 const MAX_EXPLANATION = 300;
 
 /** `Retry-After` as seconds from now; it may be a date. */
-function seconds(value: string | null): number | undefined {
+export function retryAfterSeconds(value: string | null): number | undefined {
   if (value === null) return undefined;
   if (/^[0-9]{1,9}$/.test(value)) return Number(value);
   const at = Date.parse(value);

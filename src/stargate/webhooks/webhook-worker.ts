@@ -6,6 +6,7 @@
  */
 
 import { KvError, toKvError } from "../../errors.ts";
+import { retryAfterSeconds } from "../../gitwire/transport/http-error.ts";
 import type { Gate } from "../gate.ts";
 import type { JournalEntry } from "../journal.ts";
 import type { WorkerTimers } from "../mirror/timers.ts";
@@ -174,14 +175,17 @@ export class WebhookWorker {
       response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
     } catch (cause) {
       const isLate = cause instanceof Error && cause.name === "TimeoutError";
-      throw new KvError("NETWORK", isLate ? `no answer in ${PATIENCE / 1000} s` : "cannot be reached", { cause });
+      const { code } = cause as { code?: unknown };
+      // `ECONNREFUSED`, `ENOTFOUND`, what is wrong with a certificate: the message has the address as well.
+      const why = typeof code === "string" ? ` (${code})` : "";
+      throw new KvError("NETWORK", isLate ? `no answer in ${PATIENCE / 1000} s` : `cannot be reached${why}`, { cause });
     }
     await response.body?.cancel();
     if (response.ok) return;
     const { status } = response;
-    const retryAfter = Number(response.headers.get("retry-after") ?? 0);
+    const retryAfter = retryAfterSeconds(response.headers.get("retry-after"));
     const more = status >= 300 && status < 400 ? ": redirects are not followed" : "";
-    throw new KvError("NETWORK", `HTTP ${status}${more}`, { data: Number.isFinite(retryAfter) ? { retryAfter } : {} });
+    throw new KvError("NETWORK", `HTTP ${status}${more}`, { data: retryAfter === undefined ? {} : { retryAfter } });
   }
 
   /** Never the address, which may hold a secret, nor what was sent. */

@@ -163,13 +163,28 @@ describe("a delivery", () => {
       if (length === 1) return Response.redirect(other.url, 307);
       if (length === 2) return new Response("slowly", { status: 429, headers: { "Retry-After": "30" } });
       if (length === 3) return new Response("very slowly", { status: 429, headers: { "Retry-After": "86400" } });
+      const date = new Date(Date.now() + 100_000).toUTCString();
+      if (length === 4) return new Response("at a time", { status: 503, headers: { "Retry-After": date } });
       return new Response("ok");
     };
     await client.set({ a: "1" });
-    await receiver.has(4);
+    await receiver.has(5);
     expect(other.deliveries).toEqual([]);
-    expect(timers.waits).toEqual([1_000, 30_000, 900_000]);
+    expect(timers.waits.slice(0, 3)).toEqual([1_000, 30_000, 900_000]);
+    expect(timers.waits).toHaveLength(4);
+    expect(Math.abs(timers.waits[3]! - 100_000)).toBeLessThan(5_000);
     await stargate.logged(({ message }) => message === "HTTP 307: redirects are not followed");
+  });
+
+  test("that nobody takes says why in the log, without the address", async () => {
+    const { client, start, stargate } = await scene();
+    const gone = new Receiver();
+    const { url } = gone;
+    await gone.stop();
+    start({ url: `${url}/hook?key=geheim` } as Partial<WebhookSettings>);
+    await client.set({ a: "1" });
+    await stargate.logged(({ message }) => message === "cannot be reached (ECONNREFUSED)");
+    expect(JSON.stringify(stargate.log)).not.toContain("geheim");
   });
 
   test("in GitHub's form starts workflows, and its token is not told", async () => {
