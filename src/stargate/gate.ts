@@ -138,8 +138,12 @@ export class Gate {
     return this.#policy;
   }
 
-  /** Throws STORAGE where an earlier failure left the storage in doubt. */
+  /** Throws STORAGE where an earlier failure left the storage in doubt, or the repository is not where it was. */
   requireSound(): void {
+    if (this.#failure === undefined && !this.#lock.isInPlace()) {
+      const message = `what is at ${this.repo.gitDir} is not what this process took the lead of: it was moved, replaced or taken away`;
+      this.fail(new KvError("STORAGE", message));
+    }
     if (this.#failure === undefined) return;
     throw new KvError("STORAGE", `the Stargate stopped writing: ${this.#failure.message}`, {
       hint: "restart it once the disk is in order; start-up finishes or drops what was under way",

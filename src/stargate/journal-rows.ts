@@ -69,11 +69,17 @@ export function entryOf(row: JournalRow, isFinished: boolean): JournalEntry {
   };
 }
 
-/** What SQLite or the file system threw, as ours. */
-export function journalError(error: unknown): KvError {
+const WRITABLE = "the account this runs as must be able to write that file and its folder, also to read it";
+const MENDING =
+  "the ledgers do not depend on it: docs/runbook.md, 'The journal is damaged', has the way out and what is lost";
+
+/** What SQLite or the file system threw about the journal in `file`, as ours. */
+export function journalError(error: unknown, file: string): KvError {
   const code = error instanceof Error && error.name === "SQLiteError" ? String((error as { code?: string }).code) : "";
-  const message = `the journal: ${error instanceof Error ? error.message : String(error)}`;
-  if (/^SQLITE_(?:FULL|READONLY|IOERR|CANTOPEN)/.test(code)) return new KvError("STORAGE", message, { cause: error });
-  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return new KvError("CORRUPT", message, { cause: error });
+  const message = `the journal ${file}: ${error instanceof Error ? error.message : String(error)}`;
+  if (/^SQLITE_(?:READONLY|CANTOPEN)/.test(code))
+    return new KvError("STORAGE", message, { hint: WRITABLE, cause: error });
+  if (/^SQLITE_(?:FULL|IOERR)/.test(code)) return new KvError("STORAGE", message, { cause: error });
+  if (/^SQLITE_(?:CORRUPT|NOTADB)/.test(code)) return new KvError("CORRUPT", message, { hint: MENDING, cause: error });
   return code === "" ? toKvError(error) : new KvError("IO", message, { cause: error });
 }

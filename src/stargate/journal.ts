@@ -123,7 +123,7 @@ export class Journal {
       fs.mkdirSync(dir, { recursive: true, mode: 0o750 });
       this.#db = new Database(path.join(dir, "journal.db"), { create: true, strict: true });
     } catch (error) {
-      throw journalError(error);
+      throw journalError(error, path.join(dir, "journal.db"));
     }
     this.#run(() => this.#prepare());
     this.#counts = new JournalCounts(this.#db);
@@ -393,7 +393,7 @@ export class Journal {
     try {
       return action();
     } catch (error) {
-      throw journalError(error);
+      throw journalError(error, this.#db.filename);
     }
   }
 }

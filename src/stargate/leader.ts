@@ -10,7 +10,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { KvError, toKvError } from "../errors.ts";
-import { readFileIfThere } from "../gitwire/disk.ts";
+import { isMissing, readFileIfThere } from "../gitwire/disk.ts";
 
 /** Who leads, as the note says. */
 export interface LeaderNote {
@@ -24,9 +24,14 @@ export interface LeaderNote {
 
 export class LeaderLock {
   readonly #db: Database;
+  readonly #file: string;
+  /** The file that is locked, wherever it is by now. */
+  readonly #inode: bigint;
 
-  private constructor(db: Database) {
+  private constructor(db: Database, file: string) {
     this.#db = db;
+    this.#file = file;
+    this.#inode = inodeOf(file) ?? 0n;
   }
 
   /**
@@ -44,7 +49,10 @@ export class LeaderLock {
       db?.close();
       if ((error as { code?: string }).code === "SQLITE_BUSY") throw heldBy(dir);
       if (error instanceof Error && error.name === "SQLiteError") {
-        throw new KvError("STORAGE", `the leader lock in ${dir}: ${error.message}`, { cause: error });
+        throw new KvError("STORAGE", `the leader lock ${path.join(dir, "leader.db")}: ${error.message}`, {
+          hint: "it holds nothing: where the account may write there and no process serves the repository, remove it",
+          cause: error,
+        });
       }
       throw toKvError(error);
     }
@@ -53,11 +61,28 @@ export class LeaderLock {
     try {
       fs.writeFileSync(path.join(dir, "leader.json"), `${JSON.stringify(note)}\n`, { mode: 0o640 });
     } catch {}
-    return new LeaderLock(db);
+    return new LeaderLock(db, path.join(dir, "leader.db"));
+  }
+
+  /**
+   * Whether what is locked is what another process would have to lock: a repository that was moved away, or replaced, is led by nobody,
+   * or by somebody else. Throws STORAGE where that cannot be found out.
+   */
+  isInPlace(): boolean {
+    return inodeOf(this.#file) === this.#inode;
   }
 
   release(): void {
     this.#db.close();
+  }
+}
+
+function inodeOf(file: string): bigint | undefined {
+  try {
+    return fs.statSync(file, { bigint: true }).ino;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw new KvError("STORAGE", `${file}: ${toKvError(error).message}`, { cause: error });
   }
 }
 

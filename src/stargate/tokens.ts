@@ -68,6 +68,10 @@ export class TokenStore {
   /** All tokens, by name. Throws CORRUPT where the file is damaged. */
   list(): readonly TokenRecord[] {
     const seen = signature(this.#file);
+    if (seen === "" && this.#seen !== "" && !fs.existsSync(path.dirname(this.#file))) {
+      // Nobody has taken a token back: a repository that was moved, or a disk that is not there, has none to show.
+      throw new KvError("STORAGE", `${path.dirname(this.#file)} is gone, and the tokens with it`);
+    }
     if (seen !== this.#seen || seen === "") {
       this.#records = parse(readOwnFile(this.#file), this.#file);
       this.#seen = seen;

@@ -175,6 +175,10 @@ test("a held lock is told, and nothing is written", () => {
   expect(() => setConfig(MINE, "a.k", "v")).toThrow(/held by another git process/);
   expect(fs.readFileSync(MINE, "utf8")).toBe("[a]\n");
   expect(fs.existsSync(`${MINE}.lock`)).toBe(true);
+  // What is there already wants no lock.
+  fs.writeFileSync(MINE, "[a]\n\tk = v\n");
+  setConfig(MINE, "a.k", "v");
+  replaceConfig(MINE, "a.k", "v");
   fs.rmSync(`${MINE}.lock`);
 });
 

@@ -259,6 +259,10 @@ describe("a daemon whose mirror is ahead for another reason", () => {
     foreign(mirror, "refs/kv/main");
     await sync(stargate, "dry-run");
     expect(await write("b")).toBe("DIVERGED");
+    // The worker goes by what it knew of the mirror before, for the others: that opens nothing.
+    expect(await write("x", "other")).toBe("ok");
+    await until(() => refOf(mirror, "refs/kv-mirror/other") !== "", "the other namespace");
+    expect(await write("b")).toBe("DIVERGED");
     git(mirror, "update-ref", "refs/kv/main", tip);
     await sync(stargate, "dry-run");
     expect(await write("b")).toBe("ok");

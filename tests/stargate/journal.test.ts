@@ -8,6 +8,7 @@ import { systemClock } from "../../src/clock.ts";
 import { KvError } from "../../src/errors.ts";
 import { LIMITS } from "../../src/limits.ts";
 import { Journal, type NewEntry, type Rejection } from "../../src/stargate/journal.ts";
+import { journalError } from "../../src/stargate/journal-rows.ts";
 import { JOURNAL_VERSION } from "../../src/stargate/journal-schema.ts";
 import { LeaderLock } from "../../src/stargate/leader.ts";
 import { Mutexes } from "../../src/stargate/mutex.ts";
@@ -144,6 +145,10 @@ describe("journal", () => {
     const dir = tempDir("journal");
     fs.writeFileSync(path.join(dir, "journal.db"), "this is not a database, whatever it is called".repeat(100));
     expect(codeOf(() => new Journal(dir))).toBe("CORRUPT");
+    expect(() => new Journal(dir)).toThrow(path.join(dir, "journal.db"));
+    const runbook = fs.readFileSync(path.join(import.meta.dir, "../../docs/runbook.md"), "utf8");
+    const { hint } = journalError(Object.assign(new Error(), { name: "SQLiteError", code: "SQLITE_NOTADB" }), dir);
+    expect(runbook).toContain(`### ${/'(.*)'/.exec(hint!)?.[1]}\n`);
     const newer = tempDir("journal");
     new Journal(newer).close();
     const db = new Database(path.join(newer, "journal.db"));

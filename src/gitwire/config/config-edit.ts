@@ -210,7 +210,8 @@ function edit(file: string, options: { readonly disk?: Disk }, change: (text: st
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       const before = readText(target);
       const after = change(before);
-      if (after === undefined || writeLocked(disk, target, before, after)) return;
+      // What is there already needs no lock, be that in the way or not.
+      if (after === undefined || after === before || writeLocked(disk, target, before, after)) return;
     }
   } catch (error) {
     throw toKvError(error);

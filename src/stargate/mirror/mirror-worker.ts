@@ -261,6 +261,7 @@ export class MirrorWorker {
     const now = this.#timers.now();
     // A lane that had diverged may be in order again.
     if ([...this.#lanes.values()].some((lane) => lane.hasDiverged && lane.isDue(now))) this.#known = undefined;
+    const isNews = this.#known === undefined;
     this.#known ??= await this.#read();
     // Ours are looked at after the mirror's: whatever of it is ours has been here for longer.
     const local = new Map(repo.refs.snapshot(["refs/kv"]).map(({ name, oid }) => [name, oid]));
@@ -273,7 +274,8 @@ export class MirrorWorker {
       isAncestor: ancestryIn(repo.objects),
       isForced: (ns) => force && (only === undefined || ns === only),
     });
-    this.#gate.fence.seen(plan.foreign);
+    // What was read some time ago opens nothing; nor does what is about to be overwritten.
+    if (isNews && !force) this.#gate.fence.seen(plan.foreign);
     for (const ns of plan.diverged) {
       const lane = this.#lane(ns);
       if (!lane.hasDiverged) this.#gate.log("error", "mirror", { ns, message: "the mirror has diverged" });
