@@ -4,8 +4,8 @@ import { expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { runProgram } from "../support/executable.ts";
-import { fsck } from "../support/git.ts";
-import { kv, kvOk } from "../support/scene.ts";
+import { fsck, git } from "../support/git.ts";
+import { kv, kvOk, Scene } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
 
 const BUNDLE = path.join(import.meta.dir, "..", "..", "dist", "node", "open-kv-node.js");
@@ -44,3 +44,37 @@ test("reads and writes what the executable does", () => {
   expect(kv(dir, "verify").status).toBe(0);
   expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");
 });
+
+const THROUGH_STARGATE = `
+import { openKv } from ${JSON.stringify(BUNDLE)};
+import { randomBytes } from "node:crypto";
+const kv = openKv();
+const large = randomBytes(3_000_000);
+const said = [(await kv.set("large", large)).changed];
+const { oid, txn } = await kv.set("small", "value");
+await kv.wait(oid, 60_000);
+await kv.fetch();
+for await (const { op, key } of kv.watch({ since: 0 })) said.push(op + " " + key);
+const { bytes } = await kv.get("large");
+said.push(large.equals(bytes));
+await kv.revert(txn);
+said.push(await kv.get("small"));
+kv.close();
+console.log(JSON.stringify(said));
+`;
+
+test("writes through a Stargate, large values too, but not past a proxy", async () => {
+  const scene = await Scene.start();
+  const clone = scene.clone("node");
+  kvOk(clone, "set", "from:cli", "x");
+  const file = path.join(clone, "program.mjs");
+  fs.writeFileSync(file, THROUGH_STARGATE);
+  const run = runProgram("node", [file], { cwd: clone, env: process.env });
+  expect(run.stderr).toBe("");
+  expect(JSON.parse(run.stdout)).toEqual([true, "set from:cli", "set large", "set small", true, null]);
+  expect(kvOk(scene.clone("other"), "get", "large", "--json", "--range", "0-0")).toContain('"size":3000000');
+  git(clone, "config", "http.proxy", "http://127.0.0.1:9");
+  const refused = runProgram("node", [file], { cwd: clone, env: process.env });
+  expect(refused.stderr).toContain("UNSUPPORTED");
+  await scene.serving.stop();
+}, 60_000);

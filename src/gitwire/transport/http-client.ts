@@ -29,6 +29,12 @@ export interface HttpRequest {
 
 /** Sends the request. Rejects with NETWORK where no answer comes; `shownUrl` names the server then. */
 export async function sendRequest(request: HttpRequest, settings: HttpSettings, shownUrl: string): Promise<Response> {
+  // Its fetch would pass the proxy by without a word.
+  if (process.versions.bun === undefined && (settings.proxy !== undefined || request.tunnel !== undefined)) {
+    throw new KvError("UNSUPPORTED", `a proxy is set for ${shownUrl}, which Node.js does not take`, {
+      hint: "run the program with Bun, or call the git-kv executable",
+    });
+  }
   try {
     return await attempt(request, settings, settings.tls, shownUrl);
   } catch (cause) {
@@ -68,12 +74,14 @@ function start(
   const headers = [...request.headers, ...settings.headers] as [string, string][];
   const body = request.body === undefined ? undefined : requestBody(request, request.body, guard);
   if (request.body !== undefined) headers.push(["Content-Length", String(request.body.byteLength)]);
-  const init: BunFetchRequestInit & { timeout: false } = {
+  const init: BunFetchRequestInit & { timeout: false; duplex: "half" } = {
     method: request.method,
     headers,
     redirect: "manual",
     // No answer within five minutes is not an error: hooks may take their time.
     timeout: false,
+    // Node.js sends no stream without it.
+    duplex: "half",
     ...(body === undefined ? {} : { body }),
     ...(request.tunnel === undefined ? {} : { unix: request.tunnel.path }),
     ...(settings.proxy === undefined || request.tunnel !== undefined ? {} : { proxy: settings.proxy }),
