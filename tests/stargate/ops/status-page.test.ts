@@ -302,6 +302,7 @@ describe("the page", () => {
     expect(await textOf("#verdict")).toContain("The Stargate does not answer: gone");
     expect(await textOf("#verdict")).not.toContain("no mirror");
     expect(await textOf("#said")).toBe("Something is wrong");
+    expect(await textOf("#fresh")).toMatch(/^seen .* ago$/);
     expect(await page.evaluate<string>("document.title")).toStartWith("!");
     expect(await textOf("#recent")).toContain("ci-bot");
     await page.evaluate("(ask = kept, refresh())");

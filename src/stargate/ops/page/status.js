@@ -322,7 +322,12 @@ async function refresh() {
 
 function tick() {
   const age = state.seenAt === undefined ? undefined : Math.round((Date.now() - state.seenAt) / 1000);
-  const seen = age === undefined ? "asking" : age < 15 ? "up to date" : `seen ${duration(age * 1000).join(" ")} ago`;
+  const seen =
+    age === undefined
+      ? "asking"
+      : age < 15 && state.failures === 0
+        ? "up to date"
+        : `seen ${duration(age * 1000).join(" ")} ago`;
   const text = state.isPaused ? `paused, ${seen}` : seen;
   const fresh = document.getElementById("fresh");
   if (fresh.textContent !== text) fresh.textContent = text;
