@@ -27,8 +27,8 @@ export function compileOptions(entry: string, outfile: string, commit: string): 
       // The `.env` or `bunfig.toml` of a repository must not steer a git tool.
       autoloadDotenv: false,
       autoloadBunfig: false,
-      // Code is compiled ten times later than usual: a brief verb is over before that pays. The others say so (cli/runner.ts).
-      jitPolicy: 10,
+      // Code is compiled forty times later than usual: a brief verb is over before that pays. The others say so (cli/runner.ts).
+      jitPolicy: 40,
     },
     throw: false,
   };

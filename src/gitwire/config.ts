@@ -212,8 +212,10 @@ export function readEntries(file: string, read: FilesRead): readonly FileEntry[]
 export function readConfigFile(file: string): Buffer | undefined {
   let content: Buffer | undefined;
   try {
-    const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    if (size > LIMITS.configBytes) throw new KvError("LIMIT_EXCEEDED", `config file ${file} is larger than 16 MiB`);
+    const stat = fs.statSync(file, { throwIfNoEntry: false });
+    if (stat === undefined) return undefined;
+    if (stat.size > LIMITS.configBytes)
+      throw new KvError("LIMIT_EXCEEDED", `config file ${file} is larger than 16 MiB`);
     content = readFileIfThere(file);
   } catch (error) {
     if (error instanceof KvError) throw error;

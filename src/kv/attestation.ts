@@ -204,19 +204,23 @@ class TrailerReader {
   }
 
   count(key: string): number {
-    return COUNT.test(this.text(key)) ? Number(this.text(key)) : this.#wrong(key);
+    const text = this.text(key);
+    return COUNT.test(text) ? Number(text) : this.#wrong(key);
   }
 
   oid(key: string): Oid {
-    return isOid(this.#format, this.text(key)) ? this.text(key) : this.#wrong(key);
+    const text = this.text(key);
+    return isOid(this.#format, text) ? text : this.#wrong(key);
   }
 
   oidOrDash(key: string): Oid | undefined {
-    return this.text(key) === "-" ? undefined : this.oid(key);
+    const text = this.text(key);
+    return text === "-" ? undefined : isOid(this.#format, text) ? text : this.#wrong(key);
   }
 
   txn(): string {
-    return isUlid(this.text("KV-Txn")) ? this.text("KV-Txn") : this.#wrong("KV-Txn");
+    const text = this.text("KV-Txn");
+    return isUlid(text) ? text : this.#wrong("KV-Txn");
   }
 
   #wrong(key: string): never {

@@ -105,7 +105,10 @@ function worktreeOf(gitDir: string, origin: Origin, configured: WorktreeSettings
 
 function commonDirOf(gitDir: string, env: Env): string {
   if (env.GIT_COMMON_DIR) return env.GIT_COMMON_DIR;
-  const written = readFileIfThere(path.join(gitDir, "commondir"))
+  const file = path.join(gitDir, "commondir");
+  // There is none, mostly, and an exception costs ten times as much as asking first.
+  if (fs.statSync(file, { throwIfNoEntry: false }) === undefined) return gitDir;
+  const written = readFileIfThere(file)
     ?.toString()
     .replace(/[\r\n]+$/, "");
   return written === undefined ? gitDir : path.resolve(gitDir, written);
