@@ -17,7 +17,7 @@ import { entryFilter } from "./entry-filter.ts";
 import { findLive } from "./find-live.ts";
 import { historyOf } from "./history.ts";
 import { listIndex } from "./index-list.ts";
-import { keyText, parseKey } from "./key.ts";
+import { keyText } from "./key.ts";
 import { listLedger } from "./ledger-list.ts";
 import { logOf } from "./log.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
@@ -28,7 +28,7 @@ import type { NamespaceState } from "./state.ts";
 import { isVisible } from "./state-diff.ts";
 import { KvValue, readValue } from "./stored-value.ts";
 import { tidyUp } from "./tidy.ts";
-import { type KvOperation, toWriteLine } from "./user-operation.ts";
+import { type KvOperation, parseUserKey, toWriteLine } from "./user-operation.ts";
 import { type KvChange, type KvRevision, type KvTransaction, revisionOf, transactionOf } from "./user-records.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -139,7 +139,7 @@ export class Kv {
   async #find(key: string, { at, allowExpired = false }: GetOptions): Promise<FoundKey | undefined> {
     const { state, now } = await this.#moment(at);
     try {
-      return await findLive(this.#workspace, state, parseKey(key), { moment: now, allowExpired });
+      return await findLive(this.#workspace, state, parseUserKey(key), { moment: now, allowExpired });
     } catch (error) {
       if (error instanceof KvError && (error.code === "KEY_NOT_FOUND" || error.code === "KEY_EXPIRED"))
         return undefined;
@@ -159,7 +159,7 @@ export class Kv {
     } = options;
     const { state, now } = await this.#moment(options.at);
     const { objects } = this.#workspace.repo;
-    const range = { prefix: utf8ToByteString(prefix), ...(after !== undefined && { after: parseKey(after) }) };
+    const range = { prefix: utf8ToByteString(prefix), ...(after !== undefined && { after: parseUserKey(after) }) };
     const shows = entryFilter(this.#workspace, state, { deleted, expired, allowExpired, moment: now });
     const root = state.ledger.indexTree;
     let count = 0;
@@ -205,7 +205,7 @@ export class Kv {
   /** The revisions of `key`, newest first; with `epochs` in earlier epochs too. */
   async *history(key: string, { epochs = false }: { readonly epochs?: boolean } = {}): AsyncGenerator<KvRevision> {
     const tip = await stateToRead(this.#workspace);
-    for await (const revision of historyOf(this.#workspace, tip, parseKey(key), { epochs })) {
+    for await (const revision of historyOf(this.#workspace, tip, parseUserKey(key), { epochs })) {
       yield await revisionOf(this.#workspace, revision);
     }
   }

@@ -4,7 +4,7 @@ import { KvError } from "../errors.ts";
 import { isOid, type ObjectFormat } from "../gitwire/object/oid.ts";
 import { parseLabels, type ValueInput, type WriteLine } from "./batch.ts";
 import { parseKeyExpiry } from "./expiry.ts";
-import { parseKey } from "./key.ts";
+import { type Key, parseKey } from "./key.ts";
 import { parseMediaType } from "./media-type.ts";
 import type { Condition } from "./operation.ts";
 import type { Labels } from "./record.ts";
@@ -32,7 +32,7 @@ export type KvOperation =
 
 /** The line that does what `operation` says. Throws KEY_INVALID, INPUT_INVALID. `now` in Unix seconds. @internal */
 export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: number): WriteLine {
-  const key = parseKey(operation.key);
+  const key = parseUserKey(operation.key);
   const condition = operation.if === undefined ? undefined : toCondition(operation.if, format);
   switch (operation.op) {
     case "del":
@@ -42,9 +42,9 @@ export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: n
       return { op: "check", key, condition };
     case "set": {
       const { value, ctype, ttl, expires, labels } = operation;
-      const data =
-        typeof value === "string" ? Buffer.from(value) : Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-      const input: ValueInput = { kind: "bytes", data };
+      const input: ValueInput = { kind: "bytes", data: bytesOf(value, operation.key) };
+      if (expires !== undefined && Number.isNaN(expires.getTime()))
+        throw new KvError("INPUT_INVALID", "expires is no valid date");
       const options = {
         ctype: ctype === undefined ? undefined : parseMediaType(ctype),
         expires: parseKeyExpiry(ttl, expires?.toISOString(), now),
@@ -52,7 +52,27 @@ export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: n
       };
       return { op: "set", key, value: input, options, condition };
     }
+    default:
+      throw new KvError(
+        "INPUT_INVALID",
+        `'${String((operation as { op: unknown }).op)}' is neither set, del nor check`,
+      );
   }
+}
+
+/** The key of a program that may not have been checked by a compiler. Throws KEY_INVALID. @internal */
+export function parseUserKey(key: unknown): Key {
+  if (typeof key === "string") return parseKey(key);
+  throw new KvError("KEY_INVALID", "the key is not a string");
+}
+
+function bytesOf(value: unknown, key: string): Buffer {
+  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  const named = `the value of ${JSON.stringify(key)}`;
+  if (typeof value !== "string") throw new KvError("INPUT_INVALID", `${named} is neither a string nor bytes`);
+  // Half a surrogate pair has no bytes in UTF-8: another character would be stored in its place.
+  if (!value.isWellFormed()) throw new KvError("INPUT_INVALID", `${named} is not valid Unicode`);
+  return Buffer.from(value);
 }
 
 function toCondition(given: KvCondition, format: ObjectFormat): Condition {
@@ -61,6 +81,6 @@ function toCondition(given: KvCondition, format: ObjectFormat): Condition {
     if (Number.isSafeInteger(given.rev) && given.rev >= 0) return { kind: "rev", rev: given.rev };
     throw new KvError("INPUT_INVALID", `${given.rev} is no revision`);
   }
-  if (isOid(format, given.blob)) return { kind: "blob", oid: given.blob };
+  if (typeof given.blob === "string" && isOid(format, given.blob)) return { kind: "blob", oid: given.blob };
   throw new KvError("INPUT_INVALID", `'${given.blob}' is not an object id of ${format.hexSize} hex digits`);
 }

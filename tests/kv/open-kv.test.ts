@@ -89,6 +89,46 @@ test("a store of its own: write, read, list, look back, compare, take back", asy
   expect(complaints(dir)).toBe("");
 });
 
+test("what a compiler would not have let through is a typed error too", async () => {
+  const dir = newRepository(TEST_FORMAT);
+  const kv = openKv({ dir });
+  const { oid } = await kv.init();
+  const any = (value: unknown): never => value as never;
+  const said: string[] = [];
+  for (const call of [
+    () => kv.set("k", any(5)),
+    () => kv.set("k", any(null)),
+    () => kv.set("k", any({ a: 1 })),
+    () => kv.set("k", "\ud800"),
+    () => kv.set("\ud800", "x"),
+    () => kv.set(any(undefined), "x"),
+    () => kv.get(any(7)),
+    () => kv.set("k", "x", { expires: new Date("soon") }),
+    () => kv.set("k", "x", { if: any({}) }),
+    () => kv.write([any({ op: "put", key: "k", value: "x" })]),
+  ]) {
+    const { code, message } = await failureOf(call());
+    said.push(`${code} ${message}`);
+  }
+  expect(said).toEqual([
+    'INPUT_INVALID the value of "k" is neither a string nor bytes',
+    'INPUT_INVALID the value of "k" is neither a string nor bytes',
+    'INPUT_INVALID the value of "k" is neither a string nor bytes',
+    'INPUT_INVALID the value of "k" is not valid Unicode',
+    expect.stringMatching(/^KEY_INVALID /),
+    "KEY_INVALID the key is not a string",
+    "KEY_INVALID the key is not a string",
+    "INPUT_INVALID expires is no valid date",
+    expect.stringMatching(/^INPUT_INVALID 'undefined' is not an object id/),
+    "INPUT_INVALID 'put' is neither set, del nor check",
+  ]);
+  expect(kv.state().oid).toBe(oid);
+  // Any view of bytes is bytes.
+  await kv.set("k", any(new Uint16Array([0x6968])));
+  expect((await kv.get("k"))?.text()).toBe("hi");
+  kv.close();
+});
+
 test("bad input is a typed error, and nothing is written", async () => {
   const dir = newRepository(TEST_FORMAT);
   const kv = openKv({ dir });
