@@ -77,6 +77,18 @@ export function readFileIfThere(file: string): Buffer | undefined {
   }
 }
 
+/**
+ * False where there is no such file: for one that mostly is not there, as an exception costs ten times as much as asking first. True where
+ * that cannot be told: whoever reads it learns why.
+ */
+export function mayBeThere(file: string): boolean {
+  try {
+    return fs.statSync(file, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
 /** True for the errors that mean "no such file". */
 export function isMissing(error: unknown): boolean {
   const code = errorCode(error);

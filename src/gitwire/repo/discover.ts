@@ -8,7 +8,7 @@ import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { parseBool } from "../config/config-value.ts";
 import { type FilesRead, readEntries } from "../config.ts";
-import { isMissing, readFileIfThere } from "../disk.ts";
+import { isMissing, mayBeThere, readFileIfThere } from "../disk.ts";
 import type { ObjectFormat } from "../object/oid.ts";
 import { type RepositoryFormat, readRepositoryFormat } from "./repository-format.ts";
 
@@ -106,8 +106,7 @@ function worktreeOf(gitDir: string, origin: Origin, configured: WorktreeSettings
 function commonDirOf(gitDir: string, env: Env): string {
   if (env.GIT_COMMON_DIR) return env.GIT_COMMON_DIR;
   const file = path.join(gitDir, "commondir");
-  // There is none, mostly, and an exception costs ten times as much as asking first.
-  if (fs.statSync(file, { throwIfNoEntry: false }) === undefined) return gitDir;
+  if (!mayBeThere(file)) return gitDir;
   const written = readFileIfThere(file)
     ?.toString()
     .replace(/[\r\n]+$/, "");

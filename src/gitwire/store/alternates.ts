@@ -7,7 +7,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { LIMITS } from "../../limits.ts";
-import { readFileIfThere } from "../disk.ts";
+import { mayBeThere, readFileIfThere } from "../disk.ts";
 
 /** The object folders that `objectsDir` borrows from, near ones first, itself not included; `extra` come first. */
 export function alternateDirs(objectsDir: string, extra: readonly string[] = []): string[] {
@@ -35,8 +35,7 @@ function realPath(dir: string): string | undefined {
 
 function readAlternates(objectsDir: string): string[] {
   const file = path.join(objectsDir, "info", "alternates");
-  // Most repositories have none, and an exception costs ten times as much as asking first.
-  const bytes = fs.statSync(file, { throwIfNoEntry: false }) === undefined ? undefined : readFileIfThere(file);
+  const bytes = mayBeThere(file) ? readFileIfThere(file) : undefined;
   if (bytes === undefined) return [];
   const dirs: string[] = [];
   for (const line of bytes.toString("utf8").split("\n")) {

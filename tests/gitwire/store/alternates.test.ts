@@ -33,6 +33,15 @@ test("relative and absolute paths, comments, empty lines, nesting, loops, missin
   ]);
 });
 
+test("a file where the folder of the list should be, or no object folder at all, borrows nothing", () => {
+  const root = tempDir();
+  fs.mkdirSync(path.join(root, "a"));
+  fs.writeFileSync(path.join(root, "a", "info"), "");
+  expect(alternateDirs(path.join(root, "a"))).toEqual([]);
+  expect(alternateDirs(path.join(root, "a", "info"))).toEqual([]);
+  expect(alternateDirs(path.join(root, "none"))).toEqual([]);
+});
+
 test("quoted lines", () => {
   const root = tempDir();
   folders(root, { 'odd "name"': "", "tab\there": "", 'é"': "", a: "" });
