@@ -81,9 +81,8 @@ export class ObjectStore implements ObjectSource {
     const cached = this.#objects.get(oid);
     if (cached !== undefined) return cached;
     const object = this.#readStored(oid);
-    if (object !== undefined) {
-      if (object.kind !== "blob" || object.data.length <= CACHED_BLOB) this.#objects.set(oid, object);
-    } else if (oid === this.format.emptyTree) return { kind: "tree", data: Buffer.alloc(0) };
+    if (object !== undefined && (object.kind !== "blob" || object.data.length <= CACHED_BLOB))
+      this.#objects.set(oid, object);
     return object;
   }
 
@@ -275,9 +274,10 @@ export class ObjectStore implements ObjectSource {
   }
 
   #readStored(oid: Oid, into?: Buffer, isCompared = into !== undefined): GitObject | undefined {
-    return this.#find(oid, (at) =>
+    const stored = this.#find(oid, (at) =>
       at.kind === "packed" ? at.pack.read(at.offset, into, isCompared) : readLoose(at.objectsDir, oid),
     );
+    return stored ?? (oid === this.format.emptyTree ? { kind: "tree", data: Buffer.alloc(0) } : undefined);
   }
 
   /**

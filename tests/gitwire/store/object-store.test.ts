@@ -83,7 +83,9 @@ for (const format of [SHA1, SHA256]) {
         undefined,
       ]);
     }
-    expect(store.read(format.emptyTree)).toEqual({ kind: "tree", data: Buffer.alloc(0) });
+    for (const read of [store.read, store.readOnce]) {
+      expect(read.call(store, format.emptyTree)).toEqual({ kind: "tree", data: Buffer.alloc(0) });
+    }
     expect([store.has(format.emptyTree), store.kind(format.emptyTree)]).toEqual([true, "tree"]);
     for (const prefix of ["", "abc", "xyzw", "ABCD", `${format.zeroOid}0`])
       expect(store.resolvePrefix(prefix)).toEqual([]);
