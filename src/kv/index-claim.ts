@@ -38,7 +38,7 @@ type LeafChanges = ReadonlyMap<string, FileChange>;
 /** Two nodes in one place: the tree before, and the claimed one. */
 type Pair = readonly [before: Oid, claimed: Oid];
 
-type Nodes = Pick<NodeWriter, "format" | "read" | "readClaimed" | "readMany">;
+type Nodes = Pick<NodeWriter, "format" | "read" | "readOnce" | "readClaimed" | "readMany">;
 
 /** A kv-index that somebody claims to be what operations make of the one before. */
 export class IndexClaim {
@@ -82,9 +82,14 @@ export class IndexClaim {
     decide: (op: T, existing: IndexState | undefined) => IndexFile | undefined,
   ): boolean {
     let left = changes.size;
+    let leaf: Buffer | undefined;
     for (const op of ops) {
       const change = changes.get(op.name);
-      const existing = change?.was ?? findIndexFile(this.#nodes, this.#nodes.read(before), op.name);
+      let existing: IndexState | undefined = change?.was;
+      if (existing === undefined) {
+        leaf ??= this.#nodes.readOnce(before);
+        existing = findIndexFile(this.#nodes, leaf, op.name);
+      }
       const after = decide(op, existing);
       if (after?.fileName !== change?.is?.fileName || after?.oid !== change?.is?.oid) return false;
       if (change === undefined) continue;

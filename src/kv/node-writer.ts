@@ -1,6 +1,6 @@
 /** Writes the trees of a transaction: as deltas where they were made from a tree the receiver has, else whole. */
 
-import { type GitObject, type ObjectSink, type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { type GitObject, type ObjectSink, type ObjectSource, readAs, readOnceAs } from "../gitwire/object/object.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
 import { buildTree, type TreeEntry } from "../gitwire/object/tree.ts";
 import { editTree, type TreeEdit } from "../gitwire/pack/tree-edit.ts";
@@ -41,6 +41,11 @@ export class NodeWriter {
   /** Content of the tree `oid`. */
   read(oid: Oid): Buffer {
     return this.#fresh.get(oid) ?? readAs(this.#source, oid, "tree");
+  }
+
+  /** As {@link read}, where nobody else will look at it. */
+  readOnce(oid: Oid): Buffer {
+    return this.#fresh.get(oid) ?? readOnceAs(this.#source, oid, "tree");
   }
 
   /** A tree that somebody says is there; undefined where it is not, or is no tree. */
