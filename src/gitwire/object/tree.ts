@@ -104,7 +104,7 @@ export function nulAfter(data: Buffer, start: number): number {
 }
 
 /** The mode at `data[at]` where it is that of a file or a tree, as of all entries of ours; else 0. A third of the time of reading its digits. */
-function usualMode(data: Buffer, at: number): number {
+export function usualMode(data: Buffer, at: number): number {
   if (data[at + 1] !== 0x30 || data[at + 2] !== 0x30) return 0;
   if (data[at] === 0x34) {
     return data[at + 3] === 0x30 && data[at + 4] === 0x30 && data[at + 5] === 0x20 ? MODE.tree : 0;

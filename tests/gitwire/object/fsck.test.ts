@@ -281,3 +281,21 @@ test(".gitmodules and .gitattributes that git refuses", () => {
     "gitmodulesBlob",
   );
 });
+
+test("a name is looked at as a whole, whatever it shares with the one before", () => {
+  const { int, pick } = random("fsck names");
+  const parts = ["a", "b", "ab", ".", "..", "~1", "git", ".git", "GIT", "\\", "é", "modules"];
+  const nameOf = (): string => Array.from({ length: 1 + int(3) }, () => pick(parts)).join("");
+  const faultOf = (...names: string[]): string | undefined =>
+    objectFault(TEST_FORMAT, "tree", tree(...names.map((name) => entry("100644", name)))[1]);
+  let faults = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const before = nameOf();
+    const name = before.slice(0, int(before.length + 1)) + nameOf();
+    if (faultOf(before) !== undefined || Buffer.compare(Buffer.from(before), Buffer.from(name)) >= 0) continue;
+    const alone = faultOf(name);
+    expect([before, name, faultOf(before, name)]).toEqual([before, name, alone]);
+    if (alone !== undefined) faults++;
+  }
+  expect(faults).toBeGreaterThan(100);
+});
