@@ -62,7 +62,7 @@ fuzz: $(DEPS) test-programs ## run the fuzz tests on 200 times as many inputs (F
 	@GIT_KV_FUZZ=$(or $(FUZZ),200) $(BUN) scripts/test.ts tests/fuzz
 
 crash: build test-programs ## let every system call of a transaction be the last one, or fail (`make test` tries a sample)
-	@GIT_KV_CRASH=all $(BUN) scripts/test.ts --timeout 3600000 tests/crash/transaction.test.ts
+	@GIT_KV_CRASH=all $(BUN) scripts/test.ts --timeout 3600000 tests/crash/transaction.test.ts tests/crash/catch-up.test.ts
 
 soak: build test-programs ## writers, readers, kills and a mirror for ten minutes (SOAK=seconds); 200 readers; a backlog of 500
 	@GIT_KV_SOAK=$(or $(SOAK),600) GIT_KV_READERS=200 GIT_KV_TRANSACTIONS=2000 GIT_KV_BACKLOG=500 \

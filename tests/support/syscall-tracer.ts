@@ -74,6 +74,19 @@ export async function attachTracer(pid: number, calls: readonly string[], fault?
   };
 }
 
+/** Runs `command` to its end, or to the fault; returns the calls that were seen, in their order, of the thread that does the work. */
+export async function traceRun(command: readonly string[], calls: readonly string[], fault?: Fault): Promise<string[]> {
+  const file = path.join(tempDir("trace"), "calls");
+  const inject = fault === undefined ? [] : injections(fault, calls).flatMap((one) => ["-e", `inject=${one}`]);
+  const args = ["-f", "-y", "-s", "16", "-o", file, "-e", `trace=execve,${calls.join(",")}`, ...inject];
+  await Bun.spawn(["strace", ...args, ...command], { stdin: "ignore", stdout: "ignore", stderr: "ignore" }).exited;
+  const lines = fs.readFileSync(file, "utf8").split("\n");
+  const own = `${Number.parseInt(lines[0]!, 10)} `;
+  return lines
+    .filter((line) => line.startsWith(own) && /^\d+ +\w+\(/.test(line) && !line.includes(" execve("))
+    .map((line) => line.slice(own.length).trimStart());
+}
+
 /**
  * Waits until strace has let go. One that is told to while the process ends can wait for ever for a thread that is dead already; what it
  * wrote is complete then.

@@ -65,8 +65,10 @@ function startSession(repo: Repository, service: Service, options: ConnectOption
       options.signal?.removeEventListener("abort", stop);
       requests.end();
       answers.end();
-      await session;
-      repo.close();
+      const ended = session.then(() => repo.close());
+      // One that looks for what is to be sent hears nothing for minutes in a large repository; it changes nothing, and ends by itself.
+      const isLeft = options.signal?.aborted === true && service === "git-upload-pack";
+      if (!isLeft) await ended;
     },
   };
 }
