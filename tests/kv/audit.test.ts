@@ -241,7 +241,7 @@ describe("a ledger through three policies", () => {
     const tip = git(dir, "rev-parse", "refs/kv/main");
     expect(run(dir, "--since", tip).stdout.toString()).toStartWith("main: 0 transactions");
     expect(run(dir, "--since", tip, "--all").exitCode).toBe(64);
-    expect(run(dir, "--since", "abc").exitCode).toBe(64);
+    expect(run(dir, "--since", "abc").exitCode).toBe(4);
     expect(run(dir, "--ns", "other").exitCode).toBe(6);
     const bad = path.join(path.dirname(dir), "bad.git");
     Bun.spawnSync(["cp", "-r", dir, bad]);
