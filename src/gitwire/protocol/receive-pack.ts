@@ -9,6 +9,7 @@
 
 import { KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
+import { collectGarbage } from "../../memory.ts";
 import type { ObjectFormat, Oid } from "../object/oid.ts";
 import { type IndexedPack, indexPack } from "../pack/index-pack.ts";
 import { isValidRefName } from "../refs/ref-name.ts";
@@ -130,6 +131,8 @@ class ReceiveSession {
   readonly #reply: SidebandWriter;
   /** Why a command cannot be done, by ref. */
   readonly #refused = new Map<string, string>();
+  /** Objects that came. */
+  #received = 0;
 
   constructor(options: ReceivePackOptions, request: PushRequest, output: ByteSink) {
     this.#options = options;
@@ -153,6 +156,8 @@ class ReceiveSession {
     await this.#tellHost(outcome.refs);
     await this.#reply.end();
     if (outcome.drain) await drain(input, this.#limits.packBytes);
+    // What a large push leaves would lie beside all that the next one brings.
+    collectGarbage(this.#received);
   }
 
   /** The report is out: what the host does now changes nothing of it, and cannot fail the push. */
@@ -186,6 +191,7 @@ class ReceiveSession {
       try {
         indexed = await this.#index(input, intent, quarantine);
         if (indexed !== undefined) {
+          this.#received = indexed.objectCount;
           quarantine.hold(indexed);
           await refuseCollisions(indexed, objects);
         }
