@@ -49,7 +49,44 @@ export function runPeak(command: readonly string[], options: ProcessOptions = {}
 
 /** Megabytes that a process has had resident at most. */
 export function peakOf(pid: number): number {
-  return (Number(/^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${pid}/status`, "latin1"))![1]) * 1024) / 1e6;
+  return (Number(/^VmHWM:\s+(\d+) kB/m.exec(readProc(`${pid}/status`))![1]) * 1024) / 1e6;
+}
+
+/** Megabytes that a process has resident now; 0 where it has ended. */
+export function residentOf(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(readProc(`${pid}/status`))?.[1] ?? 0;
+  return (Number(kilobytes) * 1024) / 1e6;
+}
+
+/**
+ * Looks four times a second. What is returned ends that, and tells the most megabytes that a process and its children had resident together, what
+ * they share counted for each.
+ */
+export function watchFamily(pid: number): () => number {
+  let most = 0;
+  const look = (): void => {
+    const tasks = fs.readdirSync(`/proc/${pid}/task`);
+    const children = tasks.flatMap((task) => readProc(`${pid}/task/${task}/children`).match(/\d+/g) ?? []);
+    most = Math.max(
+      most,
+      [pid, ...children].reduce<number>((sum, each) => sum + residentOf(Number(each)), 0),
+    );
+  };
+  const timer = setInterval(look, 250);
+  return () => {
+    clearInterval(timer);
+    look();
+    return most;
+  };
+}
+
+/** What a file of /proc says; nothing where its process has ended. */
+function readProc(file: string): string {
+  try {
+    return fs.readFileSync(`/proc/${file}`, "latin1");
+  } catch {
+    return "";
+  }
 }
 
 /** As {@link runProcess}, while this process goes on serving others. */

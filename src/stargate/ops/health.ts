@@ -11,7 +11,7 @@ import type { Gate } from "../gate.ts";
 import { hookFaults } from "../hooks.ts";
 import type { MirrorProbe } from "./mirror-probe.ts";
 
-export const HEALTH_CHECKS = ["repository", "hooks", "journal", "disk", "writes"] as const;
+export const HEALTH_CHECKS = ["repository", "hooks", "journal", "disk"] as const;
 export const READY_CHECKS = ["leader", "writes", "mirror", "mirror-backlog"] as const;
 
 /** How one check went. */
@@ -33,7 +33,6 @@ export async function checkHealth(gate: Gate): Promise<Check[]> {
     await check("hooks", () => hooks(gate)),
     await check("journal", () => writable(gate)),
     await check("disk", () => room(gate)),
-    await check("writes", () => writes(gate)),
   ];
 }
 

@@ -37,7 +37,7 @@ function problemsOf(repo, isStopping) {
   if (isStopping) warn("This node is being stopped.");
   if (!repo.writable) bad(`Writing has stopped: ${repo.error}`);
   for (const { ns, why } of repo.refused) bad(`No writes${ns === "" ? "" : ` to ${ns}`} are taken: ${why}`);
-  for (const { name, ok, error } of repo.health) if (!ok && name !== "writes") bad(`Check '${name}' fails: ${error}`);
+  for (const { name, ok, error } of repo.health) if (!ok) bad(`Check '${name}' fails: ${error}`);
   const { mirror } = repo;
   if (mirror?.state === "blocked") bad(`The mirror refuses pushes: ${mirror.error}`);
   if ((mirror?.diverged.length ?? 0) > 0) bad(`The mirror has diverged: ${mirror.diverged.join(", ")}`);
@@ -280,7 +280,7 @@ function render(answer) {
     { repo: repo.name, namespaces: repo.namespaces, areAll: state.open.has("namespaces") },
     showNamespaces,
   );
-  show("checks", [...repo.health, ...repo.ready.filter(({ name }) => name !== "writes")], showChecks);
+  show("checks", [...repo.health, ...repo.ready], showChecks);
   show("recent", { recent: repo.recent, areAll: state.open.has("recent") }, showRecent);
   show("rejections", repo.rejections, showRejections);
   const facts = Object.entries(node).map(([name, value]) => `${name} ${value}`);
