@@ -6,6 +6,7 @@
 import { toKvError } from "../errors.ts";
 import type { Combine } from "../gitwire/store/combine.ts";
 import { CopyFinder, foldCopies } from "../gitwire/store/fold-copies.ts";
+import { clearPendingGcLock } from "../gitwire/store/gc-lock.ts";
 import { sweepLeftovers } from "../gitwire/store/leftovers.ts";
 import { hasManyLoose } from "../gitwire/store/loose-count.ts";
 import { needsRollUp, rollUp } from "../gitwire/store/maintenance.ts";
@@ -166,7 +167,9 @@ export class Upkeep {
   #sweep(now: number): void {
     this.#nextSweep = now + SWEEP;
     try {
-      const removed = sweepLeftovers(this.#gate.repo.objectsDir, now);
+      const { commonDir, objectsDir } = this.#gate.repo;
+      clearPendingGcLock(commonDir);
+      const removed = sweepLeftovers(objectsDir, now);
       if (removed > 0) this.#gate.log("info", "upkeep", { removed });
     } catch (error) {
       this.#warn("sweep leftovers", error);

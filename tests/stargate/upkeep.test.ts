@@ -1,5 +1,6 @@
 import { expect, spyOn, test } from "bun:test";
 import * as fs from "node:fs";
+import * as os from "node:os";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
 import { fsck, git, gitInput } from "../support/git.ts";
@@ -18,11 +19,15 @@ test("a served repository packs what a stock receive-pack leaves loose", async (
     for (const file of files) fs.writeFileSync(file, `blob ${written++}`);
     gitInput(dir, files.join("\n"), "hash-object", "-w", "--stdin-paths");
   }
+  // And what a kill leaves between making the lock and having it.
+  const pending = path.join(dir, "gc.pid.lock");
+  fs.writeFileSync(pending, `999999999 ${os.hostname()}`);
   const stargate = await TestStargate.start({ dir });
   try {
     const line = await stargate.logged(({ component, loose }) => component === "upkeep" && loose !== undefined, 20_000);
     expect(line).toMatchObject({ level: "info", damaged: 0 });
     expect(git(dir, "count-objects", "-v")).toContain("count: 0\n");
+    expect(fs.existsSync(pending)).toBe(false);
     const client = new TestClient(dir, stargate.loginUrl(stargate.token()));
     await client.set({ key: "value" });
     for (let i = 0; i < written; i += 97)

@@ -11,8 +11,8 @@ import { errorCode, readFileIfThere } from "../disk.ts";
 
 /** A lock older than this is nobody's (git's own figure, 12 hours in milliseconds). */
 const STALE = 12 * 60 * 60_000;
-/** The same for the file a lock is made as, one hour. */
-const PENDING_STALE = 60 * 60_000;
+/** The same for the file a lock is made as, which lives for microseconds, in git too: a minute. */
+const PENDING_STALE = 60_000;
 
 export interface GcLock {
   release(): void;
@@ -23,9 +23,7 @@ export function takeGcLock(commonDir: string, now: number = Date.now()): GcLock 
   const file = path.join(commonDir, "gc.pid");
   const pending = `${file}.lock`;
   const note = `${process.pid} ${os.hostname()}`;
-  // It lives for microseconds, in git too; an old one is a crash's and would keep git from tidying up for ever.
-  const pendingAge = ageOf(pending, now);
-  if (pendingAge !== undefined && pendingAge > PENDING_STALE) fs.rmSync(pending, { force: true });
+  clearPendingGcLock(commonDir, now);
   let fd: number;
   try {
     fd = fs.openSync(pending, "wx", 0o666);
@@ -55,14 +53,29 @@ export function takeGcLock(commonDir: string, now: number = Date.now()): GcLock 
   };
 }
 
+/**
+ * Removes the file a lock was being made as where a crash left it, which would keep git and us from tidying up for ever: whoever it names is
+ * dead, or it is old.
+ */
+export function clearPendingGcLock(commonDir: string, now: number = Date.now()): void {
+  const pending = path.join(commonDir, "gc.pid.lock");
+  const age = ageOf(pending, now);
+  if (age === undefined) return;
+  if (age > PENDING_STALE || holderOf(pending) === "dead") fs.rmSync(pending, { force: true });
+}
+
 function isHeld(file: string, now: number): boolean {
   const age = ageOf(file, now);
-  if (age === undefined || age > STALE) return false;
+  return age !== undefined && age <= STALE && holderOf(file) === "alive";
+}
+
+/** Whether who is named in a lock lives, or may, on another machine; undefined where it names nobody. */
+function holderOf(file: string): "alive" | "dead" | undefined {
   const [, pid, host] = /^([0-9]+) (\S+)/.exec(readFileIfThere(file)?.toString() ?? "") ?? [];
-  if (pid === undefined) return false;
+  if (pid === undefined) return undefined;
+  if (host !== os.hostname()) return "alive";
   // Our own note is left from an earlier process with our number: we release what we take.
-  if (host !== os.hostname()) return true;
-  return Number(pid) !== process.pid && isAlive(Number(pid));
+  return Number(pid) !== process.pid && isAlive(Number(pid)) ? "alive" : "dead";
 }
 
 /** Whether `git maintenance` runs: it leaves its lock behind when it is killed, so an old one does not count. */

@@ -92,9 +92,9 @@ test("a kill at any call leaves every object readable, and the next roll-up work
     killed++;
     expect([...allObjects(dir).keys()].sort()).toEqual(ids);
     if (killAt % 8 === 0) fsckClean(dir);
-    // A lock that was being made looks like one that is held, for an hour.
+    // A lock that does not name its maker yet looks like one that is being made, for a minute.
     const pending = path.join(dir, "gc.pid.lock");
-    if (fs.existsSync(pending)) fs.utimesSync(pending, 0, 0);
+    if (fs.existsSync(pending) && fs.statSync(pending).size === 0) fs.utimesSync(pending, 0, 0);
     const store = open(dir);
     if (store.replaceablePacks().length > 2) {
       const kind = (await rollUp(store, { maxPacks: 2, commonDir: dir })).kind;
@@ -181,9 +181,11 @@ test("git gc and we keep off each other", async () => {
   fs.writeFileSync(path.join(dir, "objects/maintenance.lock"), "");
   expect(await roll()).toBe("busy");
   fs.rmSync(path.join(dir, "objects/maintenance.lock"));
-  fs.writeFileSync(`${file}.lock`, "");
-  expect(await roll()).toBe("busy");
-  fs.rmSync(`${file}.lock`);
+  for (const note of ["", `${process.ppid} ${os.hostname()}`, "1 another-host"]) {
+    fs.writeFileSync(`${file}.lock`, note);
+    expect(await roll()).toBe("busy");
+    fs.rmSync(`${file}.lock`);
+  }
   // While we work, git waits for another day; our lock is one that git understands.
   const lock = takeGcLock(dir)!;
   expect(tryGit(dir, ["gc"]).stderr).toContain(
@@ -202,6 +204,19 @@ test("git gc and we keep off each other", async () => {
     if (time !== undefined) fs.utimesSync(file, time, time);
     takeGcLock(dir)!.release();
     expect(fs.existsSync(file)).toBe(false);
+  }
+  // The same where it was being made.
+  for (const [note, age] of [
+    [`999999999 ${os.hostname()}`, 0],
+    [`${process.pid} ${os.hostname()}`, 0],
+    ["", 61],
+    ["1 another-host", 61],
+  ] as const) {
+    fs.writeFileSync(`${file}.lock`, note);
+    const time = Date.now() / 1000 - age;
+    fs.utimesSync(`${file}.lock`, time, time);
+    takeGcLock(dir)!.release();
+    expect(fs.existsSync(`${file}.lock`)).toBe(false);
   }
   expect(await roll()).toBe("rolled");
   expect(tryGit(dir, ["gc", "-q"]).status).toBe(0);
