@@ -162,16 +162,29 @@ export class Output {
     this.#progress = shown.length;
   }
 
-  /** Reports the error that ends the program: a JSON object on stdout with --json, else `error:` and `hint:` on stderr. */
+  /**
+   * Reports the error that ends the program: a JSON object on stdout with --json, else `error:` and `hint:` on stderr; there too what
+   * stdout does not take.
+   *
+   * @throws OutputClosed
+   */
   fail(error: KvError): void {
-    if (this.json) {
-      const { code, exit, message, hint } = error;
-      this.record({ error: { code, exit, message, ...(hint === undefined ? {} : { hint }) } });
-    } else {
+    if (!this.json || !this.#failInJson(error)) {
       const hint = error.hint === undefined ? "" : `${this.#paint("hint:", 33)} ${printable(error.hint)}\n`;
       this.#say(`${this.#paint("error:", 31)} ${printable(error.message)}\n${hint}`);
     }
     if (this.debug) this.#say(`${stackOf(error)}\n`);
+  }
+
+  #failInJson({ code, exit, message, hint }: KvError): boolean {
+    try {
+      this.record({ error: { code, exit, message, ...(hint === undefined ? {} : { hint }) } });
+      this.flush();
+      return true;
+    } catch (second) {
+      if (second instanceof OutputClosed) throw second;
+      return false;
+    }
   }
 
   #say(text: string): void {

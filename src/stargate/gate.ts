@@ -19,6 +19,7 @@ import { AcceptQueue } from "./accept.ts";
 import { GateEvents } from "./events.ts";
 import { Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
+import { JournalCopy } from "./journal-to-read.ts";
 import { releaseKeptPacks } from "./kept-packs.ts";
 import { LeaderLock } from "./leader.ts";
 import type { Log } from "./log.ts";
@@ -75,12 +76,12 @@ export class Gate {
   /** Called when transactions were accepted. */
   onAccepted: () => void = () => {};
   readonly onStage: (stage: Stage) => void;
-  readonly #lock: LeaderLock;
+  readonly #lock: LeaderLock | undefined;
   readonly #onFailure: (error: KvError) => void;
   #failure: KvError | undefined;
   #policy: PolicyInForce | undefined;
 
-  private constructor(repo: Repository, lock: LeaderLock, journal: Journal, options: GateOptions) {
+  private constructor(repo: Repository, lock: LeaderLock | undefined, journal: Journal, options: GateOptions) {
     this.repo = repo;
     this.#lock = lock;
     this.journal = journal;
@@ -124,6 +125,17 @@ export class Gate {
     }
   }
 
+  /**
+   * The repository at `dir` on a file system that is read-only, to look at: nobody can lead it, and what a crash left half done stays so.
+   * Throws NOT_A_REPOSITORY, STORAGE and so on.
+   */
+  static openReadOnly(options: GateOptions): Gate {
+    const repo = openRepository(options.dir, options.env);
+    const gate = new Gate(repo, undefined, new JournalCopy(stargateDir(repo.gitDir)), options);
+    gate.#failure = new KvError("STORAGE", "the file system is read-only");
+    return gate;
+  }
+
   /** The policy in force, or undefined where there is none. Throws POLICY_UNTRUSTED where it cannot be read. */
   policy(): PolicyInForce | undefined {
     const oid = this.repo.refs.resolve(POLICY_REF);
@@ -140,7 +152,7 @@ export class Gate {
 
   /** Throws STORAGE where an earlier failure left the storage in doubt, or the repository is not where it was. */
   requireSound(): void {
-    if (this.#failure === undefined && !this.#lock.isInPlace()) {
+    if (this.#failure === undefined && this.#lock?.isInPlace() === false) {
       const message = `what is at ${this.repo.gitDir} is not what this process took the lead of: it was moved, replaced or taken away`;
       this.fail(new KvError("STORAGE", message));
     }
@@ -169,7 +181,7 @@ export class Gate {
     try {
       this.journal.close();
     } finally {
-      this.#lock.release();
+      this.#lock?.release();
       this.repo.close();
     }
   }

@@ -58,6 +58,12 @@ describe("answers", () => {
     expect(() => out.flush()).toThrow(expect.objectContaining({ code: "STORAGE", exit: 5 }));
   });
 
+  test("an error in JSON goes to stderr where stdout takes nothing", () => {
+    const { out, said } = open({ json: true, stdout: fs.openSync("/dev/full", "w") });
+    out.fail(new KvError("IO", "it broke"));
+    expect(said()).toBe("error: it broke\n");
+  });
+
   test("a reader that is gone ends the program, not as an error", () => {
     const pipe = closedPipe();
     const { out } = open({ stdout: pipe });

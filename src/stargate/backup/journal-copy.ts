@@ -6,6 +6,7 @@ import { KvError } from "../../errors.ts";
 import type { Ref } from "../../gitwire/refs/ref-snapshot.ts";
 import type { Repository } from "../../gitwire/repo.ts";
 import { Journal, type JournalUpdate } from "../journal.ts";
+import { isReadOnly, JournalCopy } from "../journal-to-read.ts";
 import { stargateDir } from "../settings.ts";
 
 /** Tries to find an instant between two transactions, and milliseconds between them. */
@@ -15,9 +16,10 @@ const PAUSE = 10;
 /** Refs, and the copy at `to` that says what made them. Throws BUSY where writes leave no instant to read both. */
 export async function copyJournal(repo: Repository, to: string): Promise<readonly Ref[]> {
   const dir = stargateDir(repo.gitDir);
+  const still = isReadOnly(dir) ? new JournalCopy(dir) : undefined;
   // Makes the journal, or brings it up to date, where no daemon has.
-  new Journal(dir).close();
-  const db = new Database(path.join(dir, "journal.db"), { readwrite: true });
+  if (still === undefined) new Journal(dir).close();
+  const db = new Database(path.join(still?.folder ?? dir, "journal.db"), { readwrite: true });
   try {
     db.run("PRAGMA busy_timeout = 5000");
     const { refs, last } = await quietInstant(repo, db);
@@ -26,6 +28,7 @@ export async function copyJournal(repo: Repository, to: string): Promise<readonl
     return refs;
   } finally {
     db.close();
+    still?.close();
   }
 }
 

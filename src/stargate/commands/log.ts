@@ -7,7 +7,7 @@ import { KvError } from "../../errors.ts";
 import { parseNamespace } from "../../kv/namespace.ts";
 import { parseTime } from "../../quantity.ts";
 import { auditLog, describeRecord } from "../audit-log.ts";
-import { Journal } from "../journal.ts";
+import { journalToRead } from "../journal-to-read.ts";
 import { stargateDir } from "../settings.ts";
 import { oneRepository } from "./common.ts";
 
@@ -31,7 +31,7 @@ export function run(context: Context): void {
       hint: `make it one with 'git-kv-stargate init --repo ${repo.gitDir}'`,
     });
   }
-  const journal = new Journal(dir);
+  const journal = journalToRead(dir);
   try {
     for (const record of auditLog(journal, repo.refs, filter)) {
       if (out.json) out.record(record);

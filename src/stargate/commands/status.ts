@@ -6,7 +6,7 @@ import type { Repository } from "../../gitwire/repo.ts";
 import { describeStatus, type Status } from "../../kv/stargate-status.ts";
 import { statusOf } from "../status.ts";
 import { oneRepository } from "./common.ts";
-import { callDaemon, withGate } from "./stdio.ts";
+import { callDaemon, withGateToRead } from "./stdio.ts";
 
 export async function run(context: Context): Promise<void> {
   const { out } = context;
@@ -44,7 +44,7 @@ async function askDaemon({ env }: Context, repo: Repository): Promise<Status | u
 
 /** No daemon runs: what the files say. */
 function offline(context: Context, repo: Repository): Promise<Status> {
-  return withGate(context, repo, "status", async (served) => ({
+  return withGateToRead(context, repo, "status", async (served) => ({
     ...statusOf(served, context.clock.now()),
     role: "stopped",
   }));

@@ -16,11 +16,12 @@ import { repositoryUploadHost } from "../../gitwire/protocol/upload-pack-host.ts
 import { type Repository, refuseNamespace } from "../../gitwire/repo.ts";
 import { AGENT } from "../agent.ts";
 import { defaultName, Gate } from "../gate.ts";
+import { isReadOnly } from "../journal-to-read.ts";
 import { silentLog } from "../log.ts";
 import { MirrorLink } from "../mirror/mirror-link.ts";
 import { storingHost } from "../ordinary-host.ts";
 import { protocolVersion, type Served, serveSession } from "../service.ts";
-import { isStargateRepository, loadSettings } from "../settings.ts";
+import { isStargateRepository, loadSettings, stargateDir } from "../settings.ts";
 import { encodeCall, type SocketCall } from "../socket-call.ts";
 import { socketSink, socketSource } from "../socket-stream.ts";
 import type { Identity } from "../tokens.ts";
@@ -107,6 +108,19 @@ export async function withGate<T>(
   act: (served: Served) => Promise<T>,
 ): Promise<T> {
   return leading(context, await leadMeanwhile(context, repo, role), act);
+}
+
+/** Runs `act`, which only reads, as the leader of `repo`, or where nobody can lead it: on a file system that is read-only. */
+export async function withGateToRead<T>(
+  context: Pick<Context, "env" | "clock">,
+  repo: Repository,
+  role: string,
+  act: (served: Served) => Promise<T>,
+): Promise<T> {
+  if (!isReadOnly(stargateDir(repo.gitDir))) return withGate(context, repo, role, act);
+  const { env, clock } = context;
+  const settings = loadSettings(repo.gitDir, {}, env);
+  return leading(context, Gate.openReadOnly({ dir: repo.gitDir, settings, env, clock, log: silentLog, role }), act);
 }
 
 /** Runs `act`, and gives the lead back. */

@@ -10,7 +10,7 @@ import { audit } from "../../kv/audit.ts";
 import { classifyRef } from "../../kv/namespace.ts";
 import { Workspace } from "../../kv/workspace.ts";
 import { hookFaults } from "../hooks.ts";
-import { Journal } from "../journal.ts";
+import { journalToRead } from "../journal-to-read.ts";
 import { stargateDir } from "../settings.ts";
 import { type Report, reportThrown } from "./fault.ts";
 import { checkJournal, journalRows } from "./journal-check.ts";
@@ -39,7 +39,7 @@ export async function fsck(repo: Repository, options: FsckOptions): Promise<Fsck
   const { report } = options;
   for (const message of hookFaults(repo.gitDir, repo.config))
     report({ part: "hooks", subject: "hooks", code: "CONFIG", message });
-  const journal = new Journal(stargateDir(repo.gitDir));
+  const journal = journalToRead(stargateDir(repo.gitDir));
   try {
     const rows = journalRows(journal);
     const refs = checkRefs(repo, report);

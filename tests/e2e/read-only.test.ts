@@ -1,0 +1,50 @@
+/** Repositories on a file system that is read-only: a snapshot of a disk, a mounted copy. What only reads works there. */
+
+import { expect, test } from "bun:test";
+import * as path from "node:path";
+import { executable, type Run, runProgram } from "../support/executable.ts";
+import { ENV, kvOk, Scene } from "../support/scene.ts";
+
+const MAY_MOUNT = runProgram("unshare", ["-rm", "mount", "-t", "tmpfs", "none", "/mnt"], {}).status === 0;
+
+/** Runs `line` in a shell for which all below `dir`, where it begins, is read-only. */
+function reading(dir: string, line: string): Run {
+  const mount = 'mount --bind . "$PWD" && mount -o remount,ro,bind "$PWD" && cd "$PWD"';
+  return runProgram("unshare", ["-rm", "bash", "-c", `${mount} && ${line}`], { cwd: dir, env: ENV });
+}
+
+test.skipIf(!MAY_MOUNT)(
+  "a clone is read, and a Stargate's repository looked at and backed up",
+  async () => {
+    const scene = await Scene.start();
+    const clone = scene.clone("clone");
+    kvOk(clone, "set", "cfg:theme", "dark");
+    // Killed, so that the journal has not taken in all of what was written to it.
+    await scene.serving.stop("SIGKILL");
+    for (const line of [
+      "get cfg:theme",
+      "list",
+      "history cfg:theme",
+      "log",
+      "diff 1",
+      "verify",
+      "snapshot --export -",
+    ]) {
+      expect(reading(clone, `git-kv ${line}`)).toMatchObject({ status: 0 });
+    }
+
+    const there = (line: string): Run => reading(scene.repo, `${executable("git-kv-stargate")} ${line}`);
+    expect(there("status --repo .")).toMatchObject({ status: 0, stdout: expect.stringContaining("read-only") });
+    expect(JSON.parse(there("status --repo . --json").stdout)).toMatchObject({
+      ...{ role: "stopped", writable: false, error: "the file system is read-only" },
+      namespaces: [{ ns: "main", seq: 1 }],
+    });
+    const log = there("log --repo . --json").stdout.trim().split("\n");
+    expect(log.map((line) => JSON.parse(line)).find(({ ns }) => ns === "main")).toMatchObject({ result: "accepted" });
+    expect(there("fsck --repo .")).toMatchObject({ status: 0, stdout: expect.stringContaining("no faults") });
+    const backups = path.join(scene.root, "backups");
+    expect(there(`backup --repo . --to ${backups}`)).toMatchObject({ status: 0 });
+    expect(there("serve --repo . --listen 127.0.0.1:0").status).toBe(5);
+  },
+  60_000,
+);
