@@ -28,13 +28,14 @@ async function build(program: string, commit: string): Promise<void> {
 }
 
 /** The library: for Node.js dist/node/open-kv-node.js and what it loads, for Bun dist/bun/open-kv.js, and its types, dist/types. */
-async function buildLibrary(): Promise<void> {
+async function buildLibrary(commit: string): Promise<void> {
   const target = (name: "node" | "bun", entry: string, splitting: boolean): Bun.BuildConfig => ({
     entrypoints: [path.join(ROOT, "src", "kv", entry)],
     outdir: path.join(ROOT, "dist", name),
     target: name,
     format: "esm",
     splitting,
+    define: { GIT_KV_COMMIT: JSON.stringify(commit) },
     throw: false,
   });
   // Parts have other names when they change.
@@ -61,6 +62,6 @@ if (unknown.length > 0) {
 }
 const commit = sourceCommit();
 for (const name of wanted.length > 0 ? wanted : [...PROGRAMS, LIBRARY]) {
-  if (name === LIBRARY) await buildLibrary();
+  if (name === LIBRARY) await buildLibrary(commit);
   else await build(name, commit);
 }

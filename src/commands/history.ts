@@ -25,7 +25,7 @@ async function showAll(context: Context, workspace: Workspace): Promise<void> {
   const epochs = flags.on("epochs");
   const { copy, repo } = workspace;
   const tip = await stateToRead(workspace);
-  const reporter = new SignatureReporter(repo.objects, copy && ((work) => copy.through(work)));
+  const reporter = new SignatureReporter(repo, copy && ((work) => copy.through(work)));
   const show = await shower(context, workspace, key);
   // What is not here is fetched for one at a time.
   const atOnce = copy === undefined ? CHECKED_AT_ONCE : 1;

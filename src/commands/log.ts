@@ -22,7 +22,7 @@ export async function run(context: Context): Promise<void> {
   const given = flags.value("prefix");
   const prefix = given === undefined ? undefined : utf8ToByteString(given);
   const withKeys = flags.on("keys");
-  const reporter = new SignatureReporter(objects);
+  const reporter = new SignatureReporter(workspace.repo);
   const slice = new TimeSlice(1);
   let count = 0;
   if (limit === 0) return;

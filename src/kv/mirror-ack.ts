@@ -9,10 +9,10 @@ const MAY_REQUIRE = /require_mirror_ack_by_default["']?\s*:(?!\s*false\b)/;
 /** Whether writes of this workspace wait for the mirror by default; never where no Stargate decides. */
 export async function waitsByDefault(workspace: Workspace): Promise<boolean> {
   if (!workspace.hasStargate) return false;
-  const { objects } = workspace.repo;
+  const { repo } = workspace;
   const policy = workspace.policy();
-  const file = policy === undefined ? undefined : fileAt(objects, policy, "policy.yaml");
+  const file = policy === undefined ? undefined : fileAt(repo.objects, policy, "policy.yaml");
   if (policy === undefined || file === undefined || !MAY_REQUIRE.test(file.toString())) return false;
-  const { policyAt } = await import("./read-policy.ts");
-  return policyAt(objects, policy).mirrorAckByDefault;
+  const { knownPolicy } = await import("./policy-cache.ts");
+  return (await knownPolicy(repo, policy)).mirrorAckByDefault;
 }

@@ -50,6 +50,18 @@ export interface Policy {
   readonly publishBranch: boolean;
 }
 
+/** The policy that `file`, read and found valid, is. */
+export function policyOf(file: PolicyFile): Policy {
+  const { stargate, mirror } = file;
+  return {
+    file,
+    pushUrl: stargate?.push_url,
+    readUrl: stargate?.read_url ?? stargate?.push_url,
+    mirrorAckByDefault: stargate?.require_mirror_ack_by_default ?? false,
+    publishBranch: mirror?.publish_branch ?? false,
+  };
+}
+
 /** Most keys of one transaction where the policy does not say. */
 export const DEFAULT_MAX_KEYS = 100_000;
 

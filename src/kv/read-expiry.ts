@@ -3,10 +3,9 @@
 import { KvError } from "../errors.ts";
 import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
-import type { Oid } from "../gitwire/object/oid.ts";
 import { ledgerSkew } from "./clock-skew.ts";
 import { namespacePolicy } from "./policy.ts";
-import { policyAt } from "./read-policy.ts";
+import { knownPolicy } from "./policy-cache.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -15,16 +14,11 @@ import type { Workspace } from "./workspace.ts";
  * state was made under.
  */
 export async function hidesExpired(workspace: Workspace, state: NamespaceState): Promise<boolean> {
-  const { copy } = workspace;
-  return copy === undefined
-    ? hides(workspace, workspace.policy())
-    : copy.through(() => hides(workspace, state.ledger.policy));
-}
-
-function hides(workspace: Workspace, oid: Oid | undefined): boolean {
+  const { copy, repo, ns } = workspace;
+  const oid = copy === undefined ? workspace.policy() : state.ledger.policy;
   if (oid === undefined) return true;
   try {
-    return namespacePolicy(policyAt(workspace.repo.objects, oid), workspace.ns).enforceReadside;
+    return namespacePolicy(await knownPolicy(repo, oid, copy && ((work) => copy.through(work))), ns).enforceReadside;
   } catch (error) {
     if (error instanceof KvError) return true;
     throw error;

@@ -7,7 +7,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { MODE, parseTree } from "../gitwire/object/tree.ts";
 import { requireYaml } from "../yaml-file.ts";
-import { POLICY_FILE, POLICY_PATH, type Policy } from "./policy.ts";
+import { POLICY_FILE, POLICY_PATH, type Policy, policyOf } from "./policy.ts";
 import { policySchema } from "./policy-schema.ts";
 
 /**
@@ -15,15 +15,7 @@ import { policySchema } from "./policy-schema.ts";
  * into force (policy-check.ts). Throws CONFIG with every problem, each with its path and line.
  */
 export function parsePolicy(text: string, name: string = POLICY_PATH): Policy {
-  const file = requireYaml(text, policySchema, name);
-  const { stargate, mirror } = file;
-  return {
-    file,
-    pushUrl: stargate?.push_url,
-    readUrl: stargate?.read_url ?? stargate?.push_url,
-    mirrorAckByDefault: stargate?.require_mirror_ack_by_default ?? false,
-    publishBranch: mirror?.publish_branch ?? false,
-  };
+  return policyOf(requireYaml(text, policySchema, name));
 }
 
 /** Text of the policy file in the commit `oid`. Throws POLICY_UNTRUSTED where its tree is not that one file. */

@@ -5,8 +5,9 @@
 
 import { KvError } from "../errors.ts";
 import { type Commit, parseIdent } from "../gitwire/object/commit.ts";
-import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
+import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import type { Repository } from "../gitwire/repo.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import type { Reach } from "./history.ts";
 import type { Policy } from "./policy.ts";
@@ -34,16 +35,15 @@ function isSigned({ headers }: Commit): boolean {
   return false;
 }
 
-/** Judges the transactions of one ledger; policies are read once. @internal */
+/** Judges the transactions of one ledger. @internal */
 export class SignatureReporter {
-  readonly #objects: ObjectSource;
-  readonly #reach: Reach;
-  readonly #policies = new Map<Oid, Promise<Policy | undefined>>();
+  readonly #repo: Repository;
+  readonly #reach: Reach | undefined;
 
   #judge: Promise<typeof import("./judge-signature.ts")> | undefined;
 
-  constructor(objects: ObjectSource, reach: Reach = (work) => work()) {
-    this.#objects = objects;
+  constructor(repo: Repository, reach?: Reach) {
+    this.#repo = repo;
     this.#reach = reach;
   }
 
@@ -55,8 +55,9 @@ export class SignatureReporter {
     const { judgeSignature } = await this.#judge;
     const known = policy === undefined ? undefined : await this.#policyAt(policy);
     const time = parseIdent(commit.committer).seconds * 1_000;
-    const data = readAs(this.#objects, oid, "commit");
-    const { signer, name, problem } = await judgeSignature(this.#objects.format, data, known, ns, time, true);
+    const { objects } = this.#repo;
+    const data = readAs(objects, oid, "commit");
+    const { signer, name, problem } = await judgeSignature(objects.format, data, known, ns, time, true);
     if (signer === undefined) {
       const state = problem?.code === "SIGNER_NOT_ALLOWED" ? "unknown" : "bad";
       return { state, ...(problem !== undefined && { problem: problem.message }) };
@@ -69,16 +70,11 @@ export class SignatureReporter {
     return { state: "good", ...who };
   }
 
-  #policyAt(oid: Oid): Promise<Policy | undefined> {
-    const known = this.#policies.get(oid) ?? this.#readPolicy(oid);
-    this.#policies.set(oid, known);
-    return known;
-  }
-
-  async #readPolicy(oid: Oid): Promise<Policy | undefined> {
-    const { policyAt } = await import("./read-policy.ts");
+  async #policyAt(oid: Oid): Promise<Policy | undefined> {
+    // Loaded here: a ledger without policies is shown without them.
+    const { knownPolicy } = await import("./policy-cache.ts");
     try {
-      return await this.#reach(() => policyAt(this.#objects, oid));
+      return await knownPolicy(this.#repo, oid, this.#reach);
     } catch (error) {
       if (error instanceof KvError) return undefined;
       throw error;

@@ -50,7 +50,7 @@ const REPORTERS = new WeakMap<Workspace, SignatureReporter>();
 export async function transactionOf(workspace: Workspace, ledger: LedgerCommit): Promise<KvTransaction> {
   let reporter = REPORTERS.get(workspace);
   if (reporter === undefined) {
-    reporter = new SignatureReporter(workspace.repo.objects);
+    reporter = new SignatureReporter(workspace.repo);
     REPORTERS.set(workspace, reporter);
   }
   const { oid, txn, seq, tree, epoch, keysSet, keysDel, commit } = ledger;

@@ -89,6 +89,27 @@ for (const format of ["sha1", "sha256"] as const) {
       expect(taken.stderr).toMatch(/^signing with ssh-ed25519 SHA256:\S+ \(\S+id_ed25519\): .* a writer of 'main'\n$/);
       expect(newcomer.kv(dir, "set", "b", "5", "--quiet")).toMatchObject({ status: 0, stderr: "" });
 
+      // The policy was written down as it was read. Damage costs nothing, and an audit asks the objects.
+      const written = path.join(
+        dir,
+        ".git",
+        "kv",
+        "policies",
+        git(dir, "rev-parse", "refs/kv-remotes/origin/kv-policy"),
+      );
+      const [text, log] = [fs.readFileSync(written, "utf8"), alice.kv(dir, "log").stdout];
+      expect(log).toContain("good");
+      fs.writeFileSync(written, text.replace("ssh-ed25519 AAAA", "ssh-ed25519 AAAB"));
+      expect(alice.kv(dir, "log").stdout).toBe(log);
+      expect(fs.readFileSync(written, "utf8")).toBe(text);
+      const forged = text.slice(text.indexOf("\n") + 1).replaceAll("ssh-ed25519 AAAA", "ssh-ed25519 AAAB");
+      const check = Bun.hash.crc32(`${path.basename(written)}\n${forged}`).toString(16);
+      fs.writeFileSync(written, `${text.slice(0, text.indexOf(" ", 6))} ${check}\n${forged}`);
+      expect(alice.kv(dir, "log").stdout).not.toBe(log);
+      expect(alice.kv(dir, "verify")).toMatchObject({ status: 0, stderr: "" });
+      fs.rmSync(written);
+      expect(alice.kv(dir, "log").stdout).toBe(log);
+
       // A clone that does not know the policy learns of it by being refused, and signs the second try.
       for (const ref of git(dir, "for-each-ref", "--format=%(refname)").split("\n")) {
         if (/kv-policy/.test(ref)) git(dir, "update-ref", "-d", ref);

@@ -123,7 +123,7 @@ describe("signatures of a ledger", () => {
       expect(verdict(await client.push(next))).toBe("ok");
       expect(verdict(await client.push(alice.signed(client, client.plan({ a: "3" }))))).toBe("ok");
       const { objects, refs } = client.repo;
-      const reporter = new SignatureReporter(objects);
+      const reporter = new SignatureReporter(client.repo);
       const tip = readState(objects, refs, "main")!;
       const reports: unknown[] = [];
       for (let at: Oid | undefined = tip.ledger.oid; at !== undefined; ) {
