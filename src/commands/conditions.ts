@@ -11,6 +11,7 @@ import { waitsByDefault } from "../kv/mirror-ack.ts";
 import type { Condition } from "../kv/operation.ts";
 import { tidyUp } from "../kv/tidy.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { openWorkspace } from "./open.ts";
 
 /** An object id given as the value of `--<flag>`. Throws INPUT_INVALID. */
 export function oidFlag(format: ObjectFormat, flag: string, text: string): Oid {
@@ -47,6 +48,13 @@ export function setOptions(flags: Flags, now: number): SetOptions {
   };
 }
 
+/** The workspace of a verb that writes. Throws as openWorkspace, and CONFIG where it is to wait for a mirror and there is none. */
+export async function openToWrite(context: Context): Promise<Workspace> {
+  const workspace = openWorkspace(context);
+  if (await isToWait(context, workspace)) await (await import("../kv/wait.ts")).requireMirror(workspace);
+  return workspace;
+}
+
 /** Shows what came of a write, waits for the mirror where `--wait` asks for it, and tidies up. */
 export async function showOutcome(context: Context, workspace: Workspace, outcome: CommitOutcome): Promise<void> {
   const { out } = context;
@@ -76,12 +84,16 @@ export async function finishWrite(context: Context, workspace: Workspace, oid: O
   await tidyUp(workspace);
 }
 
-/** Waits for the mirror to show the ledger commit `oid`, where `--wait` or the policy asks for it and `--no-wait` does not forbid it. */
-async function waitWhereAsked({ flags }: Context, workspace: Workspace, oid: Oid): Promise<void> {
-  const asked = flags.toggle("wait");
-  if (!(asked ?? (await waitsByDefault(workspace)))) return;
+/** Waits for the mirror to show the ledger commit `oid`, where that is asked for. */
+async function waitWhereAsked(context: Context, workspace: Workspace, oid: Oid): Promise<void> {
+  if (!(await isToWait(context, workspace))) return;
   const { waitForMirror } = await import("../kv/wait.ts");
   await waitForMirror(workspace, oid, WAIT_TIMEOUT);
+}
+
+/** Whether `--wait` or the policy asks to wait for the mirror, and `--no-wait` does not forbid it. */
+async function isToWait({ flags }: Context, workspace: Workspace): Promise<boolean> {
+  return flags.toggle("wait") ?? (await waitsByDefault(workspace));
 }
 
 /** How long `--wait` waits, in milliseconds. */

@@ -4,13 +4,12 @@ import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
 import { commit } from "../kv/commit.ts";
 import { parseKey } from "../kv/key.ts";
-import { expectedTree, keyCondition, showOutcome } from "./conditions.ts";
-import { openWorkspace } from "./open.ts";
+import { expectedTree, keyCondition, openToWrite, showOutcome } from "./conditions.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args } = context;
   const keys = [...new Set(args.list("key").map(parseKey))];
-  const workspace = openWorkspace(context);
+  const workspace = await openToWrite(context);
   const { format } = workspace.repo;
   const condition = keyCondition(format, flags);
   if (condition !== undefined && keys.length > 1) throw new KvError("USAGE", "--expect-blob goes with one key");

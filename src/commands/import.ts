@@ -16,6 +16,7 @@ import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
+import { finishWrite, openToWrite } from "./conditions.ts";
 import { countOf } from "./count.ts";
 import { openBatch } from "./mset.ts";
 import { openWorkspace } from "./open.ts";
@@ -29,7 +30,7 @@ export async function run(context: Context): Promise<void> {
   const name = args.one("file");
   if (flags.on("if-absent") && flags.on("overwrite"))
     throw new KvError("USAGE", "--if-absent and --overwrite do not go together");
-  const workspace = openWorkspace(context);
+  const workspace = await (flags.on("dry-run") ? openWorkspace(context) : openToWrite(context));
   const most = mostKeys(context, workspace);
   const input = await openSource(context, name);
   const spool = new EntrySpool(os.tmpdir());
@@ -161,6 +162,5 @@ async function showImported(
   else if (oid !== undefined) out.line(oid);
   out.note(`imported ${set} of ${keys} keys in ${countOf(transactions, "transaction")}; ${unchanged} are as they were`);
   out.flush();
-  const { finishWrite } = await import("./conditions.ts");
   if (oid !== undefined) await finishWrite(context, workspace, oid);
 }

@@ -10,8 +10,7 @@ import type { Condition } from "../kv/operation.ts";
 import { openFile, sizeOfFile, type ValueSource } from "../kv/value-source.ts";
 import { LIMITS } from "../limits.ts";
 import { type ByteReader, readLines } from "../lines.ts";
-import { expectedTree, showOutcome } from "./conditions.ts";
-import { openWorkspace } from "./open.ts";
+import { expectedTree, openToWrite, showOutcome } from "./conditions.ts";
 import { readable } from "./set.ts";
 
 export async function run(context: Context): Promise<void> {
@@ -20,7 +19,7 @@ export async function run(context: Context): Promise<void> {
   if (name === undefined)
     throw new KvError("USAGE", "mset needs --file BATCH.jsonl", { hint: "--file - reads standard input" });
   const input = openBatch(context, name);
-  const workspace = openWorkspace(context);
+  const workspace = await openToWrite(context);
   const { format } = workspace.repo;
   const base = name === "-" ? cwd : path.dirname(path.resolve(cwd, name));
   const options = {

@@ -2,12 +2,11 @@
 
 import type { Context } from "../cli/context.ts";
 import { parseTransaction, revert } from "../kv/revert.ts";
-import { expectedTree, showOutcome } from "./conditions.ts";
-import { openWorkspace } from "./open.ts";
+import { expectedTree, openToWrite, showOutcome } from "./conditions.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args } = context;
-  const workspace = openWorkspace(context);
+  const workspace = await openToWrite(context);
   const { format } = workspace.repo;
   const at = parseTransaction(args.one("txn"), format, workspace.now());
   const options = { message: flags.value("message"), expectTree: expectedTree(format, flags) };

@@ -7,14 +7,13 @@ import { KvError, toKvError } from "../errors.ts";
 import type { ValueInput } from "../kv/batch.ts";
 import { commit } from "../kv/commit.ts";
 import { parseKey } from "../kv/key.ts";
-import { expectedTree, keyCondition, setOptions, showOutcome } from "./conditions.ts";
-import { openWorkspace } from "./open.ts";
+import { expectedTree, keyCondition, openToWrite, setOptions, showOutcome } from "./conditions.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args } = context;
   const key = parseKey(args.one("key"));
   const value = readInput(context);
-  const workspace = openWorkspace(context);
+  const workspace = await openToWrite(context);
   const { format } = workspace.repo;
   const line = {
     op: "set" as const,

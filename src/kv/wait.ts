@@ -8,12 +8,32 @@ import { fetchMirror } from "./fetch.ts";
 import { namespaceRefs, trackingRoot } from "./namespace.ts";
 import { Pauses, RefPoller } from "./ref-poller.ts";
 import { fetchUrl, pushUrl } from "./remote-session.ts";
+import type { Status } from "./stargate-status.ts";
 import { ledgerContains, readState, stateAt } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** First and longest pause between two looks, in milliseconds: hosts ask for few requests. */
 const FIRST_PAUSE = 100;
 const LONGEST_PAUSE = 5_000;
+
+/**
+ * Throws CONFIG where what is written here comes to no mirror that could be waited for: without a Stargate, and behind one that has none. Whoever
+ * is to wait asks before anything is written. A Stargate that does not answer now is left to the write.
+ */
+export async function requireMirror(workspace: Workspace): Promise<void> {
+  const { remote, hasStargate } = workspace;
+  const reads = fetchUrl(workspace);
+  if (!hasStargate) {
+    throw new KvError("CONFIG", `no Stargate brings what is written here to the mirror: '${remote}' is not set up`, {
+      hint: `git kv remote setup --remote ${remote}; or push by yourself, and then 'git kv wait --oid HASH'`,
+    });
+  }
+  if (isSameRepository(reads, pushUrl(workspace))) await statusWithMirror(workspace).catch(unlessConfig);
+}
+
+function unlessConfig(error: unknown): void {
+  if (error instanceof KvError && error.code === "CONFIG") throw error;
+}
 
 /**
  * Resolves when the ledger commit `oid` is in the mirror's ledger, as its watermark `refs/kv-mirror/<ns>` says, or, where reads come
@@ -97,20 +117,23 @@ function readsFromStargate(workspace: Workspace): boolean {
 
 /** Whether the Stargate says that its mirror has the ledger commit `oid`; false where the address is not a Stargate's. Throws CONFIG. */
 async function stargateMirrored(workspace: Workspace, oid: Oid): Promise<boolean> {
+  const status = await statusWithMirror(workspace);
+  const found = status?.namespaces.find(({ ns }) => ns === workspace.ns);
+  if (found === undefined || !(await isOnMirror(workspace, oid, found.ledger))) return false;
+  return stateAt(workspace.repo.objects, oid).ledger.seq <= found.seq - (found.backlog ?? 0);
+}
+
+/** The status of a Stargate; undefined where the address is not one's. Throws CONFIG where it has no mirror. */
+async function statusWithMirror(workspace: Workspace): Promise<Status | undefined> {
   const { askStatus } = await import("./ask-stargate.ts");
   const status = await askStatus(workspace).catch((error: unknown) => {
     if (error instanceof KvError && NO_STARGATE.has(error.code)) return undefined;
     throw error;
   });
-  if (status === undefined) return false;
-  if (status.mirror === null) {
-    throw new KvError("CONFIG", `${redactUrl(pushUrl(workspace))} has no mirror that could be waited for`, {
-      hint: "what the Stargate has accepted is what is read there",
-    });
-  }
-  const found = status.namespaces.find(({ ns }) => ns === workspace.ns);
-  if (found === undefined || !(await isOnMirror(workspace, oid, found.ledger))) return false;
-  return stateAt(workspace.repo.objects, oid).ledger.seq <= found.seq - (found.backlog ?? 0);
+  if (status?.mirror !== null) return status;
+  throw new KvError("CONFIG", `${redactUrl(pushUrl(workspace))} has no mirror that could be waited for`, {
+    hint: "what the Stargate has accepted is what is read there",
+  });
 }
 
 /** What the address of another host answers, and what a path does. */

@@ -77,6 +77,38 @@ describe("a store in an empty folder", () => {
     expect(fsck(dir)).toBe("");
   });
 
+  test("a write that is to wait for a mirror is refused where none comes, before anything is written", () => {
+    const dir = store();
+    const made = kvOk(dir, "set", "a", "1");
+    fs.writeFileSync(path.join(dir, "batch.jsonl"), '{"op":"set","key":"b","value":"2"}\n');
+    fs.writeFileSync(path.join(dir, "keys.json"), '{"c":"3"}');
+    const [blob, tree] = [kvOk(dir, "list", "--long", "--json"), git(dir, "rev-parse", "refs/kv/main^{tree}")];
+    const writes = [
+      ["set", "a", "2"],
+      ["set", "a", "1"],
+      ["del", "a"],
+      ["mset", "--file", "batch.jsonl"],
+      ["cas", "set", "new", "1", "--if-absent", "--expect-tree", tree],
+      ["import", "keys.json"],
+      ["revert", made],
+    ];
+    const expectRefused = (message: string): void => {
+      for (const write of writes) {
+        const run = kv(dir, ...write, "--wait");
+        expect([run.status, run.stdout, run.stderr]).toEqual([5, "", expect.stringContaining(message)]);
+      }
+      expect(kvOk(dir, "list", "--long", "--json")).toBe(blob);
+      expect(git(dir, "rev-parse", "refs/kv/main")).toBe(made);
+    };
+    expectRefused("there is no remote 'origin' in this repository");
+    git(dir, "init", "-q", "--bare", "../mirror-of-local.git");
+    git(dir, "remote", "add", "origin", "../mirror-of-local.git");
+    expectRefused("no Stargate brings what is written here to the mirror");
+    // What writes nothing does not have to wait either.
+    kvOk(dir, "import", "keys.json", "--dry-run", "--wait");
+    kvOk(dir, "set", "a", "2", "--no-wait");
+  });
+
   test("an unchanged value makes no commit and says so", () => {
     const dir = store();
     const oid = kvOk(dir, "set", "k", "v");

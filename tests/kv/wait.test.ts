@@ -7,7 +7,7 @@ import { KvError } from "../../src/errors.ts";
 import { waitsByDefault } from "../../src/kv/mirror-ack.ts";
 import { parseReadFrom, stateFrom } from "../../src/kv/read-from.ts";
 import { Pauses } from "../../src/kv/ref-poller.ts";
-import { waitForMirror } from "../../src/kv/wait.ts";
+import { requireMirror, waitForMirror } from "../../src/kv/wait.ts";
 import type { Workspace } from "../../src/kv/workspace.ts";
 import { Cutter } from "../support/cutter.ts";
 import { git, gitInput, tryGit } from "../support/git.ts";
@@ -150,6 +150,7 @@ describe("wait", () => {
     git(dir, "config", "remote.origin.pushurl", stargate.loginUrl(stargate.token()));
     git(dir, "config", "--add", "remote.origin.fetch", "+refs/kv/*:refs/kv-remotes/origin/kv/*");
     const workspace = workspaceAt(dir, { clock: passing() });
+    await requireMirror(workspace);
     const first = await client.set({ a: "1" });
     await waitForMirror(workspace, first, 30_000);
     expect(git(mirror, "rev-parse", "refs/kv-mirror/main")).toBe(first);
@@ -166,10 +167,15 @@ describe("wait", () => {
     git(dir, "config", "remote.origin.url", alone.loginUrl(alone.token()));
     git(dir, "config", "remote.origin.pushurl", alone.loginUrl(alone.token()));
     const other = workspaceAt(dir, { clock: passing() });
-    expect(await errorOf(waitForMirror(other, second, 30_000))).toMatchObject({
-      code: "CONFIG",
-      message: expect.stringContaining("has no mirror"),
-    });
+    for (const ask of [() => waitForMirror(other, second, 30_000), () => requireMirror(other)]) {
+      expect(await errorOf(ask())).toMatchObject({
+        code: "CONFIG",
+        message: expect.stringContaining("has no mirror"),
+      });
+    }
+    // Who cannot be asked now is asked by the write itself.
+    await alone.stop();
+    await requireMirror(workspaceAt(dir));
   }, 120_000);
 
   test("pauses grow to the longest, and begin anew where something happens", () => {
