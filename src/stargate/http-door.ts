@@ -290,6 +290,13 @@ function httpStatus(code: Code): number {
     case "NS_NOT_FOUND":
     case "CONFIG":
       return 409;
+    case "LIMIT_EXCEEDED":
+      return 413;
+    case "BUG":
+      return 500;
+    case "BUSY":
+    case "STORAGE":
+      return 503;
     default:
       return 502;
   }

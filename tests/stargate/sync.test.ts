@@ -164,9 +164,11 @@ describe("over HTTP", () => {
       expect(response.status).toBe(400);
       expect(((await response.json()) as { error: { code: string } }).error.code).toBe("INPUT_INVALID");
     }
-    expect((await fetch(`${stargate.url}/kv/sync`, { method: "POST", body: "x".repeat(9_000), headers })).ok).toBe(
-      false,
-    );
+    for (const body of ["x".repeat(4_097), JSON.stringify({ mode: "dry-run", ns: "n".repeat(2_000_000) })]) {
+      const response = await fetch(`${stargate.url}/kv/sync`, { method: "POST", body, headers });
+      expect(response.status).toBe(413);
+      expect(((await response.json()) as { error: { code: string } }).error.code).toBe("LIMIT_EXCEEDED");
+    }
     expect((await fetch(`${stargate.url}/kv/sync`, { headers })).status).toBe(405);
     expect((await fetch(`${stargate.url}/kv/sync`, { method: "POST", body: "{}" })).status).toBe(401);
     expect(await codeOf(() => sync(http(stargate, "write"), "repair", "nowhere"))).toBe("NS_NOT_FOUND");
