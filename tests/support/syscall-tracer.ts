@@ -88,8 +88,8 @@ export async function traceRun(command: readonly string[], calls: readonly strin
 }
 
 /**
- * Waits until strace has let go. One that is told to while the process ends can wait for ever for a thread that is dead already; what it
- * wrote is complete then.
+ * Waits until strace has let go. One that is told to while the process ends can wait for ever: for the thread the process began with, which is
+ * dead and shown to nobody before its last thread is gone, while that one is held for strace. What it wrote is complete then.
  */
 async function ended(child: Bun.Subprocess, pid: number): Promise<void> {
   while (!(await Promise.race([child.exited.then(() => true), Bun.sleep(50).then(() => false)]))) {
@@ -97,12 +97,10 @@ async function ended(child: Bun.Subprocess, pid: number): Promise<void> {
   }
 }
 
-/** Whether every thread of the process has ended. */
+/** Whether the thread the process began with has ended, and so the process will. */
 function isDead(pid: number): boolean {
   try {
-    return fs
-      .readdirSync(`/proc/${pid}/task`)
-      .every((thread) => /^State:\s+[ZX]/m.test(fs.readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8")));
+    return /^State:\s+[ZX]/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8"));
   } catch {
     return true;
   }
