@@ -1,7 +1,8 @@
 /**
- * What the daemon asks of the process that combines packs for it, and the answer: one line of JSON each, ended by LF.
+ * What the daemon asks of the process that combines packs for it, signs that it is at work, and the answer: one line of JSON each, ended by LF.
  *
  *     request = {"dir":PATH,"format":"sha1"|"sha256","paths":[PATH,...]}
+ *     sign    = {"working":true}
  *     answer  = {"pack":{"packPath","idxPath","objectCount","byteLength"},"rss":BYTES}
  *             | {"error":{"code","message"},"rss":BYTES}
  *
@@ -17,6 +18,11 @@ export interface CombineRequest {
   readonly format: string;
   /** Older ones first. */
   readonly paths: readonly string[];
+}
+
+/** Said now and then while the work goes on, so that one that hangs is told from one that has much to do. */
+export interface CombineSign {
+  readonly working: true;
 }
 
 export interface CombineAnswer {

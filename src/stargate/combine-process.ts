@@ -11,7 +11,7 @@ import * as fs from "node:fs";
 import { KvError, toKvError } from "../errors.ts";
 import { type Combine, combineHere } from "../gitwire/store/combine.ts";
 import { readLines } from "../lines.ts";
-import { type CombineAnswer, type CombineRequest, fromFault, LINE_BYTES } from "./combine-call.ts";
+import { type CombineAnswer, type CombineRequest, type CombineSign, fromFault, LINE_BYTES } from "./combine-call.ts";
 import type { Log } from "./log.ts";
 import { Mutexes } from "./mutex.ts";
 
@@ -28,26 +28,39 @@ const LARGE = 96 * 1024 * 1024;
 const RUNTIME = { BUN_JSC_forceRAMSize: String(64 * 1024 * 1024) };
 /** Milliseconds until the next try where it could not be started. */
 const LATER = 60_000;
+/**
+ * Milliseconds it may give no sign of work: it was stopped then, or hangs, and is killed. Syncing a pack of 10 GB to a slow disk takes minutes, in
+ * which it says nothing.
+ */
+const PATIENCE = 10 * 60_000;
+
+/** Bytes of packs from which on it is started, and milliseconds without a sign after which it is killed; for tests. */
+export interface CombineBounds {
+  readonly least?: number;
+  readonly patience?: number;
+}
 
 export class CombineProcess {
   readonly #command: readonly string[];
   readonly #log: Log;
   readonly #least: number;
+  readonly #patience: number;
   readonly #turns = new Mutexes();
   #child: Child | undefined;
   #idle: Timer | undefined;
   /** When it may be tried again to start one (performance.now). */
   #notBefore = 0;
 
-  /** `command`: how it is started, for `least` bytes of packs. */
-  constructor(command: readonly string[], log: Log, least = LEAST) {
+  /** `command`: how it is started. */
+  constructor(command: readonly string[], log: Log, { least = LEAST, patience = PATIENCE }: CombineBounds = {}) {
     this.#command = command;
     this.#log = log;
     this.#least = least;
+    this.#patience = patience;
   }
 
   /**
-   * Combines in that process; in this one where it cannot be started, or need not be for so little. Rejects with IO where it dies, else as combineHere; what it wrote is for the
+   * Combines in that process; in this one where it cannot be started, or need not be for so little. Rejects with IO where it dies or gives no sign any more, else as combineHere; what it wrote is for the
    * caller to remove.
    */
   readonly combine: Combine = (paths, options) =>
@@ -82,7 +95,7 @@ export class CombineProcess {
     if (this.#child?.isRunning === true) return this.#child;
     if (performance.now() < this.#notBefore || bytesOf(paths) < this.#least) return undefined;
     try {
-      this.#child = new Child(this.#command);
+      this.#child = new Child(this.#command, this.#patience);
     } catch (error) {
       this.#child = undefined;
       this.#notBefore = performance.now() + LATER;
@@ -110,12 +123,16 @@ function sameProgram(program: string): string {
 
 class Child {
   readonly #process: Bun.Subprocess<"pipe", "pipe", "inherit">;
+  readonly #patience: number;
   #isEnding = false;
   /** Whoever waits for the answer. */
   #waiting: PromiseWithResolvers<CombineAnswer> | undefined;
+  /** Runs while somebody does, from the last sign on. */
+  #silence: Timer | undefined;
 
   /** Throws what the system says where it cannot be started. */
-  constructor(command: readonly string[]) {
+  constructor(command: readonly string[], patience: number) {
+    this.#patience = patience;
     const [program = "", ...args] = command;
     this.#process = Bun.spawn([sameProgram(program), ...args], {
       argv0: program,
@@ -140,17 +157,35 @@ class Child {
     this.#waiting = waiting;
     const kill = (): void => void this.kill();
     signal?.addEventListener("abort", kill, { once: true });
+    this.#listen();
+    // One that is stopped does not even take the request.
+    void this.#send(`${JSON.stringify(request)}\n`);
     try {
-      await this.#send(`${JSON.stringify(request)}\n`);
       return await waiting.promise;
     } catch (error) {
       await this.kill();
       signal?.throwIfAborted();
       throw error;
     } finally {
+      clearTimeout(this.#silence);
       this.#waiting = undefined;
       signal?.removeEventListener("abort", kill);
     }
+  }
+
+  /** Gives it its time for the next sign. */
+  #listen(): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      const message = `the process that combines packs gave no sign of work for ${this.#patience / 1_000} s and was killed`;
+      this.#waiting?.reject(new KvError("IO", message));
+    }, this.#patience);
+  }
+
+  /** Takes a line it wrote. */
+  #hear(said: CombineAnswer | CombineSign): void {
+    if (!("working" in said)) this.#waiting?.resolve(said);
+    else if (this.#waiting !== undefined) this.#listen();
   }
 
   async #send(line: string): Promise<void> {
@@ -187,7 +222,7 @@ class Child {
         const { value } = await reader.read();
         return value && Buffer.from(value.buffer, value.byteOffset, value.byteLength);
       };
-      await readLines(read, LINE_BYTES, (line) => this.#waiting?.resolve(JSON.parse(line) as CombineAnswer));
+      await readLines(read, LINE_BYTES, (line) => this.#hear(JSON.parse(line) as CombineAnswer | CombineSign));
     } catch (error) {
       why = error;
       this.#process.kill("SIGKILL");

@@ -9,7 +9,7 @@ import { PackBuilder } from "../../src/gitwire/pack/pack-builder.ts";
 import { rollUp } from "../../src/gitwire/store/maintenance.ts";
 import { ObjectStore } from "../../src/gitwire/store/object-store.ts";
 import { writePack } from "../../src/gitwire/store/object-writer.ts";
-import { CombineProcess } from "../../src/stargate/combine-process.ts";
+import { type CombineBounds, CombineProcess } from "../../src/stargate/combine-process.ts";
 import { listDir, packsOf } from "../gitwire/pack/fixtures.ts";
 import { git, tryGit } from "../support/git.ts";
 import { random } from "../support/random.ts";
@@ -32,9 +32,13 @@ afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
 });
 
-function start(command: readonly string[] = COMMAND, least = 0): { combining: CombineProcess; said: Said[] } {
+function start(
+  command: readonly string[] = COMMAND,
+  bounds: CombineBounds = {},
+): { combining: CombineProcess; said: Said[] } {
   const said: Said[] = [];
-  const combining = new CombineProcess(command, (level, _, fields) => void said.push({ level, ...fields }), least);
+  const log = (level: string, _: string, fields: object): void => void said.push({ level, ...fields });
+  const combining = new CombineProcess(command, log, { least: 0, ...bounds });
   open.push(combining);
   return { combining, said };
 }
@@ -119,7 +123,7 @@ test("one process combines the packs of one repository after the other, and ends
 });
 
 test("it is not started for a few small packs, and does those too once it runs", async () => {
-  const { combining } = start(COMMAND, 20_000);
+  const { combining } = start(COMMAND, { least: 20_000 });
   const small = repository(4);
   expect((await roll(small.dir, small.store, combining)).kind).toBe("rolled");
   expect(children()).toEqual([]);
@@ -176,6 +180,44 @@ test("a process that is killed leaves everything as it was, and another one foll
   expect((await roll(dir, store, combining)).kind).toBe("rolled");
   expectSound(dir, store, oids, 1);
   expect(children()).not.toContain(killed);
+});
+
+test("a process that is stopped is killed in the end, and another one follows", async () => {
+  const { combining } = start(COMMAND, { patience: 2_000 });
+  const { dir, store, oids } = repository(12, 2_000);
+  const rolling = roll(dir, store, combining).catch((thrown: unknown) => thrown);
+  let stopped: number | undefined;
+  while (stopped === undefined) {
+    await Bun.sleep(1);
+    if (isWriting(dir)) stopped = children()[0];
+  }
+  process.kill(stopped, "SIGSTOP");
+  const message = "the process that combines packs gave no sign of work for 2 s and was killed";
+  expect(await rolling).toMatchObject({ code: "IO", message });
+  expect(children()).not.toContain(stopped);
+  expectSound(dir, store, oids, 12);
+  // One that does not even take what it is asked, which is longer than a pipe holds.
+  const mute = start(["/bin/sleep", "3600"], { patience: 500 }).combining;
+  const paths = Array.from({ length: 4_000 }, (_, i) => path.join(dir, `objects/pack/pack-${i}.pack`));
+  const asked = mute.combine(paths, { dir: path.join(dir, "nowhere"), format: TEST_FORMAT });
+  await expect(asked).rejects.toMatchObject({ code: "IO", message: expect.stringContaining("for 0.5 s") });
+  expect((await roll(dir, store, start().combining)).kind).toBe("rolled");
+  expectSound(dir, store, oids, 1);
+});
+
+test("one that has much to do says that it goes on, and is left alone", async () => {
+  const signs = "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo '{\"working\":true}'; sleep 0.1; done";
+  const end = `echo '{"error":{"code":"CORRUPT","message":"after 4 s"},"rss":1}'; cat`;
+  const { combining } = start(["/bin/sh", "-c", `read line; ${signs}; ${end}`, "combine-packs"], { patience: 3_000 });
+  const { dir, store, oids } = repository(4);
+  await expect(roll(dir, store, combining)).rejects.toMatchObject({ code: "CORRUPT", message: "after 4 s" });
+  expectSound(dir, store, oids, 4);
+  // The real one does so too: what it answers with is not the first it says.
+  const large = repository(8, 20_000);
+  const said = path.join(large.dir, "said");
+  const real = start(["/bin/sh", "-c", `exec "$0" "$@" | tee ${said}`, ...COMMAND]).combining;
+  expect((await roll(large.dir, large.store, real)).kind).toBe("rolled");
+  expect(fs.readFileSync(said, "utf8").split("\n")[0]).toBe('{"working":true}');
 });
 
 test("told to stop, it is gone before the answer", async () => {

@@ -36,6 +36,8 @@ export interface MergeOptions {
   readonly format: ObjectFormat;
   /** Stops the work; nothing is left then. */
   readonly signal?: AbortSignal | undefined;
+  /** Told that the work goes on, at the end of each slice. */
+  readonly onStep?: (() => void) | undefined;
 }
 
 /** A pack that holds what others held. */
@@ -268,5 +270,6 @@ class PackMerge {
   async #pause(): Promise<void> {
     await this.#slice.pause();
     this.#options.signal?.throwIfAborted();
+    this.#options.onStep?.();
   }
 }

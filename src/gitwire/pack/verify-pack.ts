@@ -21,8 +21,16 @@ const RECENT_BYTES = 4 * 1024 * 1024;
 /** Larger objects are read by themselves. */
 const SMALL = 64 * 1024;
 
-/** Verifies the pack at `path`, in slices; returns the number of its objects. Rejects with CORRUPT, or the signal's reason. */
-export async function verifyPack(path: string, format: ObjectFormat, signal?: AbortSignal): Promise<number> {
+/**
+ * Verifies the pack at `path`, in slices, at the end of each of which `onStep` is called; returns the number of its objects. Rejects with CORRUPT,
+ * or the signal's reason.
+ */
+export async function verifyPack(
+  path: string,
+  format: ObjectFormat,
+  signal?: AbortSignal,
+  onStep?: () => void,
+): Promise<number> {
   const slice = new TimeSlice();
   const recent = spare ?? new RecentObjects(RECENT_BYTES);
   spare = undefined;
@@ -40,6 +48,7 @@ export async function verifyPack(path: string, format: ObjectFormat, signal?: Ab
       if (slice.isOver()) {
         await slice.pause();
         signal?.throwIfAborted();
+        onStep?.();
       }
     }
     reading.close();

@@ -16,7 +16,7 @@ export const combineHere: Combine = async (paths, options) => {
   const merged = await mergePacks(paths, options);
   // Copies are checked by their checksums. That each is the object it is taken for shows only when all are read again: it
   // takes as long as the copying, and what comes next cannot be undone.
-  await verifyPack(merged.packPath, options.format, options.signal);
+  await verifyPack(merged.packPath, options.format, options.signal, options.onStep);
   for (const file of [merged.packPath, merged.idxPath]) fsyncFile(file);
   return merged;
 };

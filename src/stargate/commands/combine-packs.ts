@@ -10,7 +10,10 @@ import { objectFormat } from "../../gitwire/object/oid.ts";
 import { combineHere } from "../../gitwire/store/combine.ts";
 import { Quarantine } from "../../gitwire/store/quarantine.ts";
 import { readLines } from "../../lines.ts";
-import { type CombineAnswer, type CombineRequest, LINE_BYTES, toFault } from "../combine-call.ts";
+import { type CombineAnswer, type CombineRequest, type CombineSign, LINE_BYTES, toFault } from "../combine-call.ts";
+
+/** Milliseconds between two signs that the work goes on. */
+const SIGN = 250;
 
 export async function run({ stdin, out }: Context): Promise<void> {
   const end = new AbortController();
@@ -33,7 +36,7 @@ async function answer(request: CombineRequest, out: Context["out"], signal: Abor
   const { dir, paths } = request;
   let found: Omit<CombineAnswer, "rss">;
   try {
-    found = { pack: await combineHere(paths, { dir, format: objectFormat(request.format), signal }) };
+    found = { pack: await combineHere(paths, { dir, format: objectFormat(request.format), signal, onStep: signs(out) }) };
   } catch (error) {
     found = { error: toFault(error) };
   }
@@ -47,4 +50,15 @@ async function answer(request: CombineRequest, out: Context["out"], signal: Abor
     Quarantine.reopen(path.dirname(quarantine), quarantine)?.discard();
     throw error;
   }
+}
+
+/** What tells the daemon that the work goes on, each time it is called and the last time was a while ago. */
+function signs(out: Context["out"]): () => void {
+  let next = performance.now() + SIGN;
+  return () => {
+    if (performance.now() < next) return;
+    next = performance.now() + SIGN;
+    out.record({ working: true } satisfies CombineSign);
+    out.flush();
+  };
 }
