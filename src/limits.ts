@@ -50,7 +50,7 @@ export const LIMITS = {
   /** Bytes of pack and index up to which the journal keeps the objects of a push, and most such packs it keeps. */
   keptPackBytes: 128 * KiB,
   keptPacks: 256,
-  /** Streams of events a door keeps open, and those of one token or user. */
+  /** Streams of events a door keeps open for those with a token, and as many for all others; those of one of them. */
   watchers: 1_024,
   watchersOfOne: 128,
   /** Longest key in bytes of UTF-8 (docs/formats, section 3). */

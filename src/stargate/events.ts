@@ -59,7 +59,18 @@ export interface DeliveryEvent {
   readonly result: "ok" | "failed";
 }
 
-export type GateEvent = AcceptedEvent | RejectedEvent | MirroredEvent | MirrorTryEvent | DeliveryEvent;
+/** Somebody wanted a stream of events and there was no place for it. */
+export interface WatchRefusedEvent {
+  readonly kind: "watch refused";
+}
+
+export type GateEvent =
+  | AcceptedEvent
+  | RejectedEvent
+  | MirroredEvent
+  | MirrorTryEvent
+  | DeliveryEvent
+  | WatchRefusedEvent;
 
 export class GateEvents {
   readonly #listeners = new Set<(event: GateEvent) => void>();

@@ -70,6 +70,8 @@ export class Gate {
   readonly turns: Turns;
   readonly accepts = new AcceptQueue(this);
   readonly events = new GateEvents();
+  /** How many streams of them are open. */
+  watching = 0;
   /** What is remembered of the values in pieces that were let in. */
   readonly known = new KnownGroups();
   readonly fence: Fence;

@@ -49,6 +49,9 @@ type Route =
 /** Longest request for a sync. */
 const SYNC_REQUEST_BYTES = 4_096;
 
+/** Seconds after which those who find no place among the streams of events may ask again. */
+const WATCH_LATER = "30";
+
 const NO_CACHE = {
   "Cache-Control": "no-cache, max-age=0, must-revalidate",
   Expires: "Fri, 01 Jan 1980 00:00:00 GMT",
@@ -234,11 +237,22 @@ export class HttpDoor {
       return text(400, toKvError(error).message);
     }
     const isAllowed = (): boolean => !(this.#admit(request, served, "read") instanceof Response);
-    const asked = { ns, since: Number(since), who: who.name, isAllowed, signal: request.signal };
-    const stream = this.#watches.open(served.gate, asked);
-    if (stream === undefined) return text(503, "too many watch already", { "Retry-After": "10" });
+    const isAnonymous = who.token === undefined;
+    const watch = this.#watches.open(served.gate, {
+      ns,
+      since: Number(since),
+      who: isAnonymous ? (this.#server.requestIP(request)?.address ?? "") : `${served.name} ${who.name}`,
+      isAnonymous,
+      isAllowed,
+      signal: request.signal,
+    });
+    if (watch.kind !== "stream") {
+      const later = { "Retry-After": WATCH_LATER };
+      if (watch.kind === "all taken") return text(503, "too many watch already", later);
+      return text(429, `${LIMITS.watchersOfOne} streams of events are open for ${who.name} already`, later);
+    }
     this.#server.timeout(request, 0);
-    return new Response(stream, {
+    return new Response(watch.stream, {
       headers: { ...NO_CACHE, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" },
     });
   }

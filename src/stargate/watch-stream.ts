@@ -11,6 +11,7 @@ import { namespaceRefs } from "../kv/namespace.ts";
 import { stateAt } from "../kv/state.ts";
 import { LIMITS } from "../limits.ts";
 import type { Gate } from "./gate.ts";
+import { WatchPlaces } from "./watch-places.ts";
 
 /** Milliseconds between two signs of life. */
 export const HEARTBEAT = 15_000;
@@ -19,17 +20,25 @@ export interface WatchRequest {
   readonly ns: string;
   /** What the client knows already; 0: nothing. */
   readonly since: number;
-  /** Who asks, for the bound on streams of one. */
+  /** Who asks: that of a token, or the address of somebody without one. */
   readonly who: string;
+  readonly isAnonymous: boolean;
   /** Asked at every sign of life: a token may have been revoked. */
   readonly isAllowed: () => boolean;
   /** Aborted where the client goes. */
   readonly signal: AbortSignal;
 }
 
+/** A stream, or why there is none now. */
+export type Watch =
+  | { readonly kind: "stream"; readonly stream: ReadableStream<Uint8Array> }
+  | { readonly kind: "too many of one" | "all taken" };
+
 /** All streams of one door. */
 export class WatchStreams {
-  readonly #open = new Map<AbortController, string>();
+  readonly #known = new WatchPlaces(LIMITS.watchers, LIMITS.watchersOfOne);
+  /** Of their own: whoever can reach an open door has as many addresses as they like. */
+  readonly #anonymous = new WatchPlaces(LIMITS.watchers, LIMITS.watchersOfOne);
   readonly #heartbeat: number;
 
   constructor(heartbeat = HEARTBEAT) {
@@ -37,24 +46,32 @@ export class WatchStreams {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#known.size + this.#anonymous.size;
   }
 
-  /** Opens a stream; undefined where there are as many as may be. */
-  open(gate: Gate, request: WatchRequest): ReadableStream<Uint8Array> | undefined {
-    const own = [...this.#open.values()].filter((who) => who === request.who).length;
-    if (this.#open.size >= LIMITS.watchers || own >= LIMITS.watchersOfOne) return undefined;
+  /** Opens a stream where there is a place for it. */
+  open(gate: Gate, request: WatchRequest): Watch {
+    const places = request.isAnonymous ? this.#anonymous : this.#known;
     const end = new AbortController();
-    this.#open.set(end, request.who);
+    const taken = places.take(request.who, end);
+    if (taken !== "taken") {
+      gate.events.emit({ kind: "watch refused" });
+      return { kind: taken };
+    }
+    gate.watching++;
     const signal = AbortSignal.any([end.signal, request.signal]);
-    const close = (): void => void this.#open.delete(end);
+    const close = (): void => {
+      places.leave(end);
+      gate.watching--;
+    };
     signal.addEventListener("abort", close, { once: true });
-    return streamOf(gate, { ...request, signal }, this.#heartbeat, () => end.abort());
+    return { kind: "stream", stream: streamOf(gate, { ...request, signal }, this.#heartbeat, () => end.abort()) };
   }
 
   /** Ends all of them. */
   close(): void {
-    for (const end of [...this.#open.keys()]) end.abort();
+    this.#known.close();
+    this.#anonymous.close();
   }
 }
 

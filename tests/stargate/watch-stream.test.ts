@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { LIMITS } from "../../src/limits.ts";
 import { stargateDir } from "../../src/stargate/settings.ts";
 import { TokenStore } from "../../src/stargate/tokens.ts";
-import { WatchStreams } from "../../src/stargate/watch-stream.ts";
+import { type Watch, WatchStreams } from "../../src/stargate/watch-stream.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 
 const running: TestStargate[] = [];
@@ -71,6 +71,23 @@ describe("over HTTP", () => {
   }, 30_000);
 });
 
+test("one who has as many as may be is told to come back, and takes nothing from others; the figures show it", async () => {
+  const { stargate, token } = await start();
+  const [end, other] = [new AbortController(), stargate.token("read", "other")];
+  const watch = (of: string): Promise<Response> =>
+    fetch(`${stargate.url}/kv/watch?ns=main`, { ...bearer(of), signal: end.signal });
+  const open: Response[] = [];
+  for (let i = 0; i < LIMITS.watchersOfOne; i++) open.push(await watch(token));
+  expect(open.map(({ status }) => status)).toEqual(open.map(() => 200));
+  const refused = await watch(token);
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "30"]);
+  expect(await refused.text()).toContain("128 streams of events are open for watcher already");
+  expect((await watch(other)).status).toBe(200);
+  const { gate } = stargate.daemon.registry.all()[0]!;
+  expect(gate.watching).toBe(LIMITS.watchersOfOne + 1);
+  end.abort();
+}, 30_000);
+
 describe("streams", () => {
   test("show signs of life, and end where the token is taken back", async () => {
     const { stargate, token } = await start();
@@ -79,7 +96,8 @@ describe("streams", () => {
     const store = new TokenStore(stargateDir(stargate.dir));
     const isAllowed = (): boolean => store.identify(token, Date.now()) !== undefined;
     const { signal } = new AbortController();
-    const reader = streams.open(gate, { ns: "main", since: 0, who: "watcher", isAllowed, signal })!.getReader();
+    const asked = { ns: "main", since: 0, who: "watcher", isAnonymous: false, isAllowed, signal };
+    const reader = streamOf(streams.open(gate, asked)).getReader();
     await readUntil(reader, (text) => text.length >= 9);
     expect(streams.size).toBe(1);
     store.revoke("watcher");
@@ -90,21 +108,63 @@ describe("streams", () => {
   test("are bounded, in all and for each who asks; one that is closed makes room", async () => {
     const { stargate } = await start();
     const { gate } = stargate.daemon.registry.all()[0]!;
+    let refused = 0;
+    gate.events.listen(({ kind }) => {
+      if (kind === "watch refused") refused++;
+    });
     const streams = new WatchStreams();
-    const open = (who: string, signal = new AbortController().signal): ReadableStream<Uint8Array> | undefined =>
-      streams.open(gate, { ns: "main", since: 0, who, isAllowed: () => true, signal });
+    const open = (who: string, signal = new AbortController().signal, isAnonymous = false): Watch =>
+      streams.open(gate, { ns: "main", since: 0, who, isAnonymous, isAllowed: () => true, signal });
     const gone = new AbortController();
-    expect(open("a", gone.signal)).toBeDefined();
-    for (let i = 1; i < LIMITS.watchersOfOne; i++) expect(open("a")).toBeDefined();
-    expect(open("a")).toBeUndefined();
+    expect(open("a", gone.signal).kind).toBe("stream");
+    for (let i = 1; i < LIMITS.watchersOfOne; i++) expect(open("a").kind).toBe("stream");
+    expect(open("a").kind).toBe("too many of one");
     gone.abort();
-    const last = open("a")!;
-    expect(open("a")).toBeUndefined();
+    const last = streamOf(open("a"));
+    expect(open("a").kind).toBe("too many of one");
     await last.cancel();
-    expect(open("a")).toBeDefined();
-    for (let i = streams.size; i < LIMITS.watchers; i++) expect(open(`b${i}`)).toBeDefined();
-    expect(open("c")).toBeUndefined();
+    expect(open("a").kind).toBe("stream");
+    for (let i = streams.size; i < LIMITS.watchers; i++) expect(open(`b${i}`).kind).toBe("stream");
+    expect([streams.size, gate.watching, refused]).toEqual([LIMITS.watchers, LIMITS.watchers, 2]);
+    // Those without a token take nothing from those who have one, nor the other way round.
+    expect(open("192.0.2.1", undefined, true).kind).toBe("stream");
     streams.close();
-    expect(streams.size).toBe(0);
+    expect([streams.size, gate.watching]).toEqual([0, 0]);
+  });
+
+  test("are shared out where all are taken: who has the most gives way to who has fewer, the newest first", async () => {
+    const { stargate } = await start();
+    const { gate } = stargate.daemon.registry.all()[0]!;
+    const streams = new WatchStreams(10);
+    const open = (who: string): Watch =>
+      streams.open(gate, {
+        ns: "main",
+        since: 0,
+        who,
+        isAnonymous: false,
+        isAllowed: () => true,
+        signal: new AbortController().signal,
+      });
+    const rich = Array.from({ length: LIMITS.watchersOfOne }, () => streamOf(open("rich")));
+    for (let i = 0; streams.size < LIMITS.watchers; i++) open(`other ${i % 100}`);
+    const size = Math.ceil((LIMITS.watchers - LIMITS.watchersOfOne) / 100);
+    const mine = streamOf(open("newcomer"));
+    expect(await readUntil(rich.at(-1)!.getReader(), () => false)).toEndWith("<end>");
+    // One that stays tells that it is there.
+    await readUntil(rich[0]!.getReader(), (text) => text.length >= 9);
+    // Until there is nobody left who has more than one more.
+    let own = 1;
+    while (open("newcomer").kind === "stream") own++;
+    expect(own).toBeGreaterThanOrEqual(size - 1);
+    expect(own).toBeLessThanOrEqual(LIMITS.watchersOfOne);
+    expect(open("newcomer").kind).toBe(own === LIMITS.watchersOfOne ? "too many of one" : "all taken");
+    expect(streams.size).toBe(LIMITS.watchers);
+    await readUntil(mine.getReader(), (text) => text.length >= 9);
+    streams.close();
   });
 });
+
+function streamOf(watch: Watch): ReadableStream<Uint8Array> {
+  if (watch.kind === "stream") return watch.stream;
+  throw new Error(watch.kind);
+}

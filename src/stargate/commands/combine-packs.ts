@@ -36,7 +36,9 @@ async function answer(request: CombineRequest, out: Context["out"], signal: Abor
   const { dir, paths } = request;
   let found: Omit<CombineAnswer, "rss">;
   try {
-    found = { pack: await combineHere(paths, { dir, format: objectFormat(request.format), signal, onStep: signs(out) }) };
+    found = {
+      pack: await combineHere(paths, { dir, format: objectFormat(request.format), signal, onStep: signs(out) }),
+    };
   } catch (error) {
     found = { error: toFault(error) };
   }

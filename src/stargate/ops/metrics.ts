@@ -81,8 +81,15 @@ export class Metrics {
       labelNames: ["repo", "hook", "result"],
       registers,
     });
+    const refusedWatches = new Counter({
+      name: "stargate_watch_refused_total",
+      help: "Streams of events that were refused because there was no place for them",
+      labelNames: ["repo"],
+      registers,
+    });
     for (const { served } of units) {
       const { gate, name: repo } = served;
+      refusedWatches.inc({ repo }, 0);
       // A counter that begins with 1 has not increased: what alerts watch for is there from the start.
       const label = namespaceLabels(gate, (ns) => {
         for (const code of ALERTING) transactions.inc({ repo, ns, result: "rejected", code }, 0);
@@ -108,6 +115,9 @@ export class Metrics {
             return;
           case "delivery":
             deliveries.inc({ repo, hook: event.hook, result: event.result });
+            return;
+          case "watch refused":
+            refusedWatches.inc({ repo });
         }
       });
     }
@@ -164,6 +174,7 @@ export class Metrics {
       "Pushes that wait for their turn in a namespace",
       ({ served }) => served.gate.turns.waiting,
     );
+    gauge("stargate_watch_streams", "Streams of events that are open", ({ served }) => served.gate.watching);
     gauge("stargate_webhook_backlog_size", "Transactions the slowest webhook has not been told of", (unit) =>
       unit.webhooks?.backlog(),
     );

@@ -204,6 +204,8 @@ describe("/metrics", () => {
       'stargate_ha_role{repo="kv.git"} 1',
       'stargate_health_ready{repo="kv.git"} 1',
       'stargate_policy_drift{repo="kv.git"} 0',
+      'stargate_watch_streams{repo="kv.git"} 0',
+      'stargate_watch_refused_total{repo="kv.git"} 0',
     ]) {
       expect(text.split("\n")).toContain(line);
     }
