@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError, toKvError } from "../errors.ts";
-import { writeAll } from "../gitwire/pack/temp-file.ts";
+import { randomSuffix, writeAll } from "../gitwire/pack/temp-file.ts";
 
 /** Letters of a name that are kept in that of the temporary file: each may take three of the 255 bytes a name has. */
 const LEGIBLE = 60;
@@ -31,7 +31,7 @@ export class OutputFile {
       const target = stat === undefined ? file : fs.realpathSync(file);
       const temporary = path.join(
         path.dirname(target),
-        `.${path.basename(target).slice(0, LEGIBLE)}.${process.pid}.tmp`,
+        `.${path.basename(target).slice(0, LEGIBLE)}.${randomSuffix(6)}.tmp`,
       );
       return new OutputFile(fs.openSync(temporary, "wx"), target, temporary);
     });

@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError } from "../errors.ts";
-import { writeAll } from "../gitwire/pack/temp-file.ts";
+import { randomSuffix, writeAll } from "../gitwire/pack/temp-file.ts";
 import { keyText } from "../kv/key.ts";
 import type { ExportedKey } from "../kv/snapshot/exported.ts";
 import { pathOf } from "../kv/snapshot/folder.ts";
@@ -19,7 +19,7 @@ export function folderWriter(target: string, strip: string): FolderWriter {
   if (fs.existsSync(target)) {
     throw new KvError("INPUT_INVALID", `${target} is there already`, { hint: "name a folder that is to be made" });
   }
-  const temporary = `${target}.${process.pid}.tmp`;
+  const temporary = `${target}.${randomSuffix(6)}.tmp`;
   return {
     begin: () => fs.mkdirSync(temporary),
     add: (exported) => addFile(path.join(temporary, ...pathOf(exported, strip).split("/")), exported),

@@ -15,9 +15,9 @@
  */
 
 import * as fs from "node:fs";
-import * as path from "node:path";
 import { KvError } from "../errors.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { replaceTable } from "./table-file.ts";
 
 /** What a transaction did to a key. */
 export interface ChangeRow {
@@ -255,16 +255,7 @@ export class ChangeTable {
 
   /** Puts `rows` in place of the whole table: all those of the transactions `first` to `last`. Throws the system's errors. */
   replace(rows: Buffer, first: number, last: number): void {
-    const temporary = `${this.#file}.${process.pid}.tmp`;
-    fs.mkdirSync(path.dirname(this.#file), { recursive: true });
-    try {
-      const header = headerOf(first, last, rows.length / this.#size);
-      fs.writeFileSync(temporary, Buffer.concat([header, rows]));
-      fs.renameSync(temporary, this.#file);
-    } catch (error) {
-      fs.rmSync(temporary, { force: true });
-      throw error;
-    }
+    replaceTable(this.#file, Buffer.concat([headerOf(first, last, rows.length / this.#size), rows]), false);
     this.#reload();
   }
 

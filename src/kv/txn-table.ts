@@ -14,9 +14,9 @@
  */
 
 import * as fs from "node:fs";
-import * as path from "node:path";
 import { KvError } from "../errors.ts";
 import type { ObjectFormat, Oid } from "../gitwire/object/oid.ts";
+import { replaceTable } from "./table-file.ts";
 
 /** One transaction. */
 export interface TxnRow {
@@ -245,7 +245,7 @@ export class TxnTable {
 
   /** Brings the rows behind those of the file into it. Throws the system's errors. */
   save(): void {
-    if (this.#stored === 0) this.#rewrite();
+    if (this.#stored === 0) replaceTable(this.#file, Buffer.concat([this.#header(), this.#tail]), true);
     else this.#append();
     this.close();
     this.#tail = Buffer.alloc(0);
@@ -269,18 +269,6 @@ export class TxnTable {
       fs.writeSync(fd, this.#header(), 0, HEADER, 0);
     } finally {
       fs.closeSync(fd);
-    }
-  }
-
-  #rewrite(): void {
-    fs.mkdirSync(path.dirname(this.#file), { recursive: true });
-    const temporary = `${this.#file}.${process.pid}.tmp`;
-    try {
-      fs.writeFileSync(temporary, Buffer.concat([this.#header(), this.#tail]), { flush: true });
-      fs.renameSync(temporary, this.#file);
-    } catch (error) {
-      fs.rmSync(temporary, { force: true });
-      throw error;
     }
   }
 
