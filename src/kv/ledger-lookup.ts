@@ -76,17 +76,23 @@ export class LedgerLookup {
     return this.#tip.seq;
   }
 
-  /** The ledger commit that the table has for the transaction `seq`, without a look at it; undefined where {@link at} is. */
+  /** The ledger commit that the table has for the transaction `seq`, without a look at it; undefined where {@link at} is, or its row is damaged. */
   oidAt(seq: number): Oid | undefined {
     if (seq > this.#tip.seq) return undefined;
-    return seq === this.#tip.seq ? this.#tip.oid : this.#table.row(seq)?.oid;
+    if (seq === this.#tip.seq) return this.#tip.oid;
+    try {
+      return this.#table.row(seq)?.oid;
+    } catch (error) {
+      if (isDamage(error)) return undefined;
+      throw error;
+    }
   }
 
   /** The transaction `seq`, or undefined where it is before what is here, or after the tip. */
   async at(seq: number): Promise<LedgerCommit | undefined> {
     if (seq > this.#tip.seq) return undefined;
     if (seq === this.#tip.seq) return this.#tip;
-    const row = this.#table.row(seq);
+    const row = await this.#ask((table) => table.row(seq));
     if (row === undefined) return undefined;
     const commit = this.#read(row);
     if (commit?.seq === seq && commit.ns === this.#tip.ns) return commit;
@@ -105,7 +111,7 @@ export class LedgerLookup {
 
   /** The transaction called `txn`, or undefined. */
   async named(txn: string): Promise<LedgerCommit | undefined> {
-    const seq = this.#table.seqOf(txn);
+    const seq = await this.#ask((table) => table.seqOf(txn));
     if (seq === undefined || seq > this.#tip.seq) return undefined;
     const commit = await this.at(seq);
     if (commit?.txn === txn) return commit;
@@ -115,7 +121,7 @@ export class LedgerLookup {
 
   /** The newest transaction that says it was made at `time` (Unix seconds) or before. */
   async newestAt(time: number): Promise<LedgerCommit | undefined> {
-    const seq = this.#table.newestAt(time, this.#tip.seq);
+    const seq = await this.#ask((table) => table.newestAt(time, this.#tip.seq));
     return seq === undefined ? undefined : this.at(seq);
   }
 
@@ -126,6 +132,17 @@ export class LedgerLookup {
 
   close(): void {
     this.#table.close();
+  }
+
+  /** What the table says; once it is made anew, where it is damaged. */
+  async #ask<T>(question: (table: TxnTable) => T): Promise<T> {
+    try {
+      return question(this.#table);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      await this.#doubt();
+      return question(this.#table);
+    }
   }
 
   #read({ oid }: TxnRow): LedgerCommit | undefined {
@@ -142,9 +159,14 @@ export class LedgerLookup {
   /** The table says what the objects do not: it is made once more, from them. */
   async #doubt(): Promise<void> {
     if (this.#isFresh) throw new KvError("CORRUPT", `the ledger of '${this.#tip.ns}' does not count its transactions`);
+    await this.#follow(this.#emptied());
+  }
+
+  /** An empty table in place of the one that was read. */
+  #emptied(): TxnTable {
     this.#table.close();
     this.#table = TxnTable.empty(this.#place.file, this.#objects.format);
-    await this.#bringUp();
+    return this.#table;
   }
 
   /** The table, or an empty one where history has come here (an archive, say) that is before its first row. */
@@ -154,15 +176,21 @@ export class LedgerLookup {
     if (object?.kind !== "commit") return this.#table;
     const before = commitBefore(this.#objects.format, first!.oid, object.data).oid;
     if (before === undefined || !(this.#objects.hasAtHand?.(before) ?? this.#objects.has(before))) return this.#table;
-    this.#table.close();
-    this.#table = TxnTable.empty(this.#place.file, this.#objects.format);
-    return this.#table;
+    return this.#emptied();
   }
 
-  /** Walks from the tip back to a row of the table, and puts what is between behind it. */
   async #bringUp(): Promise<void> {
+    try {
+      await this.#follow(this.#reachable());
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      await this.#follow(this.#emptied());
+    }
+  }
+
+  /** Walks from the tip back to a row of the table `known`, and puts what is between behind it. */
+  async #follow(known: TxnTable): Promise<void> {
     const { signal, progress } = this.#place;
-    const known = this.#reachable();
     if (known.row(this.#tip.seq)?.oid === this.#tip.oid) return;
     const rows = new RowStack(this.#objects.format);
     const walk = walkBack(this.#objects, this.#tip, known, rows);
@@ -192,6 +220,9 @@ export class LedgerLookup {
     }
   }
 }
+
+/** Whether the table, or an object, is damaged. */
+const isDamage = (error: unknown): boolean => error instanceof KvError && error.code === "CORRUPT";
 
 /**
  * Pushes the transactions behind `tip`, it first, until one is a row of `known`: that one's KV-Seq is returned; undefined where the

@@ -2,14 +2,15 @@
  * The transactions of one ledger by their sequence number: where each is, its KV-Txn and when it was made. Commits only name what
  * came before them, so without this a number, a date or a KV-Txn is found by walking back from the tip (docs/design/165).
  *
- *   file = "KVTXN\0\0" version(2) first(6) count(6) 0 0 0 0, then `count` rows: those of KV-Seq first, first + 1, ...
- *   row  = object id (20 or 32)  KV-Txn (26)  time(5)  least(5)
+ *   file = "KVTXN\0\0" version(3) first(6) count(6) 0 0 0 0, then `count` rows: those of KV-Seq first, first + 1, ...
+ *   row  = object id (20 or 32)  KV-Txn (26)  time(5)  least(5)  check(4)
  *
  * Numbers are big-endian, times in Unix seconds. `least` is the least time of the rows that end with this one, as many as the lowest bit of
  * its number says (the first row is 1): of row 12 of the rows 9 to 12 (a Fenwick tree). So the newest row of a time or before is
- * found in steps that double, whatever the clocks of writers said, and rows are only ever added.
+ * found in steps that double, whatever the clocks of writers said, and rows are only ever added. `check` is the CRC-32 of what is before it in
+ * the row, begun with its KV-Seq: a damaged time would mean another state, and nothing else would show it.
  *
- * It is a cache of what the objects say: whoever asks it looks at the commit it names. Rows are on the disk before the count says
+ * It is a cache of what the objects say: whoever asks it looks at the commit it names, and makes it anew where it throws CORRUPT. Rows are on the disk before the count says
  * so, and two processes that add the same rows write the same bytes.
  */
 
@@ -26,10 +27,11 @@ export interface TxnRow {
   readonly time: number;
 }
 
-const MAGIC = Buffer.from("KVTXN\0\0\x02", "latin1");
+const MAGIC = Buffer.from("KVTXN\0\0\x03", "latin1");
 const HEADER = 24;
 const TXN = 26;
 const NUMBER = 5;
+const CHECK = 4;
 /** Later than any time that is shown (the year 9999), and what {@link NUMBER} bytes hold. */
 const LATEST_TIME = 2 ** 39;
 /** Rows that are read at once: neighbours are looked at together. */
@@ -63,7 +65,7 @@ export class RowStack {
     this.length++;
   }
 
-  /** The rows, oldest first; `least` is still to be filled in. */
+  /** The rows, oldest first; `least` and `check` are still to be filled in. */
   rows(): Buffer {
     const chunks = [...this.#chunks].reverse();
     if (chunks.length > 0) chunks[0] = chunks[0]!.subarray(this.#free * this.#size);
@@ -72,7 +74,12 @@ export class RowStack {
 }
 
 function rowSize(format: ObjectFormat): number {
-  return format.rawSize + TXN + 2 * NUMBER;
+  return format.rawSize + TXN + 2 * NUMBER + CHECK;
+}
+
+/** What the last bytes of the row of the transaction `seq` are to be. */
+function checkOf(row: Buffer, seq: number): number {
+  return Bun.hash.crc32(row.subarray(0, -CHECK), seq % 2 ** 32);
 }
 
 /** How many rows the `least` of row `number` is of. */
@@ -140,7 +147,7 @@ export class TxnTable {
     return this.#tail.length / this.#size;
   }
 
-  /** The transaction `seq`; undefined outside of the table. */
+  /** The transaction `seq`; undefined outside of the table. Throws CORRUPT where its row is damaged. */
   row(seq: number): TxnRow | undefined {
     const bytes = this.#bytes(seq);
     if (bytes === undefined) return undefined;
@@ -163,7 +170,12 @@ export class TxnTable {
       this.#fill(this.#block.subarray(0, Math.min(BLOCK, this.#stored - from) * this.#size), from);
       this.#from = from;
     }
-    return this.#slice(this.#block, at - from);
+    return this.#checked(this.#slice(this.#block, at - from), seq);
+  }
+
+  #checked(row: Buffer, seq: number): Buffer {
+    if (row.readUInt32BE(row.length - CHECK) === checkOf(row, seq)) return row;
+    throw new KvError("CORRUPT", `${this.#file} is damaged`);
   }
 
   #slice(rows: Buffer, at: number): Buffer {
@@ -182,7 +194,7 @@ export class TxnTable {
     throw new KvError("IO", `${this.#file} became shorter while it was read`, { hint: "run the command again" });
   }
 
-  /** The newest transaction up to `last` that was made at `time` or before; undefined where none was. */
+  /** The newest transaction up to `last` that was made at `time` or before; undefined where none was. Throws CORRUPT. */
   newestAt(time: number, last: number): number | undefined {
     for (let number = Math.min(last, this.last) - this.#first + 1; number > 0; ) {
       const bytes = this.#bytes(this.#first + number - 1)!;
@@ -201,12 +213,14 @@ export class TxnTable {
     return row.readUIntBE(this.#format.rawSize + TXN + NUMBER, NUMBER);
   }
 
-  /** The transaction called `txn`, or undefined. */
+  /** The transaction called `txn`, or undefined. Throws CORRUPT where a damaged row may be that of it. */
   seqOf(txn: string): number | undefined {
     const wanted = Buffer.from(txn, "latin1");
     for (let from = 0; from < this.#stored; from += SCAN) {
-      const found = this.#find(this.#read(from, Math.min(SCAN, this.#stored - from)), wanted);
+      const rows = this.#read(from, Math.min(SCAN, this.#stored - from));
+      const found = this.#find(rows, wanted);
       if (found !== undefined) return this.#first + from + found;
+      for (let at = 0; at * this.#size < rows.length; at++) this.#checked(this.#slice(rows, at), this.#first + from + at);
     }
     const found = this.#find(this.#tail, wanted);
     return found === undefined ? undefined : this.#first + this.#stored + found;
@@ -219,7 +233,10 @@ export class TxnTable {
     return undefined;
   }
 
-  /** Forgets what is behind `seq` and puts `rows` there; where `seq` is no row of the table, `rows` are all, and begin with `seq` + 1. */
+  /**
+   * Forgets what is behind `seq` and puts `rows` there; where `seq` is no row of the table, `rows` are all, and begin with `seq` + 1. Throws
+   * CORRUPT.
+   */
   replaceAfter(seq: number, rows: RowStack): void {
     const kept = seq - this.#first + 1;
     const isJoined = kept > 0 && seq <= this.last;
@@ -230,17 +247,18 @@ export class TxnTable {
     this.#from = -1;
     const filled = this.#stored + old.length / this.#size;
     this.#tail = Buffer.concat([old, rows.rows()]);
-    for (let number = filled + 1; number <= this.#stored + this.tail; number++) this.#fillLeast(number);
+    for (let number = filled + 1; number <= this.#stored + this.tail; number++) this.#complete(number);
   }
 
-  /** The `least` of a row of the tail whose time is there; those before it are filled in. */
-  #fillLeast(number: number): void {
+  /** Fills in the rest of a row of the tail whose time is there; those before it are complete. */
+  #complete(number: number): void {
     const row = this.#slice(this.#tail, number - 1 - this.#stored);
     let least = this.#time(row);
     for (let other = number - 1; other > number - reach(number); other -= reach(other)) {
       least = Math.min(least, this.#least(this.#bytes(this.#first + other - 1)!));
     }
     row.writeUIntBE(least, this.#format.rawSize + TXN + NUMBER, NUMBER);
+    row.writeUInt32BE(checkOf(row, this.#first + number - 1), row.length - CHECK);
   }
 
   /** Brings the rows behind those of the file into it. Throws the system's errors. */

@@ -163,6 +163,29 @@ describe("a lookup", () => {
     }
   });
 
+  test("a byte that is wrong, wherever it is, never means another transaction", async () => {
+    const seeded = random("damaged table");
+    const world = new World(crookedTimes(seeded, MANY));
+    (await world.open()).close();
+    const good = fs.readFileSync(world.file);
+    const rowSize = (good.length - 24) / MANY;
+    for (let column = 0; column < rowSize; column++) {
+      const bytes = Buffer.from(good);
+      const damaged = 1 + seeded.int(MANY);
+      bytes[24 + (damaged - 1) * rowSize + column]! ^= 1 << seeded.int(8);
+      fs.writeFileSync(world.file, bytes);
+      const lookup = await world.open();
+      const { ledger } = world.states[damaged - 1]!;
+      const time = timeOf(ledger) + seeded.int(40) - 20;
+      expect((await lookup.newestAt(time))?.seq).toBe(world.newestAt(time));
+      fs.writeFileSync(world.file, bytes);
+      expect((await (await world.open()).named(ledger.txn))?.oid).toBe(ledger.oid);
+      fs.writeFileSync(world.file, bytes);
+      expect((await (await world.open()).at(damaged))?.oid).toBe(ledger.oid);
+      expect(fs.readFileSync(world.file).equals(good)).toBe(true);
+    }
+  });
+
   test("a ledger that goes on otherwise from the middle leaves no row of the old one", async () => {
     const world = new World(Array.from({ length: MANY }, (_, i) => START + i));
     (await world.open()).close();
