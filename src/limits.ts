@@ -72,8 +72,8 @@ export const LIMITS = {
   valueBytes: 16 * GiB,
   /** Most new pieces of one transaction. */
   piecesPerTransaction: 1_000_000,
-  /** Latest time a value may expire at, in Unix seconds: the last second RFC 3339 can write. */
-  expires: 253_402_300_799,
+  /** Latest time a value may expire at, and a commit be made at, in Unix seconds: the last second RFC 3339 can write. */
+  latestTime: 253_402_300_799,
   /** Tries of a transaction that meets a moving tip. */
   conflictRetries: 20,
   /** Pushes to one namespace that wait for their turn. */

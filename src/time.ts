@@ -21,11 +21,15 @@ export function parseExpiry(ttl: string | undefined, expires: string | undefined
 }
 
 function inRange(seconds: number, text: string): number {
-  if (seconds >= 0 && seconds <= LIMITS.expires) return seconds;
+  if (seconds >= 0 && seconds <= LIMITS.latestTime) return seconds;
   throw new KvError("INPUT_INVALID", `'${text}' is not between 1970 and 9999`);
 }
 
-/** A time as RFC 3339 in UTC, whole seconds. */
+/** A time as RFC 3339 in UTC, whole seconds; `@<unix seconds>` where that has no four digits for its year: a commit may claim any time. */
 export function formatTime(seconds: number): string {
+  if (seconds < FIRST_YEAR || seconds > LIMITS.latestTime) return `@${seconds}`;
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
+
+/** The first second of the year 0, in Unix seconds. */
+const FIRST_YEAR = -62_167_219_200;

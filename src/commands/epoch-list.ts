@@ -1,9 +1,10 @@
 /** `git kv epoch list`: the epochs of a namespace, newest first. */
 
 import type { Context } from "../cli/context.ts";
-import { parseIdent } from "../gitwire/object/commit.ts";
 import { type Epoch, epochsBack } from "../kv/epochs.ts";
+import { formatTime } from "../time.ts";
 import { openWorkspace } from "./open.ts";
+import { timeOf } from "./txn-facts.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, out } = context;
@@ -14,7 +15,7 @@ export async function run(context: Context): Promise<void> {
     const isCurrent = last === undefined;
     last = epoch;
     const { label, first } = epoch;
-    const began = new Date(parseIdent(first.commit.committer).seconds * 1000).toISOString().replace(".000Z", "Z");
+    const began = formatTime(timeOf(first));
     const [from, to] = [first.seq, epoch.last.seq];
     if (out.json) {
       const [firstOid, lastOid] = [first.oid, epoch.last.oid];

@@ -6,6 +6,7 @@
 import type * as Os from "node:os";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
+import { LIMITS } from "../limits.ts";
 import type { Ident } from "./object/commit.ts";
 
 /** The part of git config an ident needs. */
@@ -56,13 +57,22 @@ function parseIdentDate(text: string, variable: string): Pick<Ident, "seconds" |
     throw new KvError("CONFIG", `${variable} is not a date: '${text}'`);
   }
   if (raw !== null && (text.startsWith("@") || raw[1]!.length > 8)) {
-    return { seconds: Number(raw[1]), offset: zoneMinutes(raw[2], raw[3], raw[4]) };
+    return { seconds: inRange(Number(raw[1]), text, variable), offset: zoneMinutes(raw[2], raw[3], raw[4]) };
   }
   const zoned = zone !== null || /(?:Z|GMT|UTC)$/i.test(text.trim());
-  const parsed = Date.parse(zoned ? text : `${text} Z`);
-  if (Number.isNaN(parsed)) throw new KvError("CONFIG", `${variable} is not a date: '${text}'`);
-  return { seconds: Math.floor(parsed / 1000), offset: zone === null ? 0 : zoneMinutes(zone[1], zone[2], zone[3]) };
+  // What else begins with @ is read as a date of some year by Date.parse.
+  const parsed = text.trim().startsWith("@") ? Number.NaN : Date.parse(zoned ? text : `${text} Z`);
+  const seconds = inRange(Math.floor(parsed / 1000), text, variable);
+  return { seconds, offset: zone === null ? 0 : zoneMinutes(zone[1], zone[2], zone[3]) };
 }
+
+/** A commit holds no time before 1970, and none after 9999 can be shown. */
+function inRange(seconds: number, text: string, variable: string): number {
+  if (seconds >= 0 && seconds <= LIMITS.latestTime) return seconds;
+  const what = Number.isNaN(seconds) ? "not a date" : "not between 1970 and 9999";
+  throw new KvError("CONFIG", `${variable} is ${what}: '${text}'`);
+}
+
 
 function zoneMinutes(sign: string | undefined, hours: string | undefined, minutes: string | undefined): number {
   if (sign === undefined) return 0;

@@ -5,7 +5,8 @@
  *   3f0c91ab (4 digits+)  the ledger commit whose id begins so      01JBAXF5Z8J8M7R2...    the transaction of that KV-Txn
  *   2026-05-02T10:00:00Z  2026-05-02  @1767322800  2h               the newest transaction made then or before
  *
- * Digits alone are a sequence number, digits and a unit (100d) are a time ago: a commit's id that looks like either is given longer.
+ * Digits alone are a sequence number, digits and a unit (100d) are a time ago, unless there are twelve of them, as many as `log` shows of
+ * an id: a shorter id that looks like either is given longer.
  */
 
 import { KvError } from "../errors.ts";
@@ -32,16 +33,18 @@ export type At =
 const NEAR = 32;
 /** Digits that an abbreviated object id has at least, as in git. */
 const ABBREVIATED = /^[0-9a-f]{4,64}$/i;
+/** Digits from which on it is nothing else: no ledger has as many transactions, and no time is as many days ago. */
+const SURE = 12;
 
 /** The point `text` names; `now` in Unix seconds. Throws INPUT_INVALID. */
 export function parseAt(text: string, format: ObjectFormat, now: number): At {
   if (/^-\d{1,15}$/.test(text)) return { kind: "back", count: Number(text.slice(1)) };
-  if (/^\d{1,15}$/.test(text)) return { kind: "seq", seq: Number(text) };
+  const isId = ABBREVIATED.test(text) && text.length < format.hexSize;
+  if (/^\d{1,15}$/.test(text) && !(isId && text.length >= SURE)) return { kind: "seq", seq: Number(text) };
   if (isUlid(text.toUpperCase())) return { kind: "txn", txn: text.toUpperCase() };
   if (isOid(format, text.toLowerCase())) return { kind: "commit", id: text.toLowerCase() };
-  const isAgo = /^\d+\s?(?:ms|s|m|h|d|w)$/.test(text);
-  if (!isAgo && ABBREVIATED.test(text) && text.length < format.hexSize)
-    return { kind: "commit", id: text.toLowerCase() };
+  const isAgo = /^\d+d$/.test(text);
+  if (isId && !(isAgo && text.length < SURE)) return { kind: "commit", id: text.toLowerCase() };
   try {
     return { kind: "time", time: parseTime(text, now) };
   } catch (error) {
@@ -146,6 +149,8 @@ async function byTxn(workspace: Workspace, tip: NamespaceState, txn: string): Pr
     const old = await find();
     if (old !== undefined) return old;
   }
+  // As many digits of an id look like one.
+  if (ABBREVIATED.test(txn)) return abbreviated(workspace, tip, txn.toLowerCase());
   throw new KvError("INPUT_INVALID", `'${tip.ns}' has no transaction ${txn}`);
 }
 

@@ -42,7 +42,7 @@ export function parseIndexFileName(fileName: string): { readonly name: string; r
 
 function live(name: string, seconds: string | undefined): { name: string; state: KeyState } | undefined {
   const expires = seconds === undefined ? undefined : Number(seconds);
-  return expires !== undefined && expires > LIMITS.expires ? undefined : { name, state: { kind: "live", expires } };
+  return expires !== undefined && expires > LIMITS.latestTime ? undefined : { name, state: { kind: "live", expires } };
 }
 
 /** Name of the directory of the keys that share `label` after their node's prefix. */

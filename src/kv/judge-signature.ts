@@ -7,6 +7,7 @@ import { KvError } from "../errors.ts";
 import { type Signer, verifyCommitSignature } from "../gitwire/object/commit-signature.ts";
 import type { ObjectFormat } from "../gitwire/object/oid.ts";
 import type { OpenPgpKey } from "../gitwire/object/openpgp.ts";
+import { formatTime } from "../time.ts";
 import { claimedTime } from "./claimed-time.ts";
 import type { ContentRules } from "./content-rules.ts";
 import { type Policy, requiresSignedCommits } from "./policy.ts";
@@ -77,7 +78,7 @@ export async function claimProblem(
 
 /** A problem that there is at the time `time` which a commit states, and not now. */
 export function claimed({ code, message }: KvError, time: number): KvError {
-  return new KvError(code, `${message}, and the commit says it is from ${new Date(time).toISOString()}`, {
+  return new KvError(code, `${message}, and the commit says it is from ${formatTime(time / 1_000)}`, {
     hint: "set the clock right, and no date of your own: an audit has only the time that a commit states",
   });
 }

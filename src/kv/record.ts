@@ -221,7 +221,7 @@ class FieldReader {
 
   expires(name: string): number {
     const expires = this.count(name);
-    if (expires > LIMITS.expires) throw this.#wrong(name);
+    if (expires > LIMITS.latestTime) throw this.#wrong(name);
     return expires;
   }
 
@@ -245,7 +245,7 @@ function plainMetadata(data: Buffer): Metadata | undefined {
   if (match === undefined) return undefined;
   const [, key, type, size, etag, ctype, rev, base, seconds] = match as unknown as string[];
   const expires = seconds === undefined ? undefined : Number(seconds);
-  if (!isMediaType(ctype!) || (expires !== undefined && expires > LIMITS.expires)) return undefined;
+  if (!isMediaType(ctype!) || (expires !== undefined && expires > LIMITS.latestTime)) return undefined;
   const record: { -readonly [field in keyof Metadata]: Metadata[field] } = {
     key: key!,
     type: type as ValueType,

@@ -31,6 +31,13 @@ test("dates as git reads them", () => {
   }
 });
 
+test("no time that a commit cannot hold, and none that cannot be shown", () => {
+  for (const date of ["1960-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "@-1", "@253402300800", "@999999999999999 +0000"])
+    expect(() => line(date)).toThrow(KvError);
+  expect(line("@253402300799 +0000")).toBe("A <a@b> 253402300799 +0000");
+  expect(line("1970-01-01T00:00:00Z")).toBe("A <a@b> 0 +0000");
+});
+
 test("no time zone that four digits cannot hold", () => {
   for (const date of ["1700000000 +9999", "1700000000 +0060", "2020-01-01T00:00:00-24:00", "bogus"])
     expect(() => line(date)).toThrow(KvError);

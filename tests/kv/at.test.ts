@@ -30,6 +30,11 @@ test("the words of --at", () => {
   expect(at("2h")).toEqual({ kind: "time", time: NOW - 7_200 });
   expect(at("100d")).toEqual({ kind: "time", time: NOW - 8_640_000 });
   expect(at("100DE")).toEqual({ kind: "commit", id: "100de" });
+  // As many digits as log shows of an id are one, whatever they are.
+  expect(at("12345678901")).toEqual({ kind: "seq", seq: 12_345_678_901 });
+  expect(at("123456789012")).toEqual({ kind: "commit", id: "123456789012" });
+  expect(at("1234567890d")).toEqual({ kind: "time", time: NOW - 1_234_567_890 * 86_400 });
+  expect(at("12345678901d")).toEqual({ kind: "commit", id: "12345678901d" });
   expect(at("ab".repeat(20))).toEqual({ kind: "commit", id: "ab".repeat(20) });
   expect(at("01jbaxf5z8j8m7r2tk7gq4w9yc")).toEqual({ kind: "txn", txn: "01JBAXF5Z8J8M7R2TK7GQ4W9YC" });
   for (const wrong of ["", "-", "--1", "abc", "yesterday", "1.5", "ab".repeat(33), "2026-13-01", "-1h"]) {
@@ -81,6 +86,10 @@ describe("a ledger of 60 transactions", () => {
       expect(await find(ledger.oid)).toBe(ledger.seq);
       expect(await find(ledger.oid.slice(0, 16))).toBe(ledger.seq);
     }
+    // Twenty-six digits of an id look like a KV-Txn.
+    const ulidLike = states.map(({ ledger }) => ledger).filter(({ oid }) => oid < "8");
+    expect(ulidLike.length).toBeGreaterThan(5);
+    for (const { oid, seq } of ulidLike) expect(await find(oid.slice(0, 26))).toBe(seq);
     expect(await find("-2", states[9])).toBe(8);
   });
 
@@ -101,6 +110,9 @@ describe("a ledger of 60 transactions", () => {
     const tooFar = "'main' has no transaction 61 before its newest: its newest is 60, its first 1";
     expect((await failureOf(find("-61"))).message).toBe(tooFar);
     expect(await failure("@5")).toBe("NS_NOT_FOUND");
+    // Before the year 0, and before what a Date can be.
+    expect((await failureOf(find("999999999999s"))).message).toContain("no transaction as old as @-998232677199:");
+    expect(await failure("14000000000w")).toBe("NS_NOT_FOUND");
     expect(await failure("01JBAXF5Z8J8M7R2TK99999999")).toBe("INPUT_INVALID");
     expect(await failure("0123456789abcdef")).toBe("INPUT_INVALID");
     expect(await failure(states[3]!.ledger.tree)).toBe("INPUT_INVALID");

@@ -77,7 +77,7 @@ describe("good lines", () => {
     expect(optionsOf({ expires: `@${NOW}` })).toEqual({ ...none, expires: NOW });
     expect(optionsOf({ expires: "2026-01-02T03:00:00Z" })).toEqual({ ...none, expires: NOW });
     expect(optionsOf({ expires: "2026-01-02T04:00:00+01:00" })).toEqual({ ...none, expires: NOW });
-    expect(optionsOf({ expires: "9999-12-31T23:59:59Z" })).toEqual({ ...none, expires: LIMITS.expires });
+    expect(optionsOf({ expires: "9999-12-31T23:59:59Z" })).toEqual({ ...none, expires: LIMITS.latestTime });
     expect(optionsOf({ labels: { a: "b", "": undefined } })).toEqual({ ...none, labels: { a: "b" } });
     const conditions: [object, object][] = [
       [{ absent: true }, { kind: "absent" }],
@@ -148,7 +148,7 @@ describe("bad lines", () => {
       [set({ expires: "2h" }), /is a duration/],
       [set({ expires: -1 }), /not a time/],
       [set({ expires: 1.5 }), /not a time/],
-      [set({ expires: LIMITS.expires + 1 }), /not between 1970 and 9999/],
+      [set({ expires: LIMITS.latestTime + 1 }), /not between 1970 and 9999/],
       [set({ expires: 1e21 }), /not a time/],
       [set({ expires: true }), /"expires" is not a string/],
       [set({ labels: "a" }), /"labels"/],

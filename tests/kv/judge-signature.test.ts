@@ -93,7 +93,7 @@ describe("what an audit will say, by the time that the commit claims", () => {
   });
 
   test("that it could not, or could write other keys", async () => {
-    const then = ", and the commit says it is from 2026-01-02T03:00:00.000Z";
+    const then = ", and the commit says it is from 2026-01-02T03:00:00Z";
     expect(await ask(listed("from: 2026-02-01"))).toBe(
       `SIGNER_NOT_ALLOWED: ci bot can write from 2026-02-01T00:00:00.000Z on${then}`,
     );
