@@ -14,6 +14,7 @@ import type { ConnectOptions } from "../gitwire/transport/connect-options.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
 import { redactUrl } from "../gitwire/transport/url.ts";
 import { noticeServerDate } from "./clock-skew.ts";
+import { addWhole, isPartialClone, readWhole } from "./partial-clone.ts";
 import { codedRefusal, ServerWords } from "./server-words.ts";
 import type { Surroundings, Workspace } from "./workspace.ts";
 
@@ -172,10 +173,16 @@ export async function fetchObjects(
   return withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
     const found = await lsRefs(transport, prefixes, { agent: AGENT });
     const refs: RemoteRefMap = new Map(found.refs.map(({ name, oid }) => [name, oid]));
-    const wants = choose(refs).filter((oid) => !repo.objects.has(oid));
+    const whole = isPartialClone(repo) ? new Set(readWhole(repo)) : undefined;
+    const ours = new Set(found.refs.flatMap(({ name, oid }) => (name.startsWith("refs/kv") ? [oid] : [])));
+    const isHere = (oid: Oid): boolean =>
+      whole !== undefined && ours.has(oid) ? whole.has(oid) : repo.objects.has(oid);
+    const wants = choose(refs).filter((oid) => !isHere(oid));
     if (wants.length > 0) {
-      const haves = repo.refs.list().map(({ oid }) => oid);
+      const completed = whole === undefined ? [] : wants.filter((oid) => ours.has(oid));
+      const haves = completed.length > 0 ? [...whole!] : repo.refs.list().map(({ oid }) => oid);
       await receive(transport, around, words, { wants, haves, destination: repo, keeps });
+      if (completed.length > 0) addWhole(repo, completed);
     }
     return refs;
   });

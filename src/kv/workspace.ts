@@ -8,6 +8,7 @@ import { identFor } from "../gitwire/ident.ts";
 import type { Ident } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import { missingHint } from "./partial-clone.ts";
 import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
 import { type NamespaceState, newestState, readState } from "./state.ts";
@@ -55,6 +56,7 @@ export class Workspace {
     const setting = ns === undefined ? repo.config.get(NAMESPACE) : undefined;
     this.ns = setting === undefined ? parseNamespace(ns ?? "main") : parseNamespace(setting, NAMESPACE);
     this.around = around;
+    repo.objects.missingHint = () => missingHint(repo);
   }
 
   /** The same place, for another of its namespaces. */

@@ -46,6 +46,8 @@ export interface ObjectSource {
   kind?(oid: Oid): ObjectKind | undefined;
   /** As {@link has}, without another look at the disk: for ids that may well not be here. */
   hasAtHand?(oid: Oid): boolean;
+  /** The way out for whoever misses an object, where there is one. */
+  missingHint?: (() => string | undefined) | undefined;
 }
 
 /** A place new objects are written to. Writing the same object twice stores it once. */
@@ -74,16 +76,20 @@ export function readAs(source: ObjectSource, oid: Oid, kind: ObjectKind): Buffer
  * `into`, where that is given, and is good until it is used again.
  */
 export function readOnceAs(source: ObjectSource, oid: Oid, kind: ObjectKind, into?: Buffer): Buffer {
-  return demand(source.readOnce === undefined ? source.read(oid, kind) : source.readOnce(oid, into), oid, kind).data;
+  const object = source.readOnce === undefined ? source.read(oid, kind) : source.readOnce(oid, into);
+  return demand(source, object, oid, kind).data;
 }
 
 /** The object `oid`, which must be of `kind`. Throws as {@link readAs}. */
 export function readObject(source: ObjectSource, oid: Oid, kind: ObjectKind): GitObject {
-  return demand(source.read(oid, kind), oid, kind);
+  return demand(source, source.read(oid, kind), oid, kind);
 }
 
-function demand(object: GitObject | undefined, oid: Oid, kind: ObjectKind): GitObject {
-  if (object === undefined) throw new KvError("BAD_OBJECT", `${kind} ${oid} is missing`);
+function demand(source: ObjectSource, object: GitObject | undefined, oid: Oid, kind: ObjectKind): GitObject {
+  if (object === undefined) {
+    const hint = source.missingHint?.();
+    throw new KvError("BAD_OBJECT", `${kind} ${oid} is missing`, hint === undefined ? {} : { hint });
+  }
   if (object.kind !== kind) throw new KvError("BAD_OBJECT", `${oid} is a ${object.kind}, not a ${kind}`);
   return object;
 }
