@@ -39,8 +39,8 @@ export interface Revision {
 
 /** Finds the transaction that was built on a commit: commits name only what came before them. */
 export interface SuccessorSource {
-  /** The transaction `seq` where it was built on `base`; undefined where it is not here. */
-  builtOn(base: Oid | undefined, seq: number): Promise<LedgerCommit | undefined>;
+  /** The transaction `seq` where it was built on `base`, the first one here where `seq` is undefined; undefined where it is not here. */
+  builtOn(base: Oid | undefined, seq: number | undefined): Promise<LedgerCommit | undefined>;
 }
 
 /** How objects are come by that may have to be brought first; without it they are all here. */
@@ -96,7 +96,7 @@ export async function* revisionsOf(
     const { base, rev, meta } = record;
     let before = row === undefined ? await ledgerBefore(base) : undefined;
     const seq = row?.seq ?? (base === undefined ? 1 : before && before.seq + 1);
-    const made = seq === undefined ? undefined : await successors.builtOn(base, seq);
+    const made = await successors.builtOn(base, seq);
     yield revision(rev, meta, made, state);
     // What an epoch took over from the one before is that one's to tell; before its first revision a key was never set.
     if (rev === 1 || base === undefined || (made !== undefined && made.epoch !== epoch)) return;

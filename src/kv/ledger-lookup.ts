@@ -100,8 +100,12 @@ export class LedgerLookup {
     return this.at(seq);
   }
 
-  /** The transaction `seq` where it was built on `base`. */
-  async builtOn(base: Oid | undefined, seq: number): Promise<LedgerCommit | undefined> {
+  /** The transaction `seq` where it was built on `base`; the first one here where `seq` is undefined, as what a shallow history began behind is not known. */
+  async builtOn(base: Oid | undefined, seq: number | undefined): Promise<LedgerCommit | undefined> {
+    if (seq === undefined) {
+      const first = await this.at(this.first);
+      return first?.parent === base ? first : undefined;
+    }
     const commit = await this.at(seq);
     if (commit === undefined || commit.parent === base) return commit;
     if (this.#isFresh) return undefined;

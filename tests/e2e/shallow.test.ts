@@ -40,6 +40,11 @@ describe("of a ledger of seven transactions the newest three", () => {
     expect(kvOk(dir, "get", "k", "--at", "-1")).toBe("v6");
   });
 
+  test("name the transaction at which they begin", () => {
+    const [only] = kvOk(shallow(1), "history", "k").split("\n");
+    expect(only).toMatch(/^[0-9a-f]{12}\t.*\tset\t6\tunsigned\tset k\t/);
+  });
+
   test("say that there were others", () => {
     const dir = shallow(3);
     const said = "error: this repository is shallow: what was before transaction 5 of 'main' is not here\n";
