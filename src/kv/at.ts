@@ -128,9 +128,12 @@ function near({ repo }: Workspace, tip: NamespaceState, count: number): LedgerCo
 async function bySeq(workspace: Workspace, tip: NamespaceState, seq: number): Promise<LedgerCommit> {
   const { ns } = tip;
   if (seq > tip.ledger.seq) {
-    throw new KvError("INPUT_INVALID", `'${ns}' has no transaction ${seq}: its newest is ${tip.ledger.seq}`, {
-      hint: "'git kv fetch' brings newer ones",
-    });
+    const said = `'${ns}' has no transaction ${seq}: its newest is ${tip.ledger.seq}`;
+    throw new KvError(
+      "INPUT_INVALID",
+      said,
+      mayBeBehind(workspace) ? { hint: "'git kv fetch' brings newer ones" } : {},
+    );
   }
   if (seq < 1) throw new KvError("NS_NOT_FOUND", `'${ns}' has no transaction ${seq}: its first is 1`, { hint: BEFORE });
   const found = await withLookup(workspace, tip, (lookup) => lookup.at(seq));
@@ -140,6 +143,10 @@ async function bySeq(workspace: Workspace, tip: NamespaceState, seq: number): Pr
   await epochWithSeq(workspace, tip, seq);
   return (await withLookup(workspace, tip, (lookup) => lookup.at(seq))) ?? notHere(ns, `transaction ${seq}`);
 }
+
+/** Whether there may be newer transactions than those that are known: a ledger that is decided here has none, and what is read without a clone was just asked for. */
+const mayBeBehind = ({ copy, hasStargate, followsMirror }: Workspace): boolean =>
+  copy === undefined && (hasStargate || followsMirror);
 
 async function byTxn(workspace: Workspace, tip: NamespaceState, txn: string): Promise<LedgerCommit> {
   const find = () => withLookup(workspace, tip, (lookup) => lookup.named(txn));
