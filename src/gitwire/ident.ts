@@ -73,7 +73,6 @@ function inRange(seconds: number, text: string, variable: string): number {
   throw new KvError("CONFIG", `${variable} is ${what}: '${text}'`);
 }
 
-
 function zoneMinutes(sign: string | undefined, hours: string | undefined, minutes: string | undefined): number {
   if (sign === undefined) return 0;
   const offset = Number(hours) * 60 + Number(minutes);

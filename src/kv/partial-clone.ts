@@ -25,7 +25,10 @@ export function missingHint(repo: Repository): string | undefined {
 /** The kv commits that are here with all they lead to. */
 export function readWhole(repo: Repository): readonly Oid[] {
   try {
-    return fs.readFileSync(fileOf(repo), "latin1").split("\n").filter((oid) => oid !== "" && repo.objects.has(oid));
+    return fs
+      .readFileSync(fileOf(repo), "latin1")
+      .split("\n")
+      .filter((oid) => oid !== "" && repo.objects.has(oid));
   } catch {
     return [];
   }

@@ -220,7 +220,8 @@ export class TxnTable {
       const rows = this.#read(from, Math.min(SCAN, this.#stored - from));
       const found = this.#find(rows, wanted);
       if (found !== undefined) return this.#first + from + found;
-      for (let at = 0; at * this.#size < rows.length; at++) this.#checked(this.#slice(rows, at), this.#first + from + at);
+      for (let at = 0; at * this.#size < rows.length; at++)
+        this.#checked(this.#slice(rows, at), this.#first + from + at);
     }
     const found = this.#find(this.#tail, wanted);
     return found === undefined ? undefined : this.#first + this.#stored + found;

@@ -8,8 +8,8 @@ import { identFor } from "../gitwire/ident.ts";
 import type { Ident } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
-import { missingHint } from "./partial-clone.ts";
 import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
+import { missingHint } from "./partial-clone.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
 import { type NamespaceState, newestState, readState } from "./state.ts";
 
