@@ -6,6 +6,7 @@ import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import { identFor } from "../gitwire/ident.ts";
 import type { Ident } from "../gitwire/object/commit.ts";
+import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { namespaceRefs, POLICY_REF, parseNamespace, trackingRoot } from "./namespace.ts";
@@ -56,7 +57,8 @@ export class Workspace {
     const setting = ns === undefined ? repo.config.get(NAMESPACE) : undefined;
     this.ns = setting === undefined ? parseNamespace(ns ?? "main") : parseNamespace(setting, NAMESPACE);
     this.around = around;
-    repo.objects.missingHint = () => missingHint(repo);
+    const objects: ObjectSource = repo.objects;
+    objects.missingHint = () => missingHint(repo);
   }
 
   /** The same place, for another of its namespaces. */

@@ -46,7 +46,6 @@ export class ObjectStore implements ObjectSource {
   readonly #bases = new ObjectCache(DELTA_BASE_BYTES);
   /** Most bytes of objects kept in memory. */
   readonly cacheBytes: number;
-  missingHint: (() => string | undefined) | undefined;
   /** How what was put here lately is made of whole objects; for a server. */
   recentBases: RecentBases | undefined;
   readonly #objects: ObjectMemory;
