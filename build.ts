@@ -40,8 +40,9 @@ async function buildLibrary(commit: string): Promise<void> {
   });
   // Parts have other names when they change.
   for (const name of ["node", "bun"]) fs.rmSync(path.join(ROOT, "dist", name), { recursive: true, force: true });
-  // One file, so that what stands in for Bun is there before anything else.
-  await bundle(target("node", "open-kv-node.ts", false));
+  // One file, so that what stands in for Bun is there before anything else; the global of that name is left alone.
+  const bun = { define: { Bun: "gitKvRuntime" }, banner: "const gitKvRuntime = globalThis.Bun ?? {};" };
+  await bundle({ ...target("node", "open-kv-node.ts", false), ...bun });
   // Not the sources: what they compute while they are compiled (macros) is not computed below node_modules.
   await bundle(target("bun", "open-kv.ts", true));
   makeTypes(path.join(ROOT, "dist", "types"));

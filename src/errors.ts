@@ -98,6 +98,9 @@ export interface ErrorDetail {
   readonly cause?: unknown;
 }
 
+/** What errors of every copy of this module have: a program may have loaded two. */
+const MARK = Symbol.for("git-kv.KvError");
+
 /** The one error class. Anything else that reaches the top of a program is a bug of ours. */
 export class KvError extends Error {
   readonly code: Code;
@@ -115,7 +118,13 @@ export class KvError extends Error {
     this.hint = detail.hint ?? entry.hint;
     this.data = detail.data;
   }
+
+  /** @internal */
+  static override [Symbol.hasInstance](value: unknown): value is KvError {
+    return typeof value === "object" && value !== null && MARK in value;
+  }
 }
+Object.defineProperty(KvError.prototype, MARK, { value: true });
 
 /** True when `text` is a code of the table (used on text that came over the wire). */
 export function isCode(text: string): text is Code {

@@ -109,4 +109,5 @@ const RUNTIME = {
   unsafe: { setJITPolicy: (): void => {} },
 };
 
-if (Reflect.get(globalThis, "Bun") === undefined) Reflect.set(globalThis, "Bun", RUNTIME);
+// In the bundle `Bun` is a variable of its own (build.ts): a program that asks whether it runs in Bun must not find one.
+if (Reflect.get(globalThis, "Bun") === undefined) Object.assign(Bun, RUNTIME);

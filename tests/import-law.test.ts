@@ -180,14 +180,17 @@ describe("import law", () => {
     expect(wrong).toEqual([]);
   });
 
-  test("package.json lists what is imported, no more", () => {
-    const { dependencies = {} } = JSON.parse(fs.readFileSync(path.join(ROOT, "package.json"), "utf8"));
-    const imported = new Set(
-      FILES.flatMap(({ packages }) => packages)
-        .filter((target) => !/^(node|bun):|^bun$/.test(target))
-        .map((target) => target.match(/^(@[^/]+\/)?[^/]+/)![0]),
-    );
-    expect(Object.keys(dependencies).sort()).toEqual([...imported].sort());
+  test("package.json lists what is imported, no more, and as nothing a program with the library has to install", () => {
+    const { dependencies, devDependencies } = JSON.parse(fs.readFileSync(path.join(ROOT, "package.json"), "utf8"));
+    expect(dependencies).toBeUndefined();
+    const imported = FILES.flatMap(({ packages }) => packages)
+      .filter((target) => !/^(node|bun):|^bun$/.test(target))
+      .map((target) => target.match(/^(@[^/]+\/)?[^/]+/)![0]);
+    const forDevelopers = [
+      ...["@biomejs/biome", "@mdn/browser-compat-data", "@noble/curves", "@noble/ed25519"],
+      ...["bun-types", "citty", "isomorphic-git", "typescript"],
+    ];
+    expect(Object.keys(devDependencies).sort()).toEqual([...new Set([...imported, ...forDevelopers])].sort());
   });
 
   test("programs are run only for SSH, credentials, signing, hooks and to combine packs", () => {

@@ -5,14 +5,13 @@ import * as os from "node:os";
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { DEFAULT_MAX_KEYS, namespacePolicy } from "../kv/policy.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
-import { policyAt } from "../kv/read-policy.ts";
 import { checkImport, type ImportSummary } from "../kv/snapshot/check-import.ts";
 import { EntrySpool } from "../kv/snapshot/entry-spool.ts";
 import { formatOf, readFormat } from "../kv/snapshot/formats.ts";
 import { fileInput, type ImportInput, spooledInput } from "../kv/snapshot/import-input.ts";
 import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
+import { mostKeys } from "../kv/snapshot/most-keys.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -22,16 +21,13 @@ import { openBatch } from "./mset.ts";
 import { openWorkspace } from "./open.ts";
 import { readable } from "./set.ts";
 
-/** Most keys of one transaction, unless the policy wants fewer. */
-const MOST_KEYS = 100_000;
-
 export async function run(context: Context): Promise<void> {
   const { flags, args, out, clock, signal } = context;
   const name = args.one("file");
   if (flags.on("if-absent") && flags.on("overwrite"))
     throw new KvError("USAGE", "--if-absent and --overwrite do not go together");
   const workspace = await (flags.on("dry-run") ? openWorkspace(context) : openToWrite(context));
-  const most = mostKeys(context, workspace);
+  const most = mostKeys(workspace, batchFlag(context));
   const input = await openSource(context, name);
   const spool = new EntrySpool(os.tmpdir());
   try {
@@ -113,16 +109,12 @@ async function openInput(context: Context, name: string): Promise<ImportInput> {
   return spooledInput(openBatch(context, name).read, os.tmpdir(), signal);
 }
 
-function mostKeys({ flags }: Context, workspace: Workspace): number {
+/** Throws USAGE. */
+function batchFlag({ flags }: Context): number | undefined {
   const given = flags.value("batch");
   if (given !== undefined && !/^[1-9]\d{0,8}$/.test(given))
     throw new KvError("USAGE", `--batch: '${given}' is not a number from 1`);
-  const policy = workspace.policy();
-  const allowed =
-    policy === undefined
-      ? DEFAULT_MAX_KEYS
-      : namespacePolicy(policyAt(workspace.repo.objects, policy), workspace.ns).maxKeysPerTxn;
-  return Math.min(given === undefined ? MOST_KEYS : Number(given), allowed);
+  return given === undefined ? undefined : Number(given);
 }
 
 /** Shows how much of the input has been read. */

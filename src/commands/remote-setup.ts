@@ -1,12 +1,11 @@
 /** `git kv remote setup`: makes a clone write to the Stargate its policy names. */
 
 import type { Context } from "../cli/context.ts";
-import { KvError, toKvError } from "../errors.ts";
-import { isSameRepository, redactUrl } from "../gitwire/transport/url.ts";
+import { KvError } from "../errors.ts";
+import { redactUrl } from "../gitwire/transport/url.ts";
 import { fetchAccepted, fetchMirror, trackingRefspecs } from "../kv/fetch.ts";
 import { pinKnownRoot } from "../kv/policy-pin.ts";
-import { fetchUrl } from "../kv/remote-session.ts";
-import { checkStargate, configureRemote, findPolicy, unconfigureRemote } from "../kv/setup.ts";
+import { configureFromPolicy, unconfigureRemote } from "../kv/setup.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { openWorkspace } from "./open.ts";
 
@@ -25,19 +24,7 @@ export async function run(context: Context): Promise<void> {
 /** Reads the policy, checks the Stargate it names, configures and fetches. Nothing is configured unless the Stargate answers. */
 export async function setUp({ out }: Context, workspace: Workspace): Promise<void> {
   const { remote } = workspace;
-  const policy = await findPolicy(workspace);
-  if (policy.pushUrl === undefined) {
-    throw new KvError("CONFIG", "the policy names no stargate.push_url", {
-      hint: "add it to .kv/policy.yaml on the default branch",
-    });
-  }
-  const pushUrl = withLogin(policy.pushUrl, fetchUrl(workspace));
-  await checkStargate(workspace, pushUrl).catch((thrown: unknown) => {
-    const { code, message, hint, data } = toKvError(thrown);
-    const options = { ...(hint !== undefined && { hint }), ...(data && { data }), cause: thrown };
-    throw new KvError(code, `the Stargate that the policy names (stargate.push_url): ${message}`, options);
-  });
-  configureRemote(workspace, pushUrl);
+  const pushUrl = await configureFromPolicy(workspace);
   if (out.json) {
     out.record({ remote, pushurl: redactUrl(pushUrl), fetch: trackingRefspecs(remote) });
   } else {
@@ -53,11 +40,6 @@ export async function setUp({ out }: Context, workspace: Workspace): Promise<voi
       : `namespace '${workspace.ns}' is at seq ${state.ledger.seq}`,
   );
   pin(out, workspace);
-}
-
-/** The Stargate's address; in a clone of the Stargate itself with the login that was given there. */
-function withLogin(pushUrl: string, fetchUrl: string): string {
-  return isSameRepository(pushUrl, fetchUrl) ? fetchUrl : pushUrl;
 }
 
 /** From here on this clone knows whose signatures count, and notices when that is exchanged. */

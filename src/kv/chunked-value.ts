@@ -48,15 +48,15 @@ export function missingPieces(
 }
 
 /**
- * Hands the bytes of `range` on in order. They are good until `use` returns. The etag is checked where the range is the whole
- * value. Throws CORRUPT where a piece is missing or not the one the manifest names: none of its bytes have been handed on. Lets others
- * run now and then, and ends with the reason of `signal`.
+ * Hands the bytes of `range` on in order. They are good until `use` returns, or what it returns is settled. The etag is checked where
+ * the range is the whole value. Throws CORRUPT where a piece is missing or not the one the manifest names: none of its bytes have been
+ * handed on. Lets others run now and then, and ends with the reason of `signal`.
  */
 export async function streamValue(
   objects: ObjectSource,
   manifest: Manifest,
   range: ByteRange,
-  use: (bytes: Buffer) => void,
+  use: (bytes: Buffer) => void | Promise<void>,
   signal?: AbortSignal,
 ): Promise<void> {
   const isWhole = range.start === 0 && range.end === manifest.size;
@@ -73,7 +73,8 @@ export async function streamValue(
     // Meanwhile another thread computes the digest of this one.
     if (last !== undefined) etag?.update(last);
     last = await checked;
-    use(last.subarray(Math.max(0, range.start - at), range.end - at));
+    const work = use(last.subarray(Math.max(0, range.start - at), range.end - at));
+    if (work instanceof Promise) await work;
     if (slice.isOver()) await slice.pause(signal);
   }
   if (last !== undefined) etag?.update(last);

@@ -48,7 +48,7 @@ const fail = (code: Code, message: string, hint?: string): Finding => ({
   ...(hint !== undefined && { hint }),
 });
 
-/** Looks at everything in turn; with `offline` at nothing that needs the network. */
+/** Looks at everything in turn; with `offline` at nothing that needs the network. @internal */
 export async function* diagnose(
   workspace: Workspace,
   { offline }: { readonly offline: boolean },

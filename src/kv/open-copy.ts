@@ -17,18 +17,9 @@ export async function withCopy<T>(
   around: Surroundings,
   use: (copy: RemoteCopy) => Promise<T>,
 ): Promise<T> {
-  const { env } = around;
-  const url = rewriteUrl(GitConfig.load({ env }), address);
-  const shown = withoutPassword(url);
   let learned: RemoteFacts | undefined;
   for (;;) {
-    const folder = cacheFolder(shown, env);
-    const known = learned ?? readFacts(folder);
-    const guess: RemoteFacts = { url: shown, isGuess: true, format: "sha1", features: MOST, filters: "deep", seen: {} };
-    const facts = known?.url === shown ? known : guess;
-    const copy = naming(folder, () => {
-      return new RemoteCopy(url, openCache(folder, objectFormat(facts.format), env), folder, facts, around);
-    });
+    const { copy, folder } = copyOf(address, learned, around);
     try {
       return await use(copy);
     } catch (error) {
@@ -41,6 +32,39 @@ export async function withCopy<T>(
       await copy.close();
     }
   }
+}
+
+/** A copy of the remote at `address`, for the caller to close. Throws as {@link withCopy}. */
+export async function openCopy(address: string, around: Surroundings): Promise<RemoteCopy> {
+  const { copy, folder } = copyOf(address, undefined, around);
+  try {
+    // Of which format the objects are must be known before the first of them is asked for.
+    if (copy.facts.isGuess) await copy.tips(["HEAD"]);
+    return copy;
+  } catch (error) {
+    await copy.close();
+    if (!copy.isOfOtherFormat) throw ofCache(folder, error);
+    return copyOf(address, copy.facts, around).copy;
+  }
+}
+
+/** Opens the cache of the remote, by what is known of that: `learned` just now, or at another time, or what most are like. */
+function copyOf(
+  address: string,
+  learned: RemoteFacts | undefined,
+  around: Surroundings,
+): { readonly copy: RemoteCopy; readonly folder: CacheFolder } {
+  const { env } = around;
+  const url = rewriteUrl(GitConfig.load({ env }), address);
+  const shown = withoutPassword(url);
+  const folder = cacheFolder(shown, env);
+  const known = learned ?? readFacts(folder);
+  const guess: RemoteFacts = { url: shown, isGuess: true, format: "sha1", features: MOST, filters: "deep", seen: {} };
+  const facts = known?.url === shown ? known : guess;
+  const copy = naming(folder, () => {
+    return new RemoteCopy(url, openCache(folder, objectFormat(facts.format), env), folder, facts, around);
+  });
+  return { copy, folder };
 }
 
 function naming<T>(folder: CacheFolder, work: () => T): T {

@@ -1,15 +1,17 @@
 /** Sets a clone up: writes go to the Stargate its policy names, reads come from the remote. */
 
 import { AGENT } from "../agent.ts";
-import { KvError } from "../errors.ts";
+import { KvError, toKvError } from "../errors.ts";
 import { addConfig, replaceConfig, unsetConfig } from "../gitwire/config/config-edit.ts";
 import { fileAt } from "../gitwire/object/file-at.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
 import { whileKept } from "../gitwire/store/pack-keep.ts";
-import { trackingRefspecs } from "./fetch.ts";
+import { isSameRepository } from "../gitwire/transport/url.ts";
+import { fetchAccepted, fetchMirror, trackingRefspecs } from "./fetch.ts";
 import { POLICY_REF, trackingRoot } from "./namespace.ts";
 import { POLICY_FILE, POLICY_PATH, type Policy } from "./policy.ts";
+import { pinKnownRoot } from "./policy-pin.ts";
 import { parsePolicy } from "./read-policy.ts";
 import { fetchObjects, fetchUrl, type RemoteRefMap, withConnection } from "./remote-session.ts";
 import type { Workspace } from "./workspace.ts";
@@ -48,6 +50,40 @@ export async function checkStargate(workspace: Workspace, url: string): Promise<
   await withConnection(repo, around, url, "git-upload-pack", (transport) =>
     lsRefs(transport, ["refs/kv"], { agent: AGENT }),
   );
+}
+
+/**
+ * Reads the policy, checks the Stargate it names and configures its push URL, which is returned. Nothing is configured unless the Stargate answers.
+ * Throws CONFIG, and what {@link checkStargate} throws.
+ */
+export async function configureFromPolicy(workspace: Workspace): Promise<string> {
+  const policy = await findPolicy(workspace);
+  if (policy.pushUrl === undefined) {
+    throw new KvError("CONFIG", "the policy names no stargate.push_url", {
+      hint: "add it to .kv/policy.yaml on the default branch",
+    });
+  }
+  const own = fetchUrl(workspace);
+  // In a clone of the Stargate itself with the login that was given there.
+  const url = isSameRepository(policy.pushUrl, own) ? own : policy.pushUrl;
+  await checkStargate(workspace, url).catch((thrown: unknown) => {
+    const { code, message, hint, data } = toKvError(thrown);
+    const options = { ...(hint !== undefined && { hint }), ...(data && { data }), cause: thrown };
+    throw new KvError(code, `the Stargate that the policy names (stargate.push_url): ${message}`, options);
+  });
+  configureRemote(workspace, url);
+  return url;
+}
+
+/** Sets the clone up and brings what there is to read. Throws as {@link configureFromPolicy}, and NETWORK and so on. */
+export async function setUpClone(workspace: Workspace): Promise<void> {
+  await configureFromPolicy(workspace);
+  await fetchMirror(workspace);
+  await fetchAccepted(workspace);
+  const pinned = pinKnownRoot(workspace);
+  if (pinned.kind !== "changed") return;
+  const text = `the first policy is ${pinned.root}, kv.policyRoot is ${pinned.pinned}`;
+  workspace.around.warn(`THE ROOT OF TRUST HAS CHANGED: ${text}`);
 }
 
 /** Writes push URL and refspecs into the repository's config. Running it again changes nothing. */

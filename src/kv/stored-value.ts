@@ -4,6 +4,7 @@ import { decodeUtf8 } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { bringPieces } from "./bring-pieces.ts";
+import { type ByteRange, parseRange } from "./byte-range.ts";
 import { readManifest, streamValue } from "./chunked-value.ts";
 import { keyText } from "./key.ts";
 import { type FoundKey, inlineValue } from "./read.ts";
@@ -35,9 +36,9 @@ export class KvValue {
   }
 
   /** @internal */
-  static async read(workspace: Workspace, found: FoundKey): Promise<KvValue> {
+  static async read(workspace: Workspace, found: FoundKey, range?: string): Promise<KvValue> {
     const parts: Buffer[] = [];
-    await readValue(workspace, found, (bytes) => void parts.push(Buffer.from(bytes)));
+    await readValue(workspace, found, (bytes) => void parts.push(Buffer.from(bytes)), range);
     return new KvValue(found, Buffer.concat(parts));
   }
 
@@ -59,15 +60,49 @@ export class KvValue {
   }
 }
 
-/** Hands the bytes of a value on in order; they are good until `use` returns. Pieces that are not here are fetched. Throws CORRUPT. @internal */
-export async function readValue(workspace: Workspace, found: FoundKey, use: (bytes: Buffer) => void): Promise<void> {
+/**
+ * Hands the bytes of a value, or of a range of it, on in order; they are good until `use` returns, or what it returns is settled. Pieces that are
+ * not here are fetched. Throws CORRUPT, INPUT_INVALID.
+ *
+ * @internal
+ */
+export async function readValue(
+  workspace: Workspace,
+  found: FoundKey,
+  use: (bytes: Buffer) => void | Promise<void>,
+  range?: string,
+): Promise<void> {
   const { objects } = workspace.repo;
+  const { start, end } = rangeOf(found, range);
   if (found.meta.type === "inline") {
-    use(inlineValue(objects, found));
+    await use(inlineValue(objects, found).subarray(start, end));
     return;
   }
   const manifest = readManifest(objects, found);
-  const range = { start: 0, end: manifest.size };
-  await bringPieces(workspace, manifest, range);
-  await streamValue(objects, manifest, range, use, workspace.around.signal);
+  await bringPieces(workspace, manifest, { start, end });
+  await streamValue(objects, manifest, { start, end }, use, workspace.around.signal);
+}
+
+/** The same bytes as fast as they are taken, each for the taker to keep. @internal */
+export async function* valueStream(
+  workspace: Workspace,
+  found: FoundKey,
+  range?: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { objects } = workspace.repo;
+  const part = rangeOf(found, range);
+  if (found.meta.type === "inline") {
+    yield inlineValue(objects, found).subarray(part.start, part.end);
+    return;
+  }
+  const { openValue } = await import("./serve/value-stream.ts");
+  const reader = (await openValue(workspace, readManifest(objects, found), part)).getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    workspace.around.signal.throwIfAborted();
+    yield next.value;
+  }
+}
+
+function rangeOf({ meta: { size } }: FoundKey, range: string | undefined): ByteRange {
+  return range === undefined ? { start: 0, end: size } : parseRange(range, size);
 }

@@ -12,12 +12,16 @@ import type { Labels } from "./record.ts";
 /** What must be true of the key before: it is absent, its value is this blob, or its last revision is this one. */
 export type KvCondition = { readonly absent: true } | { readonly blob: string } | { readonly rev: number };
 
+/** A value to be set. */
+export type KvInput = string | Uint8Array | AsyncIterable<Uint8Array>;
+
 /** One operation of a transaction. */
 export type KvOperation =
   | {
       readonly op: "set";
       readonly key: string;
-      readonly value: string | Uint8Array;
+      /** Text is stored as UTF-8; a value that comes in parts is never held whole. */
+      readonly value: KvInput;
       /** Media type; text and JSON are recognised. */
       readonly ctype?: string;
       /** `90s`, `15m`, `2h`, `30d`, or `never`. */
@@ -30,8 +34,20 @@ export type KvOperation =
   /** Changes nothing, demands a condition. */
   | { readonly op: "check"; readonly key: string; readonly if: KvCondition };
 
-/** The line that does what `operation` says. Throws KEY_INVALID, INPUT_INVALID. `now` in Unix seconds. @internal */
-export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: number): WriteLine {
+/** What values come from in parts; to be closed when the transaction is made, or is not. @internal */
+export type OpenStreams = AsyncGenerator<Buffer, void, undefined>[];
+
+/**
+ * The line that does what `operation` says; a value in parts goes to `streams` as well. Throws KEY_INVALID, INPUT_INVALID. `now` in Unix seconds.
+ *
+ * @internal
+ */
+export function toWriteLine(
+  operation: KvOperation,
+  format: ObjectFormat,
+  now: number,
+  streams: OpenStreams,
+): WriteLine {
   const key = parseUserKey(operation.key);
   const condition = operation.if === undefined ? undefined : toCondition(operation.if, format);
   switch (operation.op) {
@@ -42,7 +58,7 @@ export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: n
       return { op: "check", key, condition };
     case "set": {
       const { value, ctype, ttl, expires, labels } = operation;
-      const input: ValueInput = { kind: "bytes", data: bytesOf(value, operation.key) };
+      const input = inputOf(value, operation.key, streams);
       if (expires !== undefined && Number.isNaN(expires.getTime()))
         throw new KvError("INPUT_INVALID", "expires is no valid date");
       const options = {
@@ -64,6 +80,28 @@ export function toWriteLine(operation: KvOperation, format: ObjectFormat, now: n
 export function parseUserKey(key: unknown): Key {
   if (typeof key === "string") return parseKey(key);
   throw new KvError("KEY_INVALID", "the key is not a string");
+}
+
+function inputOf(value: KvInput, key: string, streams: OpenStreams): ValueInput {
+  if (!isIterable(value)) return { kind: "bytes", data: bytesOf(value, key) };
+  const parts = partsOf(value, key);
+  streams.push(parts);
+  return { kind: "stream", read: async () => (await parts.next()).value ?? undefined };
+}
+
+function isIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
+}
+
+/** Its parts, checked. One without bytes would be taken for the end. */
+async function* partsOf(value: AsyncIterable<unknown>, key: string): AsyncGenerator<Buffer, void, undefined> {
+  for await (const part of value) {
+    if (typeof part === "string") {
+      throw new KvError("INPUT_INVALID", `the value of ${JSON.stringify(key)} has parts that are text, not bytes`);
+    }
+    const bytes = bytesOf(part, key);
+    if (bytes.length > 0) yield bytes;
+  }
 }
 
 function bytesOf(value: unknown, key: string): Buffer {

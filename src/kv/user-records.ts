@@ -44,6 +44,19 @@ export interface KvChange {
   readonly after: Metadata | undefined;
 }
 
+/** A key that changed, and in which transaction. */
+export interface KvEvent {
+  readonly seq: number;
+  /** The ledger commit. */
+  readonly oid: Oid;
+  readonly txn: string;
+  readonly op: "set" | "del";
+  readonly key: string;
+  readonly rev: number;
+  /** Of a set. */
+  readonly meta: Metadata | undefined;
+}
+
 const REPORTERS = new WeakMap<Workspace, SignatureReporter>();
 
 /** @internal */

@@ -45,6 +45,40 @@ test("reads and writes what the executable does", () => {
   expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");
 });
 
+const BY_ITSELF = `
+const before = Object.getOwnPropertyNames(globalThis).join();
+const heard = () => process.eventNames().map((name) => [String(name), process.listenerCount(name)]).join();
+const listeners = heard();
+import fs from "node:fs";
+const { openKv } = await import(${JSON.stringify(BUNDLE)});
+const [kv, other] = [openKv({ dir: "store" }), openKv({ dir: "store" })];
+await kv.init();
+const done = await Promise.all(Array.from({ length: 32 }, (_, i) => (i % 2 ? kv : other).set("key" + i, "x")));
+const said = [new Set(done.map(({ oid }) => oid).values()).size];
+const lines = Array.from({ length: 2_000 }, (_, i) => JSON.stringify({ key: "many:" + i, value: "v" + i }) + "\\n");
+said.push((await kv.import(lines)).set, (await other.get("many:1999")).text());
+const { findings, namespaces } = await kv.verify();
+said.push(findings.length, namespaces[0].transactions);
+const open = () => fs.readdirSync("/proc/self/fd").filter((fd) => {
+  try { return fs.readlinkSync("/proc/self/fd/" + fd).includes("/store/"); } catch { return false; }
+}).length;
+for await (const { seq } of kv.watch({ since: 1, follow: true })) { said.push(seq); break; }
+kv.close();
+other.close();
+said.push(open(), typeof Bun, Object.getOwnPropertyNames(globalThis).join() === before, heard() === listeners);
+console.log(JSON.stringify(said));
+`;
+
+test("leaves nothing behind: no global, no listener, no open file, no word on standard error", () => {
+  const dir = tempDir("node");
+  git(dir, "init", "-q", "store");
+  const file = path.join(dir, "program.mjs");
+  fs.writeFileSync(file, BY_ITSELF);
+  const run = runProgram("node", [file], { cwd: dir, env: process.env });
+  expect(run.stderr).toBe("");
+  expect(JSON.parse(run.stdout)).toEqual([32, 2_000, "v1999", 0, 34, 2, 0, "undefined", true, true]);
+}, 60_000);
+
 const THROUGH_STARGATE = `
 import { openKv } from ${JSON.stringify(BUNDLE)};
 import { randomBytes } from "node:crypto";

@@ -66,6 +66,8 @@ beforeAll(() => {
 test("holds what a program needs, and no tests", () => {
   const names = fs.readdirSync(path.join(project, "node_modules", "git-kv")).sort();
   expect(names).toEqual(["LICENSE", "README.md", "dist", "docs", "package.json"]);
+  const text = fs.readFileSync(path.join(project, "node_modules", "git-kv", "package.json"), "utf8");
+  expect(Object.keys(JSON.parse(text) as object)).not.toContain("dependencies");
 });
 
 for (const module of ["nodenext", "preserve"]) {
