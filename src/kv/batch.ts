@@ -14,6 +14,7 @@ import { isOid, type ObjectFormat } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
 import type { ByteReader } from "../lines.ts";
 import { type Expiry, parseKeyExpiry } from "./expiry.ts";
+import { type JsonFields, parseJsonObject, withNumbersAsWritten } from "./json-object.ts";
 import { type Key, parseKey } from "./key.ts";
 import { parseMediaType } from "./media-type.ts";
 import type { Condition } from "./operation.ts";
@@ -73,6 +74,9 @@ interface BadLine {
   readonly message: string;
 }
 
+/** What some editors put at the beginning of a file. */
+const MARK = "\ufeff";
+
 /** Most bad lines an error names. */
 const NAMED_LINES = 20;
 
@@ -92,9 +96,9 @@ export class BatchReader {
 
   /** Takes the next line of the batch, without its newline; blank lines are skipped. */
   add(text: string): void | Promise<void> {
-    this.#number++;
+    const line = ++this.#number;
+    if (line === 1 && text.startsWith(MARK)) text = text.slice(MARK.length);
     if (text.trim() === "") return undefined;
-    const line = this.#number;
     try {
       const parsed = parseLine(text, this.#context);
       const before = this.#seen.get(parsed.key);
@@ -131,8 +135,6 @@ export class BatchReader {
   }
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-
 const bad = (message: string): KvError => new KvError("INPUT_INVALID", message);
 
 const KNOWN = {
@@ -142,7 +144,8 @@ const KNOWN = {
 };
 
 function parseLine(text: string, context: BatchContext): BatchLine {
-  const fields = parseObject(text);
+  if (text.length > LIMITS.batchLine) throw bad(`the line is longer than ${LIMITS.batchLine} characters`);
+  const fields = parseJsonObject(text);
   const { op, key: keyField } = fields;
   if (op !== "set" && op !== "del" && op !== "check")
     throw bad(`"op" is ${JSON.stringify(op) ?? "missing"}, not "set", "del" or "check"`);
@@ -156,26 +159,14 @@ function parseLine(text: string, context: BatchContext): BatchLine {
     if (condition === undefined) throw bad('"check" needs an "if"');
     return { op, key, condition };
   }
-  return { op, key, value: parseValue(fields, context), options: parseOptions(fields, context), condition };
+  return { op, key, value: parseValue(fields, text, context), options: parseOptions(fields, context), condition };
 }
 
-function parseObject(text: string): Fields {
-  if (text.length > LIMITS.batchLine) throw bad(`the line is longer than ${LIMITS.batchLine} characters`);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch {
-    throw bad("not valid JSON");
-  }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw bad("not a JSON object");
-  return parsed as Fields;
-}
-
-function parseValue(fields: Fields, context: BatchContext): BatchValue {
+function parseValue(fields: JsonFields, text: string, context: BatchContext): BatchValue {
   const given = (["value", "value_b64", "file"] as const).filter((name) => fields[name] !== undefined);
   if (given.length !== 1) throw bad('"set" needs exactly one of "value", "value_b64" and "file"');
   const value = fields[given[0]!];
-  if (given[0] === "value") return { kind: "bytes", data: textValue(value) };
+  if (given[0] === "value") return { kind: "bytes", data: valueBytes(value, text) };
   if (typeof value !== "string") throw bad(`"${given[0]}" is not a string`);
   return given[0] === "file"
     ? { kind: "file", path: context.file(value) }
@@ -190,7 +181,7 @@ export function decodeBase64(text: string): Buffer {
   return data;
 }
 
-function parseOptions(fields: Fields, context: BatchContext): SetOptions {
+function parseOptions(fields: JsonFields, context: BatchContext): SetOptions {
   const text = (name: string): string | undefined => {
     const value = fields[name];
     if (value !== undefined && typeof value !== "string") throw bad(`"${name}" is not a string`);
@@ -206,8 +197,8 @@ function parseOptions(fields: Fields, context: BatchContext): SetOptions {
   };
 }
 
-function textValue(value: unknown): Buffer {
-  if (typeof value !== "string") return Buffer.from(JSON.stringify(value));
+function valueBytes(value: unknown, line: string): Buffer {
+  if (typeof value !== "string") return Buffer.from(JSON.stringify(withNumbersAsWritten(line).value));
   // Half a surrogate pair has no bytes in UTF-8: another character would be stored in its place.
   if (!value.isWellFormed()) throw bad('"value" is not valid Unicode');
   return Buffer.from(value);
@@ -220,7 +211,7 @@ export function parseLabels(value: unknown): Labels {
 }
 
 function parseCondition(value: unknown, format: ObjectFormat): Condition {
-  const fields = typeof value === "object" && value !== null ? (value as Fields) : {};
+  const fields = typeof value === "object" && value !== null ? (value as JsonFields) : {};
   const names = Object.keys(fields);
   if (names.length === 1) {
     if (fields.absent === true) return { kind: "absent" };

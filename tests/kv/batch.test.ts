@@ -67,6 +67,25 @@ describe("good lines", () => {
     }
   });
 
+  test("numbers that a double cannot hold stay as they are written", () => {
+    const written: [string, string][] = [
+      ["12345678901234567890", "12345678901234567890"],
+      ["[9007199254740993, -9223372036854775808]", "[9007199254740993,-9223372036854775808]"],
+      ['{"a": 1e400, "b": [1e-400]}', '{"a":1e400,"b":[1e-400]}'],
+      ["0.1000000000000000055511", "0.1000000000000000055511"],
+      ["[1.0, 1e2, 0.10, 5e-324, 100000000000000000000]", "[1,100,0.1,5e-324,100000000000000000000]"],
+    ];
+    for (const [value, stored] of written) {
+      const [line] = read([`{"op":"set","key":"k","value":${value}}`]);
+      expect(line).toMatchObject({ value: bytes(stored) });
+    }
+  });
+
+  test("a byte order mark at the beginning, and nowhere else", () => {
+    expect(read([`\ufeff${set({})}`])).toHaveLength(1);
+    expect(errorOf([set({ key: "a" }), `\ufeff${set({})}`]).message).toContain("line 2: not valid JSON");
+  });
+
   test("options and conditions", () => {
     const optionsOf = (fields: object): unknown => (read([set(fields)])[0] as { options: object }).options;
     expect(optionsOf({ ctype: "text/plain; charset=utf-8" })).toEqual({ ...none, ctype: "text/plain; charset=utf-8" });
@@ -167,6 +186,10 @@ describe("bad lines", () => {
       [set({ if: { blob: OID.toUpperCase().replace("1", "A") } }), /"if" is one of/],
       [set({ if: { blob: "2".repeat(OTHER_FORMAT.hexSize) } }), /"if" is one of/],
       ["x".repeat(LIMITS.batchLine + 1), /longer than/],
+      ['{"op":"set","key":"k","key":"l","value":"v"}', /^"key" is there twice$/],
+      ['{"op":"del","key":"k","if":{"rev":1},"\\u0069f":{"rev":2}}', /^"if" is there twice$/],
+      ['{"op":"set","key":"k","value":{"a:":[{"\\"b":1,"\\"b":2}]}}', /^"\\"b" is there twice$/],
+      [`{"op":"set","key":"k","value":${"[".repeat(500_000)}${"]".repeat(500_000)}}`, /^nests deeper than 1000$/],
     ];
     for (const [line, message] of cases) {
       const error = errorOf([set({ key: "good" }), line]);

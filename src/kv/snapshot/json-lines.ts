@@ -7,9 +7,11 @@
  *   end    = {"end":true,"keys":N}                  the last line, required where there is a header
  */
 
+import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { decodeBase64, parseLabels, type SetOptions } from "../batch.ts";
 import { parseKeyExpiry } from "../expiry.ts";
+import { type JsonFields, parseJsonObject } from "../json-object.ts";
 import { parseKey } from "../key.ts";
 import { parseMediaType } from "../media-type.ts";
 import { ETAG } from "../record.ts";
@@ -23,8 +25,6 @@ import {
   NO_OPTIONS,
 } from "./item.ts";
 import type { LineCursor } from "./line-cursor.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
 
 const KNOWN: ReadonlySet<string> = new Set([
   "key",
@@ -49,6 +49,7 @@ export async function* readJsonLines(lines: LineCursor, context: ImportContext):
   let items: ImportItem[] = [];
   const counts = { keys: 0, header: false, ended: false };
   let entryContext: LineContext = { ...context, isSnapshot: false };
+  let isPassing = false;
   do {
     for (let line = lines.take(); line !== undefined; line = lines.take()) {
       const text = line.trim();
@@ -56,13 +57,18 @@ export async function* readJsonLines(lines: LineCursor, context: ImportContext):
       if (counts.ended) throw badInput(`line ${lines.number} comes after the end of the snapshot`);
       const place = `line ${lines.number}`;
       const parsed = parseLine(text);
-      if (parsed !== undefined && isFrame(parsed, counts, lines.number)) {
+      const fields = parsed instanceof KvError ? {} : parsed;
+      if (isFrame(fields, counts, lines.number)) {
         entryContext = { ...context, isSnapshot: counts.header };
         continue;
       }
+      // The parts of an entry that cannot be used.
+      if (isPassing && fields.part !== undefined && fields.key === undefined) continue;
       counts.keys++;
-      const parts = parsed?.parts;
-      items.push(itemAt(place, () => readEntry(parsed, place, lines, entryContext)));
+      const { parts } = fields;
+      const item = itemAt(place, () => readEntry(parsed, place, lines, entryContext));
+      isPassing = item.kind === "bad" && parts !== undefined;
+      items.push(item);
       if (items.length < MANY && parts === undefined) continue;
       yield items;
       items = [];
@@ -73,18 +79,22 @@ export async function* readJsonLines(lines: LineCursor, context: ImportContext):
     throw badInput(`line ${lines.number} is the last, and not the end of the snapshot: it is cut off`);
 }
 
-function parseLine(text: string): Fields | undefined {
+/** The line's object, or what is wrong with it. */
+function parseLine(text: string): JsonFields | KvError {
   try {
-    const fields: unknown = JSON.parse(text);
-    if (typeof fields === "object" && fields !== null && !Array.isArray(fields)) return fields as Fields;
-  } catch {
-    // The entry says it.
+    return parseJsonObject(text);
+  } catch (error) {
+    if (error instanceof KvError) return error;
+    throw error;
   }
-  return undefined;
 }
 
 /** Takes the header and the end; false: it is neither. */
-function isFrame(fields: Fields, counts: { keys: number; header: boolean; ended: boolean }, number: number): boolean {
+function isFrame(
+  fields: JsonFields,
+  counts: { keys: number; header: boolean; ended: boolean },
+  number: number,
+): boolean {
   if (fields.snapshot !== undefined) {
     if (counts.header || counts.keys > 0) throw badInput(`line ${number}: the header of a snapshot is its first line`);
     if (fields.snapshot !== 1) throw badInput(`line ${number}: a snapshot of version 1 is wanted`);
@@ -105,8 +115,8 @@ interface LineContext extends ImportContext {
   readonly isSnapshot: boolean;
 }
 
-function readEntry(fields: Fields | undefined, place: string, lines: LineCursor, context: LineContext): ImportEntry {
-  if (fields === undefined) throw badInput("not a JSON object");
+function readEntry(fields: JsonFields | KvError, place: string, lines: LineCursor, context: LineContext): ImportEntry {
+  if (fields instanceof KvError) throw fields;
   for (const name in fields) if (!KNOWN.has(name)) throw badInput(`there is no field ${JSON.stringify(name)}`);
   const { key, value, value_b64, parts, etag, size } = fields;
   if (typeof key !== "string") throw badInput(`"key" is ${key === undefined ? "missing" : "not a string"}`);
@@ -142,7 +152,7 @@ function readValue(text: unknown, base64: unknown): Buffer {
   return Buffer.from(text);
 }
 
-function readOptions({ ctype, ttl, expires, labels }: Fields, context: LineContext): SetOptions {
+function readOptions({ ctype, ttl, expires, labels }: JsonFields, context: LineContext): SetOptions {
   const isSilent = ctype === undefined && ttl === undefined && expires === undefined && labels === undefined;
   if (isSilent && !context.isSnapshot) return NO_OPTIONS;
   const text = (name: string, value: unknown): string | undefined => {
@@ -170,7 +180,7 @@ function partReader(lines: LineCursor, parts: number): () => Promise<Buffer | un
       line = lines.take();
     }
     const fields = parseLine(line);
-    if (fields?.part !== next || typeof fields.value_b64 !== "string")
+    if (fields instanceof KvError || fields.part !== next || typeof fields.value_b64 !== "string")
       throw badInput(`line ${lines.number} is not part ${next} of ${parts}`);
     next++;
     try {

@@ -220,13 +220,39 @@ describe("refused whole", () => {
     expect(lines[0]).toBe("the input has 21 bad entries");
     expect(lines.slice(1, 4)).toEqual([
       "line 3: not a JSON object",
-      "line 4: not a JSON object",
+      "line 4: not valid JSON",
       "line 5: the key is empty",
     ]);
     expect(lines.slice(1, -1).map((line) => Number(/^line (\d+): /.exec(line)![1]))).toEqual(
       Array.from({ length: 20 }, (_, i) => i + 3),
     );
     expect(lines.at(-1)).toBe("and 1 more");
+  });
+
+  test("a name twice; the parts of a bad entry are passed over", async () => {
+    const part = '{"part":1,"value_b64":"YQ=="}';
+    const { message } = await failureOf(
+      check(
+        [
+          '{"key":"a","value":"1","value":"2"}',
+          '{"key":"b","value":"1","labels":{"a":"b","a":"c"}}',
+          '{"key":"","parts":1}',
+          part,
+          part,
+          entry("c", { value: "v", etag: "x" }),
+          part,
+        ].join("\n"),
+        itemsOf,
+      ),
+    );
+    expect(message.split("\n")).toEqual([
+      "the input has 5 bad entries",
+      'line 1: "value" is there twice',
+      'line 2: "a" is there twice',
+      "line 3: the key is empty",
+      'line 6: "etag" is not blake3:<hex>',
+      'line 7: there is no field "part"',
+    ]);
   });
 
   test("what ends the reading: cut off, out of order, not UTF-8, a line without an end", async () => {
@@ -236,7 +262,7 @@ describe("refused whole", () => {
     const lines = text.split("\n");
     const cases: [string | Buffer, RegExp][] = [
       [lines.slice(0, -2).join("\n"), /is the last, and not the end of the snapshot: it is cut off$/],
-      [text.slice(0, text.length - 20), /not a JSON object|cut off/],
+      [text.slice(0, text.length - 20), /not valid JSON|cut off/],
       [
         lines.filter((line) => !line.startsWith('{"key":"empty"')).join("\n"),
         /the snapshot has \d+ keys, its end names \d+$/,
