@@ -53,6 +53,8 @@ export function readYaml<T>(text: string, schema: v.GenericSchema<unknown, T>): 
   return opened.kind === "broken" ? failed(opened.problems) : opened.judge(schema);
 }
 
+const PARSE = { prettyErrors: false, uniqueKeys: true, merge: false } as const;
+
 /** Parses `text`: YAML 1.2 without aliases, merge keys, tags of its own, or more than one document. */
 export function openYaml(text: string): OpenedYaml {
   const fail = (line: number, message: string): OpenedYaml => ({
@@ -64,7 +66,7 @@ export function openYaml(text: string): OpenedYaml {
   let document: Document.Parsed;
   let raw: unknown;
   try {
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, merge: false });
+    document = parseDocument(text, { ...PARSE, lineCounter: lines });
     // Aliases are refused: a few lines of them can stand for gigabytes.
     const [alias] = text.includes("*") ? aliasesOf(document) : [];
     if (alias !== undefined) return fail(lines.linePos(alias).line, "aliases (*name) are not taken");
@@ -246,29 +248,39 @@ export function openYamlNodes(text: string): YamlNodes {
   if (text.length > MAX_NODES_BYTES) return fail(1, `is larger than ${MAX_NODES_BYTES} bytes`);
   const lines = new LineCounter();
   try {
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, merge: false });
+    // The schema of YAML 1.2, whatever a %YAML line says, and no tags but its own: bytes and sets have no text to take.
+    const schema = { schema: "core", resolveKnownTags: false } as const;
+    const document = parseDocument(text, { ...PARSE, ...schema, lineCounter: lines });
     const [alias] = text.includes("*") ? aliasesOf(document) : [];
     if (alias !== undefined) return fail(lines.linePos(alias).line, "aliases (*name) are not taken");
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) return fail(lines.linePos(problem.pos[0]).line, sentence(problem));
-    return { kind: "read", root: nodeOf(document.contents, (offset) => lines.linePos(offset).line) };
+    return {
+      kind: "read",
+      root: nodeOf(document.contents, (node) => lines.linePos((node as Ranged | null)?.range?.[0] ?? 0).line),
+    };
   } catch (error) {
     if (error instanceof KvError) return fail(Number(error.data?.line ?? 1), error.message);
     return fail(1, error instanceof RangeError ? "nests too deeply" : "is no YAML that is taken here");
   }
 }
 
-function nodeOf(node: unknown, lineOf: (offset: number) => number): YamlNode {
-  const line = lineOf((node as { range?: readonly number[] } | null)?.range?.[0] ?? 0);
+type LineOf = (node: unknown) => number;
+type Ranged = { readonly range?: readonly number[] };
+
+function nodeOf(node: unknown, lineOf: LineOf): YamlNode {
+  const line = lineOf(node);
   if (isMap(node)) {
-    const members = node.items.map(({ key, value }) => {
-      if (isScalar(key)) return [textOf(key), nodeOf(value, lineOf)] as const;
-      throw new KvError("INPUT_INVALID", "a key of a map is no scalar", { data: { line } });
-    });
+    const members = node.items.map(({ key, value }) => [nameOf(key, line), nodeOf(value, lineOf)] as const);
     return { kind: "map", line, members };
   }
-  if (isSeq(node)) return { kind: "list", line, json: jsonOf(node) };
+  if (isSeq(node)) return { kind: "list", line, json: jsonOf(node, lineOf) };
   return { kind: "scalar", line, text: isScalar(node) ? textOf(node) : "" };
+}
+
+function nameOf(key: unknown, line: number): string {
+  if (isScalar(key)) return textOf(key);
+  throw new KvError("INPUT_INVALID", "a key of a map is no scalar", { data: { line } });
 }
 
 /** A string's text; of other scalars what stands in the file: 1.10 is no 1.1. */
@@ -279,15 +291,21 @@ function textOf({ value, source }: Scalar): string {
 const JSON_NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 /** What is in a list, as JSON; numbers as they are written, where JSON writes them so: of 20 digits none is lost. */
-function jsonOf(node: unknown): string {
-  if (isSeq(node)) return `[${node.items.map(jsonOf).join(",")}]`;
+function jsonOf(node: unknown, lineOf: LineOf): string {
+  if (isSeq(node)) return `[${node.items.map((item) => jsonOf(item, lineOf)).join(",")}]`;
   if (isMap(node)) {
     const members = node.items.map(
-      ({ key, value }) => `${JSON.stringify(isScalar(key) ? textOf(key) : String(key))}:${jsonOf(value)}`,
+      ({ key, value }) => `${JSON.stringify(nameOf(key, lineOf(node)))}:${jsonOf(value, lineOf)}`,
     );
     return `{${members.join(",")}}`;
   }
   if (!isScalar(node)) return "null";
-  const isWritten = typeof node.value === "number" && JSON_NUMBER.test(node.source ?? "");
-  return isWritten ? node.source! : (JSON.stringify(node.value) ?? "null");
+  const { value, source = "" } = node;
+  if (typeof value !== "number") return JSON.stringify(value) ?? "null";
+  if (JSON_NUMBER.test(source)) return source;
+  // Not to the digit, but finite and below 2^53.
+  if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return JSON.stringify(value);
+  throw new KvError("INPUT_INVALID", `JSON, which a list becomes, has no number ${source}`, {
+    data: { line: lineOf(node) },
+  });
 }

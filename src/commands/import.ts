@@ -46,13 +46,9 @@ export async function run(context: Context): Promise<void> {
       );
     if (flags.on("dry-run")) spool.close();
     const checking = meter("checking", input.size);
-    const summary = await checkImport(input.items(reading, checking.bytes), signal, checking.keys, spool);
+    const first = { ...reading, warn: (text: string) => out.warn(text) };
+    const summary = await checkImport(input.items(first, checking.bytes), signal, checking.keys, spool);
     checking.end();
-    if (summary.leases > 0) {
-      out.warn(
-        `leases of etcd are not taken over: ${summary.leases} of ${summary.keys} keys have one and will not expire`,
-      );
-    }
     if (flags.on("dry-run")) return showPlan(context, summary, most);
     const writing = meter("importing", spool.isWhole ? spool.bytes : input.size);
     const items = spool.isWhole ? spool.items(writing.bytes) : input.items(reading, writing.bytes);
@@ -139,7 +135,7 @@ function meterOf(what: string, size: number | undefined, show: (text: string) =>
 function showPlan({ out }: Context, { keys, bytes }: ImportSummary, most: number): void {
   const transactions = Math.ceil(keys / most);
   if (out.json) out.record({ dryRun: true, keys, bytes, transactions });
-  else out.line(`${keys} keys, ${bytes} bytes of values, ${countOf(transactions, "transaction")}`);
+  else out.line(`${countOf(keys, "key")}, ${bytes} bytes of values, ${countOf(transactions, "transaction")}`);
 }
 
 async function showImported(
@@ -152,7 +148,9 @@ async function showImported(
   const { oid, seq } = ledger ?? workspace.state()?.ledger ?? {};
   if (out.json) out.record({ oid, seq, keys, bytes, set, unchanged, transactions });
   else if (oid !== undefined) out.line(oid);
-  out.note(`imported ${set} of ${keys} keys in ${countOf(transactions, "transaction")}; ${unchanged} are as they were`);
+  out.note(
+    `imported ${set} of ${countOf(keys, "key")} in ${countOf(transactions, "transaction")}; ${unchanged} are as they were`,
+  );
   out.flush();
   if (oid !== undefined) await finishWrite(context, workspace, oid);
 }

@@ -20,8 +20,6 @@ export interface ImportSummary {
   readonly keys: number;
   /** Bytes of values. */
   readonly bytes: number;
-  /** Keys that would have expired where they come from. */
-  readonly leases: number;
 }
 
 /** Most bad items an error names. */
@@ -49,7 +47,6 @@ export async function checkImport(
 
 class Checker {
   keys = 0;
-  #leases = 0;
   #bytes = 0;
   readonly #etagOf: EtagHasher;
   readonly #spool: EntrySpool | undefined;
@@ -77,7 +74,6 @@ class Checker {
     if (this.#isTwice(entry.key))
       this.bad(entry.place, `the key ${JSON.stringify(keyText(entry.key))} is there already`);
     this.#spool?.add(entry, DIGEST[0]!);
-    if (entry.isLeased === true) this.#leases++;
     const { value } = entry;
     if (value.kind === "bytes") this.#compare(entry, value.data.length, () => this.#etagOf(value.data));
     else if (value.kind === "file") this.#bytes += sizeOfFile(value.path) ?? 0;
@@ -85,7 +81,7 @@ class Checker {
   }
 
   finish(): ImportSummary {
-    if (this.#count === 0) return { keys: this.keys, bytes: this.#bytes, leases: this.#leases };
+    if (this.#count === 0) return { keys: this.keys, bytes: this.#bytes };
     const more = this.#count - this.#named.length;
     const lines = more > 0 ? [...this.#named, `and ${more} more`] : this.#named;
     throw new KvError(

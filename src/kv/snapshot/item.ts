@@ -16,8 +16,6 @@ export interface ImportEntry {
   /** What the input says of the value, to be checked. */
   readonly etag?: string | undefined;
   readonly size?: number | undefined;
-  /** It expires by a rule of where it comes from that cannot be kept here. */
-  readonly isLeased?: boolean | undefined;
 }
 
 /** Something that cannot be used; what comes after it still can. */
@@ -42,6 +40,8 @@ export interface ImportContext {
   readonly separator: string;
   /** Nobody named the format: it is what the file's name suggests. */
   readonly isGuess?: boolean;
+  /** Is told, at the end, what the input has or lacks that somebody should know. */
+  readonly warn?: (text: string) => void;
 }
 
 /** Nothing but the value is said. */

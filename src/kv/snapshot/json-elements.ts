@@ -18,6 +18,9 @@ export interface JsonElement {
   readonly number: number;
 }
 
+/** Is told a member; true: the object is one that may be without the array. */
+export type TellMember = (name: string, value: unknown) => boolean;
+
 /** What comes next outside of a value. */
 type Wanted = "start" | "name" | "name or end" | "colon" | "value" | "value or end" | "comma or end" | "nothing";
 
@@ -26,12 +29,16 @@ const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === LF || byte === 0x0d || byte === 0x09;
 
-/** The elements of the document that `read` gives; `member` names the array in an object. Throws INPUT_INVALID. */
+/**
+ * The elements of the document that `read` gives. `member` names the array in an object, whose other members `others` is told.
+ * Throws INPUT_INVALID.
+ */
 export async function* jsonElements(
   read: ByteReader,
   member?: string,
+  others?: TellMember,
 ): AsyncGenerator<readonly JsonElement[], void, undefined> {
-  const scan = new ElementScan(member);
+  const scan = new ElementScan(member, others);
   for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
     const some = scan.feed(chunk);
     if (some.length > 0) yield some;
@@ -41,10 +48,12 @@ export async function* jsonElements(
 
 class ElementScan {
   readonly #member: string | undefined;
+  readonly #others: TellMember;
   #wanted: Wanted = "start";
   /** Whether the array is open whose elements are handed on. */
   #inArray = false;
   #found = false;
+  #mayLack = false;
   /** Name of the member under way. */
   #name = "";
   #line = 1;
@@ -58,8 +67,9 @@ class ElementScan {
   #escaped = false;
   #valueLine = 1;
 
-  constructor(member: string | undefined) {
+  constructor(member: string | undefined, others: TellMember = () => false) {
     this.#member = member;
+    this.#others = others;
   }
 
   feed(chunk: Buffer): JsonElement[] {
@@ -71,7 +81,7 @@ class ElementScan {
 
   finish(): void {
     if (this.#parts !== undefined || this.#wanted !== "nothing") throw this.#bad("the document is cut off");
-    if (!this.#found) throw this.#bad(`there is no member "${this.#member}"`);
+    if (!this.#found && !this.#mayLack) throw this.#bad(`there is no member "${this.#member}"`);
   }
 
   /** Takes one byte between values. */
@@ -169,7 +179,7 @@ class ElementScan {
     this.#parts = undefined;
     if (text === undefined) throw this.#bad("not UTF-8");
     if (this.#inArray) this.#elements.push({ text, line: this.#valueLine, number: ++this.#count });
-    else if (this.#wanted === "value") this.#parse(text);
+    else if (this.#wanted === "value") this.#mayLack = this.#others(this.#name, this.#parse(text)) || this.#mayLack;
     else this.#name = String(this.#parse(text));
     const isName = !this.#inArray && this.#wanted !== "value";
     this.#wanted = isName ? "colon" : "comma or end";

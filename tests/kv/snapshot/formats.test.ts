@@ -215,8 +215,8 @@ test("numbers in lists are as they are written", async () => {
   const said = { a: numbers.replaceAll(" ", "") };
   expect(await read("json", `{"a":${numbers}}`)).toEqual(said);
   expect(await read("yaml", `a: ${numbers}`)).toEqual(said);
-  const yaml = "a: [{b: 007, 1.0: ~}, 0x1F, .inf, no, !!str 5, '6']";
-  expect(await read("yaml", yaml)).toEqual({ a: '[{"b":7,"1.0":null},31,null,"no","5","6"]' });
+  const yaml = "a: [{b: 007, 1.0: ~}, 0x1F, no, !!str 5, '6']";
+  expect(await read("yaml", yaml)).toEqual({ a: '[{"b":7,"1.0":null},31,"no","5","6"]' });
 });
 
 test("a dump of etcd or Consul is not taken for settings", async () => {
@@ -270,7 +270,17 @@ test("hostile input is refused with a line", async () => {
       '{"kvs":[{"key":"/w==","value":""},\n{"key":"!"},{"value":"YQ=="},5,{"key":"YQAK"}]}',
       /^the input has 5 bad entries\nline 1, entry 1: the key is not UTF-8\nline 2, entry 2: "key" is not base64\nline 2, entry 3: "key" is not a string\nline 2, entry 4: not a JSON object\nline 2, entry 5: the key "a\\u0000\\n" has a control character$/,
     ],
-    ["consul", '[{"key":"a","value":"YQ=="},]', /not a JSON object/],
+    ["consul", '[{"key":"a","value":"YQ=="},]', /not valid JSON/],
+    ["consul", '[{"key":"a","key":"b"}]', /entry 1: "key" is there twice$/],
+    ["consul", '[{"key":"a","flags":18446744073709551616}]', /entry 1: "flags" is not a number of 64 bits$/],
+    ["consul", '[{"key":"a","namespace":1}]', /entry 1: "labels" is not a map/],
+    ["yaml", "a: 1\nb: [.nan]\n", /^line 2: JSON, which a list becomes, has no number .nan$/],
+    ["yaml", "a: [1, {b: -.inf}]\n", /has no number -.inf$/],
+    ["yaml", "a: [0xFFFFFFFFFFFFFFFF]\n", /has no number 0xFFFFFFFFFFFFFFFF$/],
+    ["yaml", "a: [{? [b] : c}]\n", /a key of a map is no scalar$/],
+    ["yaml", "a: 1\nb: !!binary aGk=\n", /^line 2: Unresolved tag: /],
+    ["yaml", "%YAML 1.1\n---\nb: [!!binary aGk=]\n", /^line 3: Unresolved tag: /],
+    ["yaml", "%YAML 1.1\n---\nb: !!set {a, b}\n", /^line 3: Unresolved tag: /],
     ["consul", '[{"key":"a"}]x', /^line 1: x is not expected$/],
     ["consul", '[{"key":"a"} {"key":"b"}]', /^line 1: { is not expected$/],
     ["consul", '[{"key":"a"},{"key":"a","flags":-1},{"key":"b","flags":-1}]', /entry 2: "flags" is not a number/],
@@ -333,4 +343,32 @@ test("a folder: files in byte order, links and odd names refused", async () => {
     { kind: "bad", place: "link", message: "is a symbolic link" },
     { kind: "bad", place: "odd\xff", message: "the name is not UTF-8" },
   ]);
+});
+
+test("etcd: dumps of nothing, and what a dump lacks is said", async () => {
+  const saidOf = async (dump: string): Promise<unknown[]> => {
+    const said: string[] = [];
+    const { keys } = await check(dump, itemsOf("etcd", { warn: (text) => void said.push(text) }));
+    return [keys, ...said];
+  };
+  const header = '"header":{"cluster_id":1}';
+  expect(await saidOf(`{${header}}`)).toEqual([0]);
+  expect(await saidOf(`{${header},"kvs":[{"key":"YQ==","value":"Yg=="}],"count":1}`)).toEqual([1]);
+  const limited = "the dump has 1 of 3 keys, as one made with --limit or --count-only";
+  expect(await saidOf(`{${header},"kvs":[{"key":"YQ==","value":"Yg=="}],"more":true,"count":3}`)).toEqual([1, limited]);
+  expect(await saidOf(`{${header},"count":2}`)).toEqual([0, limited.replace("1 of 3", "0 of 2")]);
+  const bare = "no key of the dump has a value, as in one made with --keys-only";
+  expect(await saidOf(`{${header},"kvs":[{"key":"YQ=="}],"count":1}`)).toEqual([1, bare]);
+});
+
+test("consul: flags of 64 bits, namespaces and partitions go in and out as they were", async () => {
+  const dump = `[
+	{"key":"a","flags":18446744073709551615,"value":"djE="},
+	{"key":"b","flags":9007199254740993,"value":"","namespace":"team","partition":"p1"},
+	{"key":"d/","flags":0,"value":""}
+]
+`;
+  const workspace = await newStore();
+  await importAll(workspace, dump, itemsOf("consul"));
+  expect(await write(workspace, "consul")).toBe(dump);
 });
