@@ -64,7 +64,8 @@ export class OutputFile {
   }
 }
 
-function naming<T>(file: string, work: () => T): T {
+/** What `work` returns. What it throws says that `file` cannot be written. */
+export function naming<T>(file: string, work: () => T): T {
   try {
     return work();
   } catch (error) {

@@ -8,6 +8,7 @@ import { keyText } from "../kv/key.ts";
 import type { ExportedKey } from "../kv/snapshot/exported.ts";
 import { pathOf } from "../kv/snapshot/folder.ts";
 import type { SnapshotWriter } from "../kv/snapshot/writer.ts";
+import { naming } from "./output-file.ts";
 
 export interface FolderWriter extends SnapshotWriter {
   /** Removes what was written, unless it has its name already. */
@@ -20,21 +21,25 @@ export function folderWriter(target: string, strip: string): FolderWriter {
     throw new KvError("INPUT_INVALID", `${target} is there already`, { hint: "name a folder that is to be made" });
   }
   const temporary = `${target}.${randomSuffix(6)}.tmp`;
+  let isMade = false;
   return {
-    begin: () => fs.mkdirSync(temporary),
-    add: (exported) => addFile(path.join(temporary, ...pathOf(exported, strip).split("/")), exported),
-    end: () => fs.renameSync(temporary, target),
-    discard: () => fs.rmSync(temporary, { recursive: true, force: true }),
+    begin: () => {
+      naming(target, () => fs.mkdirSync(temporary));
+      isMade = true;
+    },
+    add: async (exported) => {
+      const fd = naming(target, () => openNew(path.join(temporary, ...pathOf(exported, strip).split("/")), exported));
+      try {
+        await exported.stream((bytes) => naming(target, () => writeAll(fd, bytes)));
+      } finally {
+        fs.closeSync(fd);
+      }
+    },
+    end: () => naming(target, () => fs.renameSync(temporary, target)),
+    discard: () => {
+      if (isMade) fs.rmSync(temporary, { recursive: true, force: true });
+    },
   };
-}
-
-async function addFile(file: string, exported: ExportedKey): Promise<void> {
-  const fd = openNew(file, exported);
-  try {
-    await exported.stream((bytes) => writeAll(fd, bytes));
-  } finally {
-    fs.closeSync(fd);
-  }
 }
 
 /** Where `a` and `a/b` are keys, or `A` and `a` on a disk that does not tell them apart, one name stands for two. */

@@ -8,7 +8,7 @@ import { KvError } from "../errors.ts";
 import { ProgressMeter } from "../kv/progress-meter.ts";
 import { stateToRead } from "../kv/read-from.ts";
 import { exportedKeys } from "../kv/snapshot/exported.ts";
-import { formatOf, writerOf } from "../kv/snapshot/formats.ts";
+import { formatOf, leftBehindBy, writerOf } from "../kv/snapshot/formats.ts";
 import type { SnapshotWriter, WriteText } from "../kv/snapshot/writer.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { countOf } from "./count.ts";
@@ -28,6 +28,7 @@ export async function run(context: Context): Promise<void> {
   if (folder !== undefined && isShaped) {
     throw new KvError("USAGE", "--format, --nested and --separator go with --export");
   }
+  if (flags.on("nested") && flags.value("separator") === "") throw new KvError("USAGE", "--separator is empty");
   if (file === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
   const workspace = openWorkspace(context);
   const newest = await stateToRead(workspace, flags.value("read-from"));
@@ -44,6 +45,8 @@ export async function run(context: Context): Promise<void> {
     prefix: utf8ToByteString(flags.value("prefix") ?? ""),
     now: flags.on("allow-expired") ? undefined : (then?.now ?? workspace.now()),
   };
+  const format = folder === undefined ? formatOf(flags.value("format"), file!) : "folder";
+  const left = await leftBehindBy(format);
   const all = async (writer: SnapshotWriter): Promise<void> => {
     writer.begin();
     const slice = new TimeSlice(1);
@@ -52,6 +55,7 @@ export async function run(context: Context): Promise<void> {
       for (const exported of some) {
         const work = writer.add(exported);
         if (work instanceof Promise) await work;
+        left?.add(exported);
         counts.keys++;
         counts.bytes += exported.meta.size;
       }
@@ -60,13 +64,13 @@ export async function run(context: Context): Promise<void> {
     writer.end();
   };
   const strip = flags.on("strip-prefix") ? (flags.value("prefix") ?? "") : "";
-  if (folder !== undefined) await writeFolder(path.resolve(context.cwd, folder), strip, all);
+  if (format === "folder") await writeFolder(path.resolve(context.cwd, folder!), strip, all);
   else {
-    const format = formatOf(flags.value("format"), file!);
     const options = { strip, separator: flags.on("nested") ? (flags.value("separator") ?? ".") : undefined };
-    await writeTo(context, file!, async (write) => all(await writerOf(format, workspace, state, options, write)));
+    await writeTo(context, file!, async (write) => all(await writerOf(format, state, options, write)));
   }
   meter.end();
+  if (left?.said !== undefined) out.warn(left.said);
   const { seq, oid } = state.ledger;
   if (out.json) out.record({ file, dir: folder, ...counts, seq, oid });
   else out.note(`exported ${countOf(counts.keys, "key")} of transaction ${seq}`);

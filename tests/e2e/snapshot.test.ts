@@ -131,9 +131,37 @@ test(
     expect(kv(dir, "snapshot", "--dir", "bad", ...only).stderr).toContain(
       '"app:db/host" would be that of another key, or a folder',
     );
+    // Of the range that is exported it is no part.
+    kvOk(dir, "snapshot", "--export", "nested.json", "--prefix", "app:db/", "--nested", "--separator", "/");
+    expect(kv(dir, "snapshot", "--export", "bad.json", "--nested", "--separator", "").status).toBe(64);
+    for (const folder of ["no/such/folder", ".env/folder"]) {
+      const { status, stderr } = kv(dir, "snapshot", "--dir", folder);
+      expect([status, stderr]).toEqual([5, expect.stringContaining(`cannot write ${path.join(dir, folder)}: `)]);
+    }
     expect(fs.readdirSync(dir)).toHaveLength(before);
     expect(kv(dir, "import", "out", "--format", "json").status).toBe(4);
     expect(kv(dir, "import", "app.yaml", "--format", "tar").status).toBe(64);
+  },
+  SLOW,
+);
+
+test(
+  "what a format leaves behind is said",
+  () => {
+    const dir = store();
+    kvOk(dir, "set", "plain", '{"json":1}');
+    kvOk(dir, "set", "flagged", "v", "--label", "consul-flags=7");
+    const said = (...args: string[]): string => kv(dir, "snapshot", "--json", ...args).stderr;
+    expect(said("--export", "a.json", "--format", "consul")).toBe("");
+    expect(said("--export", "a.jsonl")).toBe("");
+    const what = "left behind of 1 key, as only the format jsonl has them";
+    expect(said("--export", "a.yaml")).toBe(`warning: ${what}: labels (1)\n`);
+    kvOk(dir, "set", "timed", "v", "--ttl", "1d", "--ctype", "text/css", "--label", "consul-flags=none");
+    expect(said("--export", "a.json", "--format", "consul")).toBe(
+      `warning: ${what}: expiry times (1), labels (1), media types (1)\n`,
+    );
+    expect(said("--dir", "folder")).toContain("left behind of 2 keys");
+    expect(said("--export", "a.jsonl")).toBe("");
   },
   SLOW,
 );

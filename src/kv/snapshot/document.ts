@@ -7,7 +7,7 @@
 import { decodeUtf8, withoutMark } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ByteReader } from "../../lines.ts";
-import { type Key, keyText, parseKey } from "../key.ts";
+import { keyText, parseKey } from "../key.ts";
 import { ANY } from "./dumps.ts";
 import { type ExportedKey, wholeText } from "./exported.ts";
 import {
@@ -19,7 +19,7 @@ import {
   itemAt,
   NO_OPTIONS,
 } from "./item.ts";
-import { type DocumentNode, parseJsonDocument } from "./json-document.ts";
+import { type DocumentNode, MOST_DEPTH, parseJsonDocument } from "./json-document.ts";
 import type { SnapshotWriter, WriteText } from "./writer.ts";
 
 /** Largest document. */
@@ -94,8 +94,6 @@ export interface DocumentOptions {
   readonly prefix: string;
   /** What names are split at; undefined: not at all. */
   readonly separator: string | undefined;
-  /** Whether a key is there, by its byte string: a map and a value cannot have one name. */
-  readonly has: (key: Key) => boolean;
 }
 
 /** Writes a document. Keys that begin alike follow each other, so each map is opened and closed once. */
@@ -104,13 +102,16 @@ export function documentWriter(options: DocumentOptions, write: WriteText): Snap
   const syntax = format === "json" ? JSON_SYNTAX : YAML_SYNTAX;
   let open: readonly string[] = [];
   let isFirst = true;
+  /** Names written of which each begins the next one, and the last one the name under way. */
+  const begun: string[] = [];
   const enter = (path: readonly string[], exported: ExportedKey): void => {
     const shared = path.findIndex((name, i) => name !== open[i]);
     const keep = shared < 0 ? path.length : shared;
     for (let depth = open.length; depth > keep; depth--) write(syntax.close(depth));
     if (open.length > keep) isFirst = false;
     for (let depth = keep; depth < path.length; depth++) {
-      demandNoValue(options, exported, path.slice(0, depth + 1));
+      const name = path.slice(0, depth + 1).join(separator);
+      if (begun.includes(name)) throw refuse(exported, `${JSON.stringify(prefix + name)} is a key and not a map`);
       write(syntax.open(path[depth]!, depth + 1, isFirst));
       isFirst = true;
     }
@@ -123,7 +124,10 @@ export function documentWriter(options: DocumentOptions, write: WriteText): Snap
       if (text === undefined) throw refuse(exported, "its value is not text");
       const key = keyText(exported.key).slice(prefix.length);
       const path = separator === undefined ? [key] : key.split(separator);
+      if (path.length > MOST_DEPTH) throw refuse(exported, `it would nest deeper than ${MOST_DEPTH}`);
+      while (begun.length > 0 && !key.startsWith(begun.at(-1)!)) begun.pop();
       enter(path.slice(0, -1), exported);
+      begun.push(key);
       write(syntax.value(path.at(-1)!, text, path.length, isFirst));
       isFirst = false;
     },
@@ -132,16 +136,6 @@ export function documentWriter(options: DocumentOptions, write: WriteText): Snap
       write(syntax.end(isFirst && open.length === 0));
     },
   };
-}
-
-/** A value at `path` would have the name of the map that is opened there. */
-function demandNoValue(
-  { prefix, separator = "", has }: DocumentOptions,
-  exported: ExportedKey,
-  path: readonly string[],
-): void {
-  const key = prefix + path.join(separator);
-  if (has(Buffer.from(key).latin1Slice())) throw refuse(exported, `${JSON.stringify(key)} is a key and not a map`);
 }
 
 function refuse({ key }: ExportedKey, why: string): KvError {

@@ -2,7 +2,7 @@
  * Files of environment variables, as shells and dotenv libraries read them.
  *
  *   line    = [ "export " ] NAME "=" value [ " #" comment ] / "#" comment / blank
- *   value   = unquoted / "'" text "'" / '"' text '"'       quoted text may have newlines
+ *   value   = unquoted / "'" text "'" / '"' text '"' / "`" text "`"       quoted text may have newlines
  *   escapes = \n \r \t \" \\ \$ \`                         between double quotes only
  *
  * Nothing is substituted: a `$` stands for itself.
@@ -62,14 +62,21 @@ async function readVariable(line: string, lines: LineCursor, context: ImportCont
   });
 }
 
+/** Quoted text to its end, and what follows. */
+const CLOSED = {
+  "'": /^'([^']*)'[ \t]*(.*)$/s,
+  "`": /^`([^`]*)`[ \t]*(.*)$/s,
+  '"': /^"((?:[^"\\]|\\.)*)"[ \t]*(.*)$/s,
+} as const;
+
 /** Most characters of one quoted value. */
 const MOST = 8 * 1024 * 1024;
 
 /** The value; undefined where something follows its closing quote. Throws INPUT_INVALID where there is none. */
 async function readValue(rest: string, place: string, lines: LineCursor): Promise<string | undefined> {
   const quote = rest[0];
-  if (quote !== "'" && quote !== '"') return rest.replace(/(?:^|\s+)#.*$/s, "").trimEnd();
-  const closed = quote === "'" ? /^'([^']*)'[ \t]*(.*)$/s : /^"((?:[^"\\]|\\.)*)"[ \t]*(.*)$/s;
+  if (quote !== "'" && quote !== '"' && quote !== "`") return rest.replace(/(?:^|\s+)#.*$/s, "").trimEnd();
+  const closed = CLOSED[quote];
   const gathered = [rest];
   let length = rest.length;
   // Looked at only where a quote has come: a long text would be read again for each of its lines.
@@ -78,7 +85,7 @@ async function readValue(rest: string, place: string, lines: LineCursor): Promis
     if (match !== null) {
       const [, text = "", after = ""] = match;
       if (after !== "" && !after.startsWith("#")) return undefined;
-      return quote === "'" ? text : withoutEscapes(text);
+      return quote === '"' ? withoutEscapes(text) : text;
     }
     const line = await nextLine(lines);
     if (line === undefined) throw badInput(`${place}: the quote is not closed`);

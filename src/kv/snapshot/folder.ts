@@ -36,7 +36,13 @@ export async function* readFolder(root: string, context: ImportContext): ImportI
 async function* readBelow(root: string, below: string, depth: number, context: ImportContext): ImportItems {
   if (depth > MOST_DEPTH) throw badInput(`${below}: folders nest deeper than ${MOST_DEPTH}`);
   const folder = path.join(root, below);
-  const names = fs.readdirSync(folder, { encoding: "buffer" }).sort(Buffer.compare);
+  let names: Buffer[];
+  try {
+    names = fs.readdirSync(folder, { encoding: "buffer" }).sort(Buffer.compare);
+  } catch (error) {
+    yield [{ kind: "bad", place: placeOf(below || "."), message: `cannot be read: ${toKvError(error).message}` }];
+    return;
+  }
   let files: ImportItem[] = [];
   for (const raw of names) {
     const name = decodeUtf8(raw);

@@ -3,10 +3,9 @@
 import { KvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import type { ByteReader } from "../../lines.ts";
-import { findInIndex } from "../index-list.ts";
 import type { NamespaceState } from "../state.ts";
-import type { Workspace } from "../workspace.ts";
 import type { ImportContext, ImportItems } from "./item.ts";
+import type { LeftBehind } from "./left-behind.ts";
 import { LineCursor } from "./line-cursor.ts";
 import type { SnapshotWriter, WriteText } from "./writer.ts";
 
@@ -26,6 +25,13 @@ export function formatOf(given: string | undefined, file: string): Format {
   const found = FORMATS.find((format) => format === given);
   if (found !== undefined) return found;
   throw new KvError("USAGE", `--format: '${given}' is none of ${FORMATS.join(", ")}`);
+}
+
+/** What of the keys' metadata has no place in a format; undefined: nothing. */
+export async function leftBehindBy(format: Format | "folder"): Promise<LeftBehind | undefined> {
+  if (format === "jsonl") return undefined;
+  const { LeftBehind } = await import("./left-behind.ts");
+  return new LeftBehind(format === "consul" ? (await import("./dumps.ts")).isConsulLabel : () => false);
 }
 
 /** The items of what `read` gives. */
@@ -52,10 +58,9 @@ export interface WriterOptions {
   readonly separator: string | undefined;
 }
 
-/** Writes `state` of the workspace in a format. */
+/** Writes `state` in a format. */
 export async function writerOf(
   format: Format,
-  { repo: { objects } }: Workspace,
   state: NamespaceState,
   { strip, separator }: WriterOptions,
   write: WriteText,
@@ -69,9 +74,7 @@ export async function writerOf(
       return (await import("./dumps.ts")).consulWriter(strip, write);
     case "dotenv":
       return (await import("./dotenv.ts")).dotenvWriter(strip, write);
-    default: {
-      const has = (key: string): boolean => findInIndex(objects, state.ledger.indexTree, key)?.state.kind === "live";
-      return (await import("./document.ts")).documentWriter({ format, prefix: strip, separator, has }, write);
-    }
+    default:
+      return (await import("./document.ts")).documentWriter({ format, prefix: strip, separator }, write);
   }
 }

@@ -6,7 +6,7 @@
 
 import * as fs from "node:fs";
 import { createGunzip } from "node:zlib";
-import { KvError } from "../../errors.ts";
+import { KvError, toKvError } from "../../errors.ts";
 import { createTemp, writeAll } from "../../gitwire/pack/temp-file.ts";
 import type { ByteReader } from "../../lines.ts";
 import { badInput } from "./item.ts";
@@ -34,13 +34,25 @@ export async function spooledInput(read: ByteReader, dir: string, signal: AbortS
   try {
     for (let chunk = await read(); chunk !== undefined; chunk = await read()) {
       signal.throwIfAborted();
-      writeAll(file.fd, chunk);
+      keep(file.fd, chunk, dir);
     }
   } catch (error) {
     file.discard();
     throw error;
   }
   return { ...inputOf(file.fd, "the input"), close: () => file.discard() };
+}
+
+function keep(fd: number, chunk: Buffer, dir: string): void {
+  try {
+    writeAll(fd, chunk);
+  } catch (error) {
+    const { code, message, hint } = toKvError(error);
+    throw new KvError(code, `what is imported is kept in ${dir} meanwhile: ${message}`, {
+      cause: error,
+      ...(hint !== undefined && { hint }),
+    });
+  }
 }
 
 function inputOf(fd: number, name: string): ImportInput {

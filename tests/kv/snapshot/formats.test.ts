@@ -37,7 +37,7 @@ async function write(workspace: Workspace, format: Format, options: Partial<Writ
   const parts: string[] = [];
   const state = workspace.requireState();
   const given = { strip: "", separator: undefined, ...options };
-  const writer = await writerOf(format, workspace, state, given, (text) => void parts.push(text));
+  const writer = await writerOf(format, state, given, (text) => void parts.push(text));
   writer.begin();
   for await (const some of exportedKeys(workspace, state, { prefix: given.strip, now: undefined }))
     for (const exported of some) await writer.add(exported);
@@ -167,6 +167,8 @@ C='it is # no comment \\n'
 D=
 E="" # nothing
 F=a#b
+G=\`two 'kinds'
+of "quotes" \\n\` # comment
 `;
   expect(await read("dotenv", env)).toEqual({
     A: "plain",
@@ -175,6 +177,7 @@ F=a#b
     D: "",
     E: "",
     F: "a#b",
+    G: "two 'kinds'\nof \"quotes\" \\n",
   });
   expect(await read("dotenv", 'A="x" y\nnonsense\r\n1B=x\nC=ok\r\n')).toEqual({
     "line 1": "bad: something follows the closing quote",
@@ -319,6 +322,30 @@ test("what a format cannot have is an error that names the key", async () => {
   }
 });
 
+test("nested: a key is in the way only of maps of its own name", async () => {
+  const keys = ["a", "a-x", "a-x.y", "a::", "a:::b", "b.", "b.c", "b.c.d-e", "b.c.d.e"];
+  const refused = async (names: readonly string[], separator: string): Promise<string> =>
+    (
+      await failureOf(
+        newStore(new Map(names.map((name) => [name, Buffer.from("v")]))).then((store) =>
+          write(store, "json", { separator }),
+        ),
+      )
+    ).message;
+  expect(await refused(keys, ".")).toBe('"a-x.y" cannot be in the document: "a-x" is a key and not a map');
+  expect(await refused(keys.slice(3), ".")).toBe('"b.c.d-e" cannot be in the document: "b.c" is a key and not a map');
+  expect(await refused(["a", "a-x", "a.b"], ".")).toContain('"a" is a key');
+  expect(await refused(["b", "b.", "b.c"], ".")).toContain('"b" is a key');
+  expect(await refused(["a:", "a::b", "a::b::c"], "::")).toContain('"a::b" is a key');
+  const store = await newStore(new Map(["a:", "a:::b", "a::c"].map((name) => [name, Buffer.from("v")])));
+  expect(JSON.parse(await write(store, "json", { separator: "::" }))).toEqual({ "a:": "v", a: { ":b": "v", c: "v" } });
+  const deep = "d.".repeat(199);
+  expect(await refused([`${deep}d.d`], ".")).toContain("it would nest deeper than 200");
+  const deepest = await newStore(new Map([[`${deep}d`, Buffer.from("v")]]));
+  for (const format of ["json", "yaml"] as const)
+    expect((await check(await write(deepest, format, { separator: "." }), itemsOf(format))).keys).toBe(1);
+});
+
 test("a folder: files in byte order, links and odd names refused", async () => {
   const root = tempDir("folder");
   fs.mkdirSync(path.join(root, "a", "é"), { recursive: true });
@@ -337,6 +364,8 @@ test("a folder: files in byte order, links and odd names refused", async () => {
   fs.symlinkSync("/etc/passwd", path.join(root, "link"));
   fs.writeFileSync(Buffer.concat([Buffer.from(`${root}/odd`), Buffer.from([0xff])]), "");
   fs.writeFileSync(path.join(root, "line\nbreak"), "");
+  for await (const [item] of readFolder(path.join(root, "none"), READING))
+    expect(item).toEqual({ kind: "bad", place: ".", message: expect.stringMatching(/^cannot be read: ENOENT/) });
   const bad = (await items()).filter((item) => item.kind === "bad");
   expect(bad).toEqual([
     { kind: "bad", place: '"line\\nbreak"', message: 'the key "f:line\\nbreak" has a control character' },
