@@ -28,7 +28,6 @@ export async function run(context: Context): Promise<void> {
   if (folder !== undefined && isShaped) {
     throw new KvError("USAGE", "--format, --nested and --separator go with --export");
   }
-  if (flags.on("nested") && flags.value("separator") === "") throw new KvError("USAGE", "--separator is empty");
   if (file === "-" && out.json) throw new KvError("USAGE", "--json and --export - do not go together");
   const workspace = openWorkspace(context);
   const newest = await stateToRead(workspace, flags.value("read-from"));

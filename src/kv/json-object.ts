@@ -22,13 +22,11 @@ export function parseJsonObject(text: string): JsonFields {
 /** As {@link parseJsonObject} returned of `text`, but that numbers that JavaScript has others for are the text they are written as. */
 export function withNumbersAsWritten(text: string): JsonFields {
   if (!MAYBE_ROUNDED.test(text)) return JSON.parse(text);
-  return (JSON as unknown as SourceAccess).parse(text, (_, value, { source }) =>
-    typeof value === "number" && source !== undefined && isRounded(value, source) ? numberAsWritten(source) : value,
+  const access = JSON as unknown as SourceAccess;
+  return access.parse(text, (_, value, { source }) =>
+    typeof value === "number" && source !== undefined && isRounded(value, source) ? access.rawJSON(source) : value,
   ) as JsonFields;
 }
-
-/** What JSON.stringify writes as `text`, a number. */
-export const numberAsWritten = (text: string): unknown => (JSON as unknown as SourceAccess).rawJSON(text);
 
 /** JSON with access to the source text, which TypeScript does not know yet. */
 interface SourceAccess {

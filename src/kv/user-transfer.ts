@@ -8,7 +8,7 @@ import { TimeSlice } from "../time-slice.ts";
 import { checkImport } from "./snapshot/check-import.ts";
 import { EntrySpool } from "./snapshot/entry-spool.ts";
 import { exportedKeys } from "./snapshot/exported.ts";
-import { formatOf, readFormat, writerOf } from "./snapshot/formats.ts";
+import { formatOf, leftBehindBy, readFormat, writerOf } from "./snapshot/formats.ts";
 import { spooledInput } from "./snapshot/import-input.ts";
 import { mostKeys } from "./snapshot/most-keys.ts";
 import { writeImport } from "./snapshot/write-import.ts";
@@ -69,15 +69,11 @@ export async function* exportText(
 ): AsyncGenerator<string, void, undefined> {
   const { prefix = "", stripPrefix = false, separator, allowExpired = false } = options;
   let text = "";
-  const writer = await writerOf(
-    namedFormat(options.format),
-    workspace,
-    state,
-    { strip: stripPrefix ? prefix : "", separator },
-    (more) => {
-      text += more;
-    },
-  );
+  const format = namedFormat(options.format);
+  const left = await leftBehindBy(format);
+  const writer = await writerOf(format, state, { strip: stripPrefix ? prefix : "", separator }, (more) => {
+    text += more;
+  });
   const range = { prefix: utf8ToByteString(prefix), now: allowExpired ? undefined : (moment ?? workspace.now()) };
   const slice = new TimeSlice(1);
   writer.begin();
@@ -85,6 +81,7 @@ export async function* exportText(
     if (slice.isOver()) await slice.pause(workspace.around.signal);
     for (const exported of some) {
       await writer.add(exported);
+      left?.add(exported);
       if (text.length < PORTION) continue;
       yield text;
       text = "";
@@ -92,6 +89,7 @@ export async function* exportText(
   }
   writer.end();
   if (text !== "") yield text;
+  if (left?.said !== undefined) workspace.around.warn(left.said);
 }
 
 /** Sets the keys that `source` has, in transactions of bounded size. Nothing is written where anything of it cannot be used. @internal */
@@ -100,7 +98,7 @@ export async function importFrom(
   source: KvSource,
   { format, prefix = "", separator = ".", ifAbsent = false, message }: ImportOptions,
 ): Promise<Imported> {
-  const { signal } = workspace.around;
+  const { signal, warn } = workspace.around;
   const named = namedFormat(format);
   const reading = { now: workspace.now(), prefix, separator };
   const parts = bytesIn(source);
@@ -109,7 +107,12 @@ export async function importFrom(
   try {
     const input = await spooledInput(read, os.tmpdir(), signal);
     try {
-      const summary = await checkImport(readFormat(named, input.read(), reading), signal, undefined, spool);
+      const summary = await checkImport(
+        readFormat(named, input.read(), { ...reading, warn }),
+        signal,
+        undefined,
+        spool,
+      );
       const items = spool.isWhole ? spool.items(() => {}) : readFormat(named, input.read(), reading);
       const { ledger, set, unchanged, transactions } = await writeImport(workspace, items, summary, {
         keep: ifAbsent,

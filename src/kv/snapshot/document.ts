@@ -99,6 +99,7 @@ export interface DocumentOptions {
 /** Writes a document. Keys that begin alike follow each other, so each map is opened and closed once. */
 export function documentWriter(options: DocumentOptions, write: WriteText): SnapshotWriter {
   const { format, prefix, separator } = options;
+  if (separator === "") throw badInput("the separator of names is empty");
   const syntax = format === "json" ? JSON_SYNTAX : YAML_SYNTAX;
   let open: readonly string[] = [];
   let isFirst = true;

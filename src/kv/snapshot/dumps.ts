@@ -11,11 +11,12 @@ import { decodeUtf8 } from "../../bytes.ts";
 import { KvError } from "../../errors.ts";
 import type { ByteReader } from "../../lines.ts";
 import { decodeBase64, parseLabels } from "../batch.ts";
-import { type JsonFields, numberAsWritten, parseJsonObject, withNumbersAsWritten } from "../json-object.ts";
+import { type JsonFields, parseJsonObject } from "../json-object.ts";
 import { keyText, parseKey } from "../key.ts";
 import type { Labels } from "../record.ts";
 import { wholeValue } from "./exported.ts";
 import { badInput, type ImportContext, type ImportEntry, type ImportItems, itemAt, NO_OPTIONS } from "./item.ts";
+import { parseJsonDocument } from "./json-document.ts";
 import { type JsonElement, jsonElements } from "./json-elements.ts";
 import type { SnapshotWriter, WriteText } from "./writer.ts";
 
@@ -81,9 +82,15 @@ function consulLabels(fields: JsonFields, text: string): Labels | undefined {
 
 /** Flags have 64 bits, more than a number of JavaScript. */
 function flagsOf({ flags = 0 }: JsonFields, text: string): string {
-  const written = Number.isSafeInteger(flags) ? String(flags) : JSON.stringify(withNumbersAsWritten(text).flags);
+  const written = Number.isSafeInteger(flags) ? String(flags) : textOfMember(text, "flags");
   if (areFlags(written)) return written;
   throw badInput('"flags" is not a number of 64 bits');
+}
+
+function textOfMember(object: string, wanted: string): string {
+  const node = parseJsonDocument(object);
+  const member = node.kind === "map" ? node.members.find(([name]) => name === wanted)?.[1] : undefined;
+  return member?.kind === "leaf" ? member.text : "";
 }
 
 const areFlags = (text: string): boolean => /^(?:0|[1-9]\d{0,19})$/.test(text) && BigInt(text) < 2n ** 64n;
@@ -152,8 +159,10 @@ export function consulWriter(strip: string, write: WriteText): SnapshotWriter {
       }
       const { [FLAGS]: flags = "0", [SPACE]: namespace, [PART]: partition } = exported.meta.labels ?? {};
       const value = (await wholeValue(exported)).toString("base64");
-      const entry = { key, flags: numberAsWritten(areFlags(flags) ? flags : "0"), value, namespace, partition };
-      write(`${keys++ === 0 ? "" : ","}\n\t${JSON.stringify(entry)}`);
+      // A number that JSON.stringify would round.
+      const [start, rest] = [JSON.stringify({ key }), JSON.stringify({ value, namespace, partition })];
+      const entry = `${start.slice(0, -1)},"flags":${areFlags(flags) ? flags : "0"},${rest.slice(1)}`;
+      write(`${keys++ === 0 ? "" : ","}\n\t${entry}`);
     },
     end: () => write("\n]\n"),
   };
