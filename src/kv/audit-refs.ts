@@ -112,7 +112,8 @@ function problemOf(objects: ObjectSource, walked: WalkedLedger, is: KvRef, oid: 
   }
 }
 
-function ledgerCommit(objects: ObjectSource, oid: Oid): LedgerCommit | undefined {
+/** The ledger commit `oid`; undefined where there is none. */
+export function ledgerCommit(objects: ObjectSource, oid: Oid): LedgerCommit | undefined {
   try {
     return parseLedgerCommit(objects.format, oid, readAs(objects, oid, "commit"));
   } catch (error) {

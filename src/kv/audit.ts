@@ -7,8 +7,9 @@ import { KvError, toKvError } from "../errors.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
+import { readShallow } from "../gitwire/store/shallow-file.ts";
 import { parseIndexCommit } from "./attestation.ts";
-import { auditRefs, missingRefs, refRole } from "./audit-refs.ts";
+import { auditRefs, ledgerCommit, missingRefs, refRole } from "./audit-refs.ts";
 import { agree } from "./check-attestation.ts";
 import { committerTime } from "./claimed-time.ts";
 import { closedIndex, fetchArchive } from "./epochs.ts";
@@ -22,7 +23,7 @@ import { PolicyHistory } from "./policy-history.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
 import { rehashing } from "./rehashing-source.ts";
-import { refuseShallow } from "./shallow-ledger.ts";
+import { refuseShallow, refuseShallowPolicy, shallowEnd } from "./shallow-ledger.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import { type Finding, type Judge, type VerifySummary, verifyLedger } from "./verify.ts";
 import type { Workspace } from "./workspace.ts";
@@ -66,6 +67,7 @@ class Audit {
     // Before the tips: what moves meanwhile is behind them then, not ahead.
     const refs = this.#workspace.repo.refs.snapshot(["refs/kv"]);
     const tips = await this.#tips(refs);
+    for (const { ns } of tips) this.#refuseShallow(ns);
     const policy = await this.#policy();
     const pin = this.#pin(policy?.root);
     const namespaces: VerifySummary[] = [];
@@ -73,7 +75,6 @@ class Audit {
     for (const tip of tips) {
       const { ns } = tip;
       const { since, found, progress } = this.#options;
-      if (since === undefined) refuseShallow(this.#workspace.repo, ns);
       // Else its kv-index is compared with it as that of the last transaction.
       if (since === tip.ledger.oid) this.#pair(tip);
       const judge = this.#judge(ns, policy, since);
@@ -82,7 +83,8 @@ class Audit {
       // A clone of somebody else's ledger has manifests and no pieces, set up for writing or not.
       const follows = repo.refs.resolve(namespaceRefs(ns, trackingRoot(remote)).ledger) !== undefined;
       const isComplete = !hasStargate && !follows;
-      const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete };
+      const ends = new Set(readShallow(repo.commonDir, repo.format));
+      const chunks = { tip: (epoch: string) => repo.refs.resolve(chunkRef(ns, epoch)), isComplete, ends };
       const threads = { place: repo.objects.place };
       const archive = (closed: ClosedEpoch): Promise<Oid | undefined> => this.#archive(tip, closed);
       const options = { ns, tip, since, etagOf, judge, chunks, threads, archive, signal, found };
@@ -120,6 +122,20 @@ class Audit {
   #problem(ns: string | undefined, oid: Oid, { code, message }: KvError): void {
     this.#problems++;
     this.#options.found({ ns, seq: undefined, oid, code, message });
+  }
+
+  /** Throws NS_NOT_FOUND where what is to be looked at, or the state that is trusted, was never fetched. */
+  #refuseShallow(ns: string): void {
+    const { repo } = this.#workspace;
+    const { since } = this.#options;
+    const end = shallowEnd(repo, ns);
+    if (end === undefined) return;
+    if (since !== undefined && repo.objects.has(since)) {
+      const trusted = ledgerCommit(this.#objects, since);
+      // What is no commit of this ledger is told as it is elsewhere.
+      if (trusted === undefined || trusted.seq >= end.seq) return;
+    }
+    refuseShallow(repo, ns, `; 'git kv verify --since ${end.oid}' trusts the oldest one here and looks at the rest`);
   }
 
   /** The newest state of each namespace to audit. */
@@ -212,6 +228,7 @@ class Audit {
         this.#problem(undefined, other, new KvError("POLICY_UNTRUSTED", text));
       }
     }
+    refuseShallowPolicy(this.#workspace.repo, history.links);
     for (const { oid, error } of history.problems) this.#problem(undefined, oid, error);
     return history;
   }

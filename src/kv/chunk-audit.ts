@@ -23,6 +23,8 @@ export interface ChunkStore {
   tip(epoch: string): Oid | undefined;
   /** Whether all pieces must be here. */
   readonly isComplete: boolean;
+  /** Commits that a shallow repository has without those before them; default: none. */
+  readonly ends?: ReadonlySet<Oid>;
 }
 
 export interface ChunkAuditOptions {
@@ -32,6 +34,8 @@ export interface ChunkAuditOptions {
   readonly signal: AbortSignal;
   readonly found: (oid: Oid, error: KvError) => void;
 }
+
+const NO_ENDS: ReadonlySet<Oid> = new Set();
 
 /** An epoch's chunk commits so far. */
 interface Epoch {
@@ -76,7 +80,7 @@ export class ChunkAudit {
     if (isMissing && !this.#options.store.isComplete) epoch.isBlind = true;
     if (link !== undefined) epoch.tip = link;
     const step = { before, link, isBlind: epoch.isBlind };
-    if (isMissing && epoch.isBlind) return { chunks: "unseen", step };
+    if (epoch.isBlind && (isMissing || (link !== undefined && before === undefined))) return { chunks: "unseen", step };
     return { chunks: link && { commit: link.commit, tip: before?.commit }, step };
   }
 
@@ -122,7 +126,7 @@ export class ChunkAudit {
     if (known !== undefined) return known;
     const { store, signal, found, since } = this.#options;
     const tip = store.tip(label);
-    const history = tip === undefined ? undefined : await ChunkHistory.read(this.#objects, tip, signal);
+    const history = tip === undefined ? undefined : await ChunkHistory.read(this.#objects, tip, signal, store.ends);
     if (history?.problem !== undefined) found(history.problem.oid, history.problem.error);
     const epoch: Epoch = { history, tip: undefined, isBlind: false };
     if (since !== undefined && this.#epochs.size === 0) this.#resume(epoch, since, label);
@@ -132,13 +136,17 @@ export class ChunkAudit {
 
   /** Takes what transactions up to `since` have added. */
   #resume(epoch: Epoch, since: Oid, label: string): void {
-    const { isComplete } = this.#options.store;
+    const { isComplete, ends = NO_ENDS } = this.#options.store;
     for (let at: Oid | undefined = since; at !== undefined; ) {
       const ledger: LedgerCommit = parseLedgerCommit(this.#objects.format, at, readAs(this.#objects, at, "commit"));
       if (ledger.epoch !== label) return;
       if (ledger.chunksTree !== undefined) {
         epoch.tip = epoch.history?.take(ledger.txn);
-        epoch.isBlind = epoch.tip === undefined && !isComplete;
+        epoch.isBlind = epoch.tip === undefined && (!isComplete || ends.size > 0);
+        return;
+      }
+      if (ends.has(at)) {
+        epoch.isBlind = true;
         return;
       }
       at = ledger.parent;

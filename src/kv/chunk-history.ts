@@ -23,8 +23,13 @@ export class ChunkHistory {
     this.problem = problem;
   }
 
-  /** Walks the chain back from `tip`. Rejects with the signal's reason. */
-  static async read(objects: ObjectSource, tip: Oid, signal: AbortSignal): Promise<ChunkHistory> {
+  /** Walks the chain back from `tip`, to one of `ends` at the most: what is before those is not here. Rejects with the signal's reason. */
+  static async read(
+    objects: ObjectSource,
+    tip: Oid,
+    signal: AbortSignal,
+    ends?: ReadonlySet<Oid>,
+  ): Promise<ChunkHistory> {
     const links = new Map<string, ChunkLink>();
     const slice = new TimeSlice();
     let problem: ChunkHistory["problem"];
@@ -36,7 +41,7 @@ export class ChunkHistory {
         const { txn, tree, parent } = parseChunkCommit(objects.format, oid, readAs(objects, oid, "commit"));
         if (links.has(txn)) throw new KvError("ATTESTATION_MISMATCH", `its KV-Txn ${txn} is that of a later one too`);
         links.set(txn, { commit: oid, tree, parent });
-        at = parent;
+        at = ends?.has(oid) === true ? undefined : parent;
       } catch (error) {
         problem = { oid, error: toKvError(error) };
         at = undefined;

@@ -1,6 +1,7 @@
 /** A ledger whose beginning is not here because the repository is shallow (git: `git clone --depth`). */
 
 import { KvError } from "../errors.ts";
+import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { readShallow } from "../gitwire/store/shallow-file.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
@@ -20,15 +21,25 @@ export function shallowEnd({ commonDir, format, objects }: Repository, ns: strin
   return undefined;
 }
 
-/** Throws NS_NOT_FOUND where the beginning of the ledger of `ns` is not here for that reason. */
-export function refuseShallow(repo: Repository, ns: string): void {
+/** Throws NS_NOT_FOUND where the beginning of the ledger of `ns` is not here for that reason; `way` is another way out than fetching it. */
+export function refuseShallow(repo: Repository, ns: string, way = ""): void {
   const end = shallowEnd(repo, ns);
   if (end === undefined) return;
   throw new KvError(
     "NS_NOT_FOUND",
     `this repository is shallow: what was before transaction ${end.seq} of '${ns}' is not here`,
     {
-      hint: "'git fetch --unshallow' brings it",
+      hint: `'git fetch --unshallow' brings it${way}`,
     },
   );
+}
+
+/** Throws NS_NOT_FOUND where the first of `policies`, the commits of the policy's chain, is not here for that reason: nobody can tell the root of trust. */
+export function refuseShallowPolicy({ commonDir, format, objects }: Repository, policies: readonly Oid[]): void {
+  const [root, second] = policies;
+  if (root === undefined || second === undefined || objects.has(root)) return;
+  if (!readShallow(commonDir, format).includes(second)) return;
+  throw new KvError("NS_NOT_FOUND", "this repository is shallow: the first commits of the policy are not here", {
+    hint: "'git fetch --unshallow' brings them",
+  });
 }

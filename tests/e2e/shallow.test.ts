@@ -3,7 +3,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { git } from "../support/git.ts";
+import { git, tryGit } from "../support/git.ts";
 import { kv, kvOk } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
@@ -14,16 +14,21 @@ const HINT = "hint: 'git fetch --unshallow' brings it\n";
 let whole: string;
 
 beforeAll(() => {
-  whole = tempDir("whole");
-  git(whole, "init", "-q", `--object-format=${TEST_FORMAT.name}`);
-  kvOk(whole, "init");
-  for (let i = 1; i <= 6; i++) kvOk(whole, "set", "k", `v${i}`);
+  whole = ledgerOf(6);
 });
 
-function shallow(depth: number): string {
+function ledgerOf(sets: number): string {
+  const dir = tempDir("whole");
+  git(dir, "init", "-q", `--object-format=${TEST_FORMAT.name}`);
+  kvOk(dir, "init");
+  for (let i = 1; i <= sets; i++) kvOk(dir, "set", "k", `v${i}`);
+  return dir;
+}
+
+function shallow(depth: number, from = whole, refspecs: readonly string[] = REFSPECS): string {
   const dir = tempDir("shallow");
   git(dir, "init", "-q", `--object-format=${TEST_FORMAT.name}`);
-  git(dir, "fetch", "-q", "--depth", String(depth), `file://${path.join(whole, ".git")}`, ...REFSPECS);
+  git(dir, "fetch", "-q", "--depth", String(depth), `file://${path.join(from, ".git")}`, ...refspecs);
   return dir;
 }
 
@@ -55,13 +60,64 @@ describe("of a ledger of seven transactions the newest three", () => {
       ["revert", "2"],
       ["history", "k", "--epochs"],
       ["epoch", "list"],
-      ["verify"],
     ]) {
       const run = kv(dir, ...args);
       expect([args, run.status, run.stderr]).toEqual([args, 6, said + HINT]);
       expect(run.stdout).not.toContain("BAD_OBJECT");
     }
     expect(kv(dir, "watch", "--since", "1")).toMatchObject({ status: 6, stdout: "" });
+  });
+
+  test("are audited from the oldest of them on, or one after it; that there were others is no finding", () => {
+    const dir = shallow(3);
+    const [newest, , oldest, before] = git(whole, "log", "--format=%H", "-4", "refs/kv/main").split("\n") as [
+      string,
+      ...string[],
+    ];
+    const said = "error: this repository is shallow: what was before transaction 5 of 'main' is not here\n";
+    const hint = `hint: 'git fetch --unshallow' brings it; 'git kv verify --since ${oldest}' trusts the oldest one here and looks at the rest\n`;
+    for (const args of [[], ["--all"], ["--since", before!], ["--since", git(whole, "rev-parse", "refs/kv/main~6")]]) {
+      expect(kv(dir, "verify", ...args)).toMatchObject({ status: 6, stdout: "", stderr: said + hint });
+    }
+    expect(kvOk(dir, "verify", "--since", oldest!)).toMatch(/^main: 2 transactions to #7 .*no findings$/s);
+    expect(kvOk(dir, "verify", "--since", newest)).toMatch(/^main: 0 transactions to #7 .*no findings$/s);
+  });
+
+  test("are audited also where large values came before and after", () => {
+    const source = ledgerOf(1);
+    for (let i = 0; i < 4; i++) {
+      fs.writeFileSync(path.join(source, "large"), new Uint8Array(2_000_000).fill(i));
+      kvOk(source, "set", `large${i}`, "--file", "large");
+      kvOk(source, "set", "k", `after ${i}`);
+    }
+    for (const depth of [2, 3, 4, 5]) {
+      const dir = shallow(depth, source, [...REFSPECS, "+refs/kv-chunks/*:refs/kv-chunks/*"]);
+      for (let since = 1; since < depth; since++) {
+        const from = git(source, "rev-parse", `refs/kv/main~${since}`);
+        expect(kv(dir, "verify", "--since", from)).toMatchObject({ status: 0 });
+      }
+    }
+  });
+
+  test("are not audited where nobody can tell how the policy began", () => {
+    const source = ledgerOf(0);
+    for (const size of ["16KiB", "32KiB", "64KiB"]) {
+      fs.writeFileSync(
+        path.join(source, "policy.yaml"),
+        `version: 1\nnamespaces: { main: { max_value_inline: ${size} } }\n`,
+      );
+      kvOk(source, "policy", "apply", "policy.yaml");
+      kvOk(source, "set", "k", `v ${size}`);
+    }
+    const dir = shallow(2, source, [...REFSPECS, "+refs/kv-policy/current:refs/kv-policy/current"]);
+    const run = kv(dir, "verify", "--since", git(source, "rev-parse", "refs/kv/main~1"));
+    expect(run).toMatchObject({
+      status: 6,
+      stdout: "",
+      stderr:
+        "error: this repository is shallow: the first commits of the policy are not here\nhint: 'git fetch --unshallow' brings them\n",
+    });
+    expect(tryGit(dir, ["config", "kv.policyRoot"]).status).toBe(1);
   });
 
   test("become seven", () => {
