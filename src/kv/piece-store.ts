@@ -4,7 +4,6 @@
  */
 
 import type { CutGuide } from "../cdc/cut-guide.ts";
-import { KvError } from "../errors.ts";
 import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { formatSize } from "../quantity.ts";
@@ -47,7 +46,7 @@ export function describeBytes(bytes: PieceBytes): string {
 export class PieceStore {
   readonly #sink: ObjectSink;
   readonly #tip: KnownChunks | undefined;
-  /** Pieces of the transaction by SHA-256. */
+  /** Pieces of the transaction's values by SHA-256: none that is a base of deltas only. */
   readonly #pieces = new Map<string, ChunkFile & { readonly isNew: boolean }>();
   #new = 0;
   #reused = 0;
@@ -72,6 +71,7 @@ export class PieceStore {
     const size = bytes.length;
     const known = this.#pieces.get(sha256)?.oid ?? this.#find(sha256);
     if (known !== undefined) {
+      if (!this.#pieces.has(sha256)) this.#pieces.set(sha256, { sha256, oid: known, isNew: false });
       this.#reused += size;
       deltas?.reused(sha256, at);
       return { size, sha256, oid: known };
@@ -86,26 +86,13 @@ export class PieceStore {
     return { size, sha256, oid };
   }
 
-  /** Whether the receiver has the piece, which is asked for again when the transaction is planned. */
+  /** Whether the receiver has the piece. */
   holds({ sha256, oid }: ChunkFile): boolean {
     const known = this.#pieces.get(sha256);
     return known === undefined ? this.#find(sha256) === oid : !known.isNew && known.oid === oid;
   }
 
   #find(sha256: string): Oid | undefined {
-    const oid = this.#tip && findPiece(this.#tip.objects, this.#tip.tree, sha256);
-    if (oid !== undefined) this.#pieces.set(sha256, { sha256, oid, isNew: false });
-    return oid;
-  }
-
-  /** Throws CAS_CONFLICT where pieces that were taken to be there are not in the tree of `tip`: another epoch has begun. */
-  demandReused(tip: KnownChunks | undefined): void {
-    if (tip?.tree === this.#tip?.tree) return;
-    for (const { sha256, isNew } of this.#pieces.values()) {
-      if (isNew || (tip !== undefined && findPiece(tip.objects, tip.tree, sha256) !== undefined)) continue;
-      throw new KvError("CAS_CONFLICT", "pieces of the value that were stored already have been dropped meanwhile", {
-        hint: "run the command again",
-      });
-    }
+    return this.#tip && findPiece(this.#tip.objects, this.#tip.tree, sha256);
   }
 }

@@ -176,13 +176,14 @@ class TransactionWriter {
     return this.#planSurely(values, false);
   }
 
-  /** The chunk commit to build on: the one known when the pieces were stored, or one from after that. */
+  /**
+   * The chunk commit to build on: the one known when the pieces were stored, or one from after that. Where an epoch has begun
+   * meanwhile, pieces that were stored already may not be in its tree. The closed epoch keeps them, and they are named anew.
+   */
   async #chunkTip(base: NamespaceState | undefined): Promise<KnownChunks | undefined> {
     const { pieces, epoch = FIRST_EPOCH } = this.#request;
     if (pieces === undefined) return undefined;
-    const tip = await this.#acceptor.chunkTip(this.#workspace.ns, base?.ledger.epoch ?? epoch);
-    pieces.demandReused(tip);
-    return tip;
+    return this.#acceptor.chunkTip(this.#workspace.ns, base?.ledger.epoch ?? epoch);
   }
 
   async #plan(base: NamespaceState | undefined, tip: KnownChunks | undefined): Promise<Plan> {
