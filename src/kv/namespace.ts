@@ -6,6 +6,9 @@ import { isValidRefName } from "../gitwire/refs/ref-name.ts";
 const NAMESPACE = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const EPOCH = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 
+/** Longest label of an epoch. */
+export const LABEL_LENGTH = 63;
+
 /** Label of a namespace's first epoch. */
 export const FIRST_EPOCH = "e1";
 

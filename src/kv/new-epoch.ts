@@ -6,10 +6,11 @@ import { identFor } from "../gitwire/ident.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
 import { acceptorOf } from "./commit.ts";
+import { archivedLabels, nextLabel, requireNewLabel } from "./epoch-labels.ts";
 import { draftEpoch } from "./epoch-plan.ts";
 import { type EpochTrees, epochTrees } from "./epoch-trees.ts";
 import { fetchAccepted } from "./fetch.ts";
-import { archiveRef, chunkRef, epochRef, parseEpoch } from "./namespace.ts";
+import { epochRef, parseEpoch } from "./namespace.ts";
 import { NodeWriter } from "./node-writer.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { policyAt } from "./read-policy.ts";
@@ -36,6 +37,8 @@ export interface BegunEpoch {
 /** What an epoch that began now would leave behind. */
 export interface EpochPreview {
   readonly state: NamespaceState;
+  /** What it would be called; undefined where there is nothing to leave behind. */
+  readonly label: string | undefined;
   readonly trees: EpochTrees;
   /** Whether there are pieces that nothing names any more. */
   readonly dropsPieces: boolean;
@@ -51,6 +54,7 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
   const acceptor = await acceptorOf(workspace);
   // The Stargate says where the epoch's ref is, and what there is to begin after.
   if (workspace.hasStargate) await fetchAccepted(workspace);
+  const archived = await archivedLabels(workspace);
   const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
   let made: { trees: EpochTrees; base: NamespaceState } | undefined;
   try {
@@ -64,7 +68,7 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
         signer: (policy) => epochSigner(workspace, policy),
         draft: async (input) => {
           const base = input.base!;
-          requireNewLabel(workspace, base, label);
+          requireNewLabel(base, label, archived);
           const epochRoot = repo.refs.resolve(epochRef(ns));
           const { draft, trees } = await draftEpoch(repo.objects, builder, {
             ...input,
@@ -86,25 +90,30 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
   }
 }
 
-/** What `compact` would do, from the newest state that can be learned. */
-export async function previewEpoch(workspace: Workspace): Promise<EpochPreview> {
+/**
+ * What `compact` would do, from the newest state that can be learned; the epoch is called `wanted`, else the label of this one is counted
+ * on. Throws INPUT_INVALID for a label that cannot be used.
+ */
+export async function previewEpoch(workspace: Workspace, wanted?: string): Promise<EpochPreview> {
   const { repo, around } = workspace;
   const acceptor = await acceptorOf(workspace);
   if (workspace.hasStargate) await fetchAccepted(workspace);
   const state = workspace.requireState();
+  if (wanted !== undefined) parseEpoch(wanted);
   const { seconds } = identFor("committer", repo.config, around.env, around.clock);
   const writer = new NodeWriter(repo.objects, hashingSink(repo.objects));
   const trees = await epochTrees(repo.objects, writer, state, seconds, around);
   const tip = await acceptor.chunkTip(workspace.ns, state.ledger.epoch);
-  return { state, trees, dropsPieces: tip !== undefined && tip.tree !== trees.chunks };
+  const dropsPieces = tip !== undefined && tip.tree !== trees.chunks;
+  const isIdle = trees.expired + trees.tombstones === 0 && !dropsPieces;
+  return { state, label: isIdle ? undefined : await labelAfter(workspace, state, wanted), trees, dropsPieces };
 }
 
-/** The label that follows `label`: its number counted on, else `.2` added. */
-export function nextLabel(label: string): string {
-  const [, text = label, number] = /^(.*?)(\d+)$/.exec(label) ?? [];
-  const next =
-    number === undefined ? `${label}.2` : `${text}${String(BigInt(number) + 1n).padStart(number.length, "0")}`;
-  return parseEpoch(next);
+async function labelAfter(workspace: Workspace, state: NamespaceState, wanted: string | undefined): Promise<string> {
+  const archived = await archivedLabels(workspace);
+  const label = wanted ?? nextLabel(state.ledger.epoch, archived);
+  requireNewLabel(state, label, archived);
+  return label;
 }
 
 /** An admin signs where the policy names admins; else it is signed as any transaction. */
@@ -112,14 +121,4 @@ async function epochSigner(workspace: Workspace, policy: Oid | undefined): Promi
   const judge = policy === undefined ? undefined : policyAt(workspace.repo.objects, policy);
   if (judge !== undefined && hasAdmins(judge)) return adminSigner(workspace, judge);
   return (await needsSignature(workspace, policy)) ? writerSigner(workspace, policy) : undefined;
-}
-
-/** Labels are not used twice: refs and archives are called by them. */
-function requireNewLabel({ repo, ns }: Workspace, base: NamespaceState, label: string): void {
-  const isUsed =
-    base.ledger.epoch === label ||
-    base.ledger.parentEpoch?.label === label ||
-    [archiveRef(ns, label), chunkRef(ns, label)].some((ref) => repo.refs.resolve(ref) !== undefined);
-  if (!isUsed) return;
-  throw new KvError("INPUT_INVALID", `'${ns}' has or had an epoch '${label}' already`, { hint: "take another label" });
 }

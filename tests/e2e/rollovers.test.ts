@@ -129,3 +129,23 @@ test("writes that race with the start of an epoch are made again on it, and none
   const summary = JSON.parse(kvOk(office, "verify", "--all", "--json")).summary as object;
   expect(summary).toMatchObject({ findings: 0, namespaces: [{ transactions: 9 + writers.length * WRITES + 2 }] });
 }, 60_000);
+
+test("a label that was used is refused, by a dry run too, and compact passes it over", () => {
+  kvOk(office, "epoch", "new", "--label", "e0");
+  kvOk(office, "set", "cfg:short", "1", "--ttl", "0s");
+  // The archive is not in this clone.
+  git(office, "update-ref", "-d", "refs/kv-remotes/origin/kv-archive/main@e2");
+  for (const args of [
+    ["epoch", "new", "--label", "e2"],
+    ["compact", "--label", "e2"],
+    ["compact", "--label", "e2", "--dry-run"],
+  ]) {
+    const run = kv(office, ...args);
+    expect([run.status, run.stdout, run.stderr]).toEqual([4, "", expect.stringContaining("had an epoch 'e2' before")]);
+  }
+  const again = kv(office, "epoch", "new", "--label", "e0");
+  expect([again.status, again.stderr]).toEqual([4, expect.stringContaining("'e0' of 'main' has begun already")]);
+  expect(kvOk(office, "compact", "--dry-run")).toContain("the epoch 'e6' would begin");
+  kvOk(office, "compact");
+  expect(rows(kvOk(office, "epoch", "list"), 0)[0]).toBe("e6");
+});
