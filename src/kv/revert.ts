@@ -10,6 +10,8 @@ import { PackBuilder } from "../gitwire/pack/pack-builder.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { type At, parseAt, stateAtPoint } from "./at.ts";
 import type { LedgerCommit } from "./attestation.ts";
+import type { ChunkFile } from "./chunk-tree.ts";
+import { readManifest } from "./chunked-value.ts";
 import { acceptorOf } from "./commit.ts";
 import { recordOf } from "./history.ts";
 import { type Key, keyDigits, keyName, keyText } from "./key.ts";
@@ -47,8 +49,25 @@ const NAMED_KEYS = 10;
  * changed no key, and what {@link stateAtPoint} and {@link writeTransaction} throw.
  */
 export async function revert(workspace: Workspace, at: At, options: RevertOptions): Promise<RevertOutcome> {
+  for (;;) {
+    const tip = workspace.requireState();
+    try {
+      return await revertFrom(workspace, tip, at, options);
+    } catch (error) {
+      // An epoch that has begun meanwhile forgets revisions that were deleted, and is looked at anew.
+      const isConflict = error instanceof KvError && error.code === "CAS_CONFLICT";
+      if (!isConflict || workspace.requireState().ledger.epoch === tip.ledger.epoch) throw error;
+    }
+  }
+}
+
+async function revertFrom(
+  workspace: Workspace,
+  tip: NamespaceState,
+  at: At,
+  options: RevertOptions,
+): Promise<RevertOutcome> {
   const { repo } = workspace;
-  const tip = workspace.requireState();
   const target = await stateAtPoint(workspace, tip, at);
   const { ledger } = target;
   const before = ledger.parent === undefined ? undefined : stateAt(repo.objects, ledger.parent);
@@ -59,8 +78,10 @@ export async function revert(workspace: Workspace, at: At, options: RevertOption
   }
   await demandUnchanged(workspace, tip, ledger, differences);
   const operations: Operation[] = [];
+  // The epoch may have dropped the pieces of what was there before, or drop them meanwhile.
+  const pieces = new Map<string, ChunkFile>();
   await forEachKey(workspace, "looking up what was before", differences, (difference) => {
-    operations.push(undo(workspace, tip, before, difference));
+    operations.push(undo(workspace, tip, before, difference, pieces));
   });
   const acceptor = await acceptorOf(workspace);
   const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
@@ -68,6 +89,7 @@ export async function revert(workspace: Workspace, at: At, options: RevertOption
     const outcome = await writeTransaction(workspace, acceptor, {
       builder,
       operations,
+      pieces: pieces.size === 0 ? undefined : { pieces: [...pieces.values()] },
       message: options.message ?? messageOf(ledger),
       expectTree: options.expectTree,
       namespace: "required",
@@ -141,22 +163,19 @@ function metadataBlob(objects: Workspace["repo"]["objects"], { meta }: Namespace
   return meta === undefined ? undefined : findInTrie(objects, meta, digits, [name])?.oid;
 }
 
-/** The operation that gives the key what it had before. */
+/** The operation that gives the key what it had before; the pieces of that go to `pieces`. */
 function undo(
-  { repo }: Workspace,
+  { repo: { objects } }: Workspace,
   tip: NamespaceState,
   before: NamespaceState | undefined,
   { key, before: old, after }: KeyDifference,
+  pieces: Map<string, ChunkFile>,
 ): Operation {
-  const rev = after?.meta.rev ?? recordOf(repo.objects, tip, key)?.rev ?? 0;
+  const rev = after?.meta.rev ?? recordOf(objects, tip, key)?.rev ?? 0;
   const condition: Condition = { kind: "rev", rev };
   if (old === undefined || before === undefined) return { kind: "del", key, ignoreMissing: false, condition };
   const { type, size, etag, ctype, expires, labels } = old.meta;
-  if (type === "chunked" && before.ledger.epoch !== tip.ledger.epoch) {
-    throw new KvError("UNSUPPORTED", `the pieces of ${JSON.stringify(keyText(key))} are in an earlier epoch`, {
-      hint: `git kv get KEY --at ${before.ledger.seq} -o FILE, then git kv set KEY --file FILE`,
-    });
-  }
-  const { oid } = findKey(repo.objects, before, key, { now: 0, allowExpired: true });
-  return { kind: "set", key, value: { type, oid, size, etag, ctype }, expires, labels, condition };
+  const found = findKey(objects, before, key, { now: 0, allowExpired: true });
+  if (type === "chunked") for (const piece of readManifest(objects, found).chunks) pieces.set(piece.sha256, piece);
+  return { kind: "set", key, value: { type, oid: found.oid, size, etag, ctype }, expires, labels, condition };
 }

@@ -7,7 +7,7 @@ import { applyPolicy } from "./apply-policy.ts";
 import { audit } from "./audit.ts";
 import { epochsBack } from "./epochs.ts";
 import { completeChanges } from "./key-changes.ts";
-import { type BegunEpoch, beginEpoch, nextLabel, previewEpoch } from "./new-epoch.ts";
+import { type BegunEpoch, beginEpoch, previewEpoch } from "./new-epoch.ts";
 import { knownPolicy } from "./policy-in-force.ts";
 import { policyText } from "./read-policy.ts";
 import { tidyUp } from "./tidy.ts";
@@ -113,13 +113,11 @@ export async function newEpoch(workspace: Workspace, label: string, { message }:
 /** @internal */
 export async function compact(workspace: Workspace, options: CompactOptions): Promise<KvNewEpoch> {
   const { message, dryRun = false } = options;
-  const { state, trees, dropsPieces } = await previewEpoch(workspace);
-  const isIdle = trees.expired + trees.tombstones === 0 && !dropsPieces;
+  const { state, label, trees } = await previewEpoch(workspace, options.label);
   const { live, expired, tombstones } = trees;
   const nothing = { epoch: state.ledger.epoch, oid: undefined, live, expired, tombstones };
   if (dryRun) return nothing;
-  const label = options.label ?? nextLabel(state.ledger.epoch);
-  const done = isIdle ? nothing : begun(await beginEpoch(workspace, { label, message }));
+  const done = label === undefined ? nothing : begun(await beginEpoch(workspace, { label, message }));
   await tidyUp(workspace);
   await completeChanges(workspace);
   return done;

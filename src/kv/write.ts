@@ -11,11 +11,10 @@ import type { BaseSource } from "../gitwire/pack/thin-bases.ts";
 import { LIMITS } from "../limits.ts";
 import { inSlices, TimeSlice } from "../time-slice.ts";
 import type { LedgerCommit } from "./attestation.ts";
-import type { KnownChunks } from "./chunk-tree.ts";
+import type { ChunkFile, KnownChunks } from "./chunk-tree.ts";
 import type { MetaHelper } from "./meta-helper.ts";
 import { FIRST_EPOCH } from "./namespace.ts";
 import type { KeyChange, Operation } from "./operation.ts";
-import type { PieceStore } from "./piece-store.ts";
 import { type CommitSigner, needsSignature } from "./signing.ts";
 import type { NamespaceState } from "./state.ts";
 import {
@@ -33,7 +32,7 @@ export interface WriteRequest {
   readonly builder: PackBuilder;
   readonly operations: readonly Operation[];
   /** The pieces of the large values among them, where there are any. */
-  readonly pieces?: PieceStore | undefined;
+  readonly pieces?: { readonly pieces: readonly ChunkFile[] } | undefined;
   /** Makes the metadata of many operations on another thread. */
   readonly metas?: MetaHelper | undefined;
   readonly message: string | undefined;

@@ -10,6 +10,7 @@ import { missingPieces, readManifest, streamValue } from "../../src/kv/chunked-v
 import { commit } from "../../src/kv/commit.ts";
 import { fetchAccepted } from "../../src/kv/fetch.ts";
 import { parseKey } from "../../src/kv/key.ts";
+import { beginEpoch } from "../../src/kv/new-epoch.ts";
 import { findKey, inlineValue } from "../../src/kv/read.ts";
 import { revert } from "../../src/kv/revert.ts";
 import { configureRemote } from "../../src/kv/setup.ts";
@@ -18,8 +19,9 @@ import type { Workspace } from "../../src/kv/workspace.ts";
 import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
 import { noise } from "../support/noise.ts";
-import { large, TestClient, TestStargate } from "../support/stargate.ts";
+import { large, TestClient, TestStargate, verdict } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 import { complaints, newRepository, workspaceAt } from "../support/workspace.ts";
 
 const MiB = 1024 * 1024;
@@ -124,6 +126,18 @@ test.each([SHA1, SHA256])("in a $name repository", async (format) => {
   expect(complaints(dir)).toBe("");
 });
 
+/** The value of "big", of which all pieces are here. */
+async function readBig(workspace: Workspace): Promise<Buffer> {
+  const { objects } = workspace.repo;
+  const found = findKey(objects, workspace.requireState(), parseKey("big"), { now: 0, allowExpired: false });
+  const manifest = readManifest(objects, found);
+  const whole = { start: 0, end: manifest.size };
+  expect(missingPieces(objects, manifest, whole)).toEqual([]);
+  const parts: Buffer[] = [];
+  await streamValue(objects, manifest, whole, (bytes) => void parts.push(Buffer.from(bytes)));
+  return Buffer.concat(parts);
+}
+
 test("of large values, whose pieces are there still", async () => {
   const dir = newRepository(SHA1);
   const workspace = workspaceAt(dir);
@@ -136,24 +150,28 @@ test("of large values, whose pieces are there still", async () => {
   // The deletion and its return were two more revisions.
   expect((await failureOf(back(workspace, changed))).message).toBe(`"big" has changed since transaction ${changed}`);
   await back(workspace, await apply(workspace, { big: "little" }));
-  const { objects } = workspace.repo;
-  const found = findKey(objects, workspace.requireState(), parseKey("big"), { now: 0, allowExpired: false });
-  const manifest = readManifest(objects, found);
-  const parts: Buffer[] = [];
-  await streamValue(
-    objects,
-    manifest,
-    { start: 0, end: manifest.size },
-    (bytes) => void parts.push(Buffer.from(bytes)),
-  );
-  expect(Buffer.concat(parts).equals(second)).toBe(true);
-  expect(missingPieces(objects, manifest, { start: 0, end: manifest.size })).toEqual([]);
+  expect((await readBig(workspace)).equals(second)).toBe(true);
   expect(await findings(workspace)).toEqual([]);
+});
+
+test("of large values, whose pieces an epoch has dropped", async () => {
+  const dir = newRepository(TEST_FORMAT);
+  const workspace = workspaceAt(dir);
+  await commit(workspace, { create: { epoch: "e1" } }, () => {});
+  const twice = Buffer.concat([noise("first", 2 * MiB), noise("first", 2 * MiB)]);
+  await apply(workspace, { big: twice });
+  const deleted = await apply(workspace, { big: undefined });
+  await beginEpoch(workspace, { label: "e2" });
+  expect(git(dir, "for-each-ref", "refs/kv-chunks/main@e2")).toBe("");
+  await back(workspace, deleted);
+  expect((await readBig(workspace)).equals(twice)).toBe(true);
+  expect(await findings(workspace)).toEqual([]);
+  expect(complaints(dir)).toBe("");
 });
 
 test("through a Stargate that replays it, also beside another writer", async () => {
   const stargate = await TestStargate.start({ upkeep: false });
-  const token = stargate.token("write");
+  const token = stargate.token("admin");
   const client = new TestClient(stargate.dir, stargate.loginUrl(token));
   const dir = path.join(tempDir("clone"), "c");
   git("/", "init", "-q", dir);
@@ -175,6 +193,14 @@ test("through a Stargate that replays it, also beside another writer", async () 
     await client.set({ a: "3" });
     const late = await failureOf(back(clone, String(tip.ledger.seq + 2)));
     expect(late.code).toBe("CAS_CONFLICT");
+    // An epoch that began meanwhile has forgotten the deletion, and the pieces.
+    await client.set({ big: undefined });
+    await fetchAccepted(clone);
+    const deleted = clone.requireState().ledger.seq;
+    const planned = await client.planEpoch("e2");
+    expect(verdict(await client.push(planned))).toBe("ok");
+    expect(await back(clone, String(deleted))).toMatchObject({ kind: "committed", seq: deleted + 2 });
+    expect((await readBig(workspaceAt(stargate.dir))).equals(noise("fifth", 2 * MiB))).toBe(true);
   } finally {
     await stargate.stop();
   }

@@ -7,6 +7,7 @@
 import { KvError } from "../../errors.ts";
 import { checkEpochStart, checkLeftOut, epochTime, replayEpoch } from "../../kv/check-epoch.ts";
 import { stateAt } from "../../kv/state.ts";
+import { formatTime } from "../../time.ts";
 import type { Check } from "./check.ts";
 
 /** How far the clock of whoever begins an epoch may be ahead of ours, in seconds. */
@@ -36,7 +37,7 @@ export const epochAttested: Check = ({
   if (time <= now / 1000 + MOST_AHEAD) return null;
   return new KvError(
     "ATTESTATION_MISMATCH",
-    `the epoch begins at @${time}, and here it is @${Math.floor(now / 1000)}`,
+    `the epoch begins at ${formatTime(time)}, and here it is ${formatTime(Math.floor(now / 1000))}`,
     {
       hint: "set the clock right: it decides which keys have expired",
     },
