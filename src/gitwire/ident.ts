@@ -17,13 +17,35 @@ interface Settings {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The author or committer of a commit made now. Throws CONFIG for a date in the environment that cannot be read. */
-export function identFor(role: "author" | "committer", config: Settings, env: Environment, clock: Clock): Ident {
+export function identFor(role: Role, config: Settings, env: Environment, clock: Clock): Ident {
+  const { name, email } = configured(role, config, env);
+  const variable = `GIT_${role.toUpperCase()}_DATE`;
+  const date = env[variable];
+  const when = date ? parseIdentDate(date, variable) : now(clock);
+  return { name: name || loginName(env), email: email || `${loginName(env)}@${os().hostname()}`, ...when };
+}
+
+/** Throws CONFIG where `user.useConfigOnly` wants a name and an address that nobody has set: no commit is made then. */
+export function requireIdent(
+  role: Role,
+  config: Settings & { getBool(name: string): boolean | undefined },
+  env: Environment,
+): void {
+  const { name, email } = configured(role, config, env);
+  if ((name && email) || config.getBool("user.useConfigOnly") !== true) return;
+  const missing = name ? "email" : "name";
+  throw new KvError("CONFIG", `there is no user.${missing}, and user.useConfigOnly forbids to guess it`, {
+    hint: `git config --global user.${missing} ...`,
+  });
+}
+
+type Role = "author" | "committer";
+
+function configured(role: Role, config: Settings, env: Environment): { name?: string; email?: string } {
   const variable = `GIT_${role.toUpperCase()}_`;
-  const name = env[`${variable}NAME`] || config.get(`${role}.name`) || config.get("user.name") || loginName(env);
+  const name = env[`${variable}NAME`] || config.get(`${role}.name`) || config.get("user.name");
   const email = env[`${variable}EMAIL`] || config.get(`${role}.email`) || config.get("user.email") || env.EMAIL;
-  const date = env[`${variable}DATE`];
-  const when = date ? parseIdentDate(date, `${variable}DATE`) : now(clock);
-  return { name, email: email || `${loginName(env)}@${os().hostname()}`, ...when };
+  return { ...(name && { name }), ...(email && { email }) };
 }
 
 /** Loaded when it is needed: most identities are configured, and a reader has none. */

@@ -34,8 +34,8 @@ export async function autoFetch(workspace: Workspace): Promise<void> {
   await tidyUp(workspace);
 }
 
-/** Seconds that may pass between two looks; undefined where none is wanted. */
-function wantedAge(config: GitConfig): number | undefined {
+/** Seconds that may pass between two looks; undefined where none is wanted. Throws CONFIG. */
+export function wantedAge(config: GitConfig): number | undefined {
   const text = config.get("kv.autoFetch") ?? "false";
   if (/^\s*\d+\s?[a-z]+\s*$/.test(text)) {
     try {

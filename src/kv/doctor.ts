@@ -4,17 +4,21 @@
  */
 
 import * as fs from "node:fs";
+import * as path from "node:path";
 import { type Code, KvError, toKvError } from "../errors.ts";
 import { parseIdent } from "../gitwire/object/commit.ts";
+import { findLocks } from "../gitwire/refs/lock-files.ts";
 import { findRemote } from "../gitwire/transport/remote.ts";
 import { isSameRepository, redactUrl } from "../gitwire/transport/url.ts";
-import { formatSize } from "../quantity.ts";
+import { formatDuration, formatSize } from "../quantity.ts";
+import { wantedAge } from "./auto-fetch.ts";
 import { ledgerSkew } from "./clock-skew.ts";
 import { trackingRefspecs } from "./fetch.ts";
 import { ledgerLine } from "./ledger-line.ts";
 import { namespaceRefs } from "./namespace.ts";
 import { PolicyHistory } from "./policy-history.ts";
 import { pinPolicyRoot } from "./policy-pin.ts";
+import { readFromOr } from "./read-from.ts";
 import { policyAt } from "./read-policy.ts";
 import { RefPoller } from "./ref-poller.ts";
 import { fetchUrl, hasRemote, pushUrl } from "./remote-session.ts";
@@ -77,9 +81,11 @@ class Doctor {
     const checks: readonly [string, () => Finding | Promise<Finding | undefined> | undefined][] = [
       ["clone", () => this.#clone()],
       ["disk", () => this.#disk()],
+      ["locks", () => this.#locks()],
       ["identity", () => this.#identity()],
       ["namespace", () => this.#namespace()],
       ["remote", () => this.#remote()],
+      ["reads", () => this.#reads()],
       ["policy", () => this.#policy()],
       ["push-url", () => this.#pushUrl()],
       ["key", () => this.#key()],
@@ -108,7 +114,9 @@ class Doctor {
 
   #clone(): Finding {
     const { repo } = this.#workspace;
-    return ok(`${repo.gitDir}, ${repo.format.name}${repo.bare ? ", bare" : ""}`);
+    const text = `${repo.gitDir}, ${repo.format.name}${repo.bare ? ", bare" : ""}`;
+    if (!fs.existsSync(path.join(repo.commonDir, "shallow"))) return ok(text);
+    return warn(`${text}, shallow: history ends where it was cut`, "git fetch --unshallow");
   }
 
   #disk(): Finding {
@@ -120,6 +128,19 @@ class Doctor {
     return warn(`only ${formatSize(free)} free for ${objectsDir}`, "free space on the disk");
   }
 
+  /** Nothing where there are none: whoever writes now has one. */
+  #locks(): Finding | undefined {
+    const { repo, around } = this.#workspace;
+    const [first, ...more] = findLocks(repo.commonDir);
+    if (first === undefined) return undefined;
+    const age = formatDuration(Math.max(0, Math.floor((around.clock.now() - first.since) / 1000)));
+    const others = more.length === 0 ? "" : `, and ${more.length} more`;
+    return warn(
+      `${first.file} is ${age} old${others}`,
+      "nothing is written while it is there: remove it where no git runs",
+    );
+  }
+
   #identity(): Finding {
     const { name, email } = this.#workspace.ident("author");
     return ok(`${name} <${email}>`);
@@ -128,17 +149,18 @@ class Doctor {
   #namespace(): Finding {
     const { ns } = this.#workspace;
     const state = this.#workspace.requireState();
-    if (state.index !== undefined) indexParent(this.#workspace.repo.objects, state);
+    if (state.index === undefined) return fail("CORRUPT", `the kv-index of '${ns}' is not here`, "git kv fetch");
+    indexParent(this.#workspace.repo.objects, state);
     const { seq, oid, epoch } = state.ledger;
     return ok(`'${ns}' at transaction ${seq} (${oid.slice(0, 12)}), epoch '${epoch}'`);
   }
 
   #remote(): Finding {
     const { remote, repo } = this.#workspace;
-    if (!hasRemote(this.#workspace)) {
-      return ok("none: the refs of this repository are the ledger");
-    }
+    const refused = this.#refusal();
+    if (!hasRemote(this.#workspace)) return refused ?? ok("none: the refs of this repository are the ledger");
     const url = redactUrl(fetchUrl(this.#workspace));
+    if (refused !== undefined) return { ...refused, message: `'${remote}' ${url}: ${refused.message}` };
     const present = new Set(findRemote(repo.config, remote).fetch);
     const missing = trackingRefspecs(remote).filter((refspec) => !present.has(refspec));
     if (missing.length === 0) return ok(`'${remote}' ${url}`);
@@ -147,6 +169,29 @@ class Doctor {
       return warn(`'${remote}' ${url} is not set up: what is written stays here`, "git kv remote setup");
     }
     return fail("CONFIG", `'${remote}' does not fetch ${missing[0]!.split(":")[0]!.slice(1)}`, "git kv remote setup");
+  }
+
+  /** Why the refs here may not be written to, where no Stargate is set up; undefined where they may, or one is. */
+  #refusal(): Finding | undefined {
+    if (this.#workspace.hasStargate) return undefined;
+    try {
+      this.#workspace.requireLocalMode();
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      const { code, message, hint } = error;
+      // A clone may be there to be read.
+      return this.#workspace.followsMirror ? warn(message, hint ?? "") : fail(code, message, hint);
+    }
+  }
+
+  #reads(): Finding {
+    const { repo } = this.#workspace;
+    const from = readFromOr("local", this.#workspace);
+    const age = wantedAge(repo.config);
+    if (from !== "local") return ok(`what the ${from} has, asked each time (kv.readFrom)`);
+    if (age === undefined) return ok("what is here");
+    return ok(`what is here, after a fetch ${age === 0 ? "each time" : `every ${formatDuration(age)}`} (kv.autoFetch)`);
   }
 
   async #policy(): Promise<Finding> {

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
-import { identFor } from "../gitwire/ident.ts";
+import { identFor, requireIdent } from "../gitwire/ident.ts";
 import type { Ident } from "../gitwire/object/commit.ts";
 import type { ObjectSource } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
@@ -150,7 +150,9 @@ export class Workspace {
     return this.repo.refs.resolve(POLICY_REF) ?? this.repo.refs.resolve(`${trackingRoot(this.remote)}kv-policy`);
   }
 
+  /** Throws CONFIG. */
   ident(role: "author" | "committer"): Ident {
+    requireIdent(role, this.repo.config, this.around.env);
     return identFor(role, this.repo.config, this.around.env, this.around.clock);
   }
 }

@@ -72,7 +72,9 @@ test("a store of its own, and a folder without a namespace", async () => {
   await commit(workspaceAt(dir), { create: { epoch: "e1" } }, () => {});
   const found = await examine(dir);
   expect(complaintsOf(found)).toEqual([]);
-  expect([...found.keys()]).toEqual(["clone", "disk", "identity", "namespace", "remote", "policy", "key", "clock"]);
+  expect([...found.keys()]).toEqual([
+    ...["clone", "disk", "identity", "namespace", "remote", "reads", "policy", "key", "clock"],
+  ]);
   expect(failureOf({ check: "x", status: "fail", message: "m", code: "NS_NOT_FOUND" }).exit).toBe(6);
 });
 
@@ -111,6 +113,46 @@ test("a clone of a Stargate: in order, and then one thing after the other", asyn
   git(clone, "config", "remote.origin.pushurl", "http://127.0.0.1:1/kv.git");
   expect((await examine(clone)).get("stargate")).toMatchObject({ status: "fail", code: "NETWORK" });
   git(clone, "config", "remote.origin.pushurl", pushUrl);
+});
+
+test("what keeps reads and writes from their place: locks, settings, refs that are gone, another remote", async () => {
+  const dir = path.join(tempDir("broken"), "c");
+  const broken = async (spoil: () => void): Promise<Map<string, Diagnosis>> => {
+    fs.rmSync(dir, { recursive: true, force: true });
+    fs.cpSync(clone, dir, { recursive: true });
+    spoil();
+    return examine(dir, { offline: true });
+  };
+  const inGit = (name: string): string => path.join(dir, ".git", name);
+  expect((await broken(() => {})).get("locks")).toBeUndefined();
+  for (const name of ["packed-refs.lock", "refs/kv-remotes/origin/kv/main.lock"]) {
+    const found = await broken(() => {
+      fs.mkdirSync(path.dirname(inGit(name)), { recursive: true });
+      fs.writeFileSync(inGit(name), "");
+    });
+    expect(found.get("locks")).toMatchObject({ status: "warn", message: expect.stringContaining(inGit(name)) });
+  }
+  const config = (...args: string[]) => broken(() => git(dir, "config", ...args));
+  expect((await config("kv.readFrom", "nowhere")).get("reads")).toMatchObject({ code: "INPUT_INVALID" });
+  expect((await config("kv.autoFetch", "perhaps")).get("reads")).toMatchObject({ code: "CONFIG" });
+  expect((await config("kv.readFrom", "mirror")).get("reads")).toMatchObject({ status: "ok" });
+  expect((await config("kv.remote", "upstream")).get("remote")).toMatchObject({
+    code: "CONFIG",
+    message: expect.stringContaining("kv.remote is 'upstream'"),
+  });
+  const noIndex = await broken(() => {
+    for (const ref of git(dir, "for-each-ref", "--format=%(refname)").split("\n"))
+      if (ref.includes("/kv-index/")) git(dir, "update-ref", "-d", ref);
+  });
+  expect(noIndex.get("namespace")).toMatchObject({ code: "CORRUPT", hint: "git kv fetch" });
+  const guessed = await config("user.useConfigOnly", "true");
+  expect(guessed.get("identity")).toMatchObject({ status: "ok" });
+  const nobody = workspaceAt(dir, { clock, env: { ...ENV, GIT_AUTHOR_EMAIL: undefined } });
+  for await (const { check, message } of diagnose(nobody, { offline: true }))
+    if (check === "identity")
+      expect(message).toBe("there is no user.email, and user.useConfigOnly forbids to guess it");
+  const shallow = await broken(() => fs.writeFileSync(inGit("shallow"), `${git(dir, "rev-parse", "refs/kv/main")}\n`));
+  expect(shallow.get("clone")).toMatchObject({ status: "warn", hint: "git fetch --unshallow" });
 });
 
 test("the key: none, one that may not write, one that may", async () => {
