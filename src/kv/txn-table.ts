@@ -190,8 +190,7 @@ export class TxnTable {
 
   #fill(bytes: Buffer, from: number): void {
     const read = fs.readSync(this.#fd!, bytes, 0, bytes.length, HEADER + from * this.#size);
-    if (read === bytes.length) return;
-    throw new KvError("IO", `${this.#file} became shorter while it was read`, { hint: "run the command again" });
+    if (read < bytes.length) throw new KvError("CORRUPT", `${this.#file} became shorter while it was read`);
   }
 
   /** The newest transaction up to `last` that was made at `time` or before; undefined where none was. Throws CORRUPT. */

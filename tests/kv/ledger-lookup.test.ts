@@ -186,6 +186,14 @@ describe("a lookup", () => {
     }
   });
 
+  test("a file that becomes shorter while it is read is made anew", async () => {
+    const world = new World(Array.from({ length: MANY }, (_, i) => START + i));
+    (await world.open()).close();
+    const lookup = await world.open();
+    fs.truncateSync(world.file, 24);
+    await everything(world, lookup);
+  });
+
   test("a ledger that goes on otherwise from the middle leaves no row of the old one", async () => {
     const world = new World(Array.from({ length: MANY }, (_, i) => START + i));
     (await world.open()).close();
