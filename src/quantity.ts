@@ -66,10 +66,10 @@ export function formatDuration(seconds: number): string {
   return `${Math.round(seconds / size)} ${unit}`;
 }
 
-const DATE = /^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?$/;
+const DATE = /^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]| ?[+-]\d\d:?\d\d)?)?$/;
 
 /**
- * Unix seconds of `text`: RFC 3339 or a date (UTC where no zone is given), `@<unix seconds>`, or a duration back from `now`
+ * Unix seconds of `text`: RFC 3339, as `git log --date=iso` writes it too, or a date (UTC where no zone is given), `@<unix seconds>`, or a duration back from `now`
  * (Unix seconds). Throws INPUT_INVALID.
  */
 export function parseTime(text: string, now: number): number {
@@ -78,7 +78,7 @@ export function parseTime(text: string, now: number): number {
   if (unix !== undefined) return Number(unix);
   if (DATE.test(trimmed) && isDay(trimmed.slice(0, 10))) {
     const zoned = /(?:[Zz]|[+-]\d\d:?\d\d)$/.test(trimmed.slice(10)) || trimmed.length === 10 ? trimmed : `${trimmed}Z`;
-    const time = Date.parse(zoned.replace(" ", "T"));
+    const time = Date.parse(zoned.replace(" ", "T").replace(" ", ""));
     if (!Number.isNaN(time)) return Math.floor(time / 1000);
   } else {
     const seconds = quantity(/^(\d{1,12})\s?(ms|s|m|h|d|w)$/.exec(trimmed), DURATION_UNITS);

@@ -53,6 +53,7 @@ test("times", () => {
   expect(parseTime("2026-01-02", 0)).toBe(Date.UTC(2026, 0, 2) / 1000);
   expect(parseTime("2026-01-02T03:04:05Z", 0)).toBe(Date.UTC(2026, 0, 2, 3, 4, 5) / 1000);
   expect(parseTime("2026-01-02T03:04:05+02:00", 0)).toBe(Date.UTC(2026, 0, 2, 1, 4, 5) / 1000);
+  expect(parseTime("2026-01-02 03:04:05 +0200", 0)).toBe(Date.UTC(2026, 0, 2, 1, 4, 5) / 1000);
   expect(parseTime("2h", now)).toBe(now - 7_200);
   expect(parseTime("2028-02-29", 0)).toBe(Date.UTC(2028, 1, 29) / 1000);
   for (const bad of [
