@@ -101,13 +101,22 @@ export function clearFolder(dir: string): void {
   for (const name of readDir(dir)) fs.rmSync(path.join(dir, name), { recursive: true, force: true });
 }
 
-/** Removes the packs: they hold something that is damaged. */
-export function clearPacks(repo: Repository): void {
+/** Removes all that was fetched, and what says that it is here: something of it is damaged. */
+export function emptyCache(repo: Repository): void {
   repo.close();
+  forget(repo.commonDir);
   const dir = path.join(repo.objectsDir, "pack");
   // The index first: without it a pack is none.
   for (const suffix of [".idx", ""])
     for (const name of readDir(dir)) if (name.endsWith(suffix)) fs.rmSync(path.join(dir, name), { force: true });
+}
+
+/** Removes what says of more than single objects that it is here: refs, where history ends, tables of transactions. */
+function forget(dir: string): void {
+  for (const name of readDir(path.join(dir, "refs")))
+    fs.rmSync(path.join(dir, "refs", name), { recursive: true, force: true });
+  for (const name of ["packed-refs", "shallow", "kv"])
+    fs.rmSync(path.join(dir, name), { recursive: true, force: true });
 }
 
 /** What is known of the remote; undefined where that is nothing. */
@@ -151,7 +160,7 @@ export function pruneCaches(folder: CacheFolder, now: number, most: number = LIM
       return;
     }
     fs.utimesSync(folder.dir, now / 1000, now / 1000);
-    prunePacks(path.join(folder.dir, "objects", "pack"), now, most);
+    prunePacks(folder.dir, now, most);
     const root = path.dirname(folder.dir);
     for (const name of readDir(root)) {
       const dir = path.join(root, name);
@@ -167,7 +176,8 @@ export function pruneCaches(folder: CacheFolder, now: number, most: number = LIM
 /** What is younger is about to be read by the process that fetched it. */
 const FRESH = 10 * 60_000;
 
-function prunePacks(dir: string, now: number, most: number): void {
+function prunePacks(folder: string, now: number, most: number): void {
+  const dir = path.join(folder, "objects", "pack");
   const packs = readDir(dir)
     .filter((name) => name.endsWith(".pack") || name.startsWith("tmp_") || name.startsWith(".tmp"))
     .map((name) => ({ name, ...timeAndSize(path.join(dir, name)) }))
@@ -178,6 +188,8 @@ function prunePacks(dir: string, now: number, most: number): void {
     const isLeftover = !name.endsWith(".pack");
     if (now - modified < FRESH && bytes <= 2 * most) continue;
     if (!isLeftover && bytes <= most) continue;
+    // Whatever is in it: nobody is to think that all of a ledger or a state is here.
+    if (!isLeftover) forget(folder);
     fs.rmSync(path.join(dir, name.replace(/\.pack$/, ".idx")), { force: true });
     fs.rmSync(path.join(dir, name), { force: true });
   }

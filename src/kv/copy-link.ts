@@ -102,14 +102,15 @@ export class CopyLink {
   async learn(): Promise<void> {
     this.#isLearned = true;
     await this.hangUp();
-    this.#take(await this.#talkOnce(greetingOf));
+    await this.#talkOnce(greetingOf);
   }
 
   /** Remembers what the greeting says. Throws UNSUPPORTED where the remote's objects are of another format than the cache's. */
   #take(greeting: Greeting): void {
     const features = greeting.kind === "refs" ? [] : (greeting.capabilities.get("fetch")?.join(" ").split(" ") ?? []);
-    const canFilter = features.includes("filter") && features.includes("shallow");
-    const known = this.#facts.filters === "none" ? "deep" : this.#facts.filters;
+    const canFilter = takesFilters(features);
+    // One that offers filters and was found to take none that serves is not tried again.
+    const known = takesFilters(this.#facts.features) ? this.#facts.filters : "deep";
     const facts = {
       ...this.#facts,
       format: greeting.format.name,
@@ -171,8 +172,8 @@ export class CopyLink {
     const transport = await this.#connect(false);
     this.#transport = transport;
     if (this.#isPresumed) presumeGreeting(transport, this.#presumption());
-    // A connection that stays begins with the greeting in any case.
-    else if (!this.isStateless) this.#take(await greetingOf(transport));
+    // It is read in any case then.
+    else this.#take(await greetingOf(transport));
     return transport;
   }
 
@@ -195,6 +196,9 @@ export class CopyLink {
 function isOtherThanThought(error: unknown): boolean {
   return error instanceof KvError && ["REMOTE_REJECTED", "UNSUPPORTED", "PROTOCOL", "NETWORK"].includes(error.code);
 }
+
+const takesFilters = (features: readonly string[]): boolean =>
+  features.includes("filter") && features.includes("shallow");
 
 function isSame(a: RemoteFacts, b: RemoteFacts): boolean {
   return a.format === b.format && a.filters === b.filters && a.features.join(" ") === b.features.join(" ");

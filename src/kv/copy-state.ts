@@ -36,6 +36,8 @@ async function wholeState(workspace: Workspace, copy: RemoteCopy): Promise<Names
   const tips = await copy.tips([names.ledger, names.index]);
   const ledger = tips.get(names.ledger);
   if (ledger === undefined) return undefined;
+  // The host was asked what it can do, and that may be more than it was.
+  if (copy.isSelective) return selectedState(workspace, copy);
   await copy.bringWhole(tips);
   return copy.through(() => read(workspace, ledger));
 }

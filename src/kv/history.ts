@@ -87,7 +87,7 @@ export async function* revisionsOf(
 ): AsyncGenerator<Revision> {
   const { epoch } = tip.ledger;
   const ledgerBefore = async (base: Oid | undefined): Promise<LedgerCommit | undefined> =>
-    base !== undefined && objects.has(base) ? await reach(() => ledgerCommitAt(objects, base)) : undefined;
+    base === undefined ? undefined : await reach(() => (objects.has(base) ? ledgerCommitAt(objects, base) : undefined));
   let state = (): NamespaceState => tip;
   let record = await reach(() => recordOf(objects, tip, key));
   // The change that made the record, where it is written down.
@@ -159,10 +159,12 @@ export async function* historyOf(
   const ends = epochs ? await epochEnds(workspace, tip) : [tip];
   const lookup = await lookupIn(workspace, tip);
   const changes = copy === undefined ? await changesIn(workspace, lookup) : undefined;
+  const successors: SuccessorSource =
+    copy === undefined ? lookup : { builtOn: (base, seq) => copy.mended(() => lookup.builtOn(base, seq)) };
   try {
     let last: Revision | undefined;
     for (const end of ends) {
-      for await (const revision of revisionsOf(objects, end, key, lookup, { reach, changes })) {
+      for await (const revision of revisionsOf(objects, end, key, successors, { reach, changes })) {
         // An epoch begins with what was live at the end of the one before: the same revision, told already.
         const isTold = last?.meta !== undefined && last.rev === revision.rev && last.meta.base === revision.meta?.base;
         if (!isTold) yield revision;

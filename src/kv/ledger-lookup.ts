@@ -32,9 +32,11 @@ export function tableFile(repo: Repository, ns: string): string {
 }
 
 /** A lookup in the ledger of a workspace's namespace that ends with `tip`. */
-export function lookupIn({ repo, around }: Workspace, { ns, ledger }: NamespaceState): Promise<LedgerLookup> {
+export function lookupIn({ repo, around, copy }: Workspace, { ns, ledger }: NamespaceState): Promise<LedgerLookup> {
   const { signal, progress } = around;
-  return LedgerLookup.open({ objects: repo.objects, file: tableFile(repo, ns), signal, progress }, ledger);
+  const place = { objects: repo.objects, file: tableFile(repo, ns), signal, progress };
+  const open = (): Promise<LedgerLookup> => LedgerLookup.open(place, ledger);
+  return copy === undefined ? open() : copy.mended(open);
 }
 
 /** Rows that are walked to anew each time before they are put into the file. */

@@ -12,19 +12,27 @@ import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { type ByIdOrder, fetchById } from "../gitwire/protocol/fetch-by-id.ts";
 import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import { WHOLE_HISTORY } from "../gitwire/protocol/fetch-scope.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { rollUp } from "../gitwire/store/maintenance.ts";
-import { type CacheFolder, clearPacks, pruneCaches, type RemoteFacts } from "./cache-folder.ts";
+import { readShallow } from "../gitwire/store/shallow-file.ts";
+import { type CacheFolder, emptyCache, pruneCaches, type RemoteFacts } from "./cache-folder.ts";
 import { CopyLink } from "./copy-link.ts";
 import { Absent } from "./copy-store.ts";
-import { fetchTip } from "./copy-whole.ts";
 import type { ClosedEpoch } from "./ledger-line.ts";
 import type { RemoteRefMap } from "./remote-session.ts";
 import type { Surroundings } from "./workspace.ts";
 
 /** An object to be brought. */
 export type Want = Pick<Absent, "oid" | "expected">;
+
+/** What one request is to bring. */
+type Wanted = Pick<ByIdOrder, "wants" | "haves" | "depth"> & {
+  readonly filter: string;
+  /** A reader said that it needs these objects, and they were not here. */
+  readonly isMissing?: boolean;
+};
 
 /** Trees that come with a commit: its root, the two tries' roots and the level below them. At 1,000,000 keys these are 35 trees, 12 KiB. */
 const DEEP = "combine:tree:3+blob:none";
@@ -34,6 +42,11 @@ const FLAT = "tree:0";
 const NO_BLOBS = "blob:none";
 /** Everything but what no record is as large as. */
 const NO_LARGE = "blob:limit=128k";
+/** What is asked for where a host refuses one of the less usual filters. */
+const INSTEAD: ReadonlyMap<string, string> = new Map([
+  [DEEP, FLAT],
+  [NO_LARGE, NO_BLOBS],
+]);
 /** Most ids in one request; git takes any number, some hosts' front ends do not. */
 const MOST_WANTS = 20_000;
 
@@ -43,8 +56,10 @@ export class RemoteCopy {
   readonly #folder: CacheFolder;
   readonly #around: Surroundings;
   #isHealed = false;
-  /** Everything of the newest state was fetched, as the host gives no single objects. */
-  #isWhole = false;
+  /** What does not come by being missed, and is brought again where the cache turned out to be damaged. */
+  readonly #kept = new Map<string, () => Promise<void>>();
+  /** What was asked for besides the newest state, where the host gives no single objects and that came whole. */
+  #asked: Set<Oid> | undefined;
 
   constructor(url: string, repo: Repository, folder: CacheFolder, facts: RemoteFacts, around: Surroundings) {
     this.repo = repo;
@@ -152,8 +167,18 @@ export class RemoteCopy {
         return work();
       } catch (error) {
         if (error instanceof Absent) await this.bring([error]);
-        else this.#heal(error);
+        else await this.#heal(error);
       }
+    }
+  }
+
+  /** What `work` returns, which brings what it needs itself: it is begun again where the cache turns out to be damaged. */
+  async mended<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.#heal(error);
+      return work();
     }
   }
 
@@ -167,7 +192,7 @@ export class RemoteCopy {
           work();
         } catch (error) {
           if (error instanceof Absent) wants.push(error);
-          else if (isDamage(error)) this.#heal(error);
+          else if (isDamage(error)) await this.#heal(error);
           else continue;
           again.push(work);
         }
@@ -182,10 +207,11 @@ export class RemoteCopy {
     const commits = new Set<Oid>();
     const others = new Set<Oid>();
     for (const { oid, expected } of wants) (expected === "commit" ? commits : others).add(oid);
-    if (commits.size > 0) await this.#fetch({ wants: [...commits], depth: 1, filter: this.#commitFilter });
+    const isMissing = true;
+    if (commits.size > 0) await this.#fetch({ wants: [...commits], depth: 1, filter: this.#commitFilter, isMissing });
     const ids = [...others];
     for (let from = 0; from < ids.length; from += MOST_WANTS) {
-      await this.#fetch({ wants: ids.slice(from, from + MOST_WANTS), filter: FLAT });
+      await this.#fetch({ wants: ids.slice(from, from + MOST_WANTS), filter: FLAT, isMissing });
     }
   }
 
@@ -214,12 +240,26 @@ export class RemoteCopy {
 
   /** Whether the commits of a closed epoch are here. */
   hasArchive(ns: string, { label, ledger }: ClosedEpoch): boolean {
+    return this.#isKnown(commitsRef(`${ns}@${label}`), ledger);
+  }
+
+  /** Whether the ref `name` of the cache says that `oid` and what belongs to it is here. */
+  #isKnown(name: string, oid: Oid): boolean {
     const { refs, objects } = this.repo;
-    return refs.resolve(commitsRef(`${ns}@${label}`)) === ledger && objects.has(ledger);
+    try {
+      return refs.resolve(name) === oid && objects.has(oid);
+    } catch (error) {
+      if (isDamage(error)) return false;
+      throw error;
+    }
   }
 
   /** The ref `name` of the cache says up to where they are here. */
-  async #bringCommits(name: string, tip: Oid): Promise<void> {
+  #bringCommits(name: string, tip: Oid): Promise<void> {
+    return this.#keep(name, () => this.#fetchCommits(name, tip));
+  }
+
+  async #fetchCommits(name: string, tip: Oid): Promise<void> {
     const { refs, objects } = this.repo;
     const before = refs.resolve(name);
     const isHere = before !== undefined && objects.has(before);
@@ -249,16 +289,19 @@ export class RemoteCopy {
   async bringWhole(tips: RemoteRefMap): Promise<void> {
     // Then all is begun again with a cache of the right format.
     if (this.isOfOtherFormat) throw new KvError("UNSUPPORTED", `${this.shown} is a ${this.facts.format} repository`);
-    const isKnown = [...tips].every(([name, oid]) => this.repo.refs.resolve(name) === oid);
-    if (!isKnown) {
-      this.#around.warn(
-        `${this.shown} cannot leave objects out of what it sends, so all of the newest state is fetched`,
-      );
+    this.#asked ??= new Set();
+    await this.#keep("whole", async () => {
+      if ([...tips].every(([name, oid]) => this.#isKnown(name, oid))) return;
+      this.#tellAll("the newest state");
       // One of v0 tells its refs once in a connection, and has.
       await this.#link.hangUp();
-      await this.#link.talk((transport) => fetchTip(transport, this.repo, tips, this.#link.hear));
-    }
-    this.#isWhole = true;
+      const { fetchTips } = await import("./copy-whole.ts");
+      await this.#link.talk((transport) => fetchTips(transport, this.repo, tips, this.#link.hear));
+    });
+  }
+
+  #tellAll(what: string): void {
+    this.#around.warn(`${this.shown} cannot leave objects out of what it sends, so all of ${what} is fetched`);
   }
 
   /** Combines the cache's packs where there are many. Never throws. */
@@ -283,37 +326,68 @@ export class RemoteCopy {
     return { filter, store: this.repo.objects, agent: AGENT, progress: this.#link.hear };
   }
 
-  async #fetch(order: Pick<ByIdOrder, "wants" | "haves" | "depth"> & { readonly filter: string }): Promise<void> {
-    if (this.#isWhole) {
-      throw new KvError(
-        "UNSUPPORTED",
-        `${this.shown} gives no single objects, and its newest state does not hold all that is asked for`,
-        {
-          hint: "git kv clone URL, then read there",
-        },
-      );
-    }
+  async #fetch(order: Wanted): Promise<void> {
+    if (this.#asked !== undefined) return this.#fetchAll(order, this.#asked);
     try {
       await this.#link.talk((transport) => fetchById(transport, { ...this.#order(order.filter), ...order }));
     } catch (error) {
       // Hosts that serve partial clones may refuse the less usual filters.
-      const isRefused = error instanceof KvError && error.code === "REMOTE_REJECTED" && /filter/.test(error.message);
-      if (!isRefused || order.filter !== DEEP || !this.isSelective) throw error;
-      this.#link.keep({ filters: "flat" });
-      await this.#fetch({ ...order, filter: FLAT });
+      if (!isRefused(error) || !this.isSelective) throw error;
+      const instead = INSTEAD.get(order.filter);
+      // One that gives no tree without what is in it gives whole states.
+      if (order.filter !== NO_LARGE) this.#link.keep({ filters: instead === undefined ? "none" : "flat" });
+      if (instead === undefined) throw error;
+      await this.#fetch({ ...order, filter: instead });
     }
   }
 
+  /** What is not in the newest state, from a host that gives no single objects: with all that it leads to. */
+  async #fetchAll({ wants, depth, isMissing = false }: Wanted, asked: Set<Oid>): Promise<void> {
+    const { objects, commonDir, format } = this.repo;
+    const isHere = wants.every((oid) => objects.has(oid)) && readShallow(commonDir, format).length === 0;
+    if (isHere && !isMissing) return;
+    try {
+      if (isMissing && wants.every((oid) => asked.has(oid))) throw new KvError("REMOTE_REJECTED", "it did not come");
+      for (const oid of wants) asked.add(oid);
+      const isHistory = depth !== undefined || !isMissing;
+      if (isHistory) this.#tellAll("its history");
+      await this.#link.hangUp();
+      const { fetchAll } = await import("./copy-whole.ts");
+      const scope = isHistory ? { depth: WHOLE_HISTORY } : {};
+      await this.#link.talk((transport) => fetchAll(transport, this.repo, wants, scope, this.#link.hear));
+    } catch (cause) {
+      if (!(cause instanceof KvError) || cause.code !== "REMOTE_REJECTED") throw cause;
+      throw new KvError(
+        "UNSUPPORTED",
+        `${this.shown} gives no single objects, and its newest state does not hold all that is asked for`,
+        { hint: "git kv clone URL, then read there", cause },
+      );
+    }
+  }
+
+  /** Does `work`, which brings what reading does not miss when it is gone: again, too, when the cache was damaged and is emptied. */
+  async #keep(name: string, work: () => Promise<void>): Promise<void> {
+    this.#kept.delete(name);
+    await this.mended(work);
+    this.#kept.set(name, work);
+  }
+
   /** Empties the cache where `error` says that it is damaged, for another try; throws it where that was done before, or it is another. */
-  #heal(error: unknown): void {
+  async #heal(error: unknown): Promise<void> {
     if (this.#isHealed || !isDamage(error)) throw error;
     this.#isHealed = true;
     this.#around.warn(`the cache of ${this.shown} was damaged and is filled again`);
-    clearPacks(this.repo);
+    emptyCache(this.repo);
+    this.#asked?.clear();
+    for (const bringAgain of this.#kept.values()) await bringAgain();
   }
 }
 
 const commitsRef = (what: string): string => `refs/kv-commits/${what}`;
+
+function isRefused(error: unknown): boolean {
+  return error instanceof KvError && error.code === "REMOTE_REJECTED" && /filter/.test(error.message);
+}
 
 function isDamage(error: unknown): boolean {
   return error instanceof KvError && error.code === "CORRUPT";

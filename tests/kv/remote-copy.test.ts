@@ -21,7 +21,7 @@ import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
 import { startGitDaemon } from "../support/git-daemon.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
-import { Visitor } from "../support/no-clone.ts";
+import { Visitor, write } from "../support/no-clone.ts";
 import { readValue } from "../support/read.ts";
 import { tempDir } from "../support/temp.ts";
 import { OTHER_FORMAT, TEST_FORMAT } from "../support/test-format.ts";
@@ -40,19 +40,6 @@ async function store(name: string, keys: readonly string[], format = TEST_FORMAT
   fs.renameSync(dir, path.join(root, name));
   git(path.join(root, name), "config", "uploadpack.allowFilter", "true");
   return path.join(root, name);
-}
-
-async function write(dir: string, keys: readonly string[], create = false, text?: string, ns = "main"): Promise<void> {
-  const workspace = workspaceAt(dir, { ns });
-  if (create) await commit(workspace, { create: { epoch: "e1" } }, () => {});
-  await commit(workspace, { message: undefined, bytes: 1000 }, async (use) => {
-    for (const key of keys) {
-      const options = { ctype: undefined, expires: undefined, labels: undefined };
-      const value = { kind: "bytes", data: Buffer.from(text ?? `value of ${key}`) } as const;
-      await use({ op: "set", key: parseKey(key), value, options, condition: undefined });
-    }
-  });
-  workspace.repo.close();
 }
 
 beforeAll(async () => {

@@ -1,5 +1,6 @@
 /** Reading a remote without a clone, in this process, each time with a cache that the test names. */
 
+import { commit } from "../../src/kv/commit.ts";
 import { bringKeys } from "../../src/kv/copy-keys.ts";
 import { listPages } from "../../src/kv/copy-listing.ts";
 import type { ListRange } from "../../src/kv/index-list.ts";
@@ -11,7 +12,7 @@ import type { NamespaceState } from "../../src/kv/state.ts";
 import { Workspace } from "../../src/kv/workspace.ts";
 import { readValue } from "./read.ts";
 import { tempDir } from "./temp.ts";
-import { countingClock } from "./workspace.ts";
+import { countingClock, workspaceAt } from "./workspace.ts";
 
 export interface Reading {
   readonly workspace: Workspace;
@@ -72,4 +73,24 @@ export class Visitor {
       return found;
     });
   }
+}
+
+/** Sets keys in one transaction, each to `text` or to its own name; with `create` the namespace is made first. */
+export async function write(
+  dir: string,
+  keys: readonly string[],
+  create = false,
+  text?: string,
+  ns = "main",
+): Promise<void> {
+  const workspace = workspaceAt(dir, { ns });
+  if (create) await commit(workspace, { create: { epoch: "e1" } }, () => {});
+  await commit(workspace, { message: undefined, bytes: 1000 }, async (use) => {
+    for (const key of keys) {
+      const options = { ctype: undefined, expires: undefined, labels: undefined };
+      const value = { kind: "bytes", data: Buffer.from(text ?? `value of ${key}`) } as const;
+      await use({ op: "set", key: parseKey(key), value, options, condition: undefined });
+    }
+  });
+  workspace.repo.close();
 }

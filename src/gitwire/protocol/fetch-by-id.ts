@@ -17,6 +17,7 @@ import { formatFetchRequest } from "./fetch-request.ts";
 import { readFetchResponse } from "./fetch-response.ts";
 import { checkFormat, ErrorLineReader, greetingOf } from "./greeting.ts";
 import { progressTo } from "./negotiation.ts";
+import type { Greeting } from "./ref-advertisement.ts";
 import { demultiplex } from "./sideband.ts";
 import { bytesBody, type Transport } from "./transport.ts";
 
@@ -52,6 +53,23 @@ export async function fetchById(transport: Transport, order: ByIdOrder): Promise
   const greeting = await greetingOf(transport);
   checkFormat(transport, greeting, order.store.format);
   if (greeting.kind === "refs") throw new KvError("UNSUPPORTED", `${transport.url} does not speak protocol v2`);
+  let result = await fetchOnce(transport, greeting, order);
+  // Git gives a wanted tree only with the one that names it where that is wanted too, and a filter may leave it out there.
+  for (let wants = order.wants; ; ) {
+    const missing = [...wants, ...result.wantedRefs.values()].filter((oid) => !order.store.has(oid));
+    if (missing.length === 0) return result;
+    if (missing.length >= wants.length) {
+      throw new KvError("BAD_PACK", `the server did not send ${missing[0]}, which was asked for`);
+    }
+    wants = missing;
+    const { objectCount, byteLength } = await fetchOnce(transport, greeting, { ...order, wants, wantRefs: [] });
+    const { wantedRefs } = result;
+    result = { objectCount: result.objectCount + objectCount, byteLength: result.byteLength + byteLength, wantedRefs };
+  }
+}
+
+/** One request, and its answer put into the store. */
+async function fetchOnce(transport: Transport, greeting: Greeting, order: ByIdOrder): Promise<ByIdResult> {
   const { wants, wantRefs = [], haves = [], depth, filter, store, agent, progress } = order;
   const args = formatFetchRequest({
     ofsDelta: true,
@@ -72,8 +90,6 @@ export async function fetchById(transport: Transport, order: ByIdOrder): Promise
   const indexed = await indexPack(pack, { format: store.format, dir: store.packDir, bases: undefined, limits });
   while ((await pack.read()) !== undefined);
   if (indexed !== undefined) store.addPack(indexed);
-  const missing = [...wants, ...response.wantedRefs.values()].find((oid) => !store.has(oid));
-  if (missing !== undefined) throw new KvError("BAD_PACK", `the server did not send ${missing}, which was asked for`);
   const { objectCount = 0, byteLength = 0 } = indexed ?? {};
   return { objectCount, byteLength, wantedRefs: response.wantedRefs };
 }
