@@ -132,7 +132,6 @@ function workingFolder(): string {
 
 function report(thrown: unknown, host: Host, out: Output): number {
   if (thrown instanceof OutputClosed) return OutputClosed.exit;
-  // What fails because we are told to end is not worth an error of its own.
   const error = host.signal.aborted ? interruption(host.signal, thrown) : toKvError(thrown);
   try {
     out.fail(error);
@@ -143,7 +142,9 @@ function report(thrown: unknown, host: Host, out: Output): number {
   return error.exit;
 }
 
+/** What fails because we are told to end is not worth an error of its own, unless it says what is done by then. */
 function interruption(signal: AbortSignal, cause: unknown): KvError {
-  if (signal.reason instanceof KvError) return signal.reason;
+  if (signal.reason instanceof KvError)
+    return cause instanceof KvError && cause.code === signal.reason.code ? cause : signal.reason;
   return new KvError("INTERRUPTED", "interrupted", { cause });
 }

@@ -10,8 +10,8 @@ import { checkImport, type ImportSummary } from "../kv/snapshot/check-import.ts"
 import { EntrySpool } from "../kv/snapshot/entry-spool.ts";
 import { formatOf, readFormat } from "../kv/snapshot/formats.ts";
 import { fileInput, type ImportInput, spooledInput } from "../kv/snapshot/import-input.ts";
+import { importRules } from "../kv/snapshot/import-rules.ts";
 import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
-import { mostKeys } from "../kv/snapshot/most-keys.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -27,7 +27,7 @@ export async function run(context: Context): Promise<void> {
   if (flags.on("if-absent") && flags.on("overwrite"))
     throw new KvError("USAGE", "--if-absent and --overwrite do not go together");
   const workspace = await (flags.on("dry-run") ? openWorkspace(context) : openToWrite(context));
-  const most = mostKeys(workspace, batchFlag(context));
+  const rules = importRules(workspace, batchFlag(context));
   const input = await openSource(context, name);
   const spool = new EntrySpool(os.tmpdir());
   try {
@@ -47,15 +47,16 @@ export async function run(context: Context): Promise<void> {
     if (flags.on("dry-run")) spool.close();
     const checking = meter("checking", input.size);
     const first = { ...reading, warn: (text: string) => out.warn(text) };
-    const summary = await checkImport(input.items(first, checking.bytes), signal, checking.keys, spool);
+    const options = { onItems: checking.keys, spool, rules: rules.content };
+    const summary = await checkImport(input.items(first, checking.bytes), signal, options);
     checking.end();
-    if (flags.on("dry-run")) return showPlan(context, summary, most);
+    if (flags.on("dry-run")) return showPlan(context, summary, rules.mostKeys);
     const writing = meter("importing", spool.isWhole ? spool.bytes : input.size);
     const items = spool.isWhole ? spool.items(writing.bytes) : input.items(reading, writing.bytes);
     const outcome = await writeImport(workspace, items, summary, {
       keep: flags.on("if-absent"),
       message: flags.value("message") ?? `import ${name === "-" ? "from standard input" : path.basename(name)}`,
-      most,
+      most: rules.mostKeys,
       onKeys: writing.keys,
       demandSame: input.demandSame,
     });

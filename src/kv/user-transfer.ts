@@ -10,7 +10,7 @@ import { EntrySpool } from "./snapshot/entry-spool.ts";
 import { exportedKeys } from "./snapshot/exported.ts";
 import { formatOf, leftBehindBy, readFormat, writerOf } from "./snapshot/formats.ts";
 import { spooledInput } from "./snapshot/import-input.ts";
-import { mostKeys } from "./snapshot/most-keys.ts";
+import { importRules } from "./snapshot/import-rules.ts";
 import { writeImport } from "./snapshot/write-import.ts";
 import type { NamespaceState } from "./state.ts";
 import type { AtOption, SignalOption } from "./user-options.ts";
@@ -101,23 +101,20 @@ export async function importFrom(
   const { signal, warn } = workspace.around;
   const named = namedFormat(format);
   const reading = { now: workspace.now(), prefix, separator };
+  const rules = importRules(workspace);
   const parts = bytesIn(source);
   const read = async (): Promise<Buffer | undefined> => (await parts.next()).value ?? undefined;
   const spool = new EntrySpool(os.tmpdir());
   try {
     const input = await spooledInput(read, os.tmpdir(), signal);
     try {
-      const summary = await checkImport(
-        readFormat(named, input.read(), { ...reading, warn }),
-        signal,
-        undefined,
-        spool,
-      );
+      const first = readFormat(named, input.read(), { ...reading, warn });
+      const summary = await checkImport(first, signal, { spool, rules: rules.content });
       const items = spool.isWhole ? spool.items(() => {}) : readFormat(named, input.read(), reading);
       const { ledger, set, unchanged, transactions } = await writeImport(workspace, items, summary, {
         keep: ifAbsent,
         message: message ?? "import",
-        most: mostKeys(workspace),
+        most: rules.mostKeys,
         demandSame: input.demandSame,
       });
       return { oid: ledger?.oid, keys: summary.keys, set, unchanged, transactions };

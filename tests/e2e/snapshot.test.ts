@@ -146,6 +146,35 @@ test(
 );
 
 test(
+  "an import that is interrupted says how much is done, and goes on from there",
+  async () => {
+    const dir = store();
+    const count = 30_000;
+    const input = Array.from({ length: count }, (_, i) => JSON.stringify({ key: `k${i}`, value: `${i}` })).join("\n");
+    fs.writeFileSync(path.join(dir, "in.jsonl"), input);
+    const running = Bun.spawn([executable("git-kv"), "import", "in.jsonl", "--batch", "1000"], {
+      cwd: dir,
+      env: ENV,
+      stderr: "pipe",
+    });
+    const seq = (): number => Number(JSON.parse(kvOk(dir, "log", "--limit", "1", "--json")).seq);
+    while (seq() < 3) {}
+    running.kill("SIGINT");
+    expect(await running.exited).toBe(130);
+    const done = (seq() - 1) * 1_000;
+    expect(await new Response(running.stderr).text()).toBe(
+      `error: interrupted by SIGINT (after ${done} of ${count} keys were imported)\nhint: import it again: what is there already is not written twice\n`,
+    );
+    expect(JSON.parse(kvOk(dir, "import", "in.jsonl", "--json"))).toMatchObject({
+      keys: count,
+      set: count - done,
+      unchanged: done,
+    });
+  },
+  SLOW,
+);
+
+test(
   "what a format leaves behind is said",
   () => {
     const dir = store();
@@ -264,7 +293,7 @@ test(
   "an import through a Stargate, in transactions as large as the policy lets them be, and a snapshot of another clone",
   async () => {
     const policy = (url: string): string =>
-      `version: 1\nstargate: { push_url: "${url}" }\nnamespaces: { "*": { max_keys_per_txn: 40, max_value_inline: 64KiB } }\n`;
+      `version: 1\nstargate: { push_url: "${url}" }\nnamespaces: { "*": { max_keys_per_txn: 40, max_value_inline: 64KiB, max_value_total: 256KiB, allowed_prefixes: ["k:"] } }\n`;
     const scene = await Scene.start(undefined, { policy });
     try {
       const [one, two] = [scene.clone("one"), scene.clone("two")];
@@ -275,6 +304,24 @@ test(
       const done = kvInput(one, lines.join("\n"), "import", "-", "--json");
       expect(done.stderr).toBe("imported 100 of 100 keys in 3 transactions; 0 are as they were\n");
       expect(JSON.parse(done.stdout)).toMatchObject({ keys: 100, set: 100, transactions: 3 });
+      // What the policy would refuse is found before anything is written, whichever transaction it would be in.
+      const refused = [
+        ...lines.map((line) => line.replace('"value":"', '"value":"new ')),
+        '{"key":"other","value":"v"}',
+        JSON.stringify({ key: "k:large", value: "x".repeat(300_000) }),
+      ].join("\n");
+      for (const args of [[], ["--dry-run"]]) {
+        const { status, stderr } = kvInput(one, refused, "import", "-", ...args);
+        expect([status, stderr]).toEqual([
+          4,
+          [
+            "error: the input has 2 bad entries",
+            `line 101: "other" begins with none of the namespace's allowed_prefixes ("k:")`,
+            'line 102: the value of "k:large" has 300000 bytes, at most 262144 are allowed (max_value_total)',
+            "hint: nothing was written; 'git kv fetch' brings a newer policy\n",
+          ].join("\n"),
+        ]);
+      }
       // The other clone has heard of nothing: what it would write is there already.
       expect(JSON.parse(kvInput(two, lines.join("\n"), "import", "-", "--json").stdout)).toMatchObject({
         set: 0,

@@ -78,7 +78,7 @@ export async function importAll(
   if (!spooled) spool.close();
   const input = await inputOf(gzip ? gzipSync(bytes) : bytes);
   try {
-    const summary = await checkImport(itemsOf(input.read()), new AbortController().signal, () => {}, spool);
+    const summary = await checkImport(itemsOf(input.read()), new AbortController().signal, { spool });
     const items = spool.isWhole ? spool.items(() => {}) : itemsOf(input.read());
     return await writeImport(workspace, items, summary, { most, keep, message: "import" });
   } finally {

@@ -8,6 +8,7 @@ import { SHA1 } from "../../gitwire/object/oid.ts";
 import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
+import { type ContentRules, checkKey, checkLfs, checkTotal } from "../content-rules.ts";
 import { type EtagHasher, etagHasher } from "../etag.ts";
 import { openEtag } from "../etag-stream.ts";
 import { type Key, keyBytes, keyText } from "../key.ts";
@@ -25,14 +26,21 @@ export interface ImportSummary {
 /** Most bad items an error names. */
 const NAMED = 20;
 
-/** Reads all of `items`, into `spool` where one is given. Throws INPUT_INVALID naming what is bad, LIMIT_EXCEEDED for too many keys. */
+export interface CheckOptions {
+  readonly onItems?: (keys: number) => void;
+  /** Takes all entries for the second reading. */
+  readonly spool?: EntrySpool;
+  /** What else keys and values are held to. */
+  readonly rules?: ContentRules | undefined;
+}
+
+/** Reads all of `items`. Throws INPUT_INVALID naming what is bad, LIMIT_EXCEEDED for too many keys. */
 export async function checkImport(
   items: ImportItems,
   signal: AbortSignal,
-  onItems: (keys: number) => void = () => {},
-  spool?: EntrySpool,
+  { onItems = () => {}, spool, rules }: CheckOptions = {},
 ): Promise<ImportSummary> {
-  const checker = new Checker(await etagHasher(Number.POSITIVE_INFINITY), spool);
+  const checker = new Checker(await etagHasher(Number.POSITIVE_INFINITY), spool, rules);
   const slice = new TimeSlice();
   for await (const some of items) {
     for (const item of some) {
@@ -50,14 +58,17 @@ class Checker {
   #bytes = 0;
   readonly #etagOf: EtagHasher;
   readonly #spool: EntrySpool | undefined;
+  readonly #rules: ContentRules | undefined;
   readonly #seen = new OidTable(SHA1);
   /** Places of the keys seen, while they are numbers of lines; others are not kept. */
   readonly #named: string[] = [];
   #count = 0;
+  #refused = 0;
 
-  constructor(etagOf: EtagHasher, spool: EntrySpool | undefined) {
+  constructor(etagOf: EtagHasher, spool: EntrySpool | undefined, rules: ContentRules | undefined) {
     this.#etagOf = etagOf;
     this.#spool = spool;
+    this.#rules = rules;
   }
 
   bad(place: string, message: string): void {
@@ -76,7 +87,7 @@ class Checker {
     this.#spool?.add(entry, DIGEST[0]!);
     const { value } = entry;
     if (value.kind === "bytes") this.#compare(entry, value.data.length, () => this.#etagOf(value.data));
-    else if (value.kind === "file") this.#bytes += sizeOfFile(value.path) ?? 0;
+    else if (value.kind === "file") this.#compare(entry, sizeOfFile(value.path) ?? 0, () => undefined);
     else await this.#readThrough(entry, value.read);
   }
 
@@ -87,7 +98,10 @@ class Checker {
     throw new KvError(
       "INPUT_INVALID",
       `the input has ${this.#count} bad ${this.#count === 1 ? "entry" : "entries"}\n${lines.join("\n")}`,
-      { hint: "nothing was written", data: { entries: this.#named } },
+      {
+        hint: this.#refused === 0 ? NOTHING : `${NOTHING}; 'git kv fetch' brings a newer policy`,
+        data: { entries: this.#named },
+      },
     );
   }
 
@@ -98,12 +112,25 @@ class Checker {
     return this.#seen.addRaw(DIGEST, 0) < before;
   }
 
-  #compare(entry: ImportEntry, size: number, etagOf: () => string): void {
+  #compare(entry: ImportEntry, size: number, etagOf: () => string | undefined): void {
     this.#bytes += size;
+    if (this.#rules !== undefined) this.#hold(entry, size, this.#rules);
     if (entry.size !== undefined && entry.size !== size)
       this.bad(entry.place, `the value has ${size} bytes, and "size" says ${entry.size}`);
     else if (entry.etag !== undefined && etagOf() !== entry.etag)
       this.bad(entry.place, 'the value is not the one its "etag" names');
+  }
+
+  #hold({ key, place, value }: ImportEntry, size: number, rules: ContentRules): void {
+    try {
+      checkKey(rules, key);
+      checkTotal(rules, key, size);
+      if (value.kind === "bytes") checkLfs(rules, key, value.data);
+    } catch (error) {
+      if (!(error instanceof KvError)) throw error;
+      this.#refused++;
+      this.bad(place, error.message);
+    }
   }
 
   async #readThrough(entry: ImportEntry, read: () => Promise<Buffer | undefined> | Buffer | undefined): Promise<void> {
@@ -120,4 +147,5 @@ class Checker {
   }
 }
 
+const NOTHING = "nothing was written";
 const DIGEST = Buffer.alloc(32);

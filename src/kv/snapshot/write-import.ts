@@ -75,7 +75,10 @@ export async function writeImport(
       collectGarbage(entries.taken - before >= 10_000 ? Number.POSITIVE_INFINITY : 0);
     }
   } catch (error) {
-    throw done.transactions === 0 ? error : broken(toKvError(error), done.set, keys);
+    const { signal } = workspace.around;
+    // What fails because it is told to end says that.
+    const failure = signal.reason instanceof KvError ? signal.reason : toKvError(error);
+    throw done.transactions === 0 ? error : broken(failure, done.set + done.unchanged, keys);
   } finally {
     await metas.close();
   }
@@ -100,8 +103,8 @@ async function importPart(
   return { oid, seq, set: 0, isNew: false };
 }
 
-function broken({ code, message, data, cause }: KvError, set: number, keys: number): KvError {
-  return new KvError(code, `${message} (after ${set} of ${keys} keys were imported)`, {
+function broken({ code, message, data, cause }: KvError, ready: number, keys: number): KvError {
+  return new KvError(code, `${message} (after ${ready} of ${keys} keys were imported)`, {
     hint: "import it again: what is there already is not written twice",
     ...(data !== undefined && { data }),
     cause,

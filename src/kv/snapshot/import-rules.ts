@@ -1,0 +1,26 @@
+/** What the policy this clone knows says of an import. */
+
+import type { ContentRules } from "../content-rules.ts";
+import { namespacePolicy } from "../policy.ts";
+import { policyAt } from "../read-policy.ts";
+import { replayLimits } from "../replay-limits.ts";
+import type { Workspace } from "../workspace.ts";
+
+/** Most keys of one transaction, unless the policy wants fewer. */
+const MOST_KEYS = 100_000;
+
+export interface ImportRules {
+  /** Keys of one transaction. */
+  readonly mostKeys: number;
+  /** What keys and values are held to before any is written; undefined: nothing. */
+  readonly content: ContentRules | undefined;
+}
+
+/** The rules; `wanted` keys are set in one transaction where the policy allows it. */
+export function importRules(workspace: Workspace, wanted: number = MOST_KEYS): ImportRules {
+  const oid = workspace.policy();
+  const policy = namespacePolicy(oid === undefined ? undefined : policyAt(workspace.repo.objects, oid), workspace.ns);
+  // Without a Stargate there is nobody who would refuse a key.
+  const content = oid === undefined || !workspace.hasStargate ? undefined : replayLimits(policy);
+  return { mostKeys: Math.min(wanted, policy.maxKeysPerTxn), content };
+}
