@@ -10,15 +10,21 @@ const TOLERANCE = 60_000;
 
 const told = new WeakSet<Surroundings>();
 
-/** Warns, once in a run, where the `Date` that a server sent just now is far from the clock here. */
+/** Warns of a clock, once in a run. */
+export function warnOfClock(around: Surroundings, text: string): void {
+  if (told.has(around)) return;
+  told.add(around);
+  around.warn(text);
+}
+
+/** Warns where the `Date` that a server sent just now is far from the clock here. */
 export function noticeServerDate(around: Surroundings, url: string, date: string): void {
   const at = Date.parse(date);
-  if (Number.isNaN(at) || told.has(around)) return;
   const ahead = around.clock.now() - at;
-  if (Math.abs(ahead) <= TOLERANCE) return;
-  told.add(around);
+  if (Number.isNaN(at) || Math.abs(ahead) <= TOLERANCE) return;
   const side = ahead > 0 ? "ahead of" : "behind";
-  around.warn(
+  warnOfClock(
+    around,
     `the clock here is ${describe(Math.abs(ahead))} ${side} that of ${url}: keys expire at another time here than elsewhere`,
   );
 }

@@ -73,6 +73,7 @@ export async function commit(
     });
     const operations = await operationsOf(values, feed);
     meter?.end();
+    if (values.setsTimes) await warnOfClock(workspace);
     collectGarbage(operations.length, "little");
     const outcome = await writeTransaction(workspace, acceptor, {
       builder,
@@ -89,6 +90,12 @@ export async function commit(
     meter?.end();
     builder.dispose();
   }
+}
+
+/** Times to live begin by the clock here: says so where it cannot be right. */
+async function warnOfClock(workspace: Workspace): Promise<void> {
+  const state = workspace.state();
+  if (state !== undefined) (await import("./read-expiry.ts")).warnOfLedgerTime(workspace, state);
 }
 
 /** The operations of all lines in their order; also of those whose value was still on its way when `feed` was done. */

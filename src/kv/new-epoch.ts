@@ -13,6 +13,7 @@ import { fetchAccepted } from "./fetch.ts";
 import { epochRef, parseEpoch } from "./namespace.ts";
 import { NodeWriter } from "./node-writer.ts";
 import { hasAdmins } from "./policy-keys.ts";
+import { warnOfLedgerTime } from "./read-expiry.ts";
 import { policyAt } from "./read-policy.ts";
 import { hashingSink } from "./replay.ts";
 import { adminSigner, writerSigner } from "./signer.ts";
@@ -52,8 +53,7 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
   parseEpoch(label);
   const { repo, ns, around } = workspace;
   const acceptor = await acceptorOf(workspace);
-  // The Stargate says where the epoch's ref is, and what there is to begin after.
-  if (workspace.hasStargate) await fetchAccepted(workspace);
+  await learnNewest(workspace);
   const archived = await archivedLabels(workspace);
   const builder = new PackBuilder(repo.format, { dir: path.join(repo.objectsDir, "pack") });
   let made: { trees: EpochTrees; base: NamespaceState } | undefined;
@@ -97,8 +97,7 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
 export async function previewEpoch(workspace: Workspace, wanted?: string): Promise<EpochPreview> {
   const { repo, around } = workspace;
   const acceptor = await acceptorOf(workspace);
-  if (workspace.hasStargate) await fetchAccepted(workspace);
-  const state = workspace.requireState();
+  const state = await learnNewest(workspace);
   if (wanted !== undefined) parseEpoch(wanted);
   const { seconds } = identFor("committer", repo.config, around.env, around.clock);
   const writer = new NodeWriter(repo.objects, hashingSink(repo.objects));
@@ -107,6 +106,14 @@ export async function previewEpoch(workspace: Workspace, wanted?: string): Promi
   const dropsPieces = tip !== undefined && tip.tree !== trees.chunks;
   const isIdle = trees.expired + trees.tombstones === 0 && !dropsPieces;
   return { state, label: isIdle ? undefined : await labelAfter(workspace, state, wanted), trees, dropsPieces };
+}
+
+/** What there is to begin after, and where the epoch's ref is: the Stargate says so. The clock decides which keys have expired. */
+async function learnNewest(workspace: Workspace): Promise<NamespaceState> {
+  if (workspace.hasStargate) await fetchAccepted(workspace);
+  const state = workspace.requireState();
+  warnOfLedgerTime(workspace, state);
+  return state;
 }
 
 async function labelAfter(workspace: Workspace, state: NamespaceState, wanted: string | undefined): Promise<string> {

@@ -3,7 +3,7 @@
 import { KvError } from "../errors.ts";
 import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
-import { ledgerSkew } from "./clock-skew.ts";
+import { ledgerSkew, warnOfClock } from "./clock-skew.ts";
 import { namespacePolicy } from "./policy.ts";
 import { knownPolicy } from "./policy-cache.ts";
 import type { NamespaceState } from "./state.ts";
@@ -30,5 +30,5 @@ export function warnOfLedgerTime({ repo, around }: Workspace, state: NamespaceSt
   const { oid } = state.ledger;
   const { committer } = parseCommit(repo.objects.format, readAs(repo.objects, oid, "commit"));
   const skew = ledgerSkew(parseIdent(committer).seconds * 1000, around.clock.now());
-  if (skew !== undefined) around.warn(skew);
+  if (skew !== undefined) warnOfClock(around, skew);
 }

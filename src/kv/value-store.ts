@@ -40,9 +40,15 @@ export class ValueStore {
   readonly #options: ValueStoreOptions;
   /** How long keys live by default, once the policy was looked at. */
   #ttl: { readonly seconds: number | undefined } | undefined;
+  #setsTimes = false;
 
   constructor(options: ValueStoreOptions) {
     this.#options = options;
+  }
+
+  /** Whether a key expires that was set so far. */
+  get setsTimes(): boolean {
+    return this.#setsTimes;
   }
 
   /** Stores the value a line names and returns the line as an operation. Throws VALUE_TOO_LARGE, IO, LIMIT_EXCEEDED. */
@@ -53,6 +59,7 @@ export class ValueStore {
     const { expires: expiry, labels } = line.options;
     if (expiry === undefined && this.#options.book.mayExpire && this.#ttl === undefined) return this.#learnTtl(line);
     const expires = expiryAt(expiry, this.#ttl?.seconds, this.#options.now);
+    this.#setsTimes ||= expires !== undefined;
     const set = (value: StoredValue): Operation => ({
       kind: "set",
       key,

@@ -131,6 +131,8 @@ describe("conditions", () => {
       expect(read.stderr).toMatch(/^warning: the newest transaction was made 24 h from now, by the clock here/);
       expect(kv(one, "list").stderr).toContain("which keys have expired is uncertain");
       expect(kv(one, "get", "x").stderr).toBe("");
+      expect(kv(one, "compact", "--dry-run").stderr).toContain("which keys have expired is uncertain");
+      expect(kv(one, "set", "short", "w", "--ttl", "30d").stderr).toContain("one of the two clocks is wrong");
     },
     SLOW,
   );
