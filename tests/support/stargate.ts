@@ -175,6 +175,8 @@ export class TestClient {
   readonly env: Record<string, string>;
   /** Signs the ledger commits it plans. */
   sign: ((commit: Buffer) => Buffer) | undefined;
+  /** Author of the commits it plans. */
+  author = WHO;
 
   constructor(dir: string, address: string, env: Record<string, string> = {}) {
     this.repo = openRepository(dir);
@@ -218,7 +220,7 @@ export class TestClient {
       txn,
       operations,
       message: undefined,
-      author: WHO,
+      author: this.author,
       committer: WHO,
       ...(pieces.size > 0 && { chunks: { tip: this.chunkTip(ns), pieces: [...pieces.values()] } }),
     });

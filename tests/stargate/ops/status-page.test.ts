@@ -131,6 +131,21 @@ describe("the page", () => {
     expect(page.complaints).toEqual([]);
   });
 
+  test("a time that no calendar has is told as it is", async () => {
+    const { author } = client;
+    client.author = { ...author, seconds: 999_999_999_999_999 };
+    await client.set({ one: "1" }, "far");
+    client.author = author;
+    await openPage();
+    await page.until("document.querySelector('#namespaces').innerText.includes('far')");
+    await click("#namespaces button", "far");
+    await page.until("document.querySelector('#browser nav').innerText.trim() === 'far'");
+    await click("#browser li button", "one");
+    await page.until("document.querySelector('#browser ol') !== null");
+    expect(await textOf("#browser")).toContain("@999999999999999");
+    expect(page.complaints).toEqual([]);
+  });
+
   test("names that look like others, or turn the text around, are told apart", async () => {
     const family = "\u{1f469}\u200d\u{1f4bb}";
     await client.set({ "\u202eevil": "1", "ad\u200bmin": "1", [family]: "1", ["deep/".repeat(40)]: "1" }, "odd");

@@ -101,5 +101,7 @@ function revisionList({ revisions }) {
 
 function dateOf(seconds) {
   const date = new Date(seconds * 1000);
+  // A commit may claim any time.
+  if (Number.isNaN(date.getTime())) return `@${seconds}`;
   return el("time", { datetime: date.toISOString(), title: date.toISOString() }, date.toLocaleString([], DATE));
 }
