@@ -305,6 +305,49 @@ describe("a damaged backup is refused, and nothing stays", () => {
     }
   });
 
+  test("packs of earlier backups are read back once a week, those that were not for the longest time first", async () => {
+    const { stargate, client } = await scene();
+    const place = folder();
+    let [now, keys] = [Date.UTC(2027, 0, 1), 0];
+    const clock = { ...systemClock, now: () => now };
+    const day = 24 * 60 * 60_000;
+    const next = async (days: number, full = false): Promise<BackupReport> => {
+      now += days * day;
+      await client.set({ [`key-${keys++}`]: "x".repeat(2_000) });
+      return backUp(stargate.dir, place, full, clock);
+    };
+    const date = (days: number): string => new Date(Date.UTC(2027, 0, 1 + days)).toISOString();
+    expect(await next(0)).toMatchObject({ checked: 0, checkedSince: date(0) });
+    expect(await next(1)).toMatchObject({ checked: 0, checkedSince: date(0) });
+    expect(await next(6)).toMatchObject({ checked: 1, checkedSince: date(1) });
+    expect(await next(1)).toMatchObject({ checked: 1, checkedSince: date(7) });
+    const { id } = await next(6);
+    const manifest = JSON.parse(fs.readFileSync(path.join(place.name, `backups/${id}.json`), "utf8"));
+    const times = manifest.packs.map((pack: { checked: string }) => pack.checked);
+    expect(times).toEqual([date(14), date(8), date(14), date(8), date(14)]);
+    // A clock that is set back says nothing of the days it showed.
+    expect(await next(-13)).toMatchObject({ checked: 5, checkedSince: date(1) });
+    now = Date.UTC(2027, 0, 15);
+    // One that is another at the same length is found, within a week.
+    const file = path.join(place.name, `files/${manifest.packs[0].sha256}`);
+    const good = fs.readFileSync(file);
+    fs.writeFileSync(file, Buffer.from(good).fill(7, 100, 101));
+    const { status } = await next(1).then(
+      () => ({ status: "ok" }),
+      ({ code, message, hint }: KvError) => ({ status: `${code}: ${message}; ${hint}` }),
+    );
+    expect(status).toMatch(/^CORRUPT: .* is not what was written there; make a whole one with --full$/);
+    expect(await next(0, true)).toMatchObject({ base: null, checked: 0, checkedSince: date(15) });
+    // Backups of a version that did not note it are read back, too.
+    const last = path.join(place.name, (await place.list("backups")).at(-1)!);
+    const { packs, ...rest } = JSON.parse(fs.readFileSync(last, "utf8"));
+    const old = packs.map(({ sha256, size }: { sha256: string; size: number }) => ({ sha256, size }));
+    fs.writeFileSync(last, `${JSON.stringify({ ...rest, packs: old })}\n`);
+    expect((await restore(place, "", undefined, true)).transactions).toBeGreaterThan(5);
+    expect(await next(0)).toMatchObject({ checked: 1, checkedSince: date(15) });
+    expect((await restore(place, "", undefined, true)).transactions).toBeGreaterThan(5);
+  });
+
   test("a place that does not keep what is written to it", async () => {
     const { stargate, client } = await scene();
     await client.set({ a: "1" });

@@ -25,6 +25,7 @@ import {
   manifestName,
   readManifest,
   type StoredFile,
+  type StoredPack,
   timeOf,
 } from "./manifest.ts";
 import type { Place } from "./place.ts";
@@ -48,7 +49,16 @@ export interface BackupReport {
   readonly objects: number;
   /** Bytes that were written. */
   readonly bytes: number;
+  /** How many packs of earlier backups were read back. */
+  readonly checked: number;
+  /** Each pack that this backup needs was read back then or later, RFC 3339; null where one has not been so far. */
+  readonly checkedSince: string | null;
 }
+
+/** Milliseconds after which a pack of an earlier backup is read back again. */
+const DUE = 7 * 24 * 60 * 60_000;
+/** Most bytes of them that are read back for one backup; one pack may be more. */
+const READ_BACK = 1024 * 1024 * 1024;
 
 /** Makes a backup. Throws BUSY, CORRUPT where what was written is not what is read back, IO, NETWORK. */
 export async function makeBackup(options: BackupOptions): Promise<BackupReport> {
@@ -59,6 +69,9 @@ export async function makeBackup(options: BackupOptions): Promise<BackupReport> 
     fs.rmSync(scratch, { recursive: true, force: true });
   }
 }
+
+/** The way out where what a backup would build on is damaged. */
+const WHOLE = { hint: "make a whole one with --full" };
 
 /** Refs whose commits name a transaction, which no other repository has. */
 const LEDGER_KINDS = new Set<KvRef["kind"] | undefined>(["ledger", "epoch", "archive"]);
@@ -76,6 +89,7 @@ class Backup {
   async make(): Promise<BackupReport> {
     const { repo, place, clock } = this.#options;
     const base = await this.#base();
+    const packs = base === undefined ? [] : await this.#readBack(base);
     const copy = path.join(this.#scratch, "journal.db");
     const refs = await copyJournal(repo, copy);
     const pack = await this.#pack(
@@ -93,7 +107,7 @@ class Backup {
       format: repo.format.name,
       head: fs.readFileSync(path.join(repo.gitDir, "HEAD"), "utf8"),
       refs: refs.map(({ name, oid }) => [name, oid] as const),
-      packs: [...(base?.packs ?? []), ...(pack === undefined ? [] : [pack.file])],
+      packs: [...packs.map(({ pack: one }) => one), ...(pack === undefined ? [] : [this.#checked(pack.file)])],
       journal: await this.#store(zipped),
       files: await this.#files(),
     };
@@ -108,7 +122,35 @@ class Backup {
       refs: refs.length,
       objects: pack?.objects ?? 0,
       bytes: this.#bytes + fs.statSync(text).size,
+      checked: packs.filter(({ isRead }) => isRead).length,
+      checkedSince: oldestCheck(manifest.packs),
     };
+  }
+
+  /** The packs of `base`, of which those that were not read back for the longest time are. Throws CORRUPT where one is not what was written. */
+  async #readBack({ id, packs }: Manifest): Promise<{ readonly pack: StoredPack; readonly isRead: boolean }[]> {
+    const { place, clock, signal } = this.#options;
+    const due = packs.filter((pack) => !(Math.abs(clock.now() - checkedAt(pack)) < DUE));
+    const read = new Map<StoredPack, StoredPack>();
+    let bytes = 0;
+    for (const pack of due.sort((a, b) => checkedAt(a) - checkedAt(b))) {
+      if (read.size > 0 && bytes + pack.size > READ_BACK) break;
+      signal.throwIfAborted();
+      if (!(await this.#isThere(fileName(pack), pack))) {
+        throw new KvError(
+          "CORRUPT",
+          `${place.name}: ${fileName(pack)} of backup ${id} is not what was written there`,
+          WHOLE,
+        );
+      }
+      read.set(pack, this.#checked(pack));
+      bytes += pack.size;
+    }
+    return packs.map((pack) => ({ pack: read.get(pack) ?? pack, isRead: read.has(pack) }));
+  }
+
+  #checked({ sha256, size }: StoredFile): StoredPack {
+    return { sha256, size, checked: new Date(this.#options.clock.now()).toISOString() };
   }
 
   /** The newest backup, where one can be built on. */
@@ -127,9 +169,7 @@ class Backup {
       const size = await place.size(fileName(file));
       if (size === file.size) continue;
       const wrong = size === undefined ? "lacks" : `has ${size} of ${file.size} bytes of`;
-      throw new KvError("CORRUPT", `backup ${newest} ${wrong} ${fileName(file)}`, {
-        hint: "make a whole one with --full",
-      });
+      throw new KvError("CORRUPT", `backup ${newest} ${wrong} ${fileName(file)}`, WHOLE);
     }
     return base;
   }
@@ -217,6 +257,14 @@ async function hashOf(chunks: AsyncIterable<Uint8Array>): Promise<StoredFile> {
     size += chunk.length;
   }
   return { sha256: hash.digest("hex"), size };
+}
+
+/** When a pack was read back last, milliseconds since 1970; 0: nobody knows. */
+const checkedAt = ({ checked = "" }: StoredPack): number => Date.parse(checked) || 0;
+
+function oldestCheck(packs: readonly StoredPack[]): string | null {
+  const oldest = Math.min(...packs.map(checkedAt));
+  return Number.isFinite(oldest) && oldest > 0 ? new Date(oldest).toISOString() : null;
 }
 
 /** An id that sorts behind `newest`, also where the clock was set back. */

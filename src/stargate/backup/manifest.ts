@@ -20,6 +20,12 @@ export interface StoredFile {
   readonly size: number;
 }
 
+/** A pack, which later backups build on. */
+export interface StoredPack extends StoredFile {
+  /** When it was read back last and was what it is to be, RFC 3339; absent: by a version that did not note it. */
+  readonly checked?: string;
+}
+
 export interface Manifest {
   readonly v: 1;
   readonly id: string;
@@ -30,7 +36,7 @@ export interface Manifest {
   readonly head: string;
   readonly refs: readonly (readonly [name: string, oid: Oid])[];
   /** Together they hold all objects; each builds on those before it. */
-  readonly packs: readonly StoredFile[];
+  readonly packs: readonly StoredPack[];
   /** The journal as it was when the refs were read, gzipped. */
   readonly journal: StoredFile;
   /** Other files of the repository by their path in it. */

@@ -19,12 +19,16 @@ export async function run(context: Context): Promise<void> {
   }
   try {
     const report = await makeBackup({ repo, place: openPlace(to, cwd, env), full: flags.on("full"), clock, signal });
-    const { id, base, refs, objects, bytes } = report;
+    const { id, base, refs, objects, bytes, checked, checkedSince } = report;
     if (out.json) out.record(report);
     else {
       out.line(id);
       const kind = base === null ? "whole" : `on top of ${base}`;
       out.note(`${refs} refs, ${objects} objects, ${bytes} bytes written and read back, ${kind}`);
+      if (base !== null) {
+        const all = checkedSince === null ? "some have not been so far" : `each has been since ${checkedSince}`;
+        out.note(`packs of earlier backups: ${checked} read back now; ${all}`);
+      }
     }
   } finally {
     repo.close();
