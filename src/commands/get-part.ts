@@ -118,7 +118,7 @@ async function writeTo(file: string, produce: (use: (bytes: Buffer) => void) => 
   const output = OutputFile.create(file);
   try {
     await produce((bytes) => output.write(bytes));
-    output.commit();
+    output.commit({ fsync: false });
   } finally {
     output.discard();
   }

@@ -3,7 +3,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { KvError, toKvError } from "../errors.ts";
-import { randomSuffix, writeAll } from "../gitwire/pack/temp-file.ts";
+import { fsyncDir, randomSuffix, writeAll } from "../gitwire/pack/temp-file.ts";
 
 /** Letters of a name that are kept in that of the temporary file: each may take three of the 255 bytes a name has. */
 const LEGIBLE = 60;
@@ -33,7 +33,14 @@ export class OutputFile {
         path.dirname(target),
         `.${path.basename(target).slice(0, LEGIBLE)}.${randomSuffix(6)}.tmp`,
       );
-      return new OutputFile(fs.openSync(temporary, "wx"), target, temporary);
+      const output = new OutputFile(
+        fs.openSync(temporary, "wx", stat === undefined ? 0o666 : 0o600),
+        target,
+        temporary,
+      );
+      // Who could not read the file before cannot read it now.
+      if (stat !== undefined) fs.fchmodSync(output.#fd, stat.mode & 0o777);
+      return output;
     });
   }
 
@@ -42,12 +49,16 @@ export class OutputFile {
     naming(this.#target, () => writeAll(this.#fd, bytes));
   }
 
-  /** Gives the file its name. */
-  commit(): void {
+  /** Gives the file its name. `fsync`: its bytes are on disk before it has that name, and the name is when this returns. */
+  commit({ fsync }: { readonly fsync: boolean }): void {
     naming(this.#target, () => {
+      const temporary = this.#temporary;
+      if (temporary !== undefined && fsync) fs.fsyncSync(this.#fd);
       this.#close();
-      if (this.#temporary !== undefined) fs.renameSync(this.#temporary, this.#target);
+      if (temporary === undefined) return;
+      fs.renameSync(temporary, this.#target);
       this.#temporary = undefined;
+      if (fsync) fsyncDir(path.dirname(this.#target));
     });
   }
 

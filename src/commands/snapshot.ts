@@ -113,7 +113,7 @@ async function writeTo(
       if (gathered.length >= PORTION) flush();
     });
     flush();
-    file?.commit();
+    file?.commit({ fsync: true });
   } finally {
     file?.discard();
   }

@@ -11,6 +11,6 @@ test("what one that was killed left is in nobody's way, whatever number the next
   OutputFile.create(file).write(Buffer.from("half"));
   const next = OutputFile.create(file);
   next.write(Buffer.from("whole"));
-  next.commit();
+  next.commit({ fsync: true });
   expect(fs.readFileSync(file, "utf8")).toBe("whole");
 });

@@ -123,6 +123,11 @@ test(
     );
     // A state of the past: before the variable, before the map.
     expect(kvOk(dir, "snapshot", "--export", "-", "--at", "-1", "--format", "json", "--prefix", "env:")).toBe("{\n}");
+    // Who could not read the file that is replaced cannot read the new one.
+    fs.writeFileSync(path.join(dir, "secret.json"), "", { mode: 0o600 });
+    kvOk(dir, "snapshot", "--export", "secret.json", ...only);
+    kvOk(dir, "get", "app:db/host", "--output", "secret.json");
+    expect(fs.statSync(path.join(dir, "secret.json")).mode & 0o777).toBe(0o600);
     // What cannot be written leaves no file behind, not even a part.
     const before = fs.readdirSync(dir).length;
     expect(kv(dir, "snapshot", "--export", "bad.env").stderr).toContain("cannot be a variable");

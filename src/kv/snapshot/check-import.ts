@@ -45,7 +45,7 @@ export async function checkImport(
   for await (const some of items) {
     for (const item of some) {
       if (slice.isOver()) await slice.pause(signal);
-      if (item.kind === "bad") checker.bad(item.place, item.message);
+      if (item.kind === "bad") checker.bad(item.place, item.message, item.hint);
       else await checker.add(item);
     }
     onItems(checker.keys);
@@ -63,7 +63,7 @@ class Checker {
   /** Places of the keys seen, while they are numbers of lines; others are not kept. */
   readonly #named: string[] = [];
   #count = 0;
-  #refused = 0;
+  readonly #hints = new Set(["nothing was written"]);
 
   constructor(etagOf: EtagHasher, spool: EntrySpool | undefined, rules: ContentRules | undefined) {
     this.#etagOf = etagOf;
@@ -71,8 +71,9 @@ class Checker {
     this.#rules = rules;
   }
 
-  bad(place: string, message: string): void {
+  bad(place: string, message: string, hint?: string): void {
     this.#count++;
+    if (hint !== undefined) this.#hints.add(hint);
     if (this.#named.length < NAMED) this.#named.push(`${place}: ${message}`);
   }
 
@@ -99,7 +100,7 @@ class Checker {
       "INPUT_INVALID",
       `the input has ${this.#count} bad ${this.#count === 1 ? "entry" : "entries"}\n${lines.join("\n")}`,
       {
-        hint: this.#refused === 0 ? NOTHING : `${NOTHING}; 'git kv fetch' brings a newer policy`,
+        hint: [...this.#hints].join("; "),
         data: { entries: this.#named },
       },
     );
@@ -128,8 +129,7 @@ class Checker {
       if (value.kind === "bytes") checkLfs(rules, key, value.data);
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
-      this.#refused++;
-      this.bad(place, error.message);
+      this.bad(place, error.message, "'git kv fetch' brings a newer policy");
     }
   }
 
@@ -147,5 +147,4 @@ class Checker {
   }
 }
 
-const NOTHING = "nothing was written";
 const DIGEST = Buffer.alloc(32);

@@ -15,7 +15,7 @@ export type Format = (typeof FORMATS)[number];
 const SUFFIXES: readonly (readonly [pattern: RegExp, format: Format])[] = [
   [/\.json$/i, "json"],
   [/\.ya?ml$/i, "yaml"],
-  [/\.env$/i, "dotenv"],
+  [/\.env$|(?:^|[/\\])\.env\.[^/\\]+$/i, "dotenv"],
 ];
 
 /** The format that `given` names, else the one that the name of a file suggests. Throws USAGE. */

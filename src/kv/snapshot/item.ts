@@ -23,6 +23,8 @@ export interface BadItem {
   readonly kind: "bad";
   readonly place: string;
   readonly message: string;
+  /** A way out. */
+  readonly hint?: string | undefined;
 }
 
 export type ImportItem = ImportEntry | BadItem;

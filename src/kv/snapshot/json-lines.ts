@@ -41,6 +41,9 @@ const KNOWN: ReadonlySet<string> = new Set([
   "type",
 ]);
 
+/** Where the first line is none, and nobody has said that it is one. */
+const OTHER = "--format names another format than JSON lines";
+
 /** Items that are handed on at a time. */
 const MANY = 1_000;
 
@@ -68,7 +71,8 @@ export async function* readJsonLines(lines: LineCursor, context: ImportContext):
       const { parts } = fields;
       const item = itemAt(place, () => readEntry(parsed, place, lines, entryContext));
       isPassing = item.kind === "bad" && parts !== undefined;
-      items.push(item);
+      const isOther = counts.keys === 1 && parsed instanceof KvError && context.isGuess === true;
+      items.push(isOther ? { kind: "bad", place, message: parsed.message, hint: OTHER } : item);
       if (items.length < MANY && parts === undefined) continue;
       yield items;
       items = [];

@@ -7,7 +7,7 @@ import { commit } from "../../../src/kv/commit.ts";
 import { keyText, parseKey } from "../../../src/kv/key.ts";
 import { exportedKeys } from "../../../src/kv/snapshot/exported.ts";
 import { readFolder } from "../../../src/kv/snapshot/folder.ts";
-import { type Format, readFormat, type WriterOptions, writerOf } from "../../../src/kv/snapshot/formats.ts";
+import { type Format, formatOf, readFormat, type WriterOptions, writerOf } from "../../../src/kv/snapshot/formats.ts";
 import type { ImportItem } from "../../../src/kv/snapshot/item.ts";
 import type { Workspace } from "../../../src/kv/workspace.ts";
 import type { ByteReader } from "../../../src/lines.ts";
@@ -233,6 +233,26 @@ test("a dump of etcd or Consul is not taken for settings", async () => {
   const consul = '[\n  {"flags": 0, "key": "a", "value": "YQ=="}\n]';
   expect((await failureOf(check(consul, itemsOf("json")))).hint).toContain("--format consul");
   expect((await failureOf(check("[1]", itemsOf("json")))).hint).toBeUndefined();
+});
+
+test("the format by the name of a file, and a hint where it is another", async () => {
+  const names: [string, Format][] = [
+    ["app.env", "dotenv"],
+    [".env", "dotenv"],
+    ["/srv/app/.env.local", "dotenv"],
+    [".env.production.gz", "dotenv"],
+    [".env.json", "json"],
+    [".env.d/all", "jsonl"],
+    ["my.env.local", "jsonl"],
+    ["A.YML.GZ", "yaml"],
+    ["-", "jsonl"],
+  ];
+  for (const [name, format] of names) expect([name, formatOf(undefined, name)]).toEqual([name, format]);
+  const hintOf = async (input: string, isGuess: boolean): Promise<string | undefined> =>
+    (await failureOf(check(input, itemsOf("jsonl", { isGuess })))).hint;
+  expect(await hintOf("[\n]", true)).toBe("nothing was written; --format names another format than JSON lines");
+  expect(await hintOf("A=1\nB=2\n", false)).toBe("nothing was written");
+  expect(await hintOf('{"key":""}\nB=2\n', true)).toBe("nothing was written");
 });
 
 test("a byte order mark is not part of the first name", async () => {
