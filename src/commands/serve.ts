@@ -25,7 +25,7 @@ async function serve(context: Context, workspace: Workspace, listen: Listen, int
   workspace.repo.objectCacheBytes = CACHE_BYTES;
   const from = readFromOr("mirror", workspace, flags.value("read-from"));
   const follower = await Follower.start(workspace, from, interval);
-  const server = new KvServer(workspace, follower, listen, flags.values("allow-host"));
+  const server = await KvServer.start(workspace, follower, listen, flags.values("allow-host"));
   if (listen.kind === "tcp" && !isLoopback(listen.hostname)) {
     out.warn(`whoever reaches ${server.address} can read every key, and there is no encryption`);
   }

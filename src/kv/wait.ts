@@ -37,7 +37,7 @@ function unlessConfig(error: unknown): void {
 
 /**
  * Resolves when the ledger commit `oid` is in the mirror's ledger, as its watermark `refs/kv-mirror/<ns>` says, or, where reads come
- * from the Stargate itself, the Stargate. Throws MIRROR_TIMEOUT after `timeout` milliseconds; network errors end the wait only then.
+ * from the Stargate itself, the Stargate; or in the ledger of a host that is neither. Throws MIRROR_TIMEOUT after `timeout` milliseconds; network errors end the wait only then.
  * Throws CONFIG at once where there is no mirror.
  */
 export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: number): Promise<void> {
@@ -66,7 +66,8 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
         const mark = refs.get(watermark);
         // A host may move the watermark before the ledger.
         if (mark === oid && refs.get(ledger) === oid) return true;
-        if (mark === undefined) return readsFromStargate(workspace) && (await stargateMirrored(workspace, oid));
+        if (mark === undefined)
+          return readsFromStargate(workspace) && (await stargateMirrored(workspace, oid, refs.get(ledger)));
         // Only where it has moved is there anything to find out, and only then is the ledger fetched.
         if (mark === seen) return false;
         const isThere = await isOnMirror(workspace, oid, mark);
@@ -115,10 +116,14 @@ function readsFromStargate(workspace: Workspace): boolean {
   return isSameRepository(fetchUrl(workspace), pushUrl(workspace));
 }
 
-/** Whether the Stargate says that its mirror has the ledger commit `oid`; false where the address is not a Stargate's. Throws CONFIG. */
-async function stargateMirrored(workspace: Workspace, oid: Oid): Promise<boolean> {
+/**
+ * Whether the Stargate says that its mirror has the ledger commit `oid`. Where the address is not a Stargate's, nobody mirrors to it, and
+ * its ledger, which ends with `shown`, is all there is. Throws CONFIG.
+ */
+async function stargateMirrored(workspace: Workspace, oid: Oid, shown: Oid | undefined): Promise<boolean> {
   const status = await statusWithMirror(workspace);
-  const found = status?.namespaces.find(({ ns }) => ns === workspace.ns);
+  if (status === undefined) return shown !== undefined && (await isOnMirror(workspace, oid, shown)) === true;
+  const found = status.namespaces.find(({ ns }) => ns === workspace.ns);
   if (found === undefined || !(await isOnMirror(workspace, oid, found.ledger))) return false;
   return stateAt(workspace.repo.objects, oid).ledger.seq <= found.seq - (found.backlog ?? 0);
 }

@@ -5,9 +5,10 @@ import * as net from "node:net";
 import * as path from "node:path";
 import { utf8 } from "../bytes.ts";
 import type { Clock } from "../clock.ts";
-import { KvError, toKvError } from "../errors.ts";
+import { toKvError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../gitwire/protocol/byte-stream.ts";
 import { pktLine } from "../gitwire/protocol/pkt-line.ts";
+import { removeStaleSocket } from "../stale-socket.ts";
 import { readHookRequest } from "./hook-call.ts";
 import { answerHook } from "./hook-push.ts";
 import type { Log } from "./log.ts";
@@ -40,7 +41,7 @@ export class SocketDoor {
   static async listen(socketPath: string, registry: Registry, clock: Clock, log: Log): Promise<SocketDoor> {
     const door = new SocketDoor(socketPath, registry, clock, log);
     fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o750 });
-    await removeStale(socketPath);
+    await removeStaleSocket(socketPath, "stop it, or give another --socket");
     await new Promise<void>((resolve, reject) => {
       door.#server.once("error", (error) => reject(toKvError(error)));
       door.#server.listen(socketPath, resolve);
@@ -110,21 +111,4 @@ export class SocketDoor {
 function refuse({ service, scope, user }: SocketCall): string | undefined {
   const needed = service === "git-receive-pack" ? "write" : "read";
   return allows(scope, needed) ? undefined : `FORBIDDEN: '${user}' may ${scope}, ${needed} is needed`;
-}
-
-async function removeStale(socketPath: string): Promise<void> {
-  if (!fs.existsSync(socketPath)) return;
-  if (!fs.lstatSync(socketPath).isSocket()) throw new KvError("IO", `${socketPath} is there and is no socket`);
-  const isAlive = await new Promise<boolean>((resolve) => {
-    const socket = net.connect(socketPath, () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on("error", () => resolve(false));
-  });
-  if (isAlive)
-    throw new KvError("LOCKED", `another process listens on ${socketPath}`, {
-      hint: "stop it, or give another --socket",
-    });
-  fs.rmSync(socketPath, { force: true });
 }

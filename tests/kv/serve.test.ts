@@ -62,7 +62,7 @@ async function serve(
   interval = 1e6,
 ): Promise<KvServer> {
   const follower = await Follower.start(workspace, "mirror", interval);
-  const server = new KvServer(workspace, follower, listen, names);
+  const server = await KvServer.start(workspace, follower, listen, names);
   ends.push(() => server.stop());
   return server;
 }
@@ -88,7 +88,7 @@ beforeAll(async () => {
   await set(dir, { soon: "later" }, { expires: NOW + 100 });
   const workspace = workspaceAt(dir, { clock: countingClock((NOW + 200) * 1000) });
   const follower = await Follower.start(workspace, "mirror", 1e6);
-  shared = new KvServer(workspace, follower, TCP, ["kv.example"]);
+  shared = await KvServer.start(workspace, follower, TCP, ["kv.example"]);
   url = shared.address;
 });
 afterAll(() => shared.stop());
@@ -188,7 +188,10 @@ describe("what is not given", () => {
     expect(await code("/v1/kv?limit=0")).toBe("400 INPUT_INVALID");
     expect(await code("/")).toBe("404 NO_SUCH_PATH");
     for (const method of ["PUT", "POST", "DELETE"])
-      expect(await code("/v1/kv/x", { method })).toBe("405 METHOD_NOT_ALLOWED");
+      for (const body of [null, "a body"])
+        expect(await code("/v1/kv/x", { method, body })).toBe("405 METHOD_NOT_ALLOWED");
+    // A flag of the command line is no way out here.
+    expect(await (await fetch(`${url}/v1/kv/soon`)).text()).not.toContain("--");
   });
 
   test("a page that got here by a name of its own gets nothing", async () => {
@@ -245,7 +248,9 @@ describe("a listing", () => {
     const response = await fetch(`${url}/v1/kv`);
     const etag = response.headers.get("etag")!;
     expect((await fetch(`${url}/v1/kv?prefix=x`, { headers: { "If-None-Match": etag } })).status).toBe(304);
-    expect(await (await fetch(`${url}/v1/kv`, { method: "HEAD" })).text()).toBe("");
+    const head = await fetch(`${url}/v1/kv`, { method: "HEAD" });
+    expect(head.headers.get("content-length")).toBeNull();
+    expect(await head.text()).toBe("");
   });
 
   test("of many keys is of one moment, though it is read slowly while keys change", async () => {
@@ -349,6 +354,8 @@ test("a socket file is made for its owner alone, taken over when it is left behi
   const ask = async (): Promise<string> => (await fetch("http://anything/v1/kv/cfg:theme", { unix: file })).text();
   expect(await ask()).toBe("dark");
   expect(fs.statSync(file).mode & 0o777).toBe(0o600);
+  expect((await failureOf(serve(workspaceAt(dir), listen))).code).toBe("LOCKED");
+  expect(await ask()).toBe("dark");
   await server.stop();
   expect(fs.existsSync(file)).toBe(false);
   fs.writeFileSync(file, "mine");

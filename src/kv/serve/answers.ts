@@ -39,7 +39,9 @@ export function json(status: number, body: object, headers: Readonly<Record<stri
 export function failure(thrown: unknown, headers: Readonly<Record<string, string>> = {}): Response {
   const error = toKvError(thrown);
   const status = statusOf(error);
-  const { code, message, hint } = error;
+  const { code, message } = error;
+  // That of an expired key is a flag of the command line.
+  const hint = code === "KEY_EXPIRED" ? undefined : error.hint;
   return json(
     status,
     { error: { status, code, message, hint } },

@@ -7,6 +7,7 @@ import * as fs from "node:fs";
 import { KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { requestUrl } from "../../request-url.ts";
+import { removeStaleSocket } from "../../stale-socket.ts";
 import { parseKey } from "../key.ts";
 import type { Workspace } from "../workspace.ts";
 import { failure, json } from "./answers.ts";
@@ -22,6 +23,8 @@ export type Listen =
 
 /** Seconds in which a client that is answered must take something. */
 const IDLE_SECONDS = 60;
+/** Bytes of a body, of which nothing is read: who sends a small one is told what is wrong. */
+const MOST_BODY = 64 * 1024;
 /** Milliseconds that answers under way get at the end. */
 const GRACE = 10_000;
 
@@ -35,21 +38,33 @@ export class KvServer {
   readonly #server: Bun.Server<undefined>;
   #active = 0;
 
-  /** Listens; `names`: names of this service besides those of the loopback and its own address. Throws IO where it cannot. */
-  constructor(workspace: Workspace, follower: Follower, listen: Listen, names: readonly string[]) {
+  /**
+   * Listens; `names`: names of this service besides those of the loopback and its own address. Throws IO where it cannot, LOCKED where
+   * somebody listens at the socket file.
+   */
+  static async start(
+    workspace: Workspace,
+    follower: Follower,
+    listen: Listen,
+    names: readonly string[],
+  ): Promise<KvServer> {
+    if (listen.kind === "unix") await removeStaleSocket(listen.path, "stop it, or give another --listen");
+    return new KvServer(workspace, follower, listen, names);
+  }
+
+  private constructor(workspace: Workspace, follower: Follower, listen: Listen, names: readonly string[]) {
     this.#workspace = workspace;
     this.#follower = follower;
     this.#listen = listen;
     // Nobody is led to a socket file by a name.
     this.#names = listen.kind === "tcp" ? namesOf(listen.hostname, names) : undefined;
     const common = {
-      maxRequestBodySize: 0,
+      maxRequestBodySize: MOST_BODY,
       fetch: (request: Request) => this.#handle(request),
       error: (error: Error) => failure(error),
     };
     try {
       if (listen.kind === "unix") {
-        refuseForeign(listen.path);
         this.#server = Bun.serve({ unix: listen.path, ...common });
         fs.chmodSync(listen.path, 0o600);
       } else {
@@ -125,7 +140,7 @@ export class KvServer {
       const query = { key: parseKey(named), isHead, params, headers, signal };
       return answerKey(this.#workspace, this.#follower, query);
     }
-    if (pathname === ROOT) return answerList(this.#workspace, this.#follower.state(), params, headers, isHead);
+    if (pathname === ROOT) return answerList(this.#workspace, this.#follower.state(), params, headers);
     const error = { status: 404, code: "NO_SUCH_PATH", message: `there is ${ROOT}/KEY, ${ROOT}?prefix=P and /healthz` };
     return json(404, { error });
   }
@@ -146,12 +161,4 @@ function decoded(text: string): string {
   } catch (cause) {
     throw new KvError("KEY_INVALID", `'${text.slice(0, 100)}' is not percent-encoded UTF-8`, { cause });
   }
-}
-
-/** A socket file that nobody listens at any more is taken over; what is something else stays. Throws IO. */
-function refuseForeign(file: string): void {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
-  if (stat === undefined) return;
-  if (!stat.isSocket()) throw new KvError("IO", `${file} is there and no socket`);
-  fs.rmSync(file);
 }

@@ -21,7 +21,6 @@ export async function answerList(
   state: NamespaceState,
   params: URLSearchParams,
   asked: Headers,
-  isHead: boolean,
 ): Promise<Response> {
   const limit = limitOf(params.get("limit"));
   const after = params.get("after");
@@ -38,7 +37,8 @@ export async function answerList(
     "X-Kv-Seq": String(state.ledger.seq),
   };
   if (matches(asked.get("if-none-match") ?? "", tag)) return new Response(null, { status: 304, headers });
-  const body = isHead ? null : stream(write(workspace, state, range, limit));
+  // Of an answer to HEAD nothing is read, and its length is not told as none.
+  const body = stream(write(workspace, state, range, limit));
   return new Response(body, { headers: { ...headers, "Content-Type": "application/json" } });
 }
 
