@@ -64,8 +64,8 @@ function crudFree(text: string): string {
   return text.replace(/[<>\n\0]/g, "").replace(/^[\x00-\x20.,:;"\\']+|[\x00-\x20.,:;"\\']+$/g, "");
 }
 
-/** What follows the email of an ident. */
-const WHEN = /^ (\d{1,15}) ([+-])(\d\d)(\d\d)$/;
+/** What follows the email of an ident: a number of seconds that fsck.ts lets pass, whoever made the commit. */
+const WHEN = /^ (\d{1,18}) ([+-])(\d\d)(\d\d)$/;
 
 /** The one that was read last: author and committer are the same, mostly. */
 let lastIdent: { readonly text: string; readonly ident: Ident } | undefined;

@@ -6,7 +6,11 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { txnFields, txnLine } from "../../../src/commands/txn-facts.ts";
+import { momentAt } from "../../../src/kv/at.ts";
 import { audit } from "../../../src/kv/audit.ts";
+import { logOf } from "../../../src/kv/log.ts";
+import { SignatureReporter } from "../../../src/kv/signature-report.ts";
 import { withLedger } from "../../support/forged.ts";
 import { git } from "../../support/git.ts";
 import { random } from "../../support/random.ts";
@@ -120,6 +124,39 @@ describe("whatever is taken passes the audit", () => {
     // The text of the subject is the writer's, so some must have got in, and most must not.
     expect(said.get("ok")).toBeGreaterThan(0);
     expect(said.get("ATTESTATION_MISMATCH")).toBeGreaterThan(0);
+  });
+
+  test("whatever name, address and time they give themselves, they can be read", async () => {
+    const idents = [
+      "A <a@b> 999999999999999999 +0000",
+      "A <a@b> 1000000000000000 -0000",
+      "A <a@b> 253402300800 +9999",
+      " <> 1800000000 +1400",
+      "\u202e\x1b[31m\t < a b > 1800000000 -0030",
+    ];
+    for (const ident of idents) {
+      for (const header of ["author", "committer"]) {
+        const planned = client.plan({ named: `${header} ${ident}` });
+        const edit = (text: string): string =>
+          sign(text.replace(new RegExp(`^${header} .*$`, "m"), `${header} ${ident}`));
+        expect([ident, verdict(await client.push(withLedger(client, planned, edit)))]).toEqual([ident, "ok"]);
+      }
+    }
+    const workspace = workspaceAt(stargate.dir);
+    const tip = workspace.requireState();
+    const reporter = new SignatureReporter(workspace.repo);
+    const lines: string[] = [];
+    for (const found of logOf(workspace.repo.objects, tip, { prefix: undefined, changes: false })) {
+      const { ledger } = found!;
+      const report = await reporter.of(ledger);
+      lines.push(txnLine(ledger, report, []));
+      expect(txnFields(ledger, report)).toMatchObject({ seq: ledger.seq });
+    }
+    expect(lines).toHaveLength(tip.ledger.seq);
+    expect(lines.some((line) => line.includes("\t@1000000000000000\t"))).toBe(true);
+    const { state } = await momentAt(workspace, tip, "2027-12-31");
+    expect(state.ledger.seq).toBe(tip.ledger.seq);
+    workspace.repo.close();
   });
 
   test("policies", async () => {
