@@ -135,7 +135,8 @@ class Audit {
       // What is no commit of this ledger is told as it is elsewhere.
       if (trusted === undefined || trusted.seq >= end.seq) return;
     }
-    refuseShallow(repo, ns, `; 'git kv verify --since ${end.oid}' trusts the oldest one here and looks at the rest`);
+    const verify = `git kv verify --since ${end.oid}${ns === "main" ? "" : ` --ns ${ns}`}`;
+    refuseShallow(repo, ns, `; '${verify}' trusts the oldest one here and looks at the rest`);
   }
 
   /** The newest state of each namespace to audit. */

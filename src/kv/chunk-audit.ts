@@ -142,7 +142,7 @@ export class ChunkAudit {
       if (ledger.epoch !== label) return;
       if (ledger.chunksTree !== undefined) {
         epoch.tip = epoch.history?.take(ledger.txn);
-        epoch.isBlind = epoch.tip === undefined && (!isComplete || ends.size > 0);
+        epoch.isBlind = epoch.tip === undefined && (!isComplete || epoch.history?.isCut === true);
         return;
       }
       if (ends.has(at)) {

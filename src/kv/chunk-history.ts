@@ -16,11 +16,14 @@ export interface ChunkLink extends ChunkTip {
 export class ChunkHistory {
   /** What is wrong with the chain: it ends there. */
   readonly problem: { readonly oid: Oid; readonly error: KvError } | undefined;
+  /** Whether there are commits before the first one that are not here. */
+  readonly isCut: boolean;
   readonly #links: Map<string, ChunkLink>;
 
-  private constructor(links: Map<string, ChunkLink>, problem: ChunkHistory["problem"]) {
+  private constructor(links: Map<string, ChunkLink>, problem: ChunkHistory["problem"], isCut: boolean) {
     this.#links = links;
     this.problem = problem;
+    this.isCut = isCut;
   }
 
   /** Walks the chain back from `tip`, to one of `ends` at the most: what is before those is not here. Rejects with the signal's reason. */
@@ -33,6 +36,7 @@ export class ChunkHistory {
     const links = new Map<string, ChunkLink>();
     const slice = new TimeSlice();
     let problem: ChunkHistory["problem"];
+    let isCut = false;
     let at: Oid | undefined = tip;
     while (at !== undefined) {
       signal.throwIfAborted();
@@ -41,14 +45,15 @@ export class ChunkHistory {
         const { txn, tree, parent } = parseChunkCommit(objects.format, oid, readAs(objects, oid, "commit"));
         if (links.has(txn)) throw new KvError("ATTESTATION_MISMATCH", `its KV-Txn ${txn} is that of a later one too`);
         links.set(txn, { commit: oid, tree, parent });
-        at = ends?.has(oid) === true ? undefined : parent;
+        isCut = ends?.has(oid) === true;
+        at = isCut ? undefined : parent;
       } catch (error) {
         problem = { oid, error: toKvError(error) };
         at = undefined;
       }
       if (slice.isOver()) await slice.pause();
     }
-    return new ChunkHistory(links, problem);
+    return new ChunkHistory(links, problem, isCut);
   }
 
   /** The chunk commit of a transaction, which is not there a second time; undefined where it has none. */

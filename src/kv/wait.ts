@@ -32,7 +32,8 @@ export async function requireMirror(workspace: Workspace): Promise<void> {
 }
 
 function unlessConfig(error: unknown): void {
-  if (error instanceof KvError && error.code === "CONFIG") throw error;
+  if (!(error instanceof KvError) || error.code !== "CONFIG") return;
+  throw new KvError("CONFIG", error.message, { hint: `${error.hint}: write with --no-wait`, cause: error });
 }
 
 /**

@@ -173,6 +173,7 @@ describe("wait", () => {
         message: expect.stringContaining("has no mirror"),
       });
     }
+    expect((await errorOf(requireMirror(other))).hint).toEndWith(": write with --no-wait");
     // Who cannot be asked now is asked by the write itself.
     await alone.stop();
     await requireMirror(workspaceAt(dir));
