@@ -106,13 +106,15 @@ class Audit {
     return { namespaces, policy: chain, pin };
   }
 
-  /** The last kv-index commit of a closed epoch that is here, or comes here. */
+  /** The last kv-index commit of a closed epoch that is here, or comes here. What is trusted lies behind it: then it must. */
   async #archive({ ns, ledger }: NamespaceState, closed: ClosedEpoch): Promise<Oid | undefined> {
     const workspace = this.#workspace.of(ns);
+    const { all, since } = this.#options;
     try {
-      if (this.#options.all) await fetchArchive(workspace, closed);
+      if (all || since !== undefined) await fetchArchive(workspace, closed);
     } catch (error) {
       workspace.around.signal.throwIfAborted();
+      if (since !== undefined) throw error;
       const { code, message } = toKvError(error);
       this.#problem(ns, ledger.oid, new KvError(code === "BUG" ? "BUG" : "IO", message, { cause: error }));
     }
