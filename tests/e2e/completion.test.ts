@@ -14,7 +14,7 @@ const STORE = makeStore();
 
 function makeStore(): string {
   const dir = tempDir("keys");
-  const keys = ["cfg:theme", "cfg:lang", "cfg:lang:de", "plain", "my key", "it's=$x", "日本", "gone"];
+  const keys = ["cfg:theme", "cfg:lang", "cfg:lang:de", "plain", "my key", "it's=$x", "日本", 'qu"$(id)`x', "gone"];
   const batch = keys.map((key) => `${JSON.stringify({ op: "set", key, value: "v" })}\n`).join("");
   for (const [args, input] of [
     [["init"], ""],
@@ -43,6 +43,10 @@ test("in bash", () => {
     ["git-kv list --prefix=cfg:th", "--prefix=cfg:theme "],
     ["git-kv list --prefix my", "--prefix my\\ key "],
     ["git-kv get 'my", "get 'my key' "],
+    ["git-kv get 'my k", "get 'my key' "],
+    // What is in quotes stays there, whatever a key is made of.
+    ["git-kv get 'it", "get 'it'\\''s=$x' "],
+    ['git-kv get "qu', 'get "qu\\"\\$(id)\\`x" '],
     ["git-kv get it", "get it\\'s=\\$x "],
     ["git-kv get --ns other o", "get --ns other only-here "],
     [`git-kv -C ${path.dirname(STORE)} -C ${path.basename(STORE)} get 日`, "日本 "],

@@ -84,14 +84,21 @@ complete -o bashdefault -o default -F ${name} ${program.name}
 function keysFunction(program: Program): string {
   return `__${identifier(program)}_keys() {
   local line=\${COMP_LINE:0:COMP_POINT} head= key
-  local typed=\${line##*[[:space:]]} quoted=
-  [[ $typed == [\\"\\']* || $typed == *=[\\"\\']* ]] && quoted=1
-  if [[ -z $quoted && $typed == *[:=]* && $COMP_WORDBREAKS == *:* ]]; then
+  local typed=\${line##*[[:space:]]} quote=\${cur:0:1}
+  if [[ $quote != [\\"\\'] && $typed == *[:=]* && $COMP_WORDBREAKS == *:* ]]; then
     head=\${typed%"\${typed##*[:=]}"}
     [[ $head == --*=* ]] && head=\${head#*=}
   fi
   while IFS= read -r key; do
-    [[ -n $quoted ]] || printf -v key %q "$key"
+    # A key is somebody's data, and what stands on the line is run.
+    case $quote in
+      \\') key=\${key//\\'/\\'\\\\\\'\\'} ;;
+      \\")
+        [[ $key == *!* ]] && continue
+        key=\${key//\\\\/\\\\\\\\} key=\${key//\\"/\\\\\\"} key=\${key//\\$/\\\\\\$} key=\${key//\\\`/\\\\\\\`}
+        ;;
+      *) printf -v key %q "$key" ;;
+    esac
     COMPREPLY+=("\${key#"$head"}")
   done < <(${keyCommand(program)} "$line" 2>/dev/null)
   ((\${#COMPREPLY[@]} > 0))
