@@ -23,8 +23,13 @@ import type { Workspace } from "./workspace.ts";
 /** Packs that are fetched one after another before all are fetched anew. */
 const MOST_PACKS = 32;
 
+/** What is known of the Stargate's pieces, to be closed: the trees are read from files that nobody else has open. */
+export interface OpenChunks extends KnownChunks {
+  close(): void;
+}
+
 /** The chunk commit at the Stargate's ref, its trees fetched where they are not here. Undefined where there is no such ref. */
-export async function fetchChunkTip(workspace: Workspace, epoch: string): Promise<KnownChunks | undefined> {
+export async function fetchChunkTip(workspace: Workspace, epoch: string): Promise<OpenChunks | undefined> {
   const { repo, around, ns } = workspace;
   const ref = chunkRef(ns, epoch);
   return withConnection(repo, around, pushUrl(workspace), "git-upload-pack", async (transport, words) => {
@@ -32,8 +37,13 @@ export async function fetchChunkTip(workspace: Workspace, epoch: string): Promis
     const tip = refs.find(({ name }) => name === ref)?.oid;
     if (tip === undefined) return undefined;
     const folder = new TreeFolder(path.join(repo.commonDir, "kv", "chunk-trees", `${ns}@${epoch}`), repo.objects);
-    if (!folder.holds(tip)) await folder.fetch(transport, tip, words.hear);
-    return { ...chunkTipAt(folder.source, tip), objects: folder.source };
+    try {
+      if (!folder.holds(tip)) await folder.fetch(transport, tip, words.hear);
+      return { ...chunkTipAt(folder.source, tip), objects: folder.source, close: () => folder.close() };
+    } catch (error) {
+      folder.close();
+      throw error;
+    }
   });
 }
 
@@ -74,6 +84,10 @@ class TreeFolder {
       scope: { depth: 1, filter: "blob:none" },
     });
     fs.writeFileSync(this.#tipFile, `${commit}\n`);
+  }
+
+  close(): void {
+    this.#own.close();
   }
 
   get #tipFile(): string {

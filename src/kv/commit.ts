@@ -89,6 +89,7 @@ export async function commit(
   } finally {
     meter?.end();
     builder.dispose();
+    await acceptor.close?.();
   }
 }
 

@@ -35,7 +35,14 @@ import type {
 } from "./user-admin.ts";
 import { find, findOrMiss, momentIn, momentOf } from "./user-find.ts";
 import { type KvEntry, listKeys } from "./user-listing.ts";
-import { type KvInput, type KvOperation, type OpenStreams, parseUserKey, toWriteLine } from "./user-operation.ts";
+import {
+  type KvInput,
+  type KvOperation,
+  type OpenStreams,
+  parseUserKey,
+  parseUserOid,
+  toWriteLine,
+} from "./user-operation.ts";
 import type {
   AtOption,
   CloneKvOptions,
@@ -174,6 +181,7 @@ export class Kv {
     const workspace = this.#place.clone(options.signal);
     const streams: OpenStreams = [];
     const now = workspace.now();
+    if (expectTree !== undefined) parseUserOid(expectTree, workspace.repo.format);
     const lines = operations.map((operation) => toWriteLine(operation, workspace.repo.format, now, streams));
     try {
       const outcome = await commit(workspace, { message, expectTree, ignoreMissing }, async (use) => {
@@ -230,6 +238,7 @@ export class Kv {
   /** Takes a transaction (its KV-Txn, commit or number) back in a new one. Throws CAS_CONFLICT where a key has changed since. */
   async revert(txn: string, { message, expectTree, signal }: WriteOptions = {}): Promise<Written> {
     const workspace = this.#place.clone(signal);
+    if (expectTree !== undefined) parseUserOid(expectTree, workspace.repo.format);
     const at = parseTransaction(txn, workspace.repo.format, workspace.now());
     return written(await revert(workspace, at, { message, expectTree }));
   }
@@ -263,7 +272,9 @@ export class Kv {
   /** Returns when the mirror shows the ledger commit `oid`. Throws MIRROR_TIMEOUT after `timeout` milliseconds. */
   async wait(oid: Oid, timeout = 60_000, { signal }: SignalOption = {}): Promise<void> {
     const { waitForMirror } = await import("./wait.ts");
-    await this.#place.reading(signal, (workspace) => waitForMirror(workspace, oid, timeout));
+    await this.#place.reading(signal, (workspace) => {
+      return waitForMirror(workspace, parseUserOid(oid, workspace.repo.format), timeout);
+    });
   }
 
   /** A snapshot as text, in portions. Throws INPUT_INVALID where the format cannot hold a key or a value. */

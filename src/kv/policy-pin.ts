@@ -26,6 +26,7 @@ export function pinPolicyRoot(repo: Repository, root: Oid | undefined, keep: boo
   if (pinned !== undefined) return pinned === root ? { kind: "as pinned", root } : { kind: "changed", pinned, root };
   if (root === undefined || !keep) return { kind: "none" };
   setConfig(repo.configFile, NAME, root);
+  repo.reloadConfig();
   return { kind: "pinned now", root };
 }
 

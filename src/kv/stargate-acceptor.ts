@@ -10,7 +10,7 @@ import { type PushResult, sendPack } from "../gitwire/protocol/send-pack.ts";
 import type { RequestBody } from "../gitwire/protocol/transport.ts";
 import { LIMITS } from "../limits.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
-import type { KnownChunks } from "./chunk-tree.ts";
+import type { OpenChunks } from "./chunk-trees.ts";
 import { fetchAccepted } from "./fetch.ts";
 import { storeTransaction } from "./local-acceptor.ts";
 import { epochRef, namespaceRefs } from "./namespace.ts";
@@ -25,7 +25,9 @@ import type { Acceptor, Proposal } from "./write.ts";
 /** An acceptor that pushes to the workspace's push URL. */
 export function stargateAcceptor(workspace: Workspace): Acceptor {
   /** By epoch, until the next refresh. */
-  const tips = new Map<string, Promise<KnownChunks | undefined>>();
+  const tips = new Map<string, Promise<OpenChunks | undefined>>();
+  /** All that were asked for. */
+  const asked: Promise<OpenChunks | undefined>[] = [];
   /** Our place among those who write the namespace, where the Stargate has given us one. */
   let ticket: string | undefined;
   return {
@@ -47,9 +49,15 @@ export function stargateAcceptor(workspace: Workspace): Acceptor {
     chunkTip: async (_ns, epoch) => {
       // Loaded here: a write of small values does without it.
       const { fetchChunkTip } = await import("./chunk-trees.ts");
-      const known = tips.get(epoch) ?? fetchChunkTip(workspace, epoch);
+      const before = tips.get(epoch);
+      if (before !== undefined) return before;
+      const known = fetchChunkTip(workspace, epoch);
       tips.set(epoch, known);
+      asked.push(known);
       return known;
+    },
+    close: async () => {
+      for (const known of await Promise.allSettled(asked)) if (known.status === "fulfilled") known.value?.close();
     },
     leave: async () => {
       if (ticket !== undefined) await leaveTurn(workspace, ticket);

@@ -11,6 +11,7 @@ import { type BegunEpoch, beginEpoch, previewEpoch } from "./new-epoch.ts";
 import { knownPolicy } from "./policy-in-force.ts";
 import { policyText } from "./read-policy.ts";
 import { tidyUp } from "./tidy.ts";
+import { parseUserOid } from "./user-operation.ts";
 import type { SignalOption } from "./user-options.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -48,6 +49,7 @@ export interface KvAudit {
 
 /** @internal */
 export async function auditOf(workspace: Workspace, { since, all = false }: VerifyOptions): Promise<KvAudit> {
+  if (since !== undefined) parseUserOid(since, workspace.repo.format);
   const findings: KvFinding[] = [];
   const found = (finding: KvFinding): void => void findings.push(finding);
   const { namespaces, policy } = await audit(workspace, { since, all, found, progress: () => {} });

@@ -1,7 +1,7 @@
 /** Operations as programs give them, checked and made lines of a transaction. */
 
 import { KvError } from "../errors.ts";
-import { isOid, type ObjectFormat } from "../gitwire/object/oid.ts";
+import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { parseLabels, type ValueInput, type WriteLine } from "./batch.ts";
 import { parseKeyExpiry } from "./expiry.ts";
 import { type Key, parseKey } from "./key.ts";
@@ -119,6 +119,11 @@ function toCondition(given: KvCondition, format: ObjectFormat): Condition {
     if (Number.isSafeInteger(given.rev) && given.rev >= 0) return { kind: "rev", rev: given.rev };
     throw new KvError("INPUT_INVALID", `${given.rev} is no revision`);
   }
-  if (typeof given.blob === "string" && isOid(format, given.blob)) return { kind: "blob", oid: given.blob };
-  throw new KvError("INPUT_INVALID", `'${given.blob}' is not an object id of ${format.hexSize} hex digits`);
+  return { kind: "blob", oid: parseUserOid(given.blob, format) };
+}
+
+/** An object id of a program. Throws INPUT_INVALID. @internal */
+export function parseUserOid(oid: unknown, format: ObjectFormat): Oid {
+  if (typeof oid === "string" && isOid(format, oid)) return oid;
+  throw new KvError("INPUT_INVALID", `'${String(oid)}' is not an object id of ${format.hexSize} hex digits`);
 }

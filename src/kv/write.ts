@@ -88,6 +88,8 @@ export interface Acceptor {
   chunkTip(ns: string, epoch: string): Promise<KnownChunks | undefined>;
   /** The write ends without another try: whoever waits for it to be made need not. */
   leave?(): Promise<void>;
+  /** Nothing more is asked: closes what was opened to answer. */
+  close?(): Promise<void>;
 }
 
 /** Writes. Throws CAS_CONFLICT (a condition does not hold, or too many retries), NS_NOT_FOUND and what the acceptor throws. */

@@ -5,13 +5,14 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cloneKv, type Kv, KvError, openKv } from "git-kv";
+import { configureRemote } from "../../src/kv/setup.ts";
 import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
 import { noise } from "../support/noise.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
-import { complaints, newRepository } from "../support/workspace.ts";
+import { complaints, newRepository, workspaceAt } from "../support/workspace.ts";
 
 const opened: Kv[] = [];
 
@@ -203,6 +204,44 @@ test("a clone through a Stargate, and the same without one", async () => {
   } finally {
     await stargate.stop();
   }
+});
+
+test("a large value through a Stargate leaves no file open that close() does not know of", async () => {
+  const stargate = await TestStargate.start({ upkeep: false });
+  const url = stargate.loginUrl(stargate.token("write"));
+  try {
+    await new TestClient(stargate.dir, url).set({ a: "1" });
+    const clones = ["one", "two"].map((name) => {
+      const dir = path.join(tempDir("clone"), name);
+      git("/", "clone", "-q", stargate.dir, dir);
+      configureRemote(workspaceAt(dir), url);
+      return open({ dir });
+    });
+    for (const [i, kv] of [...clones, ...clones].entries()) {
+      await kv.fetch({ from: "stargate" });
+      await kv.set(`large${i}`, noise(`leak${i}`, 2_000_000));
+      const files = fs.readdirSync("/proc/self/fd").map((fd) => {
+        return fs.existsSync(`/proc/self/fd/${fd}`) ? fs.readlinkSync(`/proc/self/fd/${fd}`) : "";
+      });
+      expect(files.filter((file) => file.includes("/chunk-trees/"))).toEqual([]);
+    }
+  } finally {
+    await stargate.stop();
+  }
+});
+
+test("ids of programs are looked at as those of the command line", async () => {
+  const { kv } = await store();
+  const codes: string[] = [];
+  for (const call of [
+    () => kv.set("k", "v", { expectTree: "junk" }),
+    () => kv.revert("1", { expectTree: "junk" }),
+    () => kv.wait("junk", 1),
+    () => kv.verify({ since: "junk" }),
+    () => kv.set("k", "v", { if: { blob: "junk" } }),
+  ])
+    codes.push((await failureOf(call())).code);
+  expect(codes).toEqual(Array(5).fill("INPUT_INVALID"));
 });
 
 test("errors are told by instanceof whichever copy of the library they come from", async () => {

@@ -174,9 +174,11 @@ export function responseSource(
   };
 }
 
+/** What went wrong; Node.js tells it in the cause of an error that says no more than that there is one. */
 function errorCode(error: unknown): string {
-  const { code, name } = error as { code?: unknown; name?: unknown };
-  return typeof code === "string" ? code : String(name);
+  const { code, name, cause } = error as { code?: unknown; name?: unknown; cause?: unknown };
+  if (typeof code === "string") return code;
+  return cause instanceof Error ? errorCode(cause) : String(name);
 }
 
 /** Failures that come before a byte of the request is sent. */
