@@ -73,7 +73,7 @@ async function applyKept(workspace: Workspace, options: ApplyOptions, keeps: Pac
 async function fetchTip(workspace: Workspace, keeps: PackKeeps): Promise<Oid | undefined> {
   const { repo, around } = workspace;
   const known = knownPolicy(workspace)?.oid;
-  const refs = await fetchObjects(repo, around, pushUrl(workspace), [POLICY_REF], undefined, keeps);
+  const refs = await fetchObjects(repo, around, pushUrl(workspace), [POLICY_REF], undefined, { keeps });
   const tip = refs.get(POLICY_REF);
   if (known === undefined || (tip !== undefined && chainOf(repo.objects, tip).includes(known))) return tip;
   const text = `the policy of the Stargate (${tip ?? "none"}) does not follow the one this clone knows (${known})`;

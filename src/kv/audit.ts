@@ -178,6 +178,7 @@ class Audit {
       line = ledgerLine(repo.objects, newer.ledger, older.ledger);
     }
     if (line.kind === "contains") return [newer];
+    if (line.kind === "broken") this.#refuseShallow(ns);
     const both = `the ledger of '${remote}' and the one this clone knows (${own.ledger.oid})`;
     const text =
       line.kind === "cut"

@@ -156,7 +156,7 @@ async function fetchFrom(
       const index = isKept ? refs.get(indexRef) : undefined;
       return index === undefined ? [ledger] : [ledger, index];
     };
-    const refs = await fetchObjects(repo, around, url, [ref, indexRef], choose, keeps);
+    const refs = await fetchObjects(repo, around, url, [ref, indexRef], choose, { keeps });
     if (refs.get(ref) !== ledger) return false;
     if (!isKept) return true;
     const index = refs.get(indexRef);

@@ -53,7 +53,7 @@ export async function fetchMirror(workspace: Workspace): Promise<readonly MovedR
   const choose = (all: RemoteRefMap): Oid[] => [...tracked(remote, all).values()];
   const moved = await whileKept(async (keeps) => {
     for (let tries = 0; ; tries++) {
-      const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], choose, keeps);
+      const refs = await fetchObjects(repo, around, fetchUrl(workspace), ["refs/kv"], choose, { keeps });
       const moving = movedRefs(workspace, tracked(remote, refs));
       if (tries < TORN_TRIES && isTorn(repo.objects, refs, moving)) {
         await sleep(TORN_PAUSE * 2 ** tries, undefined, { signal: around.signal });
@@ -133,7 +133,7 @@ async function fetchKept(workspace: Workspace, keeps: PackKeeps): Promise<Namesp
   const wanted = [names.ledger, names.index, epochRef(ns), POLICY_REF];
   const before = readState(repo.objects, repo.refs, ns);
   const choose = (all: RemoteRefMap): Oid[] => wanted.flatMap((ref) => all.get(ref) ?? []);
-  const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, choose, keeps);
+  const refs = await fetchObjects(repo, around, pushUrl(workspace), wanted, choose, { keeps });
   const ledger = refs.get(names.ledger);
   const state =
     ledger === undefined ? undefined : requireNamespace(stateAt(repo.objects, ledger, refs.get(names.index)), ns);
@@ -200,7 +200,8 @@ async function demandContains(
 /**
  * Whether `earlier` is in the history of the ledger commit `tip`. Where that history ends at the start of an epoch, the archive of
  * the one before is fetched `from` there: a clone that was away while an epoch began is not behind a foreign ledger. "unknown"
- * where that archive cannot be had.
+ * where that archive cannot be had. What a shallow
+ * clone lacks between the two is brought as well.
  */
 async function contains(
   workspace: Workspace,
@@ -210,8 +211,22 @@ async function contains(
 ): Promise<boolean | "unknown"> {
   for (;;) {
     const line = ledgerLine(workspace.repo.objects, tip, earlier);
+    if (line.kind === "broken") return (await deepen(workspace, from)) && contains(workspace, tip, earlier, from);
     if (line.kind !== "cut") return line.kind === "contains";
     const { bringArchive } = await import("./epochs.ts");
     if (!(await bringArchive(workspace, line.closed, from))) return "unknown";
   }
+}
+
+/** Brings the history of a shallow clone's namespace; false where it does not end too early. */
+async function deepen(workspace: Workspace, from: "mirror" | "stargate"): Promise<boolean> {
+  const { repo, around, ns } = workspace;
+  const { shallowEnd } = await import("./shallow-ledger.ts");
+  const end = shallowEnd(repo, ns);
+  if (end === undefined) return false;
+  const { ledger, index } = namespaceRefs(ns);
+  const choose = (refs: RemoteRefMap): Oid[] => [ledger, index].flatMap((ref) => refs.get(ref) ?? []);
+  const url = from === "mirror" ? fetchUrl(workspace) : pushUrl(workspace);
+  await fetchObjects(repo, around, url, [ledger, index], choose, { deepens: true });
+  return shallowEnd(repo, ns)?.oid !== end.oid;
 }

@@ -37,7 +37,9 @@ export type Line =
   /** The history of the later one is another. */
   | { readonly kind: "foreign" }
   /** The history here ends at the start of an epoch: the one before it would tell. */
-  | { readonly kind: "cut"; readonly closed: ClosedEpoch };
+  | { readonly kind: "cut"; readonly closed: ClosedEpoch }
+  /** A commit between the two is not here: the repository is shallow, or damaged. */
+  | { readonly kind: "broken" };
 
 /** Looks for `earlier` in the history of the ledger commit `tip`. Costs the commits between them. */
 export function ledgerLine(objects: ObjectSource, tip: LedgerPosition, earlier: LedgerPosition): Line {
@@ -45,7 +47,7 @@ export function ledgerLine(objects: ObjectSource, tip: LedgerPosition, earlier: 
   for (let steps = tip.seq - earlier.seq; steps > 0 && at.oid !== undefined; steps--) {
     const object = objects.read(at.oid);
     if (object?.kind !== "commit") {
-      return at.closed === undefined ? { kind: "foreign" } : { kind: "cut", closed: at.closed };
+      return at.closed === undefined ? { kind: "broken" } : { kind: "cut", closed: at.closed };
     }
     at = commitBefore(objects.format, at.oid, object.data);
   }

@@ -5,6 +5,7 @@ import { type Code, KvError } from "../errors.ts";
 import type { GitConfig } from "../gitwire/config.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { type FetchOrder, fetchPack, lsRefs } from "../gitwire/protocol/fetch-pack.ts";
+import { WHOLE_HISTORY } from "../gitwire/protocol/fetch-scope.ts";
 import type { Service } from "../gitwire/protocol/ref-advertisement.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
@@ -145,7 +146,7 @@ export async function receive(
   transport: Transport,
   { progress, signal, clock }: Surroundings,
   words: ServerWords,
-  order: Pick<FetchOrder, "wants" | "haves" | "destination" | "keeps">,
+  order: Pick<FetchOrder, "wants" | "haves" | "destination" | "keeps" | "scope">,
 ): Promise<void> {
   const { ProgressMeter } = await import("./progress-meter.ts");
   const meter = new ProgressMeter("receiving", progress, () => clock.now());
@@ -155,6 +156,14 @@ export async function receive(
   } finally {
     meter.end();
   }
+}
+
+/** How {@link fetchObjects} fetches. */
+export interface FetchWays {
+  /** Holds what arrives. */
+  readonly keeps?: PackKeeps | undefined;
+  /** Brings the history of a shallow repository too, of values that are here as well. */
+  readonly deepens?: boolean;
 }
 
 /**
@@ -168,7 +177,7 @@ export async function fetchObjects(
   url: string,
   prefixes: readonly string[],
   choose: (refs: RemoteRefMap) => readonly Oid[] = (refs) => [...refs.values()],
-  keeps?: PackKeeps,
+  { keeps, deepens = false }: FetchWays = {},
 ): Promise<RemoteRefMap> {
   return withConnection(repo, around, url, "git-upload-pack", async (transport, words) => {
     const found = await lsRefs(transport, prefixes, { agent: AGENT });
@@ -177,11 +186,12 @@ export async function fetchObjects(
     const ours = new Set(found.refs.flatMap(({ name, oid }) => (name.startsWith("refs/kv") ? [oid] : [])));
     const isHere = (oid: Oid): boolean =>
       whole !== undefined && ours.has(oid) ? whole.has(oid) : repo.objects.has(oid);
-    const wants = choose(refs).filter((oid) => !isHere(oid));
+    const wants = choose(refs).filter((oid) => deepens || !isHere(oid));
     if (wants.length > 0) {
       const completed = whole === undefined ? [] : wants.filter((oid) => ours.has(oid));
       const haves = completed.length > 0 ? [...whole!] : repo.refs.list().map(({ oid }) => oid);
-      await receive(transport, around, words, { wants, haves, destination: repo, keeps });
+      const scope = deepens ? { depth: WHOLE_HISTORY } : {};
+      await receive(transport, around, words, { wants, haves, destination: repo, keeps, scope });
       if (completed.length > 0) addWhole(repo, completed);
     }
     return refs;

@@ -25,7 +25,7 @@ export async function findPolicy(workspace: Workspace): Promise<Policy> {
   const url = fetchUrl(workspace);
   // No ref here ever names what is read.
   return whileKept(async (keeps) => {
-    const refs = await fetchObjects(repo, around, url, ["HEAD", POLICY_REF], undefined, keeps);
+    const refs = await fetchObjects(repo, around, url, ["HEAD", POLICY_REF], undefined, { keeps });
     return policyFrom(workspace, refs);
   });
 }

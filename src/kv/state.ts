@@ -92,15 +92,15 @@ export function readState(
 
 /**
  * The newest state this clone knows: its own, or the one the last fetch from `remote` brought where that one follows it. Own
- * writes are thereby visible at once, and neither a lagging nor a foreign or damaged mirror ever takes a clone back. `onCut` is told
- * where only the archive of a closed epoch, which is not here, would show whether it follows.
+ * writes are thereby visible at once, and neither a lagging nor a foreign or damaged mirror ever takes a clone back. `onGap` is told
+ * where only commits that are not here, those of a closed epoch or of a shallow clone, would show whether it follows.
  */
 export function newestState(
   objects: ObjectSource,
   refs: RefSource,
   ns: string,
   remote: string,
-  onCut?: (closed: ClosedEpoch) => void,
+  onGap?: (closed: ClosedEpoch | undefined) => void,
 ): NamespaceState | undefined {
   const own = readState(objects, refs, ns);
   if (own === undefined) return readState(objects, refs, ns, trackingRoot(remote));
@@ -108,7 +108,7 @@ export function newestState(
   const tracked = readTracked(objects, refs, ns, remote);
   if (tracked === undefined || tracked.ledger.seq <= own.ledger.seq) return own;
   const line = ledgerLine(objects, tracked.ledger, own.ledger);
-  if (line.kind === "cut") onCut?.(line.closed);
+  if (line.kind === "cut" || line.kind === "broken") onGap?.(line.kind === "cut" ? line.closed : undefined);
   return line.kind === "contains" ? tracked : own;
 }
 

@@ -124,9 +124,11 @@ export class Workspace {
   /** The newest state known here, or undefined. */
   state(): NamespaceState | undefined {
     const { repo, ns, remote, around } = this;
-    return newestState(repo.objects, repo.refs, ns, remote, ({ label }) => {
+    return newestState(repo.objects, repo.refs, ns, remote, (closed) => {
       around.warn(
-        `'${remote}' has begun a new epoch of '${ns}' after '${label}', of which the end is not here: run 'git kv fetch'`,
+        closed === undefined
+          ? `'${remote}' has newer transactions of '${ns}', and those before them are not here: run 'git kv fetch'`
+          : `'${remote}' has begun a new epoch of '${ns}' after '${closed.label}', of which the end is not here: run 'git kv fetch'`,
       );
     });
   }

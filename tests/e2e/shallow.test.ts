@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { git, tryGit } from "../support/git.ts";
-import { kv, kvOk } from "../support/scene.ts";
+import { kv, kvOk, Scene } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
@@ -135,3 +135,29 @@ test("a commit that is missing without that is damage", () => {
   expect(kv(dir, "get", "k", "--at", "2000-01-01")).toMatchObject({ status: 5 });
   expect(kv(dir, "verify").status).toBe(8);
 });
+
+test("a clone that a fetch with --depth made shallow says so, and a fetch or a write of ours brings what is between", async () => {
+  const scene = await Scene.start();
+  const writer = scene.clone("writer");
+  const other = scene.clone("other");
+  kvOk(writer, "set", "k", "1", "--wait");
+  for (const heal of [["fetch"], ["set", "other", "1"]]) {
+    kvOk(other, "fetch", "--read-from=stargate");
+    const known = kvOk(other, "get", "k");
+    for (const value of ["2", "3", "4"]) kvOk(writer, "set", "k", `${heal[0]} ${value}`, "--wait");
+    // Over the transport, as a path is copied whole.
+    git(other, "remote", "set-url", "origin", `file://${scene.github}`);
+    git(other, "fetch", "-q", "--depth", "1");
+    const behind = kv(other, "get", "k");
+    expect([behind.stdout, behind.stderr]).toEqual([
+      known,
+      "warning: 'origin' has newer transactions of 'main', and those before them are not here: run 'git kv fetch'\n",
+    ]);
+    expect(kv(other, "verify")).toMatchObject({ status: 6, stdout: "" });
+    const healed = kv(other, ...heal);
+    expect([healed.status, healed.stderr.includes("warning")]).toEqual([0, heal[0] !== "fetch"]);
+    expect(kvOk(other, "get", "k")).toBe(`${heal[0]} 4`);
+    expect(kvOk(other, "verify")).toContain("no findings");
+  }
+  await scene.serving.stop();
+}, 120_000);
