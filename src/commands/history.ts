@@ -44,7 +44,7 @@ async function showAll(context: Context, workspace: Workspace): Promise<void> {
   let count = 0;
   let last: Revision | undefined;
   try {
-    for await (last of historyOf(workspace, tip, key, { epochs })) {
+    for await (last of historyOf(workspace, tip, key, { epochs, most: limit + 1, values: needsValues })) {
       const isShown = ++count <= limit;
       waiting.push({ revision: last, signature: judge(reporter, last, isShown && atOnce > 1) });
       if (!isShown) break;

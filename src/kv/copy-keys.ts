@@ -1,6 +1,6 @@
 /** Brings what a read of keys needs from a remote that is read without a clone: one request a level of the tries, for all keys together. */
 
-import { readAs } from "../gitwire/object/object.ts";
+import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { type Key, keyDigits, keyName } from "./key.ts";
 import { dataFileNames, findInTrie, trieFileName } from "./ledger-trie.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
@@ -18,15 +18,24 @@ export async function bringKeys(
 ): Promise<void> {
   const { objects } = copy.repo;
   for (let from = 0; from < keys.length; from += TOGETHER) {
-    const works = keys.slice(from, from + TOGETHER).flatMap((key) => {
-      const digits = keyDigits(key);
-      const find = (root: NamespaceState["data"], names: readonly string[]) => (): void => {
-        const file = root === undefined ? undefined : findInTrie(objects, root, digits, names);
-        if (file !== undefined) readAs(objects, file.oid, "blob");
-      };
-      const meta = find(state.meta, [trieFileName("meta", keyName(key, digits))]);
-      return only === undefined ? [meta, find(state.data, dataFileNames(key, digits))] : [meta];
-    });
+    const works = keys.slice(from, from + TOGETHER).flatMap((key) => keyWorks(objects, () => state, key, only));
     await copy.gather(works);
   }
+}
+
+/** What reads the metadata of a key in a state, and its value or manifest. */
+export function keyWorks(
+  objects: ObjectSource,
+  state: () => NamespaceState,
+  key: Key,
+  only?: "metadata",
+): readonly (() => void)[] {
+  const digits = keyDigits(key);
+  const find = (trie: "meta" | "data", names: readonly string[]) => (): void => {
+    const root = state()[trie];
+    const file = root === undefined ? undefined : findInTrie(objects, root, digits, names);
+    if (file !== undefined) readAs(objects, file.oid, "blob");
+  };
+  const meta = find("meta", [trieFileName("meta", keyName(key, digits))]);
+  return only === undefined ? [meta, find("data", dataFileNames(key, digits))] : [meta];
 }

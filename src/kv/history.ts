@@ -8,23 +8,15 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import { type ChangeRow, rowKey } from "./change-table.ts";
-import { findInIndex } from "./index-list.ts";
-import { type Key, keyDigits, keyName } from "./key.ts";
+import type { Ahead } from "./copy-history.ts";
+import { type Key, keyDigits } from "./key.ts";
 import { changesIn } from "./key-changes.ts";
-import { lookupIn } from "./ledger-lookup.ts";
-import { findInTrie, trieFileName } from "./ledger-trie.ts";
-import { type Metadata, parseIndexRecord, parseMetadata } from "./record.ts";
+import { type KeyRecord, recordOf } from "./key-record.ts";
+import { type LedgerLookup, lookupIn } from "./ledger-lookup.ts";
+import { type Metadata, parseMetadata } from "./record.ts";
+import type { RemoteCopy } from "./remote-copy.ts";
 import { ledgerCommitAt, type NamespaceState, stateAt, stateOf } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
-
-/** What a state says of a key that was ever set: its last revision. */
-export interface KeyRecord {
-  /** The ledger commit that the revision's transaction was built on; undefined in the first one. */
-  readonly base: Oid | undefined;
-  readonly rev: number;
-  /** Undefined where it is deleted. */
-  readonly meta: Metadata | undefined;
-}
 
 /** One revision of a key. */
 export interface Revision {
@@ -46,21 +38,6 @@ export interface SuccessorSource {
 /** How objects are come by that may have to be brought first; without it they are all here. */
 export type Reach = <T>(work: () => T) => T | Promise<T>;
 
-/** What `state` says of `key`; undefined where it was never set in this epoch. */
-export function recordOf(objects: ObjectSource, state: NamespaceState, key: Key): KeyRecord | undefined {
-  const digits = keyDigits(key);
-  const name = trieFileName("meta", keyName(key, digits));
-  const file = state.meta === undefined ? undefined : findInTrie(objects, state.meta, digits, [name]);
-  if (file !== undefined) {
-    const meta = parseMetadata(readAs(objects, file.oid, "blob"));
-    return { base: meta.base, rev: meta.rev, meta };
-  }
-  const entry = findInIndex(objects, state.ledger.indexTree, key);
-  if (entry?.state.kind !== "deleted") return undefined;
-  const record = parseIndexRecord(readAs(objects, entry.oid, "blob"));
-  return { base: "base" in record ? record.base : undefined, rev: record.rev, meta: undefined };
-}
-
 /** What transactions did to keys, where that is written down. */
 export interface ChangeSource {
   /** The transaction's change of the key that {@link rowKey} names so. */
@@ -72,6 +49,8 @@ export interface ChangeSource {
 export interface RevisionOptions {
   readonly reach?: Reach | undefined;
   readonly changes?: ChangeSource | undefined;
+  /** Is told of a state whose record of the key is going to be read. */
+  readonly ahead?: ((ledger: LedgerCommit) => Promise<void>) | undefined;
 }
 
 /**
@@ -83,7 +62,7 @@ export async function* revisionsOf(
   tip: NamespaceState,
   key: Key,
   successors: SuccessorSource,
-  { reach = (work) => work(), changes }: RevisionOptions = {},
+  { reach = (work) => work(), changes, ahead }: RevisionOptions = {},
 ): AsyncGenerator<Revision> {
   const { epoch } = tip.ledger;
   const ledgerBefore = async (base: Oid | undefined): Promise<LedgerCommit | undefined> =>
@@ -113,6 +92,7 @@ export async function* revisionsOf(
       before ??= await ledgerBefore(base);
       if (before?.epoch !== epoch) return;
       const ledger: LedgerCommit = before;
+      await ahead?.(ledger);
       const from: NamespaceState = await reach(() => stateOf(objects, ledger));
       record = await reach(() => recordOf(objects, from, key));
       state = () => from;
@@ -142,6 +122,10 @@ function recordIn(objects: ObjectSource, oid: Oid, key: Key, rev: number): KeyRe
   return meta.rev === rev && utf8ToByteString(meta.key) === key ? { base: meta.base, rev, meta } : undefined;
 }
 
+export interface HistoryOptions extends Partial<Ahead> {
+  readonly epochs: boolean;
+}
+
 /**
  * The revisions of `key` up to `tip`, newest first: in its epoch, or with `epochs` in those before as well, whose archives are fetched
  * where they are not here.
@@ -150,7 +134,7 @@ export async function* historyOf(
   workspace: Workspace,
   tip: NamespaceState,
   key: Key,
-  { epochs }: { readonly epochs: boolean },
+  { epochs, most = Number.POSITIVE_INFINITY, values = false }: HistoryOptions,
 ): AsyncGenerator<Revision> {
   const { objects } = workspace.repo;
   const { copy } = workspace;
@@ -159,12 +143,13 @@ export async function* historyOf(
   const ends = epochs ? await epochEnds(workspace, tip) : [tip];
   const lookup = await lookupIn(workspace, tip);
   const changes = copy === undefined ? await changesIn(workspace, lookup) : undefined;
+  const ahead = copy && (await revisionsAhead(copy, lookup, key, { most, values }));
   const successors: SuccessorSource =
     copy === undefined ? lookup : { builtOn: (base, seq) => copy.mended(() => lookup.builtOn(base, seq)) };
   try {
     let last: Revision | undefined;
     for (const end of ends) {
-      for await (const revision of revisionsOf(objects, end, key, successors, { reach, changes })) {
+      for await (const revision of revisionsOf(objects, end, key, successors, { reach, changes, ahead })) {
         // An epoch begins with what was live at the end of the one before: the same revision, told already.
         const isTold = last?.meta !== undefined && last.rev === revision.rev && last.meta.base === revision.meta?.base;
         if (!isTold) yield revision;
@@ -175,6 +160,18 @@ export async function* historyOf(
     changes?.close();
     lookup.close();
   }
+}
+
+async function revisionsAhead(
+  copy: RemoteCopy,
+  lookup: LedgerLookup,
+  key: Key,
+  options: Ahead,
+): Promise<NonNullable<RevisionOptions["ahead"]>> {
+  // Loaded here: most have a clone.
+  const { RevisionsAhead } = await import("./copy-history.ts");
+  const ahead = new RevisionsAhead(copy, lookup, key, options);
+  return (ledger) => copy.mended(() => ahead.before(ledger));
 }
 
 /** The last state of each epoch, `tip` first. */

@@ -8,7 +8,7 @@ import { bringPieces } from "../../src/kv/bring-pieces.ts";
 import { pruneCaches } from "../../src/kv/cache-folder.ts";
 import { readManifest, streamValue } from "../../src/kv/chunked-value.ts";
 import { bringKeys } from "../../src/kv/copy-keys.ts";
-import { historyOf } from "../../src/kv/history.ts";
+import { type HistoryOptions, historyOf } from "../../src/kv/history.ts";
 import { keyText, parseKey } from "../../src/kv/key.ts";
 import { findKey } from "../../src/kv/read.ts";
 import { watch } from "../../src/kv/watch.ts";
@@ -48,11 +48,11 @@ beforeAll(async () => {
 });
 afterAll(() => backend.stop());
 
-const revisions = (visitor: Visitor): Promise<string[]> =>
+const revisions = (visitor: Visitor, options: Partial<HistoryOptions> = {}): Promise<string[]> =>
   visitor.read(async ({ workspace, state }) => {
     const found: string[] = [];
-    for await (const { rev, made } of historyOf(workspace, state, parseKey("key:5"), { epochs: false }))
-      found.push(`${rev} ${made?.seq}`);
+    for await (const { rev, made } of historyOf(workspace, state, parseKey("key:5"), { epochs: false, ...options }))
+      if (found.push(`${rev} ${made?.seq}`) === options.most) break;
     return found;
   });
 const ALL = Array.from({ length: ROUNDS + 1 }, (_, i) => `${ROUNDS + 1 - i} ${ROUNDS + 2 - i}`);
@@ -111,6 +111,32 @@ describe.each([
     expect(await revisions(new Visitor(url))).toEqual(ALL);
     expect(await changes(new Visitor(url), 5)).toEqual(["6 key:5 5", "7 key:5 6", "8 key:5 7", "9 large 1"]);
   });
+});
+
+describe("the revisions of a key come together", () => {
+  for (const [how, keys] of [
+    ["where transactions are called after it", ["key:5"]],
+    ["where it changes with others, time after time", ["key:5", "key:6"]],
+  ] as const) {
+    test(how, async () => {
+      const url = host(`together-${keys.length}.git`, { "uploadpack.allowFilter": "true" });
+      const dir = path.join(root, `together-${keys.length}.git`);
+      for (let round = 1; round <= 30; round++) {
+        await write(dir, keys, false, `again ${round}`);
+        if (round === 15) for (let i = 0; i < 10; i++) await write(dir, [`other:${i}`]);
+      }
+      const clone = new Visitor(dir);
+      const all = await revisions(clone);
+      expect(all).toHaveLength(31 + ROUNDS);
+      for (const options of [{}, { values: true }]) {
+        const visitor = new Visitor(url);
+        expect(await revisions(visitor, options)).toEqual(all);
+        expect(visitor.requests).toBeLessThan(22);
+      }
+      const few = new Visitor(url);
+      expect(await revisions(few, { most: 4 })).toEqual(all.slice(0, 4));
+    });
+  }
 });
 
 test("a git daemon without filters gives them as well", async () => {
