@@ -179,6 +179,23 @@ test("one that is interrupted is none, and the next one makes use of what is the
   expect((await backUp(stargate.dir, folder(), true)).bytes).toBeGreaterThan(bytes);
 });
 
+test("what backups that were killed left at their place goes when nobody has written to it for a day", async () => {
+  const { stargate, client } = await scene();
+  await client.set({ a: "1" });
+  const place = folder();
+  await backUp(stargate.dir, place);
+  const left = (name: string): string => path.join(place.name, "files", name);
+  for (const name of [".tmp-oldoldol", ".tmp-newnewne"]) fs.writeFileSync(left(name), "half");
+  const long = new Date(Date.now() - 25 * 60 * 60_000);
+  const before = await place.list("files");
+  for (const name of [".tmp-oldoldol", ...before.map((file) => path.basename(file))])
+    fs.utimesSync(left(name), long, long);
+  await client.set({ a: "2" });
+  await backUp(stargate.dir, openPlace(place.name, "/", {}));
+  expect([fs.existsSync(left(".tmp-oldoldol")), fs.existsSync(left(".tmp-newnewne"))]).toEqual([false, true]);
+  expect(await place.list("files")).toEqual(expect.arrayContaining(before));
+});
+
 test("while transactions come from several writers, refs and journal are of one instant", async () => {
   const { stargate, client } = await scene();
   const place = folder();

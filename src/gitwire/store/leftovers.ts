@@ -46,7 +46,8 @@ function isWithoutIndex(name: string, present: ReadonlySet<string>): boolean {
   return stem !== undefined && !present.has(`${stem}.idx`) && !present.has(`${stem}.keep`);
 }
 
-function removeOld(file: string, grace: number, now: number): number {
+/** Removes a file that was not written to for `grace` milliseconds; returns how many that were. */
+export function removeOld(file: string, grace: number, now: number): number {
   try {
     const stat = fs.lstatSync(file);
     if (!stat.isFile() || now - stat.mtimeMs < grace) return 0;

@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { KvError, toKvError } from "../../errors.ts";
 import { systemDisk } from "../../gitwire/disk.ts";
 import { randomSuffix } from "../../gitwire/pack/temp-file.ts";
+import { removeOld } from "../../gitwire/store/leftovers.ts";
 
 export interface Place {
   /** As a person named it. */
@@ -33,8 +34,13 @@ export function openPlace(text: string, cwd: string, env: Environment): Place {
   return new FolderPlace(path.resolve(cwd, text));
 }
 
+/** How the names of files begin that are being written, and after how many milliseconds without a write they are nobody's. */
+const TEMP = ".tmp-";
+const DAY = 24 * 60 * 60_000;
+
 class FolderPlace implements Place {
   readonly name: string;
+  readonly #swept = new Set<string>();
 
   constructor(dir: string) {
     this.name = dir;
@@ -43,7 +49,7 @@ class FolderPlace implements Place {
   async list(folder: string): Promise<string[]> {
     const dir = path.join(this.name, folder);
     if (!fs.existsSync(dir)) return [];
-    const names = fs.readdirSync(dir).filter((name) => !name.startsWith(".tmp-"));
+    const names = fs.readdirSync(dir).filter((name) => !name.startsWith(TEMP));
     return names.sort().map((name) => `${folder}/${name}`);
   }
 
@@ -59,7 +65,8 @@ class FolderPlace implements Place {
     const file = path.join(this.name, name);
     const dir = path.dirname(file);
     fs.mkdirSync(dir, { recursive: true, mode: 0o750 });
-    const temp = path.join(dir, `.tmp-${randomSuffix(8)}`);
+    this.#sweep(dir);
+    const temp = path.join(dir, `${TEMP}${randomSuffix(8)}`);
     try {
       fs.copyFileSync(from, temp);
       fs.chmodSync(temp, 0o640);
@@ -75,6 +82,13 @@ class FolderPlace implements Place {
       throw error;
     }
     systemDisk.syncDir(dir);
+  }
+
+  /** Removes what backups that were killed left in `dir`, each as large as a pack may be. */
+  #sweep(dir: string): void {
+    if (this.#swept.has(dir)) return;
+    this.#swept.add(dir);
+    for (const name of fs.readdirSync(dir)) if (name.startsWith(TEMP)) removeOld(path.join(dir, name), DAY, Date.now());
   }
 }
 
