@@ -97,7 +97,7 @@ async function warnOfForeignLedger(workspace: Workspace): Promise<void> {
   if (isPart === true) return;
   around.warn(
     isPart === "unknown"
-      ? `the mirror does not have the archive that shows how its ledger of '${ns}' follows the accepted one: it is not read`
+      ? `the archive that shows how the mirror's ledger of '${ns}' and the accepted one follow each other cannot be had: the mirror is not read`
       : `the ledger of '${ns}' on the mirror is not part of the accepted one, nor does it follow it: it is not read`,
   );
 }
@@ -214,7 +214,12 @@ async function contains(
     if (line.kind === "broken") return (await deepen(workspace, from)) && contains(workspace, tip, earlier, from);
     if (line.kind !== "cut") return line.kind === "contains";
     const { bringArchive } = await import("./epochs.ts");
-    if (!(await bringArchive(workspace, line.closed, from))) return "unknown";
+    if (await bringArchive(workspace, line.closed, from)) continue;
+    // A mirror that is behind has not heard of that epoch: the Stargate has, where it can be asked.
+    if (from === "stargate" || !workspace.hasStargate) return "unknown";
+    const asked = bringArchive(workspace, line.closed, "stargate");
+    if (!(await asked.catch(() => false))) return "unknown";
+    workspace.around.signal.throwIfAborted();
   }
 }
 

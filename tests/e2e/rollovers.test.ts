@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { executable } from "../support/executable.ts";
 import { fsck, git } from "../support/git.ts";
 import { ENV, kv, kvOk, Scene, stargateOk } from "../support/scene.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 let scene: Scene;
 /** Has a token of scope admin. */
@@ -137,6 +138,24 @@ test("writes that race with the start of an epoch are made again on it, and none
   const summary = JSON.parse(kvOk(office, "verify", "--all", "--json")).summary as object;
   expect(summary).toMatchObject({ findings: 0, namespaces: [{ transactions: 9 + writers.length * WRITES + 2 }] });
 }, 60_000);
+
+test("a mirror that has not heard of an epoch is behind, for a clone that has seen neither of its ends", () => {
+  const host = path.join(scene.root, "behind.git");
+  git(scene.root, "init", "-q", "--bare", `--object-format=${TEST_FORMAT.name}`, host);
+  const [ledger, index] = ["kv", "kv-index"].map((group) => `refs/${group}-archive/main@e1:refs/${group}/main`);
+  git(scene.repo, "push", "-q", host, ledger!, index!, "refs/kv-policy/current");
+  const dir = path.join(scene.root, "late");
+  git(scene.root, "init", "-q", `--object-format=${TEST_FORMAT.name}`, dir);
+  git(dir, "remote", "add", "origin", host);
+  git(dir, "config", "remote.origin.pushurl", scene.url);
+  for (const group of ["kv", "kv-index", "kv-epoch", "kv-mirror"])
+    git(dir, "config", "--add", "remote.origin.fetch", `+refs/${group}/*:refs/kv-remotes/origin/${group}/*`);
+  scene.giveToken(dir);
+  kvOk(dir, "fetch", "--read-from", "stargate");
+  const fetched = kv(dir, "fetch");
+  expect([fetched.status, fetched.stderr]).toEqual([0, expect.not.stringContaining("warning")]);
+  expect(kv(dir, "get", "cfg:gone").status).toBe(6);
+});
 
 test("a label that was used is refused, by a dry run too, and compact passes it over", () => {
   kvOk(office, "epoch", "new", "--label", "e0");
