@@ -41,12 +41,12 @@ interface SourceAccess {
 const MAYBE_ROUNDED = /[\d.]{16}|\d[eE]/;
 
 function isRounded(value: number, source: string): boolean {
-  const digits = source
-    .replace(/[eE].*/, "")
-    .replace(/\D/g, "")
-    .replace(/^0+|0+$/g, "");
-  if (!Number.isFinite(value) || (value === 0 && digits !== "")) return true;
-  return digits.length > 15 && String(value) !== source;
+  const digits = source.replace(/[eE].*/, "").replace(/\D/g, "");
+  let [start, end] = [0, digits.length];
+  while (digits[start] === "0") start++;
+  while (end > start && digits[end - 1] === "0") end--;
+  if (!Number.isFinite(value) || (value === 0 && end > start)) return true;
+  return end - start > 15 && String(value) !== source;
 }
 
 function parse(text: string): unknown {

@@ -119,7 +119,7 @@ test(
     fs.writeFileSync(path.join(dir, ".env"), 'export TOKEN="a b"\n');
     kvOk(dir, "import", ".env", "--prefix", "env:");
     expect(kvOk(dir, "snapshot", "--export", "-", "--format", "dotenv", "--prefix", "env:", "--strip-prefix")).toBe(
-      'TOKEN="a b"',
+      "TOKEN='a b'",
     );
     // A state of the past: before the variable, before the map.
     expect(kvOk(dir, "snapshot", "--export", "-", "--at", "-1", "--format", "json", "--prefix", "env:")).toBe("{\n}");

@@ -9,6 +9,7 @@
  */
 
 import { KvError } from "../../errors.ts";
+import { LIMITS } from "../../limits.ts";
 import { keyText, parseKey } from "../key.ts";
 import { ANY } from "./dumps.ts";
 import { wholeText } from "./exported.ts";
@@ -62,38 +63,39 @@ async function readVariable(line: string, lines: LineCursor, context: ImportCont
   });
 }
 
-/** Quoted text to its end, and what follows. */
-const CLOSED = {
-  "'": /^'([^']*)'[ \t]*(.*)$/s,
-  "`": /^`([^`]*)`[ \t]*(.*)$/s,
-  '"': /^"((?:[^"\\]|\\.)*)"[ \t]*(.*)$/s,
-} as const;
-
-/** Most characters of one quoted value. */
-const MOST = 8 * 1024 * 1024;
-
 /** The value; undefined where something follows its closing quote. Throws INPUT_INVALID where there is none. */
 async function readValue(rest: string, place: string, lines: LineCursor): Promise<string | undefined> {
   const quote = rest[0];
-  if (quote !== "'" && quote !== '"' && quote !== "`") return rest.replace(/(?:^|\s+)#.*$/s, "").trimEnd();
-  const closed = CLOSED[quote];
-  const gathered = [rest];
-  let length = rest.length;
-  // Looked at only where a quote has come: a long text would be read again for each of its lines.
-  for (let isMaybe = true; ; ) {
-    const match = isMaybe ? closed.exec(gathered.join("\n")) : null;
-    if (match !== null) {
-      const [, text = "", after = ""] = match;
-      if (after !== "" && !after.startsWith("#")) return undefined;
-      return quote === '"' ? withoutEscapes(text) : text;
-    }
-    const line = await nextLine(lines);
-    if (line === undefined) throw badInput(`${place}: the quote is not closed`);
-    gathered.push(line);
+  if (quote !== "'" && quote !== '"' && quote !== "`") return withoutComment(rest).trimEnd();
+  const gathered: string[] = [];
+  let length = 0;
+  for (let line: string | undefined = rest.slice(1); line !== undefined; line = await nextLine(lines)) {
+    const end = quote === '"' ? endOfText(line) : line.indexOf(quote);
+    gathered.push(end < 0 ? line : line.slice(0, end));
     length += line.length + 1;
-    if (length > MOST) throw badInput(`${place}: the value is longer than ${MOST} characters`);
-    isMaybe = line.includes(quote);
+    if (length > LIMITS.batchLine) throw badInput(`${place}: the value is longer than ${LIMITS.batchLine} characters`);
+    if (end < 0) continue;
+    const text = gathered.join("\n");
+    if (!/^[ \t]*(?:#|$)/.test(line.slice(end + 1))) return undefined;
+    return quote === '"' ? withoutEscapes(text) : text;
   }
+  throw badInput(`${place}: the quote is not closed`);
+}
+
+/** A comment begins where a space is before it. */
+function withoutComment(text: string): string {
+  let at = text.indexOf("#");
+  while (at > 0 && !/\s/.test(text[at - 1]!)) at = text.indexOf("#", at + 1);
+  return at < 0 ? text : text.slice(0, at);
+}
+
+/** Where the double quote is that no backslash stands before; what a backslash at the end stands before is the end of the line. */
+function endOfText(line: string): number {
+  for (let at = 0; at < line.length; at++) {
+    if (line[at] === "\\") at++;
+    else if (line[at] === '"') return at;
+  }
+  return -1;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t" };
@@ -116,17 +118,22 @@ export function dotenvWriter(prefix: string, write: WriteText): SnapshotWriter {
       if (!NAME.test(name)) throw refuse(`'${name}' is no name of one`);
       const text = await wholeText(exported);
       if (text === undefined || text.includes("\0")) throw refuse("its value is not text");
-      write(`${name}=${quoted(text)}\n`);
+      const line = `${name}=${quoted(text)}\n`;
+      if (Buffer.byteLength(line) > LIMITS.batchLine)
+        throw refuse(`its value is longer than ${LIMITS.batchLine} bytes`);
+      write(line);
     },
     end: () => {},
   };
 }
 
+/**
+ * As shells and libraries all read it: within single quotes everything stands for itself. What has one of them is between double quotes, whose
+ * escapes shells take, and libraries in part.
+ */
 function quoted(text: string): string {
   if (/^[A-Za-z0-9_.:/@%+,-]*$/.test(text)) return text;
-  const escaped = text
-    .replace(/["\\$`]/g, "\\$&")
-    .replace(/\n/g, "\\n")
-    .replace(/\r/g, "\\r");
-  return `"${escaped}"`;
+  // A CR would be taken for a part of the line's end.
+  if (!/['\r]/.test(text)) return `'${text}'`;
+  return `"${text.replace(/["\\$`]/g, "\\$&").replace(/\r/g, "\\r")}"`;
 }

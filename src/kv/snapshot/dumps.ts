@@ -24,7 +24,7 @@ const [FLAGS, SPACE, PART] = ["consul-flags", "consul-namespace", "consul-partit
 
 /** A label that the format has a place for. */
 export const isConsulLabel = (name: string, value: string): boolean =>
-  name === FLAGS ? areFlags(value) : name === SPACE || name === PART;
+  name === FLAGS ? areFlags(value) && value !== "0" : (name === SPACE || name === PART) && value !== "";
 
 /** Reads what `etcdctl get --prefix -w json` prints. */
 export async function* readEtcd(read: ByteReader, context: ImportContext): ImportItems {
@@ -158,9 +158,10 @@ export function consulWriter(strip: string, write: WriteText): SnapshotWriter {
         });
       }
       const { [FLAGS]: flags = "0", [SPACE]: namespace, [PART]: partition } = exported.meta.labels ?? {};
+      const places = { namespace: namespace || undefined, partition: partition || undefined };
       const value = (await wholeValue(exported)).toString("base64");
       // A number that JSON.stringify would round.
-      const [start, rest] = [JSON.stringify({ key }), JSON.stringify({ value, namespace, partition })];
+      const [start, rest] = [JSON.stringify({ key }), JSON.stringify({ value, ...places })];
       const entry = `${start.slice(0, -1)},"flags":${areFlags(flags) ? flags : "0"},${rest.slice(1)}`;
       write(`${keys++ === 0 ? "" : ","}\n\t${entry}`);
     },

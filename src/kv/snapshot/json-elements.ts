@@ -5,7 +5,6 @@
  */
 
 import { decodeUtf8 } from "../../bytes.ts";
-import { LIMITS } from "../../limits.ts";
 import type { ByteReader } from "../../lines.ts";
 import { badInput } from "./item.ts";
 
@@ -23,6 +22,9 @@ export type TellMember = (name: string, value: unknown) => boolean;
 
 /** What comes next outside of a value. */
 type Wanted = "start" | "name" | "name or end" | "colon" | "value" | "value or end" | "comma or end" | "nothing";
+
+/** Longest element: the largest value that is exported into one, in base64, and what is about it. */
+const MOST_BYTES = 24 * 1024 * 1024;
 
 const [QUOTE, BACKSLASH, COMMA, COLON, LF] = [0x22, 0x5c, 0x2c, 0x3a, 0x0a];
 const [OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
@@ -169,7 +171,7 @@ class ElementScan {
 
   #keep(bytes: Buffer): void {
     this.#held += bytes.length;
-    if (this.#held > LIMITS.batchLine) throw this.#bad(`an entry is longer than ${LIMITS.batchLine} bytes`);
+    if (this.#held > MOST_BYTES) throw this.#bad(`an entry is longer than ${MOST_BYTES} bytes`);
     this.#parts!.push(Buffer.from(bytes));
   }
 

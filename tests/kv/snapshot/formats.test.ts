@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { commit } from "../../../src/kv/commit.ts";
 import { keyText, parseKey } from "../../../src/kv/key.ts";
+import { isConsulLabel } from "../../../src/kv/snapshot/dumps.ts";
 import { exportedKeys } from "../../../src/kv/snapshot/exported.ts";
 import { readFolder } from "../../../src/kv/snapshot/folder.ts";
 import { type Format, formatOf, readFormat, type WriterOptions, writerOf } from "../../../src/kv/snapshot/formats.ts";
@@ -307,7 +308,7 @@ test("hostile input is refused with a line", async () => {
     ["consul", '[{"key":"a"}]x', /^line 1: x is not expected$/],
     ["consul", '[{"key":"a"} {"key":"b"}]', /^line 1: { is not expected$/],
     ["consul", '[{"key":"a"},{"key":"a","flags":-1},{"key":"b","flags":-1}]', /entry 2: "flags" is not a number/],
-    ["consul", `[{"key":"${"x".repeat(9 * 1024 * 1024)}`, /^line 1: an entry is longer than 8388608 bytes$/],
+    ["consul", `[{"key":"${"x".repeat(25 * 1024 * 1024)}`, /^line 1: an entry is longer than 25165824 bytes$/],
   ];
   for (const [format, input, said] of cases) {
     const { code, message } = await failureOf(check(input, itemsOf(format)));
@@ -420,4 +421,65 @@ test("consul: flags of 64 bits, namespaces and partitions go in and out as they 
   const workspace = await newStore();
   await importAll(workspace, dump, itemsOf("consul"));
   expect(await write(workspace, "consul")).toBe(dump);
+  // Labels of others that would not come back.
+  const kept = [isConsulLabel("consul-flags", "7"), isConsulLabel("consul-partition", "p")];
+  const lost = [isConsulLabel("consul-flags", "0"), isConsulLabel("consul-namespace", ""), isConsulLabel("a", "b")];
+  expect([...kept, ...lost]).toEqual([true, true, false, false, false]);
+  const labelled = await newStore();
+  await importAll(
+    labelled,
+    '{"key":"a","value":"v","labels":{"consul-namespace":"","consul-flags":"none"}}',
+    itemsOf("jsonl"),
+  );
+  expect(await write(labelled, "consul")).toBe('[\n\t{"key":"a","flags":0,"value":"dg=="}\n]\n');
+});
+
+test("variables of many spaces, quotes and lines take no more time than others", async () => {
+  const spaces = " ".repeat(1_000_000);
+  const lines = 'a "quoted" line of it\n'.repeat(100_000);
+  expect((await read("dotenv", `A=x${spaces}y${spaces}#z\nB=#\nC=a#b\t#`)) as object).toEqual({
+    A: `x${spaces}y`,
+    B: "",
+    C: "a#b",
+  });
+  const store = await newStore(new Map([["A", Buffer.from(`it's ${lines}`)]]));
+  const target = await newStore();
+  await importAll(target, await write(store, "dotenv"), itemsOf("dotenv"));
+  expect(target.requireState().data).toBe(store.requireState().data);
+  expect(await read("dotenv", 'A="x\\\ny"\nB="\\\\"\nC="\\""')).toEqual({ A: "x\\\ny", B: "\\", C: '"' });
+});
+
+test("the largest value of a dump and of a variable", async () => {
+  const large = await newStore(new Map([["A", Buffer.alloc(16 * 1024 * 1024, "\xff", "latin1")]]));
+  for (const format of ["etcd", "consul"] as const) {
+    const target = await newStore();
+    await importAll(target, await write(large, format), itemsOf(format));
+    expect(target.requireState().data).toBe(large.requireState().data);
+  }
+  const most = 8 * 1024 * 1024 - 5;
+  const variable = await newStore(new Map([["A", Buffer.alloc(most, " ")]]));
+  expect((await check(await write(variable, "dotenv"), itemsOf("dotenv"))).bytes).toBe(most);
+  const longer = await newStore(new Map([["A", Buffer.alloc(most + 1, " ")]]));
+  expect((await failureOf(write(longer, "dotenv"))).message).toBe(
+    '"A" cannot be a variable: its value is longer than 8388608 bytes',
+  );
+});
+
+test("variables are read by a shell and by Node.js as they were", async () => {
+  const values = ["two words", 'a$b "c" \\d\\n', "back`tick $(id) #", "two\nlines\n", "it's", "", "é 😀", " x "];
+  const all = values.map((value, i) => [`V${i}`, value] as const);
+  const workspace = await newStore(new Map(all.map(([name, value]) => [name, Buffer.from(value)])));
+  const file = path.join(tempDir("variables"), ".env");
+  fs.writeFileSync(file, await write(workspace, "dotenv"));
+  const show =
+    "process.stdout.write(JSON.stringify(Object.entries(process.env).filter(([name]) => /^V\\d$/.test(name)).sort()))";
+  const node = [Bun.which("node") ?? "node", "-e", show];
+  const ways = [
+    ["sh", "-c", '. "$0" && exec "$@"', file, ...node],
+    [node[0]!, `--env-file=${file}`, ...node.slice(1)],
+  ];
+  for (const way of ways) {
+    const args = way[0] === "sh" ? ["sh", "-ac", ...way.slice(2)] : way;
+    expect([way[0], Bun.spawnSync(args, { env: {} }).stdout.toString()]).toEqual([way[0]!, JSON.stringify(all)]);
+  }
 });
