@@ -27,9 +27,12 @@ export async function run(context: Context): Promise<void> {
   let count = 0;
   if (limit === 0) return;
   let searched = 0;
-  for (const found of logOf(objects, tip, { prefix, changes: withKeys })) {
+  const entries = logOf(objects, tip, { prefix, changes: withKeys });
+  let step = entries.next();
+  for (; step.done !== true; step = entries.next()) {
     searched++;
     if (slice.isOver()) await slice.pause(signal);
+    const found = step.value;
     if (found === undefined) {
       out.progress(`searching: ${searched} of ${tip.ledger.seq} transactions`);
       continue;
@@ -48,6 +51,8 @@ export async function run(context: Context): Promise<void> {
     if (++count === limit) break;
   }
   out.progress("");
+  if (step.done !== true || step.value === undefined) return;
+  out.hint(`what was before is in the epoch '${step.value.label}': 'git kv epoch list --fetch' brings it`);
 }
 
 const opOf = (meta: object | undefined): "set" | "del" => (meta === undefined ? "del" : "set");

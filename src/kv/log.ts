@@ -5,7 +5,7 @@ import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import { type ChangedKey, changesBetween } from "./changes.ts";
-import { commitBefore } from "./ledger-line.ts";
+import { type ClosedEpoch, commitBefore } from "./ledger-line.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
 
 /** A transaction; `changes` where they were asked for. */
@@ -23,13 +23,13 @@ export interface LogOptions {
 
 /**
  * The transactions behind `tip`, it first, down to the first one, or to where the history here ends. Undefined stands for one that the
- * prefix leaves out: whoever asks can stop, or let others run, between any two.
+ * prefix leaves out: whoever asks can stop, or let others run, between any two. Returns the epoch before, where that is not here.
  */
 export function* logOf(
   objects: ObjectSource,
   tip: NamespaceState,
   { prefix, changes }: LogOptions,
-): Generator<LoggedTransaction | undefined> {
+): Generator<LoggedTransaction | undefined, ClosedEpoch | undefined> {
   let { ledger } = tip;
   for (;;) {
     const { oid: earlier, closed } = commitBefore(objects.format, ledger.oid, readAs(objects, ledger.oid, "commit"));
@@ -41,7 +41,7 @@ export function* logOf(
       const found = isComparable ? changesOf(objects, ledger, before, prefix) : [];
       yield prefix === undefined || found.length > 0 ? { ledger, changes: found } : undefined;
     }
-    if (before === undefined) return;
+    if (before === undefined) return closed;
     ledger = parseLedgerCommit(objects.format, before, readAs(objects, before, "commit"));
   }
 }
