@@ -44,6 +44,16 @@ export class KvPlace {
     return signal === undefined ? this.#workspace : new Workspace(this.#repo, this.#ns, this.#with(signal));
   }
 
+  /**
+   * As {@link clone}, by git's settings as they are now: where a Stargate was set up since the repository was opened, what is written must go there.
+   * Throws CONFIG too.
+   */
+  toWrite(signal?: AbortSignal): Workspace {
+    const workspace = this.clone(signal);
+    workspace.repo.reloadConfig();
+    return workspace;
+  }
+
   /** Runs `use`, which reads only. Throws NETWORK and so on where the copy of a remote cannot be had. */
   async reading<T>(signal: AbortSignal | undefined, use: (workspace: Workspace) => Promise<T>): Promise<T> {
     if (this.#url === undefined) return use(this.clone(signal));

@@ -103,7 +103,7 @@ export class Kv {
 
   /** Makes the namespace. Throws CAS_CONFLICT where it is there. */
   async init(epoch: string = FIRST_EPOCH, { signal }: SignalOption = {}): Promise<Written> {
-    return written(await commit(this.#place.clone(signal), { create: { epoch } }, () => {}));
+    return written(await commit(this.#place.toWrite(signal), { create: { epoch } }, () => {}));
   }
 
   /** The newest state known here. Throws NS_NOT_FOUND. */
@@ -178,7 +178,7 @@ export class Kv {
   /** All operations in one transaction, or none. Throws CAS_CONFLICT where a condition does not hold. */
   async write(operations: readonly KvOperation[], options: WriteOptions = {}): Promise<Written> {
     const { message, expectTree, ignoreMissing = false } = options;
-    const workspace = this.#place.clone(options.signal);
+    const workspace = this.#place.toWrite(options.signal);
     const streams: OpenStreams = [];
     const now = workspace.now();
     if (expectTree !== undefined) parseUserOid(expectTree, workspace.repo.format);
@@ -237,7 +237,7 @@ export class Kv {
 
   /** Takes a transaction (its KV-Txn, commit or number) back in a new one. Throws CAS_CONFLICT where a key has changed since. */
   async revert(txn: string, { message, expectTree, signal }: WriteOptions = {}): Promise<Written> {
-    const workspace = this.#place.clone(signal);
+    const workspace = this.#place.toWrite(signal);
     if (expectTree !== undefined) parseUserOid(expectTree, workspace.repo.format);
     const at = parseTransaction(txn, workspace.repo.format, workspace.now());
     return written(await revert(workspace, at, { message, expectTree }));
@@ -252,6 +252,7 @@ export class Kv {
     const workspace = this.#place.clone(signal);
     await (from === "stargate" ? fetchAccepted(workspace) : fetchMirror(workspace));
     await tidyUp(workspace);
+    await (await import("./key-changes.ts")).followChanges(workspace);
   }
 
   /** Every key that changes from now on, or after the transaction `since`; ends when what is known is told, unless `follow`. */
@@ -288,7 +289,7 @@ export class Kv {
   /** Sets the keys of a snapshot or a dump, gzipped or not. Throws INPUT_INVALID with all that is wrong with it; nothing is written then. */
   async import(source: KvSource, options: ImportOptions = {}): Promise<Imported> {
     const { importFrom } = await import("./user-transfer.ts");
-    return importFrom(this.#place.clone(options.signal), source, options);
+    return importFrom(this.#place.toWrite(options.signal), source, options);
   }
 
   /** Checks signatures, attestations and replay of the ledger. */
@@ -309,13 +310,13 @@ export class Kv {
   /** Begins a new epoch. Throws INPUT_INVALID for a label that was used. */
   async newEpoch(label: string, options: EpochOptions = {}): Promise<KvNewEpoch> {
     const { newEpoch } = await import("./user-admin.ts");
-    return newEpoch(this.#place.clone(options.signal), label, options);
+    return newEpoch(this.#place.toWrite(options.signal), label, options);
   }
 
   /** Leaves expired keys and tombstones behind in a new epoch, where there are any. */
   async compact(options: CompactOptions = {}): Promise<KvNewEpoch> {
     const { compact } = await import("./user-admin.ts");
-    return compact(this.#place.clone(options.signal), options);
+    return compact(this.#place.toWrite(options.signal), options);
   }
 
   /** The policy in force as far as this clone knows; undefined where there is none. */
@@ -327,7 +328,7 @@ export class Kv {
   /** Brings a policy into force (admin). Throws INPUT_INVALID with all that is wrong with it. */
   async applyPolicy(text: string, options: EpochOptions = {}): Promise<AppliedPolicy> {
     const { apply } = await import("./user-admin.ts");
-    return apply(this.#place.clone(options.signal), text, options);
+    return apply(this.#place.toWrite(options.signal), text, options);
   }
 
   /** Makes this clone write through the Stargate that its policy names. Throws CONFIG where it names none. */

@@ -230,6 +230,21 @@ test("a large value through a Stargate leaves no file open that close() does not
   }
 });
 
+test("what was set up since a repository was opened counts for what is written", async () => {
+  const stargate = await TestStargate.start({ upkeep: false });
+  const url = stargate.loginUrl(stargate.token("write"));
+  try {
+    const { dir, kv } = await store();
+    await kv.set("here", "1");
+    git(dir, "remote", "add", "origin", stargate.dir);
+    configureRemote(workspaceAt(dir), url);
+    // It is not a ledger of that Stargate's.
+    expect((await failureOf(kv.set("there", "1"))).code).toBe("NOT_FAST_FORWARD");
+  } finally {
+    await stargate.stop();
+  }
+});
+
 test("ids of programs are looked at as those of the command line", async () => {
   const { kv } = await store();
   const codes: string[] = [];
