@@ -3,7 +3,7 @@
  * the same code below (docs/library.md).
  */
 
-import { byteStringToUtf8, utf8ToByteString } from "../bytes.ts";
+import { byteStringToUtf8 } from "../bytes.ts";
 import { systemClock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
@@ -36,11 +36,13 @@ import type {
 import { find, findOrMiss, momentIn, momentOf } from "./user-find.ts";
 import { type KvEntry, listKeys } from "./user-listing.ts";
 import {
+  demand,
   type KvInput,
   type KvOperation,
   type OpenStreams,
   parseUserKey,
   parseUserOid,
+  parseUserPrefix,
   toWriteLine,
 } from "./user-operation.ts";
 import type {
@@ -178,6 +180,8 @@ export class Kv {
   /** All operations in one transaction, or none. Throws CAS_CONFLICT where a condition does not hold. */
   async write(operations: readonly KvOperation[], options: WriteOptions = {}): Promise<Written> {
     const { message, expectTree, ignoreMissing = false } = options;
+    demand(Array.isArray(operations), "the operations are not an array");
+    demand(message === undefined || typeof message === "string", "the message is not a string");
     const workspace = this.#place.toWrite(options.signal);
     const streams: OpenStreams = [];
     const now = workspace.now();
@@ -211,7 +215,7 @@ export class Kv {
   async *log(options: AtOption & { readonly prefix?: string } = {}): AsyncGenerator<KvTransaction, void, undefined> {
     const workspace = this.#place.clone(options.signal);
     const { state } = await momentOf(workspace, options);
-    const prefix = options.prefix === undefined ? undefined : utf8ToByteString(options.prefix);
+    const prefix = options.prefix === undefined ? undefined : parseUserPrefix(options.prefix);
     const slice = new TimeSlice(1);
     for (const found of logOf(workspace.repo.objects, state, { prefix, changes: false })) {
       if (slice.isOver()) await slice.pause(workspace.around.signal);
@@ -228,7 +232,7 @@ export class Kv {
     const workspace = this.#place.clone(signal);
     const newest = await stateToRead(workspace);
     const [before, after] = [await momentIn(workspace, newest, a), await momentIn(workspace, newest, b)];
-    const found = await differences(workspace, newest, [before.state, after.state], utf8ToByteString(prefix));
+    const found = await differences(workspace, newest, [before.state, after.state], parseUserPrefix(prefix));
     return found.filter(isVisible).map(({ key, before: old, after: now }) => {
       const op = old === undefined ? "add" : now === undefined ? "del" : "change";
       return { op, key: byteStringToUtf8(key) ?? key, before: old?.meta, after: now?.meta };
@@ -260,7 +264,7 @@ export class Kv {
     return this.#place.each(signal, async function* (workspace) {
       const { parseSince, watch } = await import("./watch.ts");
       const from = since === undefined ? undefined : parseSince(String(since), workspace.repo.format);
-      const options = { prefix: utf8ToByteString(prefix), since: from, follow };
+      const options = { prefix: parseUserPrefix(prefix), since: from, follow };
       for await (const { state, changes } of watch(workspace, options)) {
         const { seq, oid, txn } = state.ledger;
         for (const { key, rev, meta } of changes) {

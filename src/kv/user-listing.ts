@@ -1,6 +1,5 @@
 /** Listings for programs: the keys of a state one by one, with what is known of each where that is asked for. */
 
-import { utf8ToByteString } from "../bytes.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { TimeSlice } from "../time-slice.ts";
@@ -12,7 +11,7 @@ import { findKey } from "./read.ts";
 import type { Metadata } from "./record.ts";
 import { parseIndexRecord } from "./record.ts";
 import type { NamespaceState } from "./state.ts";
-import { parseUserKey } from "./user-operation.ts";
+import { demand, parseUserKey, parseUserPrefix } from "./user-operation.ts";
 import type { ListOptions } from "./user-options.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -38,7 +37,11 @@ export async function* listKeys(
 ): AsyncGenerator<KvEntry, void, undefined> {
   const { prefix = "", after, limit = Number.POSITIVE_INFINITY, long = false } = options;
   const { deleted = false, expired = false, allowExpired = false } = options;
-  const range = { prefix: utf8ToByteString(prefix), ...(after !== undefined && { after: parseUserKey(after) }) };
+  demand(
+    limit === Number.POSITIVE_INFINITY || (Number.isSafeInteger(limit) && limit >= 0),
+    "limit is not a whole number",
+  );
+  const range = { prefix: parseUserPrefix(prefix), ...(after !== undefined && { after: parseUserKey(after) }) };
   const shows = entryFilter(workspace, state, { deleted, expired, allowExpired, moment });
   const slice = new TimeSlice(1);
   let left = limit;

@@ -1,5 +1,6 @@
 /** Operations as programs give them, checked and made lines of a transaction. */
 
+import { utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
 import { parseLabels, type ValueInput, type WriteLine } from "./batch.ts";
@@ -48,6 +49,7 @@ export function toWriteLine(
   now: number,
   streams: OpenStreams,
 ): WriteLine {
+  demand(isMap(operation), "an operation is not an object");
   const key = parseUserKey(operation.key);
   const condition = operation.if === undefined ? undefined : toCondition(operation.if, format);
   switch (operation.op) {
@@ -59,8 +61,12 @@ export function toWriteLine(
     case "set": {
       const { value, ctype, ttl, expires, labels } = operation;
       const input = inputOf(value, operation.key, streams);
-      if (expires !== undefined && Number.isNaN(expires.getTime()))
-        throw new KvError("INPUT_INVALID", "expires is no valid date");
+      demand(
+        expires === undefined || (expires instanceof Date && !Number.isNaN(expires.getTime())),
+        "expires is no valid date",
+      );
+      demand(ttl === undefined || typeof ttl === "string", "ttl is not a string");
+      demand(labels === undefined || isMap(labels), "labels are not an object");
       const options = {
         ctype: ctype === undefined ? undefined : parseMediaType(ctype),
         expires: parseKeyExpiry(ttl, expires?.toISOString(), now),
@@ -74,6 +80,21 @@ export function toWriteLine(
         `'${String((operation as { op: unknown }).op)}' is neither set, del nor check`,
       );
   }
+}
+
+/** Throws INPUT_INVALID. Programs may not have been checked by a compiler. @internal */
+export function demand(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new KvError("INPUT_INVALID", message);
+}
+
+function isMap(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The bytes that keys begin with. Throws INPUT_INVALID. @internal */
+export function parseUserPrefix(prefix: unknown): string {
+  demand(typeof prefix === "string", "the prefix is not a string");
+  return utf8ToByteString(prefix);
 }
 
 /** The key of a program that may not have been checked by a compiler. Throws KEY_INVALID. @internal */

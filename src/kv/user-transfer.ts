@@ -1,7 +1,6 @@
 /** Snapshots and imports for programs. */
 
 import * as os from "node:os";
-import { utf8ToByteString } from "../bytes.ts";
 import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { TimeSlice } from "../time-slice.ts";
@@ -13,6 +12,7 @@ import { spooledInput } from "./snapshot/import-input.ts";
 import { importRules } from "./snapshot/import-rules.ts";
 import { writeImport } from "./snapshot/write-import.ts";
 import type { NamespaceState } from "./state.ts";
+import { demand, parseUserPrefix } from "./user-operation.ts";
 import type { AtOption, SignalOption } from "./user-options.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -74,7 +74,7 @@ export async function* exportText(
   const writer = await writerOf(format, state, { strip: stripPrefix ? prefix : "", separator }, (more) => {
     text += more;
   });
-  const range = { prefix: utf8ToByteString(prefix), now: allowExpired ? undefined : (moment ?? workspace.now()) };
+  const range = { prefix: parseUserPrefix(prefix), now: allowExpired ? undefined : (moment ?? workspace.now()) };
   const slice = new TimeSlice(1);
   writer.begin();
   for await (const some of exportedKeys(workspace, state, range)) {
@@ -138,6 +138,11 @@ function namedFormat(format: string | undefined): KvFormat {
 
 async function* bytesIn(source: AsyncIterable<unknown> | Iterable<unknown>): AsyncGenerator<Buffer, void, undefined> {
   if (ArrayBuffer.isView(source) || typeof source === "string") return yield* bytesIn([source]);
+  const isGiven = typeof source === "object" && source !== null;
+  demand(
+    isGiven && (Symbol.asyncIterator in source || Symbol.iterator in source),
+    "the source is neither text, bytes nor something that gives them",
+  );
   for await (const part of source) {
     if (typeof part === "string") yield Buffer.from(part);
     else if (ArrayBuffer.isView(part)) yield Buffer.from(part.buffer, part.byteOffset, part.byteLength);

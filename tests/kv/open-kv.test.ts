@@ -106,6 +106,16 @@ test("what a compiler would not have let through is a typed error too", async ()
     () => kv.set("k", "x", { expires: new Date("soon") }),
     () => kv.set("k", "x", { if: any({}) }),
     () => kv.write([any({ op: "put", key: "k", value: "x" })]),
+    () => kv.write(any(5)),
+    () => kv.write([any(null)]),
+    () => kv.set("k", "x", { expires: any("2030-01-01") }),
+    () => kv.set("k", "x", { ttl: any(5) }),
+    () => kv.set("k", "x", { labels: any(5) }),
+    () => kv.set("k", "x", { message: any(5) }),
+    () => kv.list({ limit: -1 }).next(),
+    () => kv.list({ limit: any("all") }).next(),
+    () => kv.list({ prefix: any(5) }).next(),
+    () => kv.import(any(5)),
   ]) {
     const { code, message } = await failureOf(call());
     said.push(`${code} ${message}`);
@@ -121,6 +131,16 @@ test("what a compiler would not have let through is a typed error too", async ()
     "INPUT_INVALID expires is no valid date",
     expect.stringMatching(/^INPUT_INVALID 'undefined' is not an object id/),
     "INPUT_INVALID 'put' is neither set, del nor check",
+    "INPUT_INVALID the operations are not an array",
+    "INPUT_INVALID an operation is not an object",
+    "INPUT_INVALID expires is no valid date",
+    "INPUT_INVALID ttl is not a string",
+    "INPUT_INVALID labels are not an object",
+    "INPUT_INVALID the message is not a string",
+    "INPUT_INVALID limit is not a whole number",
+    "INPUT_INVALID limit is not a whole number",
+    "INPUT_INVALID the prefix is not a string",
+    "INPUT_INVALID the source is neither text, bytes nor something that gives them",
   ]);
   expect(kv.state().oid).toBe(oid);
   // Any view of bytes is bytes.
