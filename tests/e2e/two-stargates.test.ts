@@ -5,6 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { fsck, git, tryGit } from "../support/git.ts";
 import { kv, kvOk, Scene, Serving, stargateOk } from "../support/scene.ts";
+import { TEST_FORMAT } from "../support/test-format.ts";
 
 let scene: Scene;
 const servings: Serving[] = [];
@@ -109,6 +110,18 @@ test("one of them goes on, the other says DIVERGED; what that has acknowledged i
   }
   expect(kvOk(winner.clone, "get", "beside")).toBe("1");
   expect(kvOk(winner.clone, "get", "later")).toBe("2");
+  // Who wrote to the loser is told by the winner, does what the hint says, and has that copy as well.
+  git(loser.clone, "config", "remote.origin.pushurl", git(winner.clone, "config", "remote.origin.pushurl"));
+  const foreign = kv(loser.clone, "set", "moved", "1");
+  expect([foreign.status, foreign.stderr]).toEqual([3, expect.stringContaining("is not part of the Stargate's")]);
+  git(loser.clone, "update-ref", "refs/kept/main", "refs/kv/main");
+  for (const ref of ["refs/kv/main", "refs/kv-index/main"]) git(loser.clone, "update-ref", "-d", ref);
+  kvOk(loser.clone, "set", "moved", "1");
+  expect(kvOk(loser.clone, "get", "later")).toBe("2");
+  git(scene.root, "init", "-q", `--object-format=${TEST_FORMAT.name}`, "kept");
+  const kept = path.join(scene.root, "kept");
+  git(kept, "fetch", "-q", loser.clone, "refs/kept/main:refs/kv/main");
+  expect(kvOk(kept, "get", "beside")).toBe("1");
   // A copy that is made anew from the mirror leads on where the other one did.
   kvOk(winner.clone, "set", "last", "1", "--wait");
   const fresh = path.join(scene.root, "fresh", "kv.git");
