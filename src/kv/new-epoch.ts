@@ -108,6 +108,29 @@ export async function previewEpoch(workspace: Workspace, wanted?: string): Promi
   return { state, label: isIdle ? undefined : await labelAfter(workspace, state, wanted), trees, dropsPieces };
 }
 
+/**
+ * Begins the epoch that {@link previewEpoch} tells of, where there is something to leave behind; else, `begun` is undefined. Throws as
+ * both do.
+ */
+export async function compactLedger(
+  workspace: Workspace,
+  { label: wanted, message }: { readonly label?: string | undefined; readonly message?: string | undefined },
+): Promise<{ readonly preview: EpochPreview; readonly begun: BegunEpoch | undefined }> {
+  for (;;) {
+    const preview = await previewEpoch(workspace, wanted);
+    const { label, state } = preview;
+    if (label === undefined) return { preview, begun: undefined };
+    try {
+      return { preview, begun: await beginEpoch(workspace, { label, message }) };
+    } catch (error) {
+      // Somebody else was faster and took the label that was counted on: what is there to leave behind now?
+      const isTaken = error instanceof KvError && error.code === "INPUT_INVALID";
+      const { epoch } = workspace.requireState().ledger;
+      if (!isTaken || wanted !== undefined || epoch === state.ledger.epoch) throw error;
+    }
+  }
+}
+
 /** What there is to begin after, and where the epoch's ref is: the Stargate says so. The clock decides which keys have expired. */
 async function learnNewest(workspace: Workspace): Promise<NamespaceState> {
   if (workspace.hasStargate) await fetchAccepted(workspace);

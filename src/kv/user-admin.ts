@@ -7,7 +7,7 @@ import { applyPolicy } from "./apply-policy.ts";
 import { audit } from "./audit.ts";
 import { epochsBack } from "./epochs.ts";
 import { completeChanges } from "./key-changes.ts";
-import { type BegunEpoch, beginEpoch, previewEpoch } from "./new-epoch.ts";
+import { type BegunEpoch, beginEpoch, compactLedger, previewEpoch } from "./new-epoch.ts";
 import { knownPolicy } from "./policy-in-force.ts";
 import { policyText } from "./read-policy.ts";
 import { tidyUp } from "./tidy.ts";
@@ -114,15 +114,18 @@ export async function newEpoch(workspace: Workspace, label: string, { message }:
 
 /** @internal */
 export async function compact(workspace: Workspace, options: CompactOptions): Promise<KvNewEpoch> {
-  const { message, dryRun = false } = options;
-  const { state, label, trees } = await previewEpoch(workspace, options.label);
+  const { label, message, dryRun = false } = options;
+  const done = dryRun
+    ? { preview: await previewEpoch(workspace, label), begun: undefined }
+    : await compactLedger(workspace, { label, message });
+  if (!dryRun) {
+    await tidyUp(workspace);
+    await completeChanges(workspace);
+  }
+  if (done.begun !== undefined) return begun(done.begun);
+  const { state, trees } = done.preview;
   const { live, expired, tombstones } = trees;
-  const nothing = { epoch: state.ledger.epoch, oid: undefined, live, expired, tombstones };
-  if (dryRun) return nothing;
-  const done = label === undefined ? nothing : begun(await beginEpoch(workspace, { label, message }));
-  await tidyUp(workspace);
-  await completeChanges(workspace);
-  return done;
+  return { epoch: state.ledger.epoch, oid: undefined, live, expired, tombstones };
 }
 
 function begun({ outcome, label, trees: { live, expired, tombstones } }: BegunEpoch): KvNewEpoch {
