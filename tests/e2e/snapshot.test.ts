@@ -80,6 +80,8 @@ test(
       transactions: 0,
       seq: 4,
     });
+    kvInput(two, packed, "import", "-", "-m", "copies\n\nof all", "--prefix", "more:", "--batch", "1");
+    expect(git(two, "log", "-1", "--format=%s%n%b", "refs/kv/main")).toStartWith("copies, part 2\nof all\n");
     const wrong: [string[], number][] = [
       [["snapshot"], 64],
       [["snapshot", "--export", "-", "--json"], 64],

@@ -48,7 +48,8 @@ class Parser {
   document(): DocumentNode {
     const node = this.#node(0);
     this.#skip();
-    if (this.#at < this.#text.length) throw this.#bad("something follows the document");
+    if (this.#at < this.#text.length)
+      throw this.#bad("something follows the document", "--format jsonl takes an object on each line");
     return node;
   }
 
@@ -134,7 +135,7 @@ class Parser {
     return this.#line;
   }
 
-  #bad(message: string): Error {
-    return badInput(`line ${this.#lineHere()}: ${message}`);
+  #bad(message: string, hint?: string): Error {
+    return badInput(`line ${this.#lineHere()}: ${message}`, hint);
   }
 }

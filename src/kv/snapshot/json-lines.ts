@@ -186,6 +186,8 @@ function partReader(lines: LineCursor, parts: number): () => Promise<Buffer | un
     const fields = parseLine(line);
     if (fields instanceof KvError || fields.part !== next || typeof fields.value_b64 !== "string")
       throw badInput(`line ${lines.number} is not part ${next} of ${parts}`);
+    // One without bytes would be the end of the value.
+    if (fields.value_b64 === "") throw badInput(`line ${lines.number}: part ${next} of ${parts} is empty`);
     next++;
     try {
       return decodeBase64(fields.value_b64);

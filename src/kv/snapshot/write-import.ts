@@ -63,7 +63,7 @@ export async function writeImport(
   const metas = new MetaHelper({ objects: repo.objects.place, copiesBases: !hasStargate }, options.threads);
   try {
     for (let part = 1; await entries.more(); part++) {
-      const message = isOne ? options.message : `${options.message}, part ${part}`;
+      const message = isOne ? options.message : options.message.replace(/^.*/, (subject) => `${subject}, part ${part}`);
       const before = entries.taken;
       const { set, isNew, ...place } = await importPart(workspace, entries, { message, bytes, metas }, options);
       if (isNew) done.transactions++;

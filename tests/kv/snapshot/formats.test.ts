@@ -249,6 +249,7 @@ test("the format by the name of a file, and a hint where it is another", async (
     ["-", "jsonl"],
   ];
   for (const [name, format] of names) expect([name, formatOf(undefined, name)]).toEqual([name, format]);
+  expect((await failureOf(check('{"key":"a"}\n{"key":"b"}', itemsOf("json")))).hint).toContain("--format jsonl");
   const hintOf = async (input: string, isGuess: boolean): Promise<string | undefined> =>
     (await failureOf(check(input, itemsOf("jsonl", { isGuess })))).hint;
   expect(await hintOf("[\n]", true)).toBe("nothing was written; --format names another format than JSON lines");

@@ -272,6 +272,10 @@ describe("refused whole", () => {
       [text.replace('"snapshot":1', '"snapshot":2'), /line 1: a snapshot of version 1 is wanted$/],
       [text.replace('"part":2,', '"part":3,'), /^line \d+ is not part 2 of 2$|^line \d+ is not part 2 of 4$/],
       [lines.filter((line) => !line.startsWith('{"part":2')).join("\n"), /is not part 2 of/],
+      [
+        '{"key":"a","parts":2}\n{"part":1,"value_b64":""}\n{"part":2,"value_b64":"YQ=="}',
+        /^line 2: part 1 of 2 is empty$/,
+      ],
       [Buffer.concat([Buffer.from(`${lines[1]}\n`), Buffer.from([0x22, 0xff, 0x0a])]), /^line 2 is not UTF-8$/],
       [`${entry("a")}\n{"key":"b","value":"${"x".repeat(9 * 1024 * 1024)}`, /^line 2 is longer than 8388608 bytes$/],
     ];
