@@ -48,13 +48,16 @@ export async function* eventData(
 }
 
 async function inTime<T>(work: Promise<T>, most: number, signal: AbortSignal | undefined): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const abort = (): void => late.reject(new KvError("NETWORK", "the stream of events was left"));
+  let end: (why: string) => void = () => {};
+  const late = new Promise<never>((_, reject) => {
+    end = (why) => reject(new KvError("NETWORK", `the stream of events ${why}`));
+  });
+  const abort = (): void => end("was left");
   signal?.addEventListener("abort", abort, { once: true });
   if (signal?.aborted) abort();
-  const timer = setTimeout(() => late.reject(new KvError("NETWORK", "the stream of events fell silent")), most);
+  const timer = setTimeout(() => end("fell silent"), most);
   try {
-    return await Promise.race([work, late.promise]);
+    return await Promise.race([work, late]);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", abort);

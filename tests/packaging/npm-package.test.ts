@@ -70,6 +70,16 @@ test("holds what a program needs, and no tests", () => {
   expect(Object.keys(JSON.parse(text) as object)).not.toContain("dependencies");
 });
 
+test("what Node.js reads has no function that came after the version it asks for", () => {
+  const text = fs.readFileSync(path.join(ROOT, "dist/node/open-kv-node.js"), "utf8");
+  const { engines } = JSON.parse(fs.readFileSync(path.join(ROOT, "package.json"), "utf8")) as { engines: object };
+  expect(engines).toEqual({ node: ">=20.16" });
+  const young =
+    /\b(?:Promise\.(?:withResolvers|try)|Array\.fromAsync|(?:Object|Map)\.groupBy|RegExp\.escape|Iterator\.from)\b|Symbol\.(?:async)?[dD]ispose/g;
+  // The SSH agent is there in Bun only.
+  expect([...text.matchAll(young)].map(([name]) => name)).toEqual(["Promise.withResolvers"]);
+});
+
 for (const module of ["nodenext", "preserve"]) {
   test(`a strict compiler takes a program with it, module ${module}`, () => {
     const flags = [
