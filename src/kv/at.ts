@@ -1,9 +1,10 @@
 /**
- * What `--at` says, and the state it means: a ledger commit, a KV-Txn, a sequence number, a time, or a number of transactions back.
+ * What `--at` says, and the state it means: a ledger commit, a KV-Txn, a sequence number, a time, a number of transactions back, or a ref.
  *
  *   1042                  the transaction with that KV-Seq          -3                     three transactions before the newest
  *   3f0c91ab (4 digits+)  the ledger commit whose id begins so      01JBAXF5Z8J8M7R2...    the transaction of that KV-Txn
  *   2026-05-02T10:00:00Z  2026-05-02  @1767322800  2h               the newest transaction made then or before
+ *   v1.4  tags/2026-05-02                                           the ledger commit that a tag or another ref leads to
  *
  * Digits alone are a sequence number, digits and a unit (100d) are a time ago, unless there are twelve of them, as many as `log` shows of
  * an id: a shorter id that looks like either is given longer.
@@ -12,6 +13,7 @@
 import { KvError } from "../errors.ts";
 import { parseIdent } from "../gitwire/object/commit.ts";
 import { isOid, type ObjectFormat, type Oid } from "../gitwire/object/oid.ts";
+import { isValidRefName } from "../gitwire/refs/ref-name.ts";
 import { parseTime } from "../quantity.ts";
 import { formatTime } from "../time.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
@@ -27,7 +29,8 @@ export type At =
   | { readonly kind: "txn"; readonly txn: string }
   | { readonly kind: "time"; readonly time: number }
   /** An object id, or how it begins. */
-  | { readonly kind: "commit"; readonly id: string };
+  | { readonly kind: "commit"; readonly id: string }
+  | { readonly kind: "ref"; readonly name: string };
 
 /** Transactions that are walked back without a look into the table. */
 const NEAR = 32;
@@ -49,11 +52,15 @@ export function parseAt(text: string, format: ObjectFormat, now: number): At {
     return { kind: "time", time: parseTime(text, now) };
   } catch (error) {
     if (!(error instanceof KvError)) throw error;
-    throw new KvError("INPUT_INVALID", `'${text}' is no commit, transaction, sequence number or time`, {
-      hint: "write 1042, 3f0c91ab, 2026-01-02, 2026-01-02T03:04:05Z, 2h (ago) or -1 (one transaction back)",
-      cause: error,
-    });
+    if (isValidRefName(`refs/tags/${text}`)) return { kind: "ref", name: text };
+    throw nothingSo(text);
   }
+}
+
+function nothingSo(text: string): KvError {
+  return new KvError("INPUT_INVALID", `'${text}' is no commit, transaction, sequence number, time, tag or branch`, {
+    hint: "write 1042, 3f0c91ab, 2026-01-02, 2026-01-02T03:04:05Z, 2h (ago) or -1 (one transaction back)",
+  });
 }
 
 /** When a ledger commit says it was made, Unix seconds. */
@@ -111,6 +118,13 @@ async function ledgerAt(workspace: Workspace, tip: NamespaceState, at: At): Prom
       return byTxn(workspace, tip, at.txn);
     case "time":
       return byTime(workspace, tip, at.time);
+    case "ref": {
+      // Loaded here: few have names for states. Those of another machine are not asked for.
+      const { commitNamed } = await import("./named-commit.ts");
+      const oid = workspace.copy === undefined ? commitNamed(workspace.repo, at.name) : undefined;
+      if (oid === undefined) throw nothingSo(at.name);
+      return commitAt(workspace, tip, oid, at.name);
+    }
   }
 }
 
@@ -178,7 +192,7 @@ async function byTime(workspace: Workspace, tip: NamespaceState, time: number): 
 
 const BEFORE = "nothing was there before the first transaction";
 
-async function commitAt(workspace: Workspace, tip: NamespaceState, id: string): Promise<LedgerCommit> {
+async function commitAt(workspace: Workspace, tip: NamespaceState, id: string, name = id): Promise<LedgerCommit> {
   const { objects, format } = workspace.repo;
   if (!isOid(format, id)) return abbreviated(workspace, tip, id);
   if (id === tip.ledger.oid) return tip.ledger;
@@ -187,9 +201,9 @@ async function commitAt(workspace: Workspace, tip: NamespaceState, id: string): 
     if (!(await bringCommit(workspace, tip, id))) throw new KvError("INPUT_INVALID", `there is no commit ${id} here`);
   }
   const commit = ledgerCommit(workspace, id);
-  if (commit === undefined || commit.ns !== tip.ns) throw notOfLedger(tip.ns, id);
+  if (commit === undefined || commit.ns !== tip.ns) throw notOfLedger(tip.ns, name);
   if (await withLookup(workspace, tip, (lookup) => lookup.contains(commit))) return commit;
-  throw notOfLedger(tip.ns, id);
+  throw notOfLedger(tip.ns, name);
 }
 
 /** The one ledger commit of the namespace whose id begins with `prefix`. */

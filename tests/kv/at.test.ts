@@ -37,9 +37,9 @@ test("the words of --at", () => {
   expect(at("12345678901d")).toEqual({ kind: "commit", id: "12345678901d" });
   expect(at("ab".repeat(20))).toEqual({ kind: "commit", id: "ab".repeat(20) });
   expect(at("01jbaxf5z8j8m7r2tk7gq4w9yc")).toEqual({ kind: "txn", txn: "01JBAXF5Z8J8M7R2TK7GQ4W9YC" });
-  for (const wrong of ["", "-", "--1", "abc", "yesterday", "1.5", "ab".repeat(33), "2026-13-01", "-1h"]) {
-    expect(() => at(wrong)).toThrow(KvError);
-  }
+  for (const name of ["abc", "v1.5", "tags/1042", "refs/kv/main", "HEAD", "yesterday", "2026-13-01", "-1h"])
+    expect(at(name)).toEqual({ kind: "ref", name });
+  for (const wrong of ["", " ", "a..b", "main~1", "12:00", "x\n", "\0"]) expect(() => at(wrong)).toThrow(KvError);
 });
 
 describe("a ledger of 60 transactions", () => {
@@ -101,6 +101,31 @@ describe("a ledger of 60 transactions", () => {
       if (expected === undefined) expect(await failure(`@${time}`)).toBe("NS_NOT_FOUND");
       else expect(await find(`@${time}`)).toBe(expected);
     }
+  });
+
+  test("by a tag, a branch or another ref, where that leads to a commit of the ledger", async () => {
+    git(dir, "tag", "v1", states[9]!.ledger.oid);
+    git(dir, "tag", "-a", "-m", "signed off", "v2", states[19]!.ledger.oid);
+    git(dir, "tag", "-a", "-m", "of a tag", "v3", "v2");
+    git(dir, "update-ref", "refs/heads/kv/main", states[29]!.ledger.oid);
+    git(dir, "tag", "17", states[39]!.ledger.oid);
+    for (const [name, seq] of [
+      ["v1", 10],
+      ["v2", 20],
+      ["v3", 20],
+      ["tags/v3", 20],
+      ["kv/main", 60],
+      ["heads/kv/main", 30],
+      ["refs/kv/main", 60],
+      ["17", 17],
+      ["tags/17", 40],
+    ] as const)
+      expect([name, await find(name)]).toEqual([name, seq]);
+    git(dir, "tag", "tree", states[9]!.ledger.tree);
+    git(dir, "tag", "index", states[9]!.index!);
+    for (const name of ["tree", "index", "v4", "HEAD", "yesterday", "-1h"])
+      expect([name, await failure(name)]).toEqual([name, "INPUT_INVALID"]);
+    expect((await failureOf(find("index"))).message).toBe("'index' is no commit of the ledger of 'main'");
   });
 
   test("what is not there says so", async () => {

@@ -37,7 +37,10 @@ export const AUDIT: readonly Command[] = [
       { name: "limit", alias: "n", type: "string", value: "N", summary: "At most N transactions" },
       { name: "prefix", type: "string", value: "P", summary: "Only transactions that change keys which begin with P" },
       { name: "keys", type: "boolean", summary: "Name with each the keys it changed; with --prefix those alone" },
-      { ...AT, summary: "From there on back: a commit, a transaction, its number, a time, a time ago (2h) or -N" },
+      {
+        ...AT,
+        summary: "From there on back: a commit or tag, a transaction, its number, a time, a time ago (2h) or -N",
+      },
     ],
     details:
       "Commit, time (UTC), signer, sequence number, keys set and deleted, state of the signature and subject, with tabs between " +
@@ -53,7 +56,7 @@ export const AUDIT: readonly Command[] = [
       {
         name: "a",
         count: "one",
-        summary: "The earlier state: a commit, a transaction, its number, a time, a time ago (2h) or -N",
+        summary: "The earlier state: a commit or tag, a transaction, its number, a time, a time ago (2h) or -N",
       },
       { name: "b", count: "optional", summary: "The later one (default: the newest)" },
     ],

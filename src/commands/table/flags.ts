@@ -64,5 +64,6 @@ export const AT: FlagSpec = {
   name: "at",
   type: "string",
   value: "WHEN",
-  summary: "As it was: a commit, a transaction, its number, a time, a time ago (2h) or -N for N transactions back",
+  summary:
+    "As it was: a commit or tag, a transaction, its number, a time, a time ago (2h) or -N for N transactions back",
 };
