@@ -180,8 +180,10 @@ class Doctor {
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
       const { code, message, hint } = error;
-      // A clone may be there to be read.
-      return this.#workspace.followsMirror ? warn(message, hint ?? "") : fail(code, message, hint);
+      // A clone may be there to be read, and a Stargate's repository is written to through it.
+      return this.#workspace.followsMirror || code === "REF_FORBIDDEN"
+        ? warn(message, hint ?? "")
+        : fail(code, message, hint);
     }
   }
 

@@ -31,6 +31,7 @@ import type {
   KvEpoch,
   KvNewEpoch,
   KvPolicy,
+  KvPolicyProblem,
   VerifyOptions,
 } from "./user-admin.ts";
 import { find, findOrMiss, momentIn, momentOf } from "./user-find.ts";
@@ -79,6 +80,11 @@ export interface Written {
 /** Opens a namespace. Throws NOT_A_REPOSITORY, NS_INVALID, INPUT_INVALID, CONFIG. */
 export function openKv(options: OpenKvOptions = {}): Kv {
   return new Kv(options);
+}
+
+/** Everything that is wrong with the policy file `text`; nothing where it is sound. */
+export async function checkPolicy(text: string): Promise<readonly KvPolicyProblem[]> {
+  return (await import("./policy-check.ts")).policyProblems(text);
 }
 
 /**

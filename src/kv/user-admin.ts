@@ -145,6 +145,15 @@ export function policyOf(workspace: Workspace): KvPolicy | undefined {
   return known && { oid: known.oid, text: policyText(workspace.repo.objects, known.oid) };
 }
 
+/** Something that is wrong with a policy file. */
+export interface KvPolicyProblem {
+  /** `namespaces.main.verify`; "" for the file as a whole. */
+  readonly path: string;
+  /** From 1. */
+  readonly line: number;
+  readonly message: string;
+}
+
 /** What came of applying a policy: the commit in force, and whether it was not before. */
 export interface AppliedPolicy {
   readonly oid: Oid;

@@ -140,6 +140,7 @@ test("what keeps reads and writes from their place: locks, settings, refs that a
     code: "CONFIG",
     message: expect.stringContaining("kv.remote is 'upstream'"),
   });
+  expect((await examine(stargate.dir, { offline: true })).get("remote")).toMatchObject({ status: "warn" });
   const noIndex = await broken(() => {
     for (const ref of git(dir, "for-each-ref", "--format=%(refname)").split("\n"))
       if (ref.includes("/kv-index/")) git(dir, "update-ref", "-d", ref);

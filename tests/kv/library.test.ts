@@ -4,7 +4,7 @@ import { afterEach, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { cloneKv, type Kv, KvError, openKv } from "git-kv";
+import { checkPolicy, cloneKv, type Kv, KvError, openKv } from "git-kv";
 import { configureRemote } from "../../src/kv/setup.ts";
 import { failureOf } from "../support/failure.ts";
 import { git } from "../support/git.ts";
@@ -165,6 +165,8 @@ test("snapshots, imports, audits, epochs and policies", async () => {
   ]);
   expect(await kv.policy()).toBeUndefined();
   expect(await failureOf(kv.applyPolicy("version: ["))).toMatchObject({ code: "INPUT_INVALID" });
+  expect(await checkPolicy("version: 1\nnonsense: 2\n")).toMatchObject([{ path: "nonsense", line: 2 }]);
+  expect(await checkPolicy("version: 1\n")).toEqual([]);
   const { oid, changed } = await kv.applyPolicy("version: 1\n");
   expect([changed, await kv.policy()]).toEqual([true, { oid, text: "version: 1\n" }]);
   expect(await kv.applyPolicy("version: 1\n")).toEqual({ oid, changed: false });
