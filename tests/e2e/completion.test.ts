@@ -62,6 +62,8 @@ test("in zsh", () => {
     ["git-kv list --prefix=cfg:th", "cfg:theme "],
     ["git-kv list --prefix my", "my\\ key "],
     ["git-kv get 'my", "'my key' "],
+    ["git-kv get 'my k", "'my key' "],
+    ['git-kv get "my k', '"my key" '],
     ["git-kv get --ns other o", "only-here "],
   ];
   const setUp = `export PATH=${PATH}; autoload -U compinit; compinit -u -d ${STORE}/dump; source ${STORE}/zsh.completion`;

@@ -78,7 +78,10 @@ function keysFunction(program: Program): string {
   const name = keysName(program);
   return `(( $+functions[${name}] )) || ${name}() {
   local -a keys
-  keys=(\${(f)"$(${keyCommand(program)} "$LBUFFER" 2>/dev/null)"})
+  # The quote that the word begins with is not on the line that zsh shows here.
+  local typed=$LBUFFER
+  [[ -n $compstate[quote] ]] && typed=\${LBUFFER%"$PREFIX"}$compstate[quote]$PREFIX
+  keys=(\${(f)"$(${keyCommand(program)} "$typed" 2>/dev/null)"})
   compadd "$@" -a keys
 }
 
