@@ -1,9 +1,9 @@
 /**
  * Which proxy an HTTP request goes through (git: git-config `http.proxy`, `remote.<name>.proxy`; curl's environment variables).
  *
- *     no_proxy  =  "*" / entry *( ("," / SP) entry)       entry = ["."] host [":" port]
+ *     no_proxy  =  "*" / entry *( ("," / SP) entry)       entry = ["."] host [":" port] / IPv4 "/" bits
  *
- * An entry stands for the host and everything below it.
+ * An entry stands for the host and everything below it, or for the addresses of a network.
  */
 
 import { KvError } from "../../errors.ts";
@@ -17,7 +17,7 @@ import { type HttpUrl, origin, redactUrl } from "./url.ts";
 export function proxyFor(url: HttpUrl, configured: string | undefined, env: Environment): string | undefined {
   const proxy = configured ?? proxyVariable(url, env);
   if (proxy === undefined || proxy === "") return undefined;
-  if (bypassesProxy(url, env.NO_PROXY ?? env.no_proxy ?? "")) return undefined;
+  if (bypassesProxy(url, env.no_proxy ?? env.NO_PROXY ?? "")) return undefined;
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(proxy)?.[1]?.toLowerCase();
   if (scheme === undefined) return `http://${proxy}`;
   if (/^(https?|socks(4|4a|5|5h)?)$/.test(scheme)) return proxy;
@@ -51,10 +51,26 @@ export function bypassesProxy(url: HttpUrl, list: string): boolean {
     .toLowerCase()
     .split(/[,\s]+/)
     .some((entry) => {
-      if (entry === "*") return true;
+      if (entry === "*" || isInNetwork(host, entry)) return true;
       const match = /^\.?(\[[^\]]*\]|[^:]*|[0-9a-f:]*::?[0-9a-f:.]*)(?::([0-9]+))?$/.exec(entry);
       const name = (match?.[1] ?? entry).replace(/^\[|\]$/g, "");
       if (name === "" || (match?.[2] !== undefined && match[2] !== port)) return false;
       return host === name || host.endsWith(`.${name}`);
     });
+}
+
+/** Whether `host` is an IPv4 address of the network `entry` (CIDR). */
+function isInNetwork(host: string, entry: string): boolean {
+  const [, network = "", bits] = /^([^/]*)\/(\d{1,2})$/.exec(entry) ?? [];
+  const [a, b] = [addressOf(host), addressOf(network)];
+  if (bits === undefined || a === undefined || b === undefined || Number(bits) > 32) return false;
+  const size = 2 ** (32 - Number(bits));
+  return Math.floor(a / size) === Math.floor(b / size);
+}
+
+/** An IPv4 address as a number; undefined for anything else. */
+function addressOf(text: string): number | undefined {
+  if (!/^(\d{1,3}\.){3}\d{1,3}$/.test(text)) return undefined;
+  const parts = text.split(".").map(Number);
+  return parts.every((part) => part < 256) ? parts.reduce((sum, part) => sum * 256 + part) : undefined;
 }

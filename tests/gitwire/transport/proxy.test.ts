@@ -182,6 +182,15 @@ test("no_proxy", () => {
   expect(bypassesProxy(v6, "::1")).toBe(true);
   expect(bypassesProxy(v6, "[::1]")).toBe(true);
   expect(bypassesProxy(v6, "::2")).toBe(false);
+  const v4 = parseUrl("http://10.9.200.1/x") as HttpUrl;
+  for (const list of ["10.0.0.0/8", "10.9.200.1/32", "0.0.0.0/0", "x, 10.9.128.0/17"])
+    expect([list, bypassesProxy(v4, list)]).toEqual([list, true]);
+  for (const list of ["10.9.0.0/17", "10.9.200.0/32", "11.0.0.0/8", "10.0.0.0/33", "10.0.0.0/", "/8", "10.0.0/8"])
+    expect([list, bypassesProxy(v4, list)]).toEqual([list, false]);
+  // As in curl, small letters come first.
+  const http = { http_proxy: "http://p" };
+  expect(proxyFor(url, undefined, { ...http, no_proxy: "*", NO_PROXY: "" })).toBeUndefined();
+  expect(proxyFor(url, undefined, { ...http, no_proxy: "x", NO_PROXY: "*" })).toBe("http://p");
 });
 
 /** A credential helper that gives `password`, and what it was told. */
