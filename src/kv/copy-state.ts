@@ -38,7 +38,7 @@ async function wholeState(workspace: Workspace, copy: RemoteCopy): Promise<Names
   if (ledger === undefined) return undefined;
   // The host was asked what it can do, and that may be more than it was.
   if (copy.isSelective) return selectedState(workspace, copy);
-  await copy.bringWhole(tips);
+  await copy.bringWhole(workspace.ns, tips);
   return copy.through(() => read(workspace, ledger));
 }
 

@@ -12,14 +12,13 @@ import { KvError } from "../errors.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import { type ByIdOrder, fetchById } from "../gitwire/protocol/fetch-by-id.ts";
 import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
-import { WHOLE_HISTORY } from "../gitwire/protocol/fetch-scope.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { rollUp } from "../gitwire/store/maintenance.ts";
-import { readShallow } from "../gitwire/store/shallow-file.ts";
 import { type CacheFolder, emptyCache, pruneCaches, type RemoteFacts } from "./cache-folder.ts";
 import { CopyLink } from "./copy-link.ts";
 import { Absent } from "./copy-store.ts";
+import type { WholeHost } from "./copy-whole.ts";
 import type { ClosedEpoch } from "./ledger-line.ts";
 import type { RemoteRefMap } from "./remote-session.ts";
 import type { Surroundings } from "./workspace.ts";
@@ -28,7 +27,7 @@ import type { Surroundings } from "./workspace.ts";
 export type Want = Pick<Absent, "oid" | "expected">;
 
 /** What one request is to bring. */
-type Wanted = Pick<ByIdOrder, "wants" | "haves" | "depth"> & {
+export type Wanted = Pick<ByIdOrder, "wants" | "haves" | "depth"> & {
   readonly filter: string;
   /** A reader said that it needs these objects, and they were not here. */
   readonly isMissing?: boolean;
@@ -58,8 +57,8 @@ export class RemoteCopy {
   #isHealed = false;
   /** What does not come by being missed, and is brought again where the cache turned out to be damaged. */
   readonly #kept = new Map<string, () => Promise<void>>();
-  /** What was asked for besides the newest state, where the host gives no single objects and that came whole. */
-  #asked: Set<Oid> | undefined;
+  /** The host gives no single objects. */
+  #whole: WholeHost | undefined;
 
   constructor(url: string, repo: Repository, folder: CacheFolder, facts: RemoteFacts, around: Surroundings) {
     this.repo = repo;
@@ -285,23 +284,16 @@ export class RemoteCopy {
     if (tips?.[ns] !== oid) this.#link.keep({ seen: { ...seen, [ns]: seq }, tips: { ...tips, [ns]: oid } });
   }
 
-  /** Brings everything of the states that end with `tips`: for a host that is not selective. */
-  async bringWhole(tips: RemoteRefMap): Promise<void> {
+  /** Brings everything of the states of `ns` that end with `tips`: for a host that is not selective. */
+  async bringWhole(ns: string, tips: RemoteRefMap): Promise<void> {
     // Then all is begun again with a cache of the right format.
     if (this.isOfOtherFormat) throw new KvError("UNSUPPORTED", `${this.shown} is a ${this.facts.format} repository`);
-    this.#asked ??= new Set();
+    const { WholeHost } = await import("./copy-whole.ts");
+    this.#whole ??= new WholeHost(this.#link, this.repo, ns, this.#around.warn);
+    const host = this.#whole;
     await this.#keep("whole", async () => {
-      if ([...tips].every(([name, oid]) => this.#isKnown(name, oid))) return;
-      this.#tellAll("the newest state");
-      // One of v0 tells its refs once in a connection, and has.
-      await this.#link.hangUp();
-      const { fetchTips } = await import("./copy-whole.ts");
-      await this.#link.talk((transport) => fetchTips(transport, this.repo, tips, this.#link.hear));
+      if (![...tips].every(([name, oid]) => this.#isKnown(name, oid))) await host.bringTips(tips);
     });
-  }
-
-  #tellAll(what: string): void {
-    this.#around.warn(`${this.shown} cannot leave objects out of what it sends, so all of ${what} is fetched`);
   }
 
   /** Combines the cache's packs where there are many. Never throws. */
@@ -327,7 +319,7 @@ export class RemoteCopy {
   }
 
   async #fetch(order: Wanted): Promise<void> {
-    if (this.#asked !== undefined) return this.#fetchAll(order, this.#asked);
+    if (this.#whole !== undefined) return this.#whole.bring(order);
     try {
       await this.#link.talk((transport) => fetchById(transport, { ...this.#order(order.filter), ...order }));
     } catch (error) {
@@ -338,30 +330,6 @@ export class RemoteCopy {
       if (order.filter !== NO_LARGE) this.#link.keep({ filters: instead === undefined ? "none" : "flat" });
       if (instead === undefined) throw error;
       await this.#fetch({ ...order, filter: instead });
-    }
-  }
-
-  /** What is not in the newest state, from a host that gives no single objects: with all that it leads to. */
-  async #fetchAll({ wants, depth, isMissing = false }: Wanted, asked: Set<Oid>): Promise<void> {
-    const { objects, commonDir, format } = this.repo;
-    const isHere = wants.every((oid) => objects.has(oid)) && readShallow(commonDir, format).length === 0;
-    if (isHere && !isMissing) return;
-    try {
-      if (isMissing && wants.every((oid) => asked.has(oid))) throw new KvError("REMOTE_REJECTED", "it did not come");
-      for (const oid of wants) asked.add(oid);
-      const isHistory = depth !== undefined || !isMissing;
-      if (isHistory) this.#tellAll("its history");
-      await this.#link.hangUp();
-      const { fetchAll } = await import("./copy-whole.ts");
-      const scope = isHistory ? { depth: WHOLE_HISTORY } : {};
-      await this.#link.talk((transport) => fetchAll(transport, this.repo, wants, scope, this.#link.hear));
-    } catch (cause) {
-      if (!(cause instanceof KvError) || cause.code !== "REMOTE_REJECTED") throw cause;
-      throw new KvError(
-        "UNSUPPORTED",
-        `${this.shown} gives no single objects, and its newest state does not hold all that is asked for`,
-        { hint: "git kv clone URL, then read there", cause },
-      );
     }
   }
 
@@ -378,7 +346,7 @@ export class RemoteCopy {
     this.#isHealed = true;
     this.#around.warn(`the cache of ${this.shown} was damaged and is filled again`);
     emptyCache(this.repo);
-    this.#asked?.clear();
+    this.#whole?.forget();
     for (const bringAgain of this.#kept.values()) await bringAgain();
   }
 }

@@ -113,6 +113,22 @@ describe.each([
   });
 });
 
+test("a host of v0, which gives only what its refs point at, gives them as well", async () => {
+  host("of-v0.git");
+  // An ssh of the simple variant tells the other side no version, as one does whose sshd takes no GIT_PROTOCOL.
+  const ssh = path.join(tempDir("ssh"), "ssh");
+  fs.writeFileSync(ssh, '#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n', { mode: 0o755 });
+  const env = { GIT_SSH_COMMAND: ssh, GIT_SSH_VARIANT: "simple" };
+  const visitor = new Visitor(`ssh://host${path.resolve(root)}/of-v0.git`, env);
+  expect(await large(visitor)).toBe(LARGE);
+  expect(visitor.warnings.at(-1)).toContain("so all of its large values is fetched");
+  expect(await valueAt(visitor, 4)).toBe("value 2");
+  expect(await revisions(visitor)).toEqual(ALL);
+  const { length } = visitor.warnings;
+  expect(await large(visitor)).toBe(LARGE);
+  expect(visitor.warnings).toHaveLength(length);
+});
+
 describe("the revisions of a key come together", () => {
   for (const [how, keys] of [
     ["where transactions are called after it", ["key:5"]],
