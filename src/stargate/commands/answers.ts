@@ -122,6 +122,8 @@ export const ANSWERS: Readonly<Record<string, AnswerSchema>> = {
     refs: integer("Refs"),
     objects: integer("Objects that were written"),
     bytes: integer("Bytes that were written"),
+    checked: integer("Packs of earlier backups that were read back"),
+    checkedSince: orNull(time("Since when each pack it needs was read back; null where one has not been so far")),
   }),
   restore: record({
     id: text("The backup"),
