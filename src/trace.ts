@@ -47,18 +47,29 @@ function target(category: TraceCategory): number | undefined {
 }
 
 function readTargets(env: Readonly<Record<string, string | undefined>>): Targets {
-  const all = open(env.GIT_KV_TRACE);
-  return { all, packet: env.GIT_KV_TRACE_PACKET === undefined ? all : open(env.GIT_KV_TRACE_PACKET) };
+  const all = open("GIT_KV_TRACE", env.GIT_KV_TRACE);
+  const packets = env.GIT_KV_TRACE_PACKET;
+  return { all, packet: packets === undefined ? all : open("GIT_KV_TRACE_PACKET", packets) };
 }
 
-function open(setting: string | undefined): number | undefined {
-  if (setting === "1" || setting === "2" || setting?.toLowerCase() === "true") return 2;
-  if (setting === undefined || !path.isAbsolute(setting)) return undefined;
+/** Says it where nothing can be traced as it was asked for, as git does: who looks for a fault would wait for lines that never come. */
+function open(name: string, setting: string | undefined): number | undefined {
+  if (setting === undefined || setting === "" || setting === "0") return undefined;
+  const word = setting.toLowerCase();
+  if (setting === "1" || setting === "2" || word === "true") return 2;
+  if (word === "false") return undefined;
+  let why = "write 1, or an absolute path";
   try {
-    return fs.openSync(setting, "a", 0o600);
-  } catch {
-    return undefined;
+    if (path.isAbsolute(setting)) return fs.openSync(setting, "a", 0o600);
+  } catch (error) {
+    why = (error as Error).message;
   }
+  try {
+    writeFully(2, Buffer.from(`warning: ${name}: cannot trace to '${setting}': ${why}\n`));
+  } catch {
+    // Nobody reads stderr.
+  }
+  return undefined;
 }
 
 /** Local time with microseconds. */

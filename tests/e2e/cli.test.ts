@@ -99,7 +99,12 @@ describe("answers", () => {
       /^\d\d:\d\d:\d\d\.\d{6} git-kv +perf: version: exit 0; start [\d.]+ ms, load [\d.]+ ms, run [\d.]+ ms\n$/,
     );
     expect(gitKv(["version"], { env: { ...process.env, GIT_KV_TRACE: "1" } }).stderr).toContain("git-kv     perf: ");
-    expect(gitKv(["version"], { env: { ...process.env, GIT_KV_TRACE: "0" } }).stderr).toBe("");
+    for (const off of ["0", "false", ""])
+      expect(gitKv(["version"], { env: { ...process.env, GIT_KV_TRACE: off } }).stderr).toBe("");
+    for (const wrong of ["trace.log", path.dirname(file)]) {
+      const { status, stderr } = gitKv(["version"], { env: { ...process.env, GIT_KV_TRACE: wrong } });
+      expect([status, stderr]).toEqual([0, expect.stringContaining(`GIT_KV_TRACE: cannot trace to '${wrong}'`)]);
+    }
   });
 });
 
