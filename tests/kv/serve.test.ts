@@ -291,6 +291,22 @@ describe("waiting", () => {
     expect((await fetch(`${address}/v1/kv/none?wait=0.05`)).status).toBe(404);
   });
 
+  test("ends when the key expires, which no transaction tells", async () => {
+    const store = await newStore();
+    await set(store, { short: "lived" }, { expires: NOW + 1 });
+    const clock = countingClock(NOW * 1000);
+    const { address } = await serve(workspaceAt(store, { clock }));
+    const alive = await fetch(`${address}/v1/kv/short`);
+    const since = encodeURIComponent(alive.headers.get("etag")!);
+    const waiting = ["wait=300", `wait=300&since=${since}`, "wait=300&json"].map((query) =>
+      fetch(`${address}/v1/kv/short?${query}`),
+    );
+    // They wait when a later request was answered.
+    await fetch(`${address}/healthz`);
+    clock.at += 1000;
+    for (const answer of await Promise.all(waiting)) expect(answer.status).toBe(410);
+  });
+
   test("ends when the service does", async () => {
     const store = await newStore();
     await set(store, { a: "1" });

@@ -49,7 +49,7 @@ export async function answerKey(workspace: Workspace, follower: Follower, query:
   };
   const end = performance.now() + wait;
   while (isSame() && !follower.isStopped && !query.signal.aborted && performance.now() < end) {
-    await follower.changed(look.state, end - performance.now(), query.signal);
+    await follower.changed(look.state, Math.min(end - performance.now(), lifeOf(workspace, look)), query.signal);
     look = await lookAt(workspace, follower.state(), query.key);
   }
   if (look.error !== undefined) throw look.error;
@@ -58,6 +58,12 @@ export async function answerKey(workspace: Workspace, follower: Follower, query:
   return isJson
     ? answerJson(workspace, look.state, look.found, common)
     : answerRaw(workspace, look.found, common, headers, isHead);
+}
+
+/** Milliseconds until the key expires, which no transaction tells; infinite where it does not, or has. */
+function lifeOf({ around }: Workspace, { found }: Look): number {
+  const left = (found?.meta.expires ?? 0) * 1000 - around.clock.now();
+  return left > 0 ? left : Number.POSITIVE_INFINITY;
 }
 
 async function lookAt(workspace: Workspace, state: NamespaceState, key: Key): Promise<Look> {
