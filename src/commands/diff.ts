@@ -11,7 +11,7 @@ import { isVisible, type KeyDifference } from "../kv/state-diff.ts";
 import type { Workspace } from "../kv/workspace.ts";
 import { TimeSlice } from "../time-slice.ts";
 import { openWorkspace } from "./open.ts";
-import { inColumn } from "./txn-facts.ts";
+import { patchText } from "./txn-facts.ts";
 
 export async function run(context: Context): Promise<void> {
   const { flags, args, out, signal } = context;
@@ -52,7 +52,7 @@ function show({ out }: Context, { key, before, after }: KeyDifference, patch: st
     return;
   }
   out.line(`${sign} ${out.foreign(keyText(key))}`);
-  if (patch !== undefined && patch !== "") out.answer(`${patch.split("\n").map(inColumn).join("\n")}\n\n`);
+  if (patch !== undefined && patch !== "") out.answer(out.foreign(patchText(patch)));
 }
 
 function facts(meta: Metadata | undefined): object | undefined {

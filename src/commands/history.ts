@@ -12,7 +12,7 @@ import type { Workspace } from "../kv/workspace.ts";
 import { parseCount } from "./count.ts";
 import { describeValue, valueFacts } from "./history-record.ts";
 import { withReader } from "./open.ts";
-import { inColumn, txnFields, txnLine } from "./txn-facts.ts";
+import { patchText, txnFields, txnLine } from "./txn-facts.ts";
 
 export function run(context: Context): Promise<void> {
   return withReader(context, (workspace) => showAll(context, workspace));
@@ -114,7 +114,7 @@ async function shower(
     }
     const unknown = ["-", "-", "-", op, rev, "-", "its transaction is not here"].join("\t");
     const line = made === undefined ? unknown : txnLine(made, signature!, [op, rev]);
-    out.line(`${line}\t${await describeValue(objects, key, revision)}`);
-    if (patch !== undefined && patch !== "") out.answer(`${patch.split("\n").map(inColumn).join("\n")}\n\n`);
+    out.line(out.foreign(`${line}\t${await describeValue(objects, key, revision)}`));
+    if (patch !== undefined && patch !== "") out.answer(out.foreign(patchText(patch)));
   };
 }

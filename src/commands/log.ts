@@ -45,8 +45,8 @@ export async function run(context: Context): Promise<void> {
       : undefined;
     if (out.json) out.record({ ...txnFields(ledger, signature), set: keysSet, del: keysDel, keys });
     else {
-      out.line(txnLine(ledger, signature, [ledger.seq, `+${keysSet}`, `-${keysDel}`]));
-      for (const { op, key } of keys ?? []) out.line(`  ${op === "del" ? "-" : "+"} ${inColumn(key)}`);
+      out.line(out.foreign(txnLine(ledger, signature, [ledger.seq, `+${keysSet}`, `-${keysDel}`])));
+      for (const { op, key } of keys ?? []) out.line(out.foreign(`  ${op === "del" ? "-" : "+"} ${inColumn(key)}`));
     }
     if (++count === limit) break;
   }

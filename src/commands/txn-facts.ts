@@ -21,6 +21,11 @@ export function inColumn(text: string): string {
   return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
+/** How a value changed, under the line that says of which key, with an empty line behind it. */
+export function patchText(patch: string): string {
+  return `${patch.split("\n").map(inColumn).join("\n")}\n\n`;
+}
+
 export function subjectOf({ commit }: LedgerCommit): string {
   return commit.message.split("\n", 1)[0] ?? "";
 }

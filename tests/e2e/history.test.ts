@@ -1,11 +1,13 @@
 /** History on the command line, with the compiled executable in a store of its own. */
 
 import { beforeAll, describe, expect, test } from "bun:test";
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { etagOf } from "../../src/kv/etag.ts";
+import { executable } from "../support/executable.ts";
 import { git } from "../support/git.ts";
-import { kv, kvOk } from "../support/scene.ts";
+import { ENV, kv, kvOk } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
 
 let dir: string;
@@ -79,6 +81,23 @@ describe("history", () => {
   test("a subject cannot break the columns or drive the terminal", () => {
     kvOk(dir, "set", "evil", "x", "-m", "a\tb\x1b[31mred");
     expect(rows(kvOk(dir, "history", "evil"))[0]![6]).toBe("a\\x09b\\x1b[31mred");
+  });
+
+  test("nor turn a line around on a terminal, and what is piped is as it is", () => {
+    const store = tempDir("turned");
+    kvOk(store, "init");
+    kvOk(store, "set", "k", "value \u202e", "-m", "\u202edoog");
+    kvOk(store, "set", "\u2067k", "v");
+    for (const args of ["history k --patch", "log --keys", "diff 1 --patch"]) {
+      const shown = spawnSync("script", ["-qec", `${executable("git-kv")} ${args}`, "/dev/null"], {
+        cwd: store,
+        env: { ...ENV, TERM: "xterm" },
+        encoding: "utf8",
+      });
+      expect([args, shown.status, /[\u202e\u2067]/.test(shown.stdout)]).toEqual([args, 0, false]);
+      expect(shown.stdout).toMatch(/\\u202e|\\u2067/);
+      expect(kvOk(store, ...args.split(" "))).toMatch(/[\u202e\u2067]/);
+    }
   });
 
   test("the table of transactions is no trouble for git", () => {
