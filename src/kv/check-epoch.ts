@@ -8,6 +8,7 @@ import { parseIdent } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import { hashObject, type Oid } from "../gitwire/object/oid.ts";
 import { LIMITS } from "../limits.ts";
+import { TimeSlice } from "../time-slice.ts";
 import { parseChunkCommit, parseIndexCommit, parseLedgerCommit } from "./attestation.ts";
 import {
   type Attested,
@@ -84,11 +85,18 @@ export function checkTree(objects: ObjectSource, next: NamespaceState): void {
 
 /**
  * Whether the ledger tree of an epoch's start is that of `base` without keys that had expired, and nothing else: no key is
- * lost, changed or made by it. Costs time in proportion to the keys left out. Throws KEY_INVALID, REPLAY_MISMATCH.
+ * lost, changed or made by it. Costs time in proportion to the keys left out, and lets others run meanwhile. Rejects with KEY_INVALID,
+ * REPLAY_MISMATCH.
  */
-export function checkLeftOut(objects: ObjectSource, base: NamespaceState, next: NamespaceState): void {
+export async function checkLeftOut(
+  objects: ObjectSource,
+  base: NamespaceState,
+  next: NamespaceState,
+  signal?: AbortSignal,
+): Promise<void> {
   checkTree(objects, next);
   const time = epochTime(next);
+  const slice = new TimeSlice();
   const gone = new Set<string>();
   for (const change of diffTries(objects, "meta", base.meta, next.meta, LIMITS.packObjects)) {
     const name = trieKeyName("meta", change.fileName);
@@ -97,6 +105,7 @@ export function checkLeftOut(objects: ObjectSource, base: NamespaceState, next: 
       throw mismatch(`the epoch leaves out the key ${JSON.stringify(key)}, which has not expired at @${time}`);
     }
     gone.add(name);
+    if (slice.isOver()) await slice.pause(signal);
   }
   if (gone.size !== next.ledger.keysDel)
     throw mismatch(`Keys-Del is ${next.ledger.keysDel}, the epoch leaves out ${gone.size}`);
@@ -104,6 +113,7 @@ export function checkLeftOut(objects: ObjectSource, base: NamespaceState, next: 
     removed(change, "data");
     const name = trieKeyName("data", change.fileName)!;
     if (!gone.delete(name)) throw mismatch(`the value of ${name} is left out, its metadata are not`);
+    if (slice.isOver()) await slice.pause(signal);
   }
   const [left] = gone;
   if (left !== undefined) throw mismatch(`the metadata of ${left} are left out, its value is not`);
@@ -127,7 +137,7 @@ export async function replayEpoch(
     signal,
   }: { writer?: NodeWriter; signal?: AbortSignal } = {},
 ): Promise<void> {
-  checkLeftOut(objects, base, next);
+  await checkLeftOut(objects, base, next, signal);
   const made = await epochTrees(objects, writer, base, epochTime(next), { signal });
   const { ledger } = next;
   const same = (what: string, says: Oid | undefined, is: Oid | undefined): void => {

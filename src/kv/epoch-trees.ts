@@ -67,11 +67,12 @@ export async function epochTrees(
   counts.expired = dropped.length;
   const isWhole = counts.expired + counts.tombstones === 0;
   const index = isWhole ? base.ledger.indexTree : await newIndex(source, writer, base, now, watch);
-  const update = (kind: "data" | "meta", root: Oid | undefined): Promise<Oid | undefined> =>
-    inSlices(updateTrieInSteps(writer, kind, root, removals(source, kind, dropped)), watch.signal);
-  const data = await update("data", base.data);
-  const meta = await update("meta", base.meta);
-  const gone = new Set(removals(source, "data", dropped).map(({ name }) => name));
+  const update = (kind: "data" | "meta", root: Oid | undefined, gone: TrieChange[]): Promise<Oid | undefined> =>
+    inSlices(updateTrieInSteps(writer, kind, root, gone), watch.signal);
+  const values = await removals(source, "data", dropped, watch);
+  const data = await update("data", base.data, values);
+  const meta = await update("meta", base.meta, await removals(source, "meta", dropped, watch));
+  const gone = new Set(values.map(({ name }) => name));
   const pieces = await namedPieces(source, base.data, gone, watch);
   const chunks = pieces.size === 0 ? undefined : addPieces(writer, undefined, pieces.values());
   let pieceBytes = 0;
@@ -120,15 +121,27 @@ async function liveFiles(source: ObjectSource, base: NamespaceState, now: number
   return files;
 }
 
-function removals(source: ObjectSource, kind: "data" | "meta", dropped: readonly IndexEntry[]): TrieChange[] {
-  return dropped.map(({ key, oid }) => {
+/** The changes that take the dropped keys out of a trie, made in slices. */
+async function removals(
+  source: ObjectSource,
+  kind: "data" | "meta",
+  dropped: readonly IndexEntry[],
+  { signal }: Watch,
+): Promise<TrieChange[]> {
+  const changes: TrieChange[] = [];
+  const slice = new TimeSlice();
+  for (const { key, oid } of dropped) {
     const digits = keyDigits(key);
-    const name = keyName(key, digits);
-    if (kind === "meta") return { digits, name: trieFileName("meta", name), oid: undefined };
-    const record = parseIndexRecord(readAs(source, oid, "blob"));
-    const isChunked = record.kind === "live" && record.type === "chunked";
-    return { digits, name: trieFileName(isChunked ? "manifest" : "data", name), oid: undefined };
-  });
+    const is = kind === "data" && isChunked(source, oid) ? "manifest" : kind;
+    changes.push({ digits, name: trieFileName(is, keyName(key, digits)), oid: undefined });
+    if (slice.isOver()) await slice.pause(signal);
+  }
+  return changes;
+}
+
+function isChunked(source: ObjectSource, pointer: Oid): boolean {
+  const record = parseIndexRecord(readAs(source, pointer, "blob"));
+  return record.kind === "live" && record.type === "chunked";
 }
 
 /** A piece with its size. */

@@ -47,7 +47,7 @@ export const epochAttested: Check = ({
 /** What the trees hold. */
 export const epochReplayed: Check = async ({ objects, base, ledger, index, rules }) => {
   const next = stateAt(objects, ledger, index);
-  if (rules.verify.kind === "attested") checkLeftOut(objects, base!, next);
+  if (rules.verify.kind === "attested") await checkLeftOut(objects, base!, next);
   else await replayEpoch(objects, base!, next);
   return null;
 };
