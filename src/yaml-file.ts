@@ -53,7 +53,8 @@ export function readYaml<T>(text: string, schema: v.GenericSchema<unknown, T>): 
   return opened.kind === "broken" ? failed(opened.problems) : opened.judge(schema);
 }
 
-const PARSE = { prettyErrors: false, uniqueKeys: true, merge: false } as const;
+/** The package would hold each key of a map against all before it: of 100,000 that takes minutes. {@link keysTwice} does it. */
+const PARSE = { prettyErrors: false, uniqueKeys: false, merge: false } as const;
 
 /** Parses `text`: YAML 1.2 without aliases, merge keys, tags of its own, or more than one document. */
 export function openYaml(text: string): OpenedYaml {
@@ -77,10 +78,10 @@ export function openYaml(text: string): OpenedYaml {
   const problems = [...document.errors, ...document.warnings].map(
     (error): YamlProblem => ({ path: "", line: lines.linePos(error.pos[0]).line, message: sentence(error) }),
   );
+  if (problems.length > 0) return { kind: "broken", problems: problems.slice(0, MAX_PROBLEMS) };
   // A key that is there twice leaves the rest of the file readable, so that the rest of the problems can be said too.
-  if (document.errors.some(({ code }) => code !== "DUPLICATE_KEY") || document.warnings.length > 0) {
-    return { kind: "broken", problems: problems.slice(0, MAX_PROBLEMS) };
-  }
+  const twice = keysTwice(document).slice(0, MAX_PROBLEMS);
+  for (const offset of twice) problems.push({ path: "", line: lines.linePos(offset).line, message: TWICE });
   return {
     kind: "read",
     raw,
@@ -109,14 +110,35 @@ function judge<T>(
     }
     return 1;
   };
-  const issues = (checked.issues ?? []).flatMap(leaves).map((issue) => problemOf(issue, schema, lineOf));
+  const issues = (checked.issues ?? [])
+    .flatMap(leaves)
+    .slice(0, MAX_PROBLEMS)
+    .map((issue) => problemOf(issue, schema, lineOf));
   const others = findings.map(({ path, message }) => ({ path: path.join("."), line: lineOf(path), message }));
   return failed([...problems, ...issues, ...others].sort((a, b) => a.line - b.line));
 }
 
 function sentence({ code, message }: { code: string; message: string }): string {
-  if (code === "DUPLICATE_KEY") return "a key is there twice: keys of a map must be unique";
   return code === "MULTIPLE_DOCS" ? "another document begins here: a file has one" : message;
+}
+
+const TWICE = "a key is there twice: keys of a map must be unique";
+
+/** Where keys stand that are in their map already. */
+function keysTwice(document: Document.Parsed): number[] {
+  const found: number[] = [];
+  visit(document, {
+    Map: (_, { items }) => {
+      const seen = new Set<string>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        const name = textOf(key);
+        if (seen.has(name)) found.push(key.range?.[0] ?? 0);
+        seen.add(name);
+      }
+    },
+  });
+  return found;
 }
 
 /** Where aliases stand. */
@@ -255,6 +277,8 @@ export function openYamlNodes(text: string): YamlNodes {
     if (alias !== undefined) return fail(lines.linePos(alias).line, "aliases (*name) are not taken");
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) return fail(lines.linePos(problem.pos[0]).line, sentence(problem));
+    const [twice] = keysTwice(document);
+    if (twice !== undefined) return fail(lines.linePos(twice).line, TWICE);
     return {
       kind: "read",
       root: nodeOf(document.contents, (node) => lines.linePos((node as Ranged | null)?.range?.[0] ?? 0).line),

@@ -435,6 +435,18 @@ test("consul: flags of 64 bits, namespaces and partitions go in and out as they 
   expect(await write(labelled, "consul")).toBe('[\n\t{"key":"a","flags":0,"value":"dg=="}\n]\n');
 });
 
+test("a map of 50,000 names takes no more time for each than a small one", async () => {
+  const lines = Array.from({ length: 50_000 }, (_, i) => `key${i}: value\n`);
+  for (const format of ["yaml", "json"] as const) {
+    const text =
+      format === "yaml" ? lines.join("") : JSON.stringify(Object.fromEntries(lines.map((line) => [line, ""])));
+    expect((await check(text.replaceAll("\\n", ""), itemsOf(format))).keys).toBe(50_000);
+  }
+  expect((await failureOf(check(`${lines.join("")}"key5": x\n`, itemsOf("yaml")))).message).toStartWith(
+    "line 50001: a key is there twice",
+  );
+});
+
 test("variables of many spaces, quotes and lines take no more time than others", async () => {
   const spaces = " ".repeat(1_000_000);
   const lines = 'a "quoted" line of it\n'.repeat(100_000);
