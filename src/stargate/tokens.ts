@@ -10,6 +10,7 @@ import * as path from "node:path";
 import type { Clock } from "../clock.ts";
 import { KvError } from "../errors.ts";
 import { isMissing, systemDisk } from "../gitwire/disk.ts";
+import { randomSuffix } from "../gitwire/pack/temp-file.ts";
 import { readOwnFile } from "./settings.ts";
 
 /** What a token lets its bearer do; each includes the ones before it. */
@@ -139,13 +140,10 @@ export class TokenStore {
   #change(edit: (records: readonly TokenRecord[]) => readonly TokenRecord[]): void {
     const lock = `${this.#file}.lock`;
     fs.mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o750 });
-    let fd: number;
-    try {
-      fd = fs.openSync(lock, "wx", 0o600);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    const fd = openNew(lock) ?? (breakStale(lock) ? openNew(lock) : undefined);
+    if (fd === undefined) {
       throw new KvError("LOCKED", `${lock} exists: another process changes the tokens`, {
-        hint: "if none runs, remove that file",
+        hint: "try again in a minute: what a killed one left is nobody's then",
       });
     }
     try {
@@ -163,6 +161,41 @@ export class TokenStore {
     systemDisk.syncDir(path.dirname(this.#file));
     this.#seen = "";
   }
+}
+
+/** Milliseconds after which a lock is what a killed process left: it is held for some. */
+const STALE = 60_000;
+
+/** A new file; undefined where there is one. */
+function openNew(file: string): number | undefined {
+  try {
+    return fs.openSync(file, "wx", 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return undefined;
+    throw error;
+  }
+}
+
+/** Takes away a lock that nobody holds any more: a token could not be revoked before somebody had removed it by hand. */
+function breakStale(lock: string): boolean {
+  const found = fs.statSync(lock, { throwIfNoEntry: false });
+  if (found === undefined) return true;
+  if (Math.abs(Date.now() - found.mtimeMs) < STALE) return false;
+  // Under a name of our own first: another one may have done this meanwhile, and hold it.
+  const own = `${lock}.${randomSuffix(6)}`;
+  try {
+    fs.renameSync(lock, own);
+  } catch (error) {
+    if (isMissing(error)) return true;
+    throw error;
+  }
+  const { ino, mtimeMs } = fs.statSync(own);
+  if (ino === found.ino && mtimeMs === found.mtimeMs) {
+    fs.rmSync(own);
+    return true;
+  }
+  fs.renameSync(own, lock);
+  return false;
 }
 
 /** Gives what root writes to the account whose folder it is: else its daemon could not read it, and nobody would get in. */

@@ -72,6 +72,21 @@ function holdingProxy(stargate: TestStargate, hold: () => Promise<void>): { port
   return { port: server.port!, stop: () => void server.stop(true) };
 }
 
+test("a lock that a killed process left keeps nobody from taking a token back for more than a minute", () => {
+  const dir = tempDir("tokens");
+  const tokens = new TokenStore(dir);
+  tokens.add("lost", "write", undefined, systemClock);
+  const lock = path.join(dir, "tokens.json.lock");
+  fs.writeFileSync(lock, "half");
+  expect(() => tokens.revoke("lost")).toThrow("another process changes the tokens");
+  expect(fs.readFileSync(lock, "utf8")).toBe("half");
+  const minute = new Date(Date.now() - 61_000);
+  fs.utimesSync(lock, minute, minute);
+  tokens.revoke("lost");
+  expect(tokens.list()).toEqual([]);
+  expect(fs.readdirSync(dir)).toEqual(["tokens.json"]);
+});
+
 test("a token that is revoked while its push is under way lets nothing in", async () => {
   const stargate = await TestStargate.start();
   const tokens = new TokenStore(stargateDir(stargate.dir));
