@@ -68,11 +68,14 @@ export function formatDuration(seconds: number): string {
 
 const DATE = /^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]| ?[+-]\d\d:?\d\d)?)?$/;
 
+/** How a point in time is written, for who wrote it otherwise. */
+export const POINT_IN_TIME = "write 2026-01-02T03:04:05Z, 2026-01-02 or @1767322800";
+
 /**
  * Unix seconds of `text`: RFC 3339, as `git log --date=iso` writes it too, or a date (UTC where no zone is given), `@<unix seconds>`, or a duration back from `now`
  * (Unix seconds). Throws INPUT_INVALID.
  */
-export function parseTime(text: string, now: number): number {
+export function parseTime(text: string, now: number, hint = `${POINT_IN_TIME}; 2h is two hours ago`): number {
   const trimmed = text.trim();
   const unix = /^@(\d{1,12})$/.exec(trimmed)?.[1];
   if (unix !== undefined) return Number(unix);
@@ -84,9 +87,7 @@ export function parseTime(text: string, now: number): number {
     const seconds = quantity(/^(\d{1,12})\s?(ms|s|m|h|d|w)$/.exec(trimmed), DURATION_UNITS);
     if (seconds !== undefined) return Math.floor(now - seconds);
   }
-  throw new KvError("INPUT_INVALID", `'${text}' is not a time`, {
-    hint: "write 2026-01-02T03:04:05Z, 2026-01-02, @1767322800, or 2h for two hours ago",
-  });
+  throw new KvError("INPUT_INVALID", `'${text}' is not a time`, { hint });
 }
 
 /** Whether the month has such a day: `Date.parse` takes February 30th for March 2nd. */

@@ -2,7 +2,7 @@
 
 import { KvError } from "./errors.ts";
 import { LIMITS } from "./limits.ts";
-import { parseDuration, parseTime } from "./quantity.ts";
+import { POINT_IN_TIME, parseDuration, parseTime } from "./quantity.ts";
 
 /**
  * Unix seconds a value expires at, up to the year 9999, from a time to live or a point in time. `now` is in Unix seconds.
@@ -17,7 +17,7 @@ export function parseExpiry(ttl: string | undefined, expires: string | undefined
       hint: "give it as ttl",
     });
   }
-  return inRange(parseTime(expires, now), expires);
+  return inRange(parseTime(expires, now, POINT_IN_TIME), expires);
 }
 
 function inRange(seconds: number, text: string): number {

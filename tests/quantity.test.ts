@@ -1,8 +1,9 @@
 /** Sizes, durations and times as people write them. */
 
 import { expect, test } from "bun:test";
-import type { KvError } from "../src/errors.ts";
+import { KvError } from "../src/errors.ts";
 import { formatDuration, parseDuration, parseSize, parseTime } from "../src/quantity.ts";
+import { parseExpiry } from "../src/time.ts";
 
 const refused = (run: () => unknown): void => {
   try {
@@ -67,4 +68,18 @@ test("times", () => {
     "@x",
   ])
     refused(() => parseTime(bad, now));
+});
+
+test("who writes a time to expire at wrongly is not told to write a duration back", () => {
+  const hint = (text: string): string | undefined => {
+    try {
+      parseExpiry(undefined, text, 0);
+    } catch (error) {
+      if (error instanceof KvError) return error.hint;
+    }
+    return undefined;
+  };
+  expect(hint("tomorrow")).toBe("write 2026-01-02T03:04:05Z, 2026-01-02 or @1767322800");
+  expect(hint("2027-02-29")).toBe("write 2026-01-02T03:04:05Z, 2026-01-02 or @1767322800");
+  expect(hint("2h")).toBe("give it as ttl");
 });
