@@ -468,3 +468,17 @@ test("the first look at the config serves what was read on the way; after an edi
   expect(repository.config.get("x.y")).toBe("2");
   expect(openRepository(dir).config.get("x.y")).toBe("2");
 });
+
+test("who is killed while a repository is made makes it with the next try, of the format that was asked for", () => {
+  const init = [executable("git-kv"), "init"];
+  const env = { ...process.env, GIT_DEFAULT_HASH: "sha256" };
+  for (let when = 1; when <= 6; when++) {
+    const dir = tempDir("killed-init");
+    const inject = ["-f", "-o", "/dev/null", "-e", `inject=write:signal=KILL:when=${when}`];
+    spawnSync("strace", [...inject, ...init], { cwd: dir, env, stdio: "ignore" });
+    const again = spawnSync(init[0]!, init.slice(1), { cwd: dir, env, encoding: "utf8" });
+    expect([when, again.status, again.stderr]).toEqual([when, 0, expect.stringContaining("is ready")]);
+    expect(git(dir, "rev-parse", "--show-object-format")).toBe("sha256");
+    expect(git(dir, "config", "core.bare")).toBe("false");
+  }
+});

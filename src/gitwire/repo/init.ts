@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { KvError } from "../../errors.ts";
 import { systemDisk } from "../disk.ts";
 import { type ObjectFormat, objectFormat, SHA1 } from "../object/oid.ts";
+import { randomSuffix } from "../pack/temp-file.ts";
 import { checkRefFormat } from "../refs/ref-name.ts";
 import { openRepository, type Repository } from "../repo.ts";
 import type { Env } from "./discover.ts";
@@ -61,8 +62,12 @@ export function initRepository(dir: string, options: InitOptions = {}, env: Env 
   return repository;
 }
 
+/** Whole or not at all: whoever is killed here begins again, and an empty HEAD or config would be taken for one. */
 function writeNew(file: string, text: string): void {
-  if (!fs.existsSync(file)) systemDisk.create(file, Buffer.from(text), true);
+  if (fs.existsSync(file)) return;
+  const temporary = `${file}.${randomSuffix(6)}`;
+  systemDisk.create(temporary, Buffer.from(text), true);
+  systemDisk.rename(temporary, file);
 }
 
 function initialConfig(gitDir: string, bare: boolean, format: ObjectFormat): string {
