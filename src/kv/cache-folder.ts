@@ -80,20 +80,40 @@ export function cacheFolder(address: string, env: Environment): CacheFolder {
 
 /** The repository of the folder; made again where it is of another object format or cannot be opened. */
 export function openCache({ dir }: CacheFolder, format: ObjectFormat, env: Environment): Repository {
-  let repo: Repository | undefined;
+  const repo = repositoryIn(dir, format, env) ?? makeRepository(dir, format, env);
+  repo.storeMaker = (objectsDir, itsFormat, options) => new CopyStore(objectsDir, itsFormat, options);
+  return repo;
+}
+
+function repositoryIn(dir: string, format: ObjectFormat, env: Environment): Repository | undefined {
   try {
-    repo = openRepository(dir, env);
+    const repo = openRepository(dir, env);
+    if (repo.format === format) return repo;
+    repo.close();
   } catch (error) {
     if (!(error instanceof KvError)) throw error;
   }
-  if (repo?.format !== format) {
-    repo?.close();
-    clearFolder(dir);
-    initRepository(dir, { bare: true, format }, env).close();
-    repo = openRepository(dir, env);
+  return undefined;
+}
+
+/** Makes a repository beside the folder and puts it there whole: other processes may be about to do the same, and the first one's stays. */
+function makeRepository(dir: string, format: ObjectFormat, env: Environment): Repository {
+  const made = fs.mkdtempSync(`${dir}.`);
+  try {
+    initRepository(made, { bare: true, format }, env).close();
+    try {
+      // Takes the place of an empty folder, and of no other.
+      fs.renameSync(made, dir);
+    } catch {
+      const other = repositoryIn(dir, format, env);
+      if (other !== undefined) return other;
+      clearFolder(dir);
+      fs.renameSync(made, dir);
+    }
+  } finally {
+    fs.rmSync(made, { recursive: true, force: true });
   }
-  repo.storeMaker = (objectsDir, itsFormat, options) => new CopyStore(objectsDir, itsFormat, options);
-  return repo;
+  return openRepository(dir, env);
 }
 
 /** Removes everything in the folder that is ours. */
@@ -150,8 +170,8 @@ export function writeFacts({ dir }: CacheFolder, facts: RemoteFacts): void {
 }
 
 /**
- * Keeps the caches in bounds: the packs of the folder to `most` bytes, the oldest going first, and whatever folder beside it was not used
- * for LIMITS.cacheAge. What was fetched in the last minutes stays up to twice that: somebody is about to read it. Never throws.
+ * Keeps the caches in bounds at the end of a command: the packs of the folder, and whatever folder beside it was not used for
+ * LIMITS.cacheAge. A temporary folder goes. Never throws.
  */
 export function pruneCaches(folder: CacheFolder, now: number, most: number = LIMITS.cacheBytes): void {
   try {
@@ -160,11 +180,11 @@ export function pruneCaches(folder: CacheFolder, now: number, most: number = LIM
       return;
     }
     fs.utimesSync(folder.dir, now / 1000, now / 1000);
-    prunePacks(folder.dir, now, most);
+    prunePacks(folder, now, most);
     const root = path.dirname(folder.dir);
     for (const name of readDir(root)) {
       const dir = path.join(root, name);
-      if (/^[0-9a-f]{32}$/.test(name) && now - fs.statSync(dir).mtimeMs > LIMITS.cacheAge) {
+      if (/^[0-9a-f]{32}(\.\w{6})?$/.test(name) && now - fs.statSync(dir).mtimeMs > LIMITS.cacheAge) {
         fs.rmSync(dir, { recursive: true, force: true });
       }
     }
@@ -176,23 +196,30 @@ export function pruneCaches(folder: CacheFolder, now: number, most: number = LIM
 /** What is younger is about to be read by the process that fetched it. */
 const FRESH = 10 * 60_000;
 
-function prunePacks(folder: string, now: number, most: number): void {
-  const dir = path.join(folder, "objects", "pack");
+/**
+ * Keeps the packs of the folder to `most` bytes, the oldest going first. What was fetched in the last minutes stays up to twice that:
+ * somebody is about to read it. True where some have gone.
+ */
+export function prunePacks(folder: CacheFolder, now: number, most: number = LIMITS.cacheBytes): boolean {
+  const dir = path.join(folder.dir, "objects", "pack");
   const packs = readDir(dir)
     .filter((name) => name.endsWith(".pack") || name.startsWith("tmp_") || name.startsWith(".tmp"))
     .map((name) => ({ name, ...timeAndSize(path.join(dir, name)) }))
     .sort((a, b) => b.modified - a.modified);
   let bytes = 0;
+  let hasGone = false;
   for (const { name, modified, size } of packs) {
     bytes += size;
     const isLeftover = !name.endsWith(".pack");
     if (now - modified < FRESH && bytes <= 2 * most) continue;
     if (!isLeftover && bytes <= most) continue;
     // Whatever is in it: nobody is to think that all of a ledger or a state is here.
-    if (!isLeftover) forget(folder);
+    if (!isLeftover) forget(folder.dir);
+    hasGone = true;
     fs.rmSync(path.join(dir, name.replace(/\.pack$/, ".idx")), { force: true });
     fs.rmSync(path.join(dir, name), { force: true });
   }
+  return hasGone;
 }
 
 function timeAndSize(file: string): { modified: number; size: number } {

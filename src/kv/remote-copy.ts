@@ -15,7 +15,7 @@ import { lsRefs } from "../gitwire/protocol/fetch-pack.ts";
 import type { Transport } from "../gitwire/protocol/transport.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import { rollUp } from "../gitwire/store/maintenance.ts";
-import { type CacheFolder, emptyCache, pruneCaches, type RemoteFacts } from "./cache-folder.ts";
+import { type CacheFolder, emptyCache, pruneCaches, prunePacks, type RemoteFacts } from "./cache-folder.ts";
 import { CopyLink } from "./copy-link.ts";
 import { Absent } from "./copy-store.ts";
 import type { WholeHost } from "./copy-whole.ts";
@@ -296,8 +296,19 @@ export class RemoteCopy {
     });
   }
 
-  /** Combines the cache's packs where there are many. Never throws. */
+  /** Combines the cache's packs where there are many, and keeps them in bounds: for who reads on and on. Never throws. */
   async tidy(): Promise<void> {
+    await this.#combine();
+    // A state that came whole would come whole again.
+    if (this.#whole !== undefined) return;
+    try {
+      if (prunePacks(this.#folder, this.#around.clock.now())) this.repo.objects.refresh();
+    } catch {
+      // As at the end of a command.
+    }
+  }
+
+  async #combine(): Promise<void> {
     const { objects, commonDir } = this.repo;
     await rollUp(objects, { commonDir, signal: this.#around.signal }).catch(() => {});
   }
@@ -305,7 +316,7 @@ export class RemoteCopy {
   /** Ends the connection and keeps the cache in bounds. Never throws. */
   async close(): Promise<void> {
     await this.#link.hangUp();
-    await this.tidy();
+    await this.#combine();
     this.repo.close();
     pruneCaches(this.#folder, this.#around.clock.now());
   }

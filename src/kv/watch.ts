@@ -76,6 +76,7 @@ async function* watchCopy(
       workspace.around.signal.throwIfAborted();
       if (changes.length > 0) yield { state: after, changes };
     }
+    if (follow) await copy.tidy();
   }
 }
 

@@ -52,6 +52,19 @@ const answer = (env: Record<string, string>, ...args: string[]): string => {
 };
 
 describe("with nothing but the executable", () => {
+  test("many may begin with the same empty cache", async () => {
+    for (let round = 0; round < 4; round++) {
+      const env = { XDG_CACHE_HOME: tempDir("first") };
+      const command = [executable("git-kv"), "--repo", url, "get", "cfg:theme"];
+      const runs = Array.from({ length: 8 }, () => Bun.spawn(command, { cwd, env, stdout: "pipe", stderr: "pipe" }));
+      const answers = runs.map(
+        async (run) => (await new Response(run.stdout).text()) + (await new Response(run.stderr).text()),
+      );
+      expect(await Promise.all(answers)).toEqual(Array.from(runs, () => "light"));
+      expect(fs.readdirSync(path.join(env.XDG_CACHE_HOME, "git-kv"))).toHaveLength(1);
+    }
+  });
+
   test("a Stargate is read", () => {
     expect(answer({}, "--repo", url, "get", "cfg:theme")).toBe("light");
     expect(answer({ TMPDIR: tempDir("t"), XDG_CACHE_HOME: "" }, "--repo", url, "get", "cfg:lang")).toBe("en");

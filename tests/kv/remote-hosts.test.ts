@@ -187,6 +187,24 @@ test("changes are told from any transaction on: a tree and the one that names it
     expect(await changes(new Visitor(url), since)).toEqual(all.slice(since - 2));
 });
 
+test("who watches on and on keeps few packs", async () => {
+  const url = host("followed.git", { "uploadpack.allowFilter": "true" });
+  const dir = path.join(root, "followed.git");
+  const pace = { first: 1, most: 1, retry: 300, silence: 45_000 };
+  const [told, packs] = await new Visitor(url).read(async ({ workspace, copy }) => {
+    let count = 0;
+    await write(dir, ["key:5"], false, "first");
+    for await (const { changes } of watch(workspace, { prefix: "", since: ROUNDS + 3, follow: true, pace })) {
+      count += changes.length;
+      if (count === 15) break;
+      await write(dir, ["key:5"], false, `more ${count}`);
+    }
+    return [count, fs.readdirSync(copy.repo.objects.packDir).filter((name) => name.endsWith(".pack")).length];
+  });
+  expect(told).toBe(15);
+  expect(packs).toBeLessThan(30);
+});
+
 describe("a cache that has lost something", () => {
   const folderOf = ({ cache }: Visitor): string => {
     const [name] = fs.readdirSync(path.join(cache, "git-kv"));
