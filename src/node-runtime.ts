@@ -1,11 +1,12 @@
 /**
- * What the library takes from Bun, for Node.js: hashing and compression by its own modules. Programs are not started there (SSH, gpg,
- * credential helpers, hooks): what needs one says so. Loaded first, and does nothing in Bun.
+ * What the library takes from Bun, for Node.js: hashing, compression, programs and sockets by its own modules. What is not there says so.
+ * Loaded first, and does nothing in Bun.
  */
 
 import * as crypto from "node:crypto";
 import * as zlib from "node:zlib";
 import { KvError } from "./errors.ts";
+import { connect, spawn } from "./node-programs.ts";
 
 /** As Bun's: it is as new after `digest`. */
 class CryptoHasher {
@@ -104,8 +105,8 @@ const RUNTIME = {
   gc: (): void => {},
   sleep: (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms)),
   mmap: notHere("mapping a file"),
-  spawn: notHere("running a program"),
-  connect: notHere("the SSH agent"),
+  spawn,
+  connect,
   unsafe: { setJITPolicy: (): void => {} },
 };
 

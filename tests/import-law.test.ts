@@ -77,7 +77,7 @@ const FLOORS: readonly RegExp[] = [
 
 /** Files that may run another program, and the one that runs this one again. */
 const RUNS_PROGRAMS =
-  /^src\/(gitwire\/(hook|transport\/(process-connection|ssh|credentials|credential-helper)|sign[a-z-]*)|kv\/sign[a-z-]*|stargate\/combine-process)\.ts$/;
+  /^src\/(node-programs|gitwire\/(hook|transport\/(process-connection|ssh|credentials|credential-helper)|sign[a-z-]*)|kv\/sign[a-z-]*|stargate\/combine-process)\.ts$/;
 
 /** Packages and runtime modules that only some files may use. */
 const DOORS: readonly (readonly [target: RegExp, files: RegExp, why: string])[] = [

@@ -7,6 +7,7 @@
  *                                                                ->  5 FAILURE
  */
 
+import { deferred } from "../deferred.ts";
 import { KvError } from "../errors.ts";
 import { LIMITS } from "../limits.ts";
 import { SshReader, sshString, uint32 } from "./object/ssh-wire.ts";
@@ -81,7 +82,7 @@ interface Answer {
 /** One question, one answer, one connection. */
 async function ask(path: string, type: number, body: Buffer, signal: AbortSignal): Promise<Answer> {
   signal.throwIfAborted();
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const { promise, resolve, reject } = deferred<Answer>();
   promise.catch(() => {});
   let received = Buffer.alloc(0);
   const take = (bytes: Buffer): void => {

@@ -6,6 +6,7 @@
  * Only what a Stargate sends is understood: `data` in one line, `id`, comments as a sign of life.
  */
 
+import { deferred } from "../deferred.ts";
 import { KvError } from "../errors.ts";
 
 /** Longest line that is read. */
@@ -48,16 +49,13 @@ export async function* eventData(
 }
 
 async function inTime<T>(work: Promise<T>, most: number, signal: AbortSignal | undefined): Promise<T> {
-  let end: (why: string) => void = () => {};
-  const late = new Promise<never>((_, reject) => {
-    end = (why) => reject(new KvError("NETWORK", `the stream of events ${why}`));
-  });
-  const abort = (): void => end("was left");
+  const late = deferred<never>();
+  const abort = (): void => late.reject(new KvError("NETWORK", "the stream of events was left"));
   signal?.addEventListener("abort", abort, { once: true });
   if (signal?.aborted) abort();
-  const timer = setTimeout(() => end("fell silent"), most);
+  const timer = setTimeout(() => late.reject(new KvError("NETWORK", "the stream of events fell silent")), most);
   try {
-    return await Promise.race([work, late]);
+    return await Promise.race([work, late.promise]);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", abort);

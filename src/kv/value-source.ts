@@ -1,6 +1,7 @@
 /** Where the bytes of a value come from: memory, a file that must stay as it is, or a stream of unknown length. */
 
 import * as fs from "node:fs";
+import { deferred } from "../deferred.ts";
 import { KvError } from "../errors.ts";
 import type { ByteReader } from "../lines.ts";
 
@@ -111,13 +112,11 @@ async function pipe(path: string, signal: AbortSignal): Promise<ValueSource> {
 
 async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   signal.throwIfAborted();
-  let stop = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-  });
+  const { promise, reject } = deferred<never>();
+  const stop = (): void => reject(signal.reason);
   signal.addEventListener("abort", stop, { once: true });
   try {
-    return await Promise.race([work, aborted]);
+    return await Promise.race([work, promise]);
   } finally {
     signal.removeEventListener("abort", stop);
   }
