@@ -22,13 +22,28 @@ export function folderWriter(target: string, strip: string): FolderWriter {
   }
   const temporary = `${target}.${randomSuffix(6)}.tmp`;
   let isMade = false;
+  let folders: FolderNames | undefined;
+  const open = (exported: ExportedKey): number => {
+    const parts = pathOf(exported, strip).split("/");
+    if (folders?.isTaken(parts) === true) throw isTaken(exported);
+    const file = path.join(temporary, ...parts);
+    try {
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      return fs.openSync(file, "wx");
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw code === "EEXIST" || code === "ENOTDIR" || code === "EISDIR" ? isTaken(exported, error) : error;
+    }
+  };
   return {
     begin: () => {
       naming(target, () => fs.mkdirSync(temporary));
       isMade = true;
+      // Elsewhere this is another name.
+      if (fs.existsSync(`${temporary.slice(0, -3)}TMP`)) folders = new FolderNames();
     },
     add: async (exported) => {
-      const fd = naming(target, () => openNew(path.join(temporary, ...pathOf(exported, strip).split("/")), exported));
+      const fd = naming(target, () => open(exported));
       try {
         await exported.stream((bytes) => naming(target, () => writeAll(fd, bytes)));
       } finally {
@@ -42,20 +57,25 @@ export function folderWriter(target: string, strip: string): FolderWriter {
   };
 }
 
-/** Where `a` and `a/b` are keys, or `A` and `a` on a disk that does not tell them apart, one name stands for two. */
-function openNew(file: string, { key }: ExportedKey): number {
-  try {
-    fs.mkdirSync(path.dirname(file), { recursive: true });
-    return fs.openSync(file, "wx");
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "EEXIST" && code !== "ENOTDIR" && code !== "EISDIR") throw error;
-    throw new KvError(
-      "INPUT_INVALID",
-      `the file of ${JSON.stringify(keyText(key))} would be that of another key, or a folder`,
-      {
-        cause: error,
-      },
-    );
+/** The folders of a disk that does not tell `A` from `a`, nor ways to write é: one would stand for two. Files are told by the disk itself. */
+export class FolderNames {
+  readonly #names = new Map<string, string>();
+
+  /** Whether a folder on the way to the file `parts` is there by another name; notes all of them. */
+  isTaken(parts: readonly string[]): boolean {
+    for (let end = 1; end < parts.length; end++) {
+      const folder = parts.slice(0, end).join("/");
+      const folded = folder.normalize("NFC").toLowerCase();
+      const before = this.#names.get(folded);
+      if (before !== undefined && before !== folder) return true;
+      this.#names.set(folded, folder);
+    }
+    return false;
   }
+}
+
+/** Where `a` and `a/b` are keys, or `A` and `a` on a disk that does not tell them apart, one name stands for two. */
+function isTaken({ key }: ExportedKey, cause?: unknown): KvError {
+  const file = JSON.stringify(keyText(key));
+  return new KvError("INPUT_INVALID", `the file of ${file} would be that of another key, or a folder`, { cause });
 }

@@ -206,8 +206,11 @@ function valueBytes(value: unknown, line: string): Buffer {
 
 /** Labels where `value` is a map of strings. Throws INPUT_INVALID. */
 export function parseLabels(value: unknown): Labels {
-  if (isLabels(value)) return value;
-  throw bad('"labels" is not a map of at most 64 strings, names 1 to 255 long, values at most 1,024');
+  if (!isLabels(value))
+    throw bad('"labels" is not a map of at most 64 strings, names 1 to 255 long, values at most 1,024');
+  for (const name in value)
+    if (!name.isWellFormed() || !value[name]!.isWellFormed()) throw bad('"labels" is not valid Unicode');
+  return value;
 }
 
 function parseCondition(value: unknown, format: ObjectFormat): Condition {

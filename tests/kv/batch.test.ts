@@ -177,6 +177,8 @@ describe("bad lines", () => {
       [set({ labels: { a: 1 } }), /"labels"/],
       [set({ labels: { "": "x" } }), /"labels"/],
       [set({ labels: null }), /"labels"/],
+      ['{"op":"set","key":"k","value":"v","labels":{"a":"\\ud800"}}', /^"labels" is not valid Unicode$/],
+      ['{"op":"set","key":"k","value":"v","labels":{"\\udc00":"b"}}', /^"labels" is not valid Unicode$/],
       [set({ if: null }), /"if" is one of/],
       [set({ if: {} }), /"if" is one of/],
       [set({ if: [] }), /"if" is one of/],
