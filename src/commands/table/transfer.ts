@@ -49,7 +49,7 @@ export const TRANSFER: readonly Command[] = [
     details:
       "JSON lines in byte order of the keys, with media type, expiry, labels, revision, size and etag; values that are not UTF-8 in base64, " +
       "long ones in parts. Other formats: etcd (etcdctl get --prefix -w json), consul (consul kv export), json and yaml, dotenv. " +
-      "The file or folder appears whole or not at all.",
+      "The file or folder appears whole or not at all. What a format has no place for is named in a warning.",
     examples: [
       "snapshot --export backup.jsonl.gz",
       "snapshot --export - --prefix cfg:",
