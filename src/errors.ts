@@ -161,6 +161,12 @@ export function toKvError(thrown: unknown): KvError {
         hint: "the disk fails: the system's log (dmesg) says more",
       });
     }
+    if (system === "EACCES" || system === "EPERM") {
+      return new KvError("IO", thrown.message, {
+        cause: thrown,
+        hint: "this account may not do that: look at the owner and the mode of the file and of its folders",
+      });
+    }
     if (typeof system === "string" && /^E[A-Z0-9]+$/.test(system))
       return new KvError("IO", thrown.message, { cause: thrown });
     return new KvError("BUG", thrown.message, { cause: thrown });

@@ -1,9 +1,11 @@
 /** Repositories on a file system that is read-only: a snapshot of a disk, a mounted copy. What only reads works there. */
 
 import { expect, test } from "bun:test";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable, type Run, runProgram } from "../support/executable.ts";
 import { ENV, kvOk, Scene } from "../support/scene.ts";
+import { tempDir } from "../support/temp.ts";
 
 const MAY_MOUNT = runProgram("unshare", ["-rm", "mount", "-t", "tmpfs", "none", "/mnt"], {}).status === 0;
 
@@ -48,3 +50,23 @@ test.skipIf(!MAY_MOUNT)(
   },
   60_000,
 );
+
+test("a store that this account may not write to is read, and a write says why it cannot be", () => {
+  const dir = tempDir("theirs");
+  kvOk(dir, "init");
+  kvOk(dir, "set", "k", "v");
+  for (const folder of [path.dirname(dir), dir]) fs.chmodSync(folder, 0o755);
+  fs.chmodSync(path.join(dir, ".git"), 0o555);
+  // Root may write everywhere.
+  const asNobody = process.getuid?.() === 0 ? "setpriv --reuid=65534 --clear-groups" : "";
+  const safe = "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'";
+  const run = (line: string): Run => {
+    return runProgram("bash", ["-c", `${safe} ${asNobody} ${executable("git-kv")} ${line}`], { cwd: dir, env: ENV });
+  };
+  expect(run("get k")).toMatchObject({ status: 0, stdout: "v" });
+  expect(run("set k w")).toMatchObject({
+    status: 5,
+    stderr: expect.stringMatching(/^error: EACCES: .*\nhint: this account may not do that/),
+  });
+  fs.chmodSync(path.join(dir, ".git"), 0o755);
+});
