@@ -20,7 +20,7 @@ import { adminSigner, writerSigner } from "./signer.ts";
 import { type CommitSigner, needsSignature } from "./signing.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
-import { type WriteOutcome, writeTransaction } from "./write.ts";
+import { type Acceptor, type WriteOutcome, writeTransaction } from "./write.ts";
 
 export interface EpochOptions {
   readonly label: string;
@@ -87,6 +87,7 @@ export async function beginEpoch(workspace: Workspace, { label, message }: Epoch
     return { outcome, label, closed: { label: epoch, last: oid }, trees: made.trees };
   } finally {
     builder.dispose();
+    await acceptor.close?.();
   }
 }
 
@@ -102,10 +103,19 @@ export async function previewEpoch(workspace: Workspace, wanted?: string): Promi
   const { seconds } = identFor("committer", repo.config, around.env, around.clock);
   const writer = new NodeWriter(repo.objects, hashingSink(repo.objects));
   const trees = await epochTrees(repo.objects, writer, state, seconds, around);
-  const tip = await acceptor.chunkTip(workspace.ns, state.ledger.epoch);
-  const dropsPieces = tip !== undefined && tip.tree !== trees.chunks;
+  const chunks = await chunksTree(acceptor, state);
+  const dropsPieces = chunks !== undefined && chunks !== trees.chunks;
   const isIdle = trees.expired + trees.tombstones === 0 && !dropsPieces;
   return { state, label: isIdle ? undefined : await labelAfter(workspace, state, wanted), trees, dropsPieces };
+}
+
+/** The tree of the pieces that whoever decides has of the epoch of `state`; undefined where there are none. */
+async function chunksTree(acceptor: Acceptor, { ns, ledger }: NamespaceState): Promise<Oid | undefined> {
+  try {
+    return (await acceptor.chunkTip(ns, ledger.epoch))?.tree;
+  } finally {
+    await acceptor.close?.();
+  }
 }
 
 /**

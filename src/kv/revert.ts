@@ -97,6 +97,7 @@ async function revertFrom(
     return { ...outcome, reverted: ledger };
   } finally {
     builder.dispose();
+    await acceptor.close?.();
   }
 }
 

@@ -208,6 +208,14 @@ test("a clone through a Stargate, and the same without one", async () => {
   }
 });
 
+/** Files of fetched trees of pieces that this process has open. */
+function openTrees(): string[] {
+  const files = fs.readdirSync("/proc/self/fd").map((fd) => {
+    return fs.existsSync(`/proc/self/fd/${fd}`) ? fs.readlinkSync(`/proc/self/fd/${fd}`) : "";
+  });
+  return files.filter((file) => file.includes("/chunk-trees/"));
+}
+
 test("a large value through a Stargate leaves no file open that close() does not know of", async () => {
   const stargate = await TestStargate.start({ upkeep: false });
   const url = stargate.loginUrl(stargate.token("write"));
@@ -222,10 +230,14 @@ test("a large value through a Stargate leaves no file open that close() does not
     for (const [i, kv] of [...clones, ...clones].entries()) {
       await kv.fetch({ from: "stargate" });
       await kv.set(`large${i}`, noise(`leak${i}`, 2_000_000));
-      const files = fs.readdirSync("/proc/self/fd").map((fd) => {
-        return fs.existsSync(`/proc/self/fd/${fd}`) ? fs.readlinkSync(`/proc/self/fd/${fd}`) : "";
-      });
-      expect(files.filter((file) => file.includes("/chunk-trees/"))).toEqual([]);
+      expect(openTrees()).toEqual([]);
+      const { oid } = await kv.del(`large${i}`);
+      const other = clones[(i + 1) % 2]!;
+      await other.fetch({ from: "stargate" });
+      await other.compact({ dryRun: true });
+      expect(openTrees()).toEqual([]);
+      await other.revert(oid!);
+      expect(openTrees()).toEqual([]);
     }
   } finally {
     await stargate.stop();
