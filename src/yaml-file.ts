@@ -80,7 +80,7 @@ export function openYaml(text: string): OpenedYaml {
   );
   if (problems.length > 0) return { kind: "broken", problems: problems.slice(0, MAX_PROBLEMS) };
   // A key that is there twice leaves the rest of the file readable, so that the rest of the problems can be said too.
-  const twice = keysTwice(document).slice(0, MAX_PROBLEMS);
+  const twice = keysTwice(document, ({ value }) => String(value ?? "")).slice(0, MAX_PROBLEMS);
   for (const offset of twice) problems.push({ path: "", line: lines.linePos(offset).line, message: TWICE });
   return {
     kind: "read",
@@ -124,15 +124,15 @@ function sentence({ code, message }: { code: string; message: string }): string 
 
 const TWICE = "a key is there twice: keys of a map must be unique";
 
-/** Where keys stand that are in their map already. */
-function keysTwice(document: Document.Parsed): number[] {
+/** Where keys stand that are in their map already, by the name that `nameOf` says they get. */
+function keysTwice(document: Document.Parsed, nameOf: (key: Scalar) => string): number[] {
   const found: number[] = [];
   visit(document, {
     Map: (_, { items }) => {
       const seen = new Set<string>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        const name = textOf(key);
+        const name = nameOf(key);
         if (seen.has(name)) found.push(key.range?.[0] ?? 0);
         seen.add(name);
       }
@@ -277,7 +277,7 @@ export function openYamlNodes(text: string): YamlNodes {
     if (alias !== undefined) return fail(lines.linePos(alias).line, "aliases (*name) are not taken");
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) return fail(lines.linePos(problem.pos[0]).line, sentence(problem));
-    const [twice] = keysTwice(document);
+    const [twice] = keysTwice(document, textOf);
     if (twice !== undefined) return fail(lines.linePos(twice).line, TWICE);
     return {
       kind: "read",

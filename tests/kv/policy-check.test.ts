@@ -70,6 +70,12 @@ namespaces:
     ]);
   });
 
+  test("keys that are written in two ways and are one", async () => {
+    const found = await problems("version: 1\ngroups:\n  1: []\n  0x1: []\n  '1': []\n");
+    const twice = "a key is there twice: keys of a map must be unique";
+    expect(found).toEqual([`4: : ${twice}`, `5: : ${twice}`]);
+  });
+
   test("admins that are nobody: the policy could never be changed again", async () => {
     const text = (members: string): string =>
       `version: 1\nstargate: { admins: [{ group: one }, { group: two }] }\ngroups: { one: [], two: [${members}] }\n`;
