@@ -8,6 +8,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
+import { replaceTable } from "./table-file.ts";
 
 /** Commits that are written down at most: those of the newest fetches. */
 const MOST = 1_000;
@@ -37,11 +38,7 @@ export function readWhole(repo: Repository): readonly Oid[] {
 /** Writes down that all that `oids` lead to is here. Throws the system's errors. */
 export function addWhole(repo: Repository, oids: readonly Oid[]): void {
   const all = [...new Set([...oids, ...readWhole(repo)])].slice(0, MOST);
-  const file = fileOf(repo);
-  const temporary = `${file}.${process.pid}.tmp`;
-  fs.mkdirSync(path.dirname(file), { recursive: true });
-  fs.writeFileSync(temporary, all.map((oid) => `${oid}\n`).join(""));
-  fs.renameSync(temporary, file);
+  replaceTable(fileOf(repo), Buffer.from(all.map((oid) => `${oid}\n`).join("")), false);
 }
 
 const fileOf = ({ commonDir }: Repository): string => path.join(commonDir, "kv", "whole");

@@ -5,6 +5,7 @@
 
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { isAlive } from "../alive.ts";
 
 /** Milliseconds after which a temporary file is nobody's, whoever has that number now: writing one takes a second at the most. */
 const ABANDONED = 60 * 60_000;
@@ -29,17 +30,8 @@ function removeAbandoned(file: string): void {
     if (!name.startsWith(start)) continue;
     const pid = /^(\d+)\.tmp$/.exec(name.slice(start.length))?.[1];
     const other = path.join(path.dirname(file), name);
+    // One of our own number is written over.
     if (pid !== undefined && (!isAlive(Number(pid)) || isOld(other))) fs.rmSync(other, { force: true });
-  }
-}
-
-/** One of our own number is written over. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 

@@ -7,6 +7,7 @@
 
 import * as fs from "node:fs";
 import * as os from "node:os";
+import { isAlive } from "../../alive.ts";
 
 export interface ProcessIdentity {
   readonly pid: number;
@@ -41,17 +42,8 @@ export function liveness(other: ProcessIdentity): Liveness {
   if (other.boot !== self.boot) return other.host === self.host ? "dead" : "unknown";
   if (other.namespace !== self.namespace) return "unknown";
   if (self.boot === "-" && other.host !== self.host) return "unknown";
-  if (!exists(other.pid)) return "dead";
+  if (!isAlive(other.pid)) return "dead";
   return other.start === "-" || startTime(other.pid) === other.start ? "alive" : "dead";
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
-  }
 }
 
 /** Field 22 of /proc/<pid>/stat; the command name before it may hold spaces and parentheses. */

@@ -7,6 +7,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { isAlive } from "../../alive.ts";
 import { errorCode, readFileIfThere } from "../disk.ts";
 
 /** A lock older than this is nobody's (git's own figure, 12 hours in milliseconds). */
@@ -82,15 +83,6 @@ function holderOf(file: string): "alive" | "dead" | undefined {
 function isMaintained(commonDir: string, now: number): boolean {
   const age = ageOf(path.join(commonDir, "objects", "maintenance.lock"), now);
   return age !== undefined && age < STALE;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === "EPERM";
-  }
 }
 
 function ageOf(file: string, now: number): number | undefined {
