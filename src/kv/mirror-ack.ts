@@ -13,6 +13,6 @@ export async function waitsByDefault(workspace: Workspace): Promise<boolean> {
   const policy = workspace.policy();
   const file = policy === undefined ? undefined : fileAt(repo.objects, policy, "policy.yaml");
   if (policy === undefined || file === undefined || !MAY_REQUIRE.test(file.toString())) return false;
-  const { knownPolicy } = await import("./policy-cache.ts");
-  return (await knownPolicy(repo, policy)).mirrorAckByDefault;
+  const { cachedPolicy } = await import("./policy-cache.ts");
+  return (await cachedPolicy(repo, policy)).mirrorAckByDefault;
 }

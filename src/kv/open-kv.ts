@@ -331,8 +331,8 @@ export class Kv {
 
   /** The policy in force as far as this clone knows; undefined where there is none. */
   async policy(): Promise<KvPolicy | undefined> {
-    const { policyOf } = await import("./user-admin.ts");
-    return policyOf(this.#place.clone());
+    const { currentPolicy } = await import("./user-admin.ts");
+    return currentPolicy(this.#place.clone());
   }
 
   /** Brings a policy into force (admin). Throws INPUT_INVALID with all that is wrong with it. */

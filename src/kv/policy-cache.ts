@@ -22,7 +22,7 @@ const KEPT = 64;
 const READ = new WeakMap<Repository, Map<Oid, Promise<Policy>>>();
 
 /** The policy in the commit `oid`, read once; `reach` brings its objects where they are not here. Throws POLICY_UNTRUSTED, CONFIG. */
-export function knownPolicy(repo: Repository, oid: Oid, reach?: Reach): Promise<Policy> {
+export function cachedPolicy(repo: Repository, oid: Oid, reach?: Reach): Promise<Policy> {
   let all = READ.get(repo);
   if (all === undefined) {
     all = new Map();

@@ -5,7 +5,7 @@ import { parseCommit, parseIdent } from "../gitwire/object/commit.ts";
 import { readAs } from "../gitwire/object/object.ts";
 import { ledgerSkew, warnOfClock } from "./clock-skew.ts";
 import { namespacePolicy } from "./policy.ts";
-import { knownPolicy } from "./policy-cache.ts";
+import { cachedPolicy } from "./policy-cache.ts";
 import type { NamespaceState } from "./state.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -18,7 +18,7 @@ export async function hidesExpired(workspace: Workspace, state: NamespaceState):
   const oid = copy === undefined ? workspace.policy() : state.ledger.policy;
   if (oid === undefined) return true;
   try {
-    return namespacePolicy(await knownPolicy(repo, oid, copy && ((work) => copy.through(work))), ns).enforceReadside;
+    return namespacePolicy(await cachedPolicy(repo, oid, copy && ((work) => copy.through(work))), ns).enforceReadside;
   } catch (error) {
     if (error instanceof KvError) return true;
     throw error;

@@ -72,9 +72,9 @@ export class SignatureReporter {
 
   async #policyAt(oid: Oid): Promise<Policy | undefined> {
     // Loaded here: a ledger without policies is shown without them.
-    const { knownPolicy } = await import("./policy-cache.ts");
+    const { cachedPolicy } = await import("./policy-cache.ts");
     try {
-      return await knownPolicy(this.#repo, oid, this.#reach);
+      return await cachedPolicy(this.#repo, oid, this.#reach);
     } catch (error) {
       if (error instanceof KvError) return undefined;
       throw error;

@@ -33,11 +33,11 @@ export async function writerSigner(workspace: Workspace, policy: Oid | undefined
   return commitSigner(workspace, async () => {
     const role = `a writer of '${workspace.ns}'`;
     if (policy === undefined) return { role, sshBlobs: undefined };
-    const [{ knownPolicy }, { isValidAt, writersOf }] = await Promise.all([
+    const [{ cachedPolicy }, { isValidAt, writersOf }] = await Promise.all([
       import("./policy-cache.ts"),
       import("./policy-keys.ts"),
     ]);
-    const writers = await writersOf(await knownPolicy(workspace.repo, policy), workspace.ns);
+    const writers = await writersOf(await cachedPolicy(workspace.repo, policy), workspace.ns);
     if (writers.length === 0) return { role, sshBlobs: undefined };
     const now = workspace.around.clock.now();
     return listing(

@@ -42,6 +42,6 @@ async function isRequired({ repo, ns }: Workspace, policy: Oid): Promise<boolean
   const file = fileAt(repo.objects, policy, "policy.yaml");
   if (file !== undefined && !MAY_REQUIRE.test(file.toString())) return false;
   const { namespacePolicy } = await import("./policy.ts");
-  const { knownPolicy } = await import("./policy-cache.ts");
-  return namespacePolicy(await knownPolicy(repo, policy), ns).requireSignedCommits;
+  const { cachedPolicy } = await import("./policy-cache.ts");
+  return namespacePolicy(await cachedPolicy(repo, policy), ns).requireSignedCommits;
 }

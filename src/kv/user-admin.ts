@@ -140,7 +140,7 @@ export interface KvPolicy {
 }
 
 /** @internal */
-export function policyOf(workspace: Workspace): KvPolicy | undefined {
+export function currentPolicy(workspace: Workspace): KvPolicy | undefined {
   const known = knownPolicy(workspace);
   return known && { oid: known.oid, text: policyText(workspace.repo.objects, known.oid) };
 }

@@ -53,8 +53,8 @@ export function valueRules(workspace: Workspace): ValueRuleBook {
   let read: Promise<ValueRules> | undefined;
   const rules = async (): Promise<ValueRules> => {
     const { namespacePolicy } = await import("./policy.ts");
-    const { knownPolicy } = await import("./policy-cache.ts");
-    const { maxValueInline, maxValueTotal, chunking, ttlDefault } = namespacePolicy(await knownPolicy(repo, oid), ns);
+    const { cachedPolicy } = await import("./policy-cache.ts");
+    const { maxValueInline, maxValueTotal, chunking, ttlDefault } = namespacePolicy(await cachedPolicy(repo, oid), ns);
     const maxTotal = maxValueTotal ?? LIMITS.valueBytes;
     return { maxInline: maxValueInline, maxTotal, chunking: completeChunking(chunking), ttlDefault };
   };
