@@ -72,8 +72,8 @@ const DATE = /^\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]| 
 export const POINT_IN_TIME = "write 2026-01-02T03:04:05Z, 2026-01-02 or @1767322800";
 
 /**
- * Unix seconds of `text`: RFC 3339, as `git log --date=iso` writes it too, or a date (UTC where no zone is given), `@<unix seconds>`, or a duration back from `now`
- * (Unix seconds). Throws INPUT_INVALID.
+ * Unix seconds of `text`: RFC 3339, as `git log --date=iso` writes it too, or a date (UTC where no zone is given), `@<unix seconds>`, or
+ * a duration back from `now` (Unix seconds). Throws INPUT_INVALID with `hint`.
  */
 export function parseTime(text: string, now: number, hint = `${POINT_IN_TIME}; 2h is two hours ago`): number {
   const trimmed = text.trim();

@@ -200,8 +200,7 @@ async function demandContains(
 /**
  * Whether `earlier` is in the history of the ledger commit `tip`. Where that history ends at the start of an epoch, the archive of
  * the one before is fetched `from` there: a clone that was away while an epoch began is not behind a foreign ledger. "unknown"
- * where that archive cannot be had. What a shallow
- * clone lacks between the two is brought as well.
+ * where that archive cannot be had. What a shallow clone lacks between the two is brought as well.
  */
 async function contains(
   workspace: Workspace,

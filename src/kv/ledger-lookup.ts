@@ -102,7 +102,10 @@ export class LedgerLookup {
     return this.at(seq);
   }
 
-  /** The transaction `seq` where it was built on `base`; the first one here where `seq` is undefined, as what a shallow history began behind is not known. */
+  /**
+   * The transaction `seq` where it was built on `base`; the first one here where `seq` is undefined, as what a shallow history began behind
+   * is not known.
+   */
   async builtOn(base: Oid | undefined, seq: number | undefined): Promise<LedgerCommit | undefined> {
     if (seq === undefined) {
       const first = await this.at(this.first);

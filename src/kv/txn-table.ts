@@ -10,8 +10,8 @@
  * found in steps that double, whatever the clocks of writers said, and rows are only ever added. `check` is the CRC-32 of what is before it in
  * the row, begun with its KV-Seq: a damaged time would mean another state, and nothing else would show it.
  *
- * It is a cache of what the objects say: whoever asks it looks at the commit it names, and makes it anew where it throws CORRUPT. Rows are on the disk before the count says
- * so, and two processes that add the same rows write the same bytes.
+ * It is a cache of what the objects say: whoever asks it looks at the commit it names, and makes it anew where it throws CORRUPT. Rows are
+ * on the disk before the count says so, and two processes that add the same rows write the same bytes.
  */
 
 import * as fs from "node:fs";

@@ -38,8 +38,8 @@ function unlessConfig(error: unknown): void {
 
 /**
  * Resolves when the ledger commit `oid` is in the mirror's ledger, as its watermark `refs/kv-mirror/<ns>` says, or, where reads come
- * from the Stargate itself, the Stargate; or in the ledger of a host that is neither. Throws MIRROR_TIMEOUT after `timeout` milliseconds; network errors end the wait only then.
- * Throws CONFIG at once where there is no mirror.
+ * from the Stargate itself, the Stargate; or in the ledger of a host that is neither. Throws MIRROR_TIMEOUT after `timeout` milliseconds;
+ * network errors end the wait only then. Throws CONFIG at once where there is no mirror.
  */
 export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: number): Promise<void> {
   const { ns } = workspace;

@@ -60,8 +60,8 @@ export class CombineProcess {
   }
 
   /**
-   * Combines in that process; in this one where it cannot be started, or need not be for so little. Rejects with IO where it dies or gives no sign any more, else as combineHere; what it wrote is for the
-   * caller to remove.
+   * Combines in that process; in this one where it cannot be started, or need not be for so little. Rejects with IO where it dies or
+   * gives no sign any more, else as combineHere; what it wrote is for the caller to remove.
    */
   readonly combine: Combine = (paths, options) =>
     this.#turns.run("", async () => {
