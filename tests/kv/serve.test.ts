@@ -363,6 +363,12 @@ test("a remote is followed at an interval, and its absence shown", async () => {
   while ((await health()).status !== "ok") await Bun.sleep(10);
 });
 
+test("a wait at a socket file may be longer than the ten seconds that the runtime gives silence", async () => {
+  const file = path.join(tempDir("sock"), "s");
+  await serve(workspaceAt(dir), { kind: "unix", path: file });
+  expect((await fetch("http://anything/v1/kv/cfg:theme?wait=14", { unix: file })).status).toBe(304);
+});
+
 test("a socket file is made for its owner alone, taken over when it is left behind, and removed", async () => {
   const file = path.join(tempDir("sock"), "s");
   const listen: Listen = { kind: "unix", path: file };

@@ -65,7 +65,10 @@ export class KvServer {
     };
     try {
       if (listen.kind === "unix") {
-        this.#server = Bun.serve({ unix: listen.path, ...common });
+        // No limit: nobody but the owner comes this way, a wait may take long, and `timeout` below has no effect here. Left out, it is 10 s;
+        // the types know of none.
+        const unlimited: object = { idleTimeout: 0 };
+        this.#server = Bun.serve({ unix: listen.path, ...common, ...unlimited });
         fs.chmodSync(listen.path, 0o600);
       } else {
         const { hostname, port } = listen;
