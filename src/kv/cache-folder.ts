@@ -1,7 +1,9 @@
 /**
- * The user's cache: one bare repository for each remote that was read without a clone, `<cache>/git-kv/<id>/`, the id being a
- * hash of the address without its password. Nothing in it is anybody's only copy: it may be removed at any time, and is when it
- * grows too large, when it was not used for long, and when it is damaged.
+ * The user's cache: one bare repository for each remote that was read without a clone, `<cache>/git-kv/<id>/<object format>/`, the id
+ * being a hash of the address without its password. Nothing in it is anybody's only copy: it may be removed at any time, and is when
+ * it grows too large, when it was not used for long, and when it is damaged.
+ *
+ * Each format has a folder: who knows nothing of a remote yet begins with SHA-1, and finds out beside others who have found out already.
  *
  * Several processes use one folder at a time. Packs are put there whole by renaming; a pack that is removed stays readable to
  * whoever has it open, and what was looked for in it is fetched again.
@@ -78,8 +80,9 @@ export function cacheFolder(address: string, env: Environment): CacheFolder {
   }
 }
 
-/** The repository of the folder; made again where it is of another object format or cannot be opened. */
-export function openCache({ dir }: CacheFolder, format: ObjectFormat, env: Environment): Repository {
+/** The folder's repository of an object format; made again where it cannot be opened. */
+export function openCache(folder: CacheFolder, format: ObjectFormat, env: Environment): Repository {
+  const dir = path.join(folder.dir, format.name);
   const repo = repositoryIn(dir, format, env) ?? makeRepository(dir, format, env);
   repo.storeMaker = (objectsDir, itsFormat, options) => new CopyStore(objectsDir, itsFormat, options);
   return repo;
@@ -101,24 +104,21 @@ function makeRepository(dir: string, format: ObjectFormat, env: Environment): Re
   const made = fs.mkdtempSync(`${dir}.`);
   try {
     initRepository(made, { bare: true, format }, env).close();
-    try {
-      // Takes the place of an empty folder, and of no other.
-      fs.renameSync(made, dir);
-    } catch {
-      const other = repositoryIn(dir, format, env);
-      if (other !== undefined) return other;
-      clearFolder(dir);
-      fs.renameSync(made, dir);
+    for (let tries = 0; ; tries++) {
+      try {
+        // Takes the place of an empty folder, and of no other.
+        fs.renameSync(made, dir);
+        return openRepository(dir, env);
+      } catch (error) {
+        const other = repositoryIn(dir, format, env);
+        if (other !== undefined) return other;
+        if (tries > 0) throw error;
+        for (const name of readDir(dir)) fs.rmSync(path.join(dir, name), { recursive: true, force: true });
+      }
     }
   } finally {
     fs.rmSync(made, { recursive: true, force: true });
   }
-  return openRepository(dir, env);
-}
-
-/** Removes everything in the folder that is ours. */
-export function clearFolder(dir: string): void {
-  for (const name of readDir(dir)) fs.rmSync(path.join(dir, name), { recursive: true, force: true });
 }
 
 /** Removes all that was fetched, and what says that it is here: something of it is damaged. */
@@ -170,26 +170,36 @@ export function writeFacts({ dir }: CacheFolder, facts: RemoteFacts): void {
 }
 
 /**
- * Keeps the caches in bounds at the end of a command: the packs of the folder, and whatever folder beside it was not used for
- * LIMITS.cacheAge. A temporary folder goes. Never throws.
+ * Keeps the caches in bounds at the end of a command: the packs of the folder, whose repository of `format` was used, and whatever folder
+ * in it or beside it was not used for LIMITS.cacheAge. A temporary folder goes. Never throws.
  */
-export function pruneCaches(folder: CacheFolder, now: number, most: number = LIMITS.cacheBytes): void {
+export function pruneCaches(
+  folder: CacheFolder,
+  format: ObjectFormat,
+  now: number,
+  most: number = LIMITS.cacheBytes,
+): void {
   try {
     if (folder.isTemporary) {
       fs.rmSync(folder.dir, { recursive: true, force: true });
       return;
     }
-    fs.utimesSync(folder.dir, now / 1000, now / 1000);
-    prunePacks(folder, now, most);
-    const root = path.dirname(folder.dir);
-    for (const name of readDir(root)) {
-      const dir = path.join(root, name);
-      if (/^[0-9a-f]{32}(\.\w{6})?$/.test(name) && now - fs.statSync(dir).mtimeMs > LIMITS.cacheAge) {
-        fs.rmSync(dir, { recursive: true, force: true });
-      }
-    }
+    const used = path.join(folder.dir, format.name);
+    for (const dir of [folder.dir, used]) fs.utimesSync(dir, now / 1000, now / 1000);
+    prunePacks(used, now, most);
+    // Earlier versions had a repository in the folder itself.
+    removeUnused(folder.dir, (name) => name !== FACTS, now);
+    removeUnused(path.dirname(folder.dir), (name) => /^[0-9a-f]{32}(\.\w{6})?$/.test(name), now);
   } catch {
     // Another process prunes as well, or the disk is read-only by now; the next command tries again.
+  }
+}
+
+function removeUnused(parent: string, isOurs: (name: string) => boolean, now: number): void {
+  for (const name of readDir(parent)) {
+    const file = path.join(parent, name);
+    const isUnused = now - fs.statSync(file).mtimeMs > LIMITS.cacheAge;
+    if (isOurs(name) && isUnused) fs.rmSync(file, { recursive: true, force: true });
   }
 }
 
@@ -197,11 +207,11 @@ export function pruneCaches(folder: CacheFolder, now: number, most: number = LIM
 const FRESH = 10 * 60_000;
 
 /**
- * Keeps the packs of the folder to `most` bytes, the oldest going first. What was fetched in the last minutes stays up to twice that:
+ * Keeps the packs of the repository at `repo` to `most` bytes, the oldest going first. What was fetched in the last minutes stays up to twice that:
  * somebody is about to read it. True where some have gone.
  */
-export function prunePacks(folder: CacheFolder, now: number, most: number = LIMITS.cacheBytes): boolean {
-  const dir = path.join(folder.dir, "objects", "pack");
+export function prunePacks(repo: string, now: number, most: number = LIMITS.cacheBytes): boolean {
+  const dir = path.join(repo, "objects", "pack");
   const packs = readDir(dir)
     .filter((name) => name.endsWith(".pack") || name.startsWith("tmp_") || name.startsWith(".tmp"))
     .map((name) => ({ name, ...timeAndSize(path.join(dir, name)) }))
@@ -214,7 +224,7 @@ export function prunePacks(folder: CacheFolder, now: number, most: number = LIMI
     if (now - modified < FRESH && bytes <= 2 * most) continue;
     if (!isLeftover && bytes <= most) continue;
     // Whatever is in it: nobody is to think that all of a ledger or a state is here.
-    if (!isLeftover) forget(folder.dir);
+    if (!isLeftover) forget(repo);
     hasGone = true;
     fs.rmSync(path.join(dir, name.replace(/\.pack$/, ".idx")), { force: true });
     fs.rmSync(path.join(dir, name), { force: true });

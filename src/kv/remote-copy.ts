@@ -302,7 +302,7 @@ export class RemoteCopy {
     // A state that came whole would come whole again.
     if (this.#whole !== undefined) return;
     try {
-      if (prunePacks(this.#folder, this.#around.clock.now())) this.repo.objects.refresh();
+      if (prunePacks(this.repo.commonDir, this.#around.clock.now())) this.repo.objects.refresh();
     } catch {
       // As at the end of a command.
     }
@@ -318,7 +318,7 @@ export class RemoteCopy {
     await this.#link.hangUp();
     await this.#combine();
     this.repo.close();
-    pruneCaches(this.#folder, this.#around.clock.now());
+    pruneCaches(this.#folder, this.repo.format, this.#around.clock.now());
   }
 
   get #commitFilter(): string {

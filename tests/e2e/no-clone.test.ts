@@ -52,10 +52,16 @@ const answer = (env: Record<string, string>, ...args: string[]): string => {
 };
 
 describe("with nothing but the executable", () => {
-  test("many may begin with the same empty cache", async () => {
+  test.each(["sha1", "sha256"])("many may begin with the same empty cache (%s)", async (format) => {
+    const host = path.join(scene.root, `${format}.git`);
+    git(scene.root, "init", "-q", "--bare", `--object-format=${format}`, host);
+    git(host, "config", "uploadpack.allowFilter", "true");
+    kvOk(host, "init");
+    kvOk(host, "set", "cfg:theme", "light");
     for (let round = 0; round < 4; round++) {
       const env = { XDG_CACHE_HOME: tempDir("first") };
-      const command = [executable("git-kv"), "--repo", url, "get", "cfg:theme"];
+      const at = `git://127.0.0.1:${daemon.port}/${format}.git`;
+      const command = [executable("git-kv"), "--repo", at, "get", "cfg:theme"];
       const runs = Array.from({ length: 8 }, () => Bun.spawn(command, { cwd, env, stdout: "pipe", stderr: "pipe" }));
       const answers = runs.map(
         async (run) => (await new Response(run.stdout).text()) + (await new Response(run.stderr).text()),

@@ -279,14 +279,14 @@ test("closed epochs: their revisions, deleted keys and states, each archive brou
 describe("the cache", () => {
   const packDir = (cache: string): string => {
     const [id] = fs.readdirSync(path.join(cache, "git-kv"));
-    return path.join(cache, "git-kv", id!, "objects", "pack");
+    return path.join(cache, "git-kv", id!, TEST_FORMAT.name, "objects", "pack");
   };
 
   test("is filled again where it is damaged, whatever is damaged", async () => {
     for (const suffix of [".pack", ".idx", ".json"]) {
       const visitor = new Visitor(urlOf("big.git"));
       await visitor.get(...KEYS.slice(0, 20));
-      const dir = suffix === ".json" ? path.join(packDir(visitor.cache), "..", "..") : packDir(visitor.cache);
+      const dir = suffix === ".json" ? path.join(packDir(visitor.cache), "../../..") : packDir(visitor.cache);
       for (const name of fs.readdirSync(dir).filter((each) => each.endsWith(suffix))) {
         const file = path.join(dir, name);
         const bytes = fs.readFileSync(file);
@@ -321,17 +321,17 @@ describe("the cache", () => {
     const visitor = new Visitor(urlOf("big.git"));
     await visitor.get(KEYS[1]!);
     const dir = packDir(visitor.cache);
-    const folder = path.join(dir, "..", "..");
+    const folder = path.join(dir, "../../..");
     const other = path.join(visitor.cache, "git-kv", "0123456789abcdef0123456789abcdef");
     fs.mkdirSync(other);
     const packs = fs.readdirSync(dir).filter((name) => name.endsWith(".pack"));
     expect(packs.length).toBeGreaterThan(2);
     for (const [i, name] of packs.entries()) fs.utimesSync(path.join(dir, name), 1_000 + i, 1_000 + i);
     const newest = packs.at(-1)!;
-    pruneCaches({ dir: folder, isTemporary: false }, Date.now(), fs.statSync(path.join(dir, newest)).size);
+    pruneCaches({ dir: folder, isTemporary: false }, TEST_FORMAT, Date.now(), fs.statSync(path.join(dir, newest)).size);
     expect(fs.readdirSync(dir).sort()).toEqual([newest.replace(".pack", ".idx"), newest]);
     expect(fs.existsSync(other)).toBe(true);
-    pruneCaches({ dir: folder, isTemporary: false }, Date.now() + 40 * 86_400_000);
+    pruneCaches({ dir: folder, isTemporary: false }, TEST_FORMAT, Date.now() + 40 * 86_400_000);
     expect(fs.existsSync(other)).toBe(false);
     expect(await visitor.get(KEYS[1]!)).toEqual([`value of ${KEYS[1]}`]);
   });

@@ -208,7 +208,7 @@ test("who watches on and on keeps few packs", async () => {
 describe("a cache that has lost something", () => {
   const folderOf = ({ cache }: Visitor): string => {
     const [name] = fs.readdirSync(path.join(cache, "git-kv"));
-    return path.join(cache, "git-kv", name!);
+    return path.join(cache, "git-kv", name!, TEST_FORMAT.name);
   };
 
   test("tells all revisions when packs have gone to keep it in bounds", async () => {
@@ -217,7 +217,7 @@ describe("a cache that has lost something", () => {
     const folder = folderOf(visitor);
     const packs = path.join(folder, "objects", "pack");
     for (const name of fs.readdirSync(packs)) fs.utimesSync(path.join(packs, name), 1_000, 1_000);
-    pruneCaches({ dir: folder, isTemporary: false }, Date.now(), 1);
+    pruneCaches({ dir: path.dirname(folder), isTemporary: false }, TEST_FORMAT, Date.now(), 1);
     await visitor.get("key:1");
     expect(await revisions(visitor)).toEqual(ALL);
     expect(visitor.warnings).toEqual([]);
