@@ -151,9 +151,14 @@ export class TokenStore {
       ownAs(path.dirname(this.#file), fd);
       fs.writeFileSync(fd, `${JSON.stringify({ v: 1, tokens: records }, undefined, 2)}\n`);
       fs.fsyncSync(fd);
+      if (!isAt(fd, lock)) {
+        throw new KvError("LOCKED", `${lock} was taken over: this took longer than a minute`, {
+          hint: "run the command again",
+        });
+      }
       fs.renameSync(lock, this.#file);
     } catch (error) {
-      fs.rmSync(lock, { force: true });
+      if (isAt(fd, lock)) fs.rmSync(lock, { force: true });
       throw error;
     } finally {
       fs.closeSync(fd);
@@ -174,6 +179,12 @@ function openNew(file: string): number | undefined {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return undefined;
     throw error;
   }
+}
+
+/** Whether the open file `fd` is the one called `file`: who was stopped, or waited for its disk, finds that of another one there. */
+function isAt(fd: number, file: string): boolean {
+  const [own, found] = [fs.fstatSync(fd), fs.statSync(file, { throwIfNoEntry: false })];
+  return found?.ino === own.ino && found.dev === own.dev;
 }
 
 /** Takes away a lock that nobody holds any more: a token could not be revoked before somebody had removed it by hand. */

@@ -1,6 +1,6 @@
 /** A token that is bound to namespaces writes there and nowhere else. */
 
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { systemClock } from "../../src/clock.ts";
@@ -71,6 +71,21 @@ function holdingProxy(stargate: TestStargate, hold: () => Promise<void>): { port
   });
   return { port: server.port!, stop: () => void server.stop(true) };
 }
+
+test("who finds the lock of another one in place of its own writes nothing and leaves that alone", () => {
+  const dir = tempDir("tokens");
+  const tokens = new TokenStore(dir);
+  tokens.add("there", "write", undefined, systemClock);
+  const [file, lock] = [path.join(dir, "tokens.json"), path.join(dir, "tokens.json.lock")];
+  const before = fs.readFileSync(file, "utf8");
+  const waiting = spyOn(fs, "fsyncSync").mockImplementationOnce(() => {
+    fs.renameSync(lock, `${lock}.old`);
+    fs.writeFileSync(lock, "half");
+  });
+  expect(() => tokens.revoke("there")).toThrow("was taken over");
+  waiting.mockRestore();
+  expect([fs.readFileSync(file, "utf8"), fs.readFileSync(lock, "utf8")]).toEqual([before, "half"]);
+});
 
 test("a lock that a killed process left keeps nobody from taking a token back for more than a minute", () => {
   const dir = tempDir("tokens");
