@@ -47,7 +47,7 @@ export interface CacheFolder {
 }
 
 /** Where the caches of this user are; undefined where the environment names no such place. */
-export function cacheRoot(env: Environment): string | undefined {
+function cacheRoot(env: Environment): string | undefined {
   const { XDG_CACHE_HOME: xdg, HOME: home } = env;
   if (xdg !== undefined && path.isAbsolute(xdg)) return path.join(xdg, "git-kv");
   return home !== undefined && path.isAbsolute(home) ? path.join(home, ".cache", "git-kv") : undefined;

@@ -63,7 +63,7 @@ export function policyOf(file: PolicyFile): Policy {
 }
 
 /** Most keys of one transaction where the policy does not say. */
-export const DEFAULT_MAX_KEYS = 100_000;
+const DEFAULT_MAX_KEYS = 100_000;
 
 /** What the file says of `ns`, and under which name: its own, or `*`. */
 export function namespaceRules(policy: Policy | undefined, ns: string): { name: string; rules: NamespaceRules } {

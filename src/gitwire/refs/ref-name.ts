@@ -82,8 +82,3 @@ export function compareRefNames(a: string, b: string): number {
   if (a === b) return 0;
   return utf8ToByteString(a) < utf8ToByteString(b) ? -1 : 1;
 }
-
-/** The short name people use: without refs/heads/, refs/tags/, refs/remotes/ or refs/. */
-export function shortRefName(name: string): string {
-  return name.replace(/^refs\/(?:heads\/|tags\/|remotes\/)?/, "");
-}

@@ -66,13 +66,6 @@ export function mapRefspec(spec: Refspec, name: string): string | undefined {
   return star === undefined ? undefined : spec.dst.replace("*", () => star);
 }
 
-/** The ref that `spec` takes to `dst`: the way back. */
-export function unmapRefspec(spec: Refspec, dst: string): string | undefined {
-  if (spec.negative || spec.dst === undefined || spec.dst === "") return undefined;
-  const star = matchStar(spec.dst, dst);
-  return star === undefined ? undefined : spec.src.replace("*", () => star);
-}
-
 export interface MappedRef {
   readonly src: string;
   readonly dst: string;
@@ -99,9 +92,4 @@ export function mapRefs(specs: readonly Refspec[], names: Iterable<string>): Map
     }
   }
   return [...byDst.values()];
-}
-
-/** The fixed beginning of the source side: what to ask a server for with `ref-prefix`. */
-export function refspecPrefix(spec: Refspec): string {
-  return spec.src.split("*")[0]!;
 }

@@ -56,11 +56,6 @@ export function rewriteUrl(config: GitConfig, url: string): string {
   return rewrite(config, url, "insteadof") ?? url;
 }
 
-/** Where a push to the address `url` goes: `pushInsteadOf` where one matches, else `insteadOf`. */
-export function rewritePushUrl(config: GitConfig, url: string): string {
-  return rewrite(config, url, "pushinsteadof") ?? rewriteUrl(config, url);
-}
-
 /** A `pushurl` is rewritten by insteadOf only; without one, a `url` that pushInsteadOf matches becomes a push address. */
 function pushUrls(
   config: GitConfig,

@@ -8,7 +8,6 @@
  */
 
 import { KvError } from "../../errors.ts";
-import { LIMITS } from "../../limits.ts";
 import { decodeBase64, parseLabels, type SetOptions } from "../batch.ts";
 import { parseKeyExpiry } from "../expiry.ts";
 import { type JsonFields, parseJsonObject } from "../json-object.ts";
@@ -196,6 +195,3 @@ function partReader(lines: LineCursor, parts: number): () => Promise<Buffer | un
     }
   };
 }
-
-/** Longest line: more than a value that is stored inline takes by default, far more than a part. */
-export const LINE_LIMIT = LIMITS.batchLine;

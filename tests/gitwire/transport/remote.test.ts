@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { findRemote, rewritePushUrl, rewriteUrl } from "../../../src/gitwire/transport/remote.ts";
+import { findRemote, rewriteUrl } from "../../../src/gitwire/transport/remote.ts";
 import { gitConfig } from "../../support/connect.ts";
 import { git } from "../../support/git.ts";
 import { tempDir } from "../../support/temp.ts";
@@ -71,7 +71,6 @@ test("an address is a remote of its own", () => {
     ["ssh://host.example/x"],
   ]);
   expect(rewriteUrl(config, "h:y")).toBe("https://host.example/y");
-  expect(rewritePushUrl(config, "h:y")).toBe("ssh://host.example/y");
   expect(rewriteUrl(config, "/srv/y")).toBe("/srv/y");
 });
 

@@ -5,10 +5,11 @@ import { gzipSync } from "node:zlib";
 import { commit } from "../../../src/kv/commit.ts";
 import { etagOf } from "../../../src/kv/etag.ts";
 import { parseKey } from "../../../src/kv/key.ts";
-import { LINE_LIMIT, readJsonLines } from "../../../src/kv/snapshot/json-lines.ts";
+import { readJsonLines } from "../../../src/kv/snapshot/json-lines.ts";
 import { jsonLinesWriter } from "../../../src/kv/snapshot/json-lines-writer.ts";
 import { LineCursor } from "../../../src/kv/snapshot/line-cursor.ts";
 import type { Workspace } from "../../../src/kv/workspace.ts";
+import { LIMITS } from "../../../src/limits.ts";
 import type { ByteReader } from "../../../src/lines.ts";
 import { failureOf } from "../../support/failure.ts";
 import { fromSeed, type Random, random } from "../../support/random.ts";
@@ -16,7 +17,7 @@ import { check, exportText, importAll, READING } from "../../support/snapshots.t
 import { TEST_FORMAT } from "../../support/test-format.ts";
 import { countingClock, newRepository, workspaceAt } from "../../support/workspace.ts";
 
-const itemsOf = (read: ByteReader) => readJsonLines(new LineCursor(read, LINE_LIMIT), READING);
+const itemsOf = (read: ByteReader) => readJsonLines(new LineCursor(read, LIMITS.batchLine), READING);
 
 async function newStore(at?: number): Promise<Workspace> {
   const workspace = workspaceAt(newRepository(TEST_FORMAT), { clock: countingClock(at) });
@@ -144,7 +145,7 @@ describe("both ways", () => {
         new LineCursor(() => {
           if (--left === 0) abort.abort(new Error("interrupted"));
           return read();
-        }, LINE_LIMIT),
+        }, LIMITS.batchLine),
         READING,
       );
     expect(
