@@ -8,7 +8,7 @@ import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Ref } from "../gitwire/refs/ref-snapshot.ts";
 import { readShallow } from "../gitwire/store/shallow-file.ts";
-import { parseIndexCommit } from "./attestation.ts";
+import { type LedgerCommit, parseIndexCommit } from "./attestation.ts";
 import { auditRefs, ledgerCommit, missingRefs, refRole } from "./audit-refs.ts";
 import { agree } from "./check-attestation.ts";
 import { committerTime } from "./claimed-time.ts";
@@ -23,7 +23,7 @@ import { PolicyHistory } from "./policy-history.ts";
 import { hasAdmins } from "./policy-keys.ts";
 import { type PolicyPin, pinPolicyRoot } from "./policy-pin.ts";
 import { rehashing } from "./rehashing-source.ts";
-import { refuseShallow, refuseShallowPolicy, shallowEnd } from "./shallow-ledger.ts";
+import { refuseShallowPolicy, shallowEnd, shallowError, shallowIndexEnd } from "./shallow-ledger.ts";
 import { type NamespaceState, readState, stateAt } from "./state.ts";
 import { type Finding, type Judge, type VerifySummary, verifyLedger } from "./verify.ts";
 import type { Workspace } from "./workspace.ts";
@@ -67,7 +67,7 @@ class Audit {
     // Before the tips: what moves meanwhile is behind them then, not ahead.
     const refs = this.#workspace.repo.refs.snapshot(["refs/kv"]);
     const tips = await this.#tips(refs);
-    for (const { ns } of tips) this.#refuseShallow(ns);
+    for (const tip of tips) this.#refuseShallow(tip);
     const policy = await this.#policy();
     const pin = this.#pin(policy?.root);
     const namespaces: VerifySummary[] = [];
@@ -126,19 +126,25 @@ class Audit {
     this.#options.found({ ns, seq: undefined, oid, code, message });
   }
 
-  /** Throws NS_NOT_FOUND where what is to be looked at, or the state that is trusted, was never fetched. */
-  #refuseShallow(ns: string): void {
+  /** Throws NS_NOT_FOUND where what is to be looked at, or the state that is trusted, was never fetched; true where what is missing is trusted. */
+  #refuseShallow({ ns, ledger }: NamespaceState): boolean {
     const { repo } = this.#workspace;
     const { since } = this.#options;
-    const end = shallowEnd(repo, ns);
-    if (end === undefined) return;
+    const [end, indexEnd] = [shallowEnd(repo, ns), shallowIndexEnd(repo, ns)];
+    const seq = Math.max(end?.seq ?? 0, indexEnd?.seq ?? 0);
+    if (seq === 0) return false;
     if (since !== undefined && repo.objects.has(since)) {
       const trusted = ledgerCommit(this.#objects, since);
       // What is no commit of this ledger is told as it is elsewhere.
-      if (trusted === undefined || trusted.seq >= end.seq) return;
+      if (trusted === undefined || trusted.seq >= seq) return trusted !== undefined;
     }
-    const verify = `git kv verify --since ${end.oid}${ns === "main" ? "" : ` --ns ${ns}`}`;
-    refuseShallow(repo, ns, `; '${verify}' trusts the oldest one here and looks at the rest`);
+    const isLedgers = end?.seq === seq;
+    let oldest: LedgerCommit | undefined = isLedgers ? end : ledger;
+    while (oldest !== undefined && oldest.seq > seq)
+      oldest = oldest.parent === undefined ? undefined : ledgerCommit(this.#objects, oldest.parent);
+    const verify = `git kv verify --since ${oldest?.oid}${ns === "main" ? "" : ` --ns ${ns}`}`;
+    const way = oldest === undefined ? "" : `; '${verify}' trusts the oldest one here and looks at the rest`;
+    throw shallowError(isLedgers ? end : indexEnd!, way);
   }
 
   /** The newest state of each namespace to audit. */
@@ -178,7 +184,12 @@ class Audit {
       line = ledgerLine(repo.objects, newer.ledger, older.ledger);
     }
     if (line.kind === "contains") return [newer];
-    if (line.kind === "broken") this.#refuseShallow(ns);
+    if (line.kind === "broken" && this.#refuseShallow(newer)) return [newer];
+    const isAsked = this.#options.all || this.#options.since !== undefined;
+    if (line.kind === "cut" && !isAsked) {
+      const text = `a new epoch of '${ns}' has begun after '${line.closed.label}', of which the end is not here`;
+      throw new KvError("NS_NOT_FOUND", text, { hint: "'git kv fetch' brings it, and so does 'git kv verify --all'" });
+    }
     const both = `the ledger of '${remote}' and the one this clone knows (${own.ledger.oid})`;
     const text =
       line.kind === "cut"

@@ -1,10 +1,10 @@
 /** A repository that git made shallow: what is here answers, and what is not says why. */
 
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { git, tryGit } from "../support/git.ts";
-import { kv, kvOk, Scene } from "../support/scene.ts";
+import { kv, kvOk, Scene, stargateOk } from "../support/scene.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
 
@@ -161,3 +161,68 @@ test("a clone that a fetch with --depth made shallow says so, and a fetch or a w
   }
   await scene.serving.stop();
 }, 120_000);
+
+describe("a clone whose fetch with --depth came after the start of an epoch", () => {
+  let scene: Scene;
+  let office: string;
+
+  beforeAll(async () => {
+    scene = await Scene.start();
+    const admin = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "root", "--scope", "admin");
+    office = scene.clone("office");
+    git(office, "config", `http.${scene.serving.url}/.extraHeader`, `Authorization: Bearer ${admin}`);
+    kvOk(office, "set", "k", "1", "--wait");
+  }, 60_000);
+  afterAll(() => scene.serving.stop());
+
+  /** Knows the state before, and has fetched one in which the new epoch has `sets` more transactions. */
+  function away(name: string, sets: number, depth: number): string {
+    const dir = scene.clone(name);
+    kvOk(dir, "fetch", "--read-from=stargate");
+    kvOk(office, "set", "k", `before ${name}`);
+    kvOk(office, "epoch", "new", "--label", name);
+    for (let i = 0; i < sets; i++) kvOk(office, "set", "k", `${name} ${i}`);
+    kvOk(office, "wait", "--oid", git(office, "rev-parse", "refs/kv/main"));
+    // Over the transport, as a path is copied whole.
+    git(dir, "remote", "set-url", "origin", `file://${scene.github}`);
+    git(dir, "fetch", "-q", "--depth", String(depth));
+    return dir;
+  }
+
+  test.each([
+    ["cut", 1, 1],
+    ["longer", 4, 1],
+    ["whole", 1, 2],
+  ])(
+    "is told what is missing, and has it after --unshallow (%s)",
+    (name, sets, depth) => {
+      const dir = away(name, sets, depth);
+      const tip = git(dir, "rev-parse", "refs/kv-remotes/origin/kv/main");
+      expect(kv(dir, "verify")).toMatchObject({ status: 6, stdout: "" });
+      if (depth === 1) {
+        // The ref of the epoch's first commit may lead to the whole ledger: its kv-index is not here then.
+        const all = kv(dir, "verify", "--all");
+        expect([all.status, all.stdout]).toEqual([6, ""]);
+        expect(all.stderr).toMatch(
+          /^error: this repository is shallow: what was before transaction \d+ of 'main' is not here\n/,
+        );
+        expect(all.stderr).toContain(`'git kv verify --since ${tip}' trusts the oldest one here`);
+        expect(kvOk(dir, "verify", "--since", tip)).toContain("no findings");
+      }
+      if (fs.existsSync(path.join(dir, ".git", "shallow"))) git(dir, "fetch", "-q", "--unshallow");
+      if (name !== "cut") {
+        // There 'verify --all' has brought it.
+        const cut = kv(dir, "verify");
+        expect([cut.status, cut.stdout]).toEqual([6, ""]);
+        expect(cut.stderr).toMatch(
+          /^error: a new epoch of 'main' has begun after '\w+', of which the end is not here\nhint: 'git kv fetch' brings it, and so does 'git kv verify --all'\n$/,
+        );
+        kvOk(dir, "fetch");
+      }
+      expect(kvOk(dir, "get", "k")).toBe(`${name} ${sets - 1}`);
+      expect(kvOk(dir, "verify")).toContain("no findings");
+      expect(kvOk(dir, "verify", "--all")).toContain("no findings");
+    },
+    60_000,
+  );
+});
