@@ -1,15 +1,14 @@
 /**
- * One writer at a time: an exclusive transaction on `leader.db`, held for the life of the process. The kernel lets go of it when
- * the process dies, however it dies, so there is nothing to clean up and nothing to expire.
+ * One writer at a time: a lock on `leader.db`, held for the life of the process.
  *
  * Who holds it stands in `leader.json` beside it, for people; the lock itself is what counts.
  */
 
-import { Database } from "bun:sqlite";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { KvError, toKvError } from "../errors.ts";
+import { FileLock } from "../file-lock.ts";
 import { isMissing, readFileIfThere } from "../gitwire/disk.ts";
 
 /** Who leads, as the note says. */
@@ -23,13 +22,13 @@ export interface LeaderNote {
 }
 
 export class LeaderLock {
-  readonly #db: Database;
+  readonly #lock: FileLock;
   readonly #file: string;
   /** The file that is locked, wherever it is by now. */
   readonly #inode: bigint;
 
-  private constructor(db: Database, file: string) {
-    this.#db = db;
+  private constructor(lock: FileLock, file: string) {
+    this.#lock = lock;
     this.#file = file;
     this.#inode = inodeOf(file) ?? 0n;
   }
@@ -39,15 +38,11 @@ export class LeaderLock {
    * has it.
    */
   static acquire(dir: string, role: string, now: number, wait = 0): LeaderLock {
-    let db: Database | undefined;
+    let lock: FileLock | undefined;
     try {
       fs.mkdirSync(dir, { recursive: true, mode: 0o750 });
-      db = new Database(path.join(dir, "leader.db"), { create: true });
-      db.run(`PRAGMA busy_timeout = ${Math.floor(wait)}`);
-      db.run("BEGIN EXCLUSIVE");
+      lock = FileLock.take(path.join(dir, "leader.db"), wait);
     } catch (error) {
-      db?.close();
-      if ((error as { code?: string }).code === "SQLITE_BUSY") throw heldBy(dir);
       if (error instanceof Error && error.name === "SQLiteError") {
         throw new KvError("STORAGE", `the leader lock ${path.join(dir, "leader.db")}: ${error.message}`, {
           hint: "it holds nothing: where the account may write there and no process serves the repository, remove it",
@@ -56,12 +51,13 @@ export class LeaderLock {
       }
       throw toKvError(error);
     }
+    if (lock === undefined) throw heldBy(dir);
     const note: LeaderNote = { pid: process.pid, host: os.hostname(), since: new Date(now).toISOString(), role };
     // The note may fail where the lock holds: it is only read by people.
     try {
       fs.writeFileSync(path.join(dir, "leader.json"), `${JSON.stringify(note)}\n`, { mode: 0o640 });
     } catch {}
-    return new LeaderLock(db, path.join(dir, "leader.db"));
+    return new LeaderLock(lock, path.join(dir, "leader.db"));
   }
 
   /**
@@ -73,7 +69,7 @@ export class LeaderLock {
   }
 
   release(): void {
-    this.#db.close();
+    this.#lock.release();
   }
 }
 

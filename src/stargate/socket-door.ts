@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import { toKvError } from "../errors.ts";
 import type { ByteSink, ByteSource } from "../gitwire/protocol/byte-stream.ts";
 import { pktLine } from "../gitwire/protocol/pkt-line.ts";
-import { removeStaleSocket } from "../stale-socket.ts";
+import { SocketClaim } from "../socket-claim.ts";
 import { readHookRequest } from "./hook-call.ts";
 import { answerHook } from "./hook-push.ts";
 import type { Log } from "./log.ts";
@@ -21,7 +21,7 @@ import { answerSync, errorAnswer, parseSyncRequest } from "./sync-call.ts";
 import { allows, type Identity } from "./tokens.ts";
 
 export class SocketDoor {
-  readonly #path: string;
+  readonly #claim: SocketClaim;
   readonly #server: net.Server;
   readonly #registry: Registry;
   readonly #clock: Clock;
@@ -29,8 +29,8 @@ export class SocketDoor {
   readonly #sockets = new Set<net.Socket>();
   readonly #sessions = new Set<Promise<void>>();
 
-  private constructor(socketPath: string, registry: Registry, clock: Clock, log: Log) {
-    this.#path = socketPath;
+  private constructor(claim: SocketClaim, registry: Registry, clock: Clock, log: Log) {
+    this.#claim = claim;
     this.#registry = registry;
     this.#clock = clock;
     this.#log = log;
@@ -39,15 +39,20 @@ export class SocketDoor {
 
   /** Listens at `socketPath`; a socket a dead process left there is replaced. Throws LOCKED where another one listens, IO. */
   static async listen(socketPath: string, registry: Registry, clock: Clock, log: Log): Promise<SocketDoor> {
-    const door = new SocketDoor(socketPath, registry, clock, log);
     fs.mkdirSync(path.dirname(socketPath), { recursive: true, mode: 0o750 });
-    await removeStaleSocket(socketPath, "stop it, or give another --socket");
-    await new Promise<void>((resolve, reject) => {
-      door.#server.once("error", (error) => reject(toKvError(error)));
-      door.#server.listen(socketPath, resolve);
-    });
-    fs.chmodSync(socketPath, 0o660);
-    return door;
+    const claim = await SocketClaim.take(socketPath, "stop it, or give another --socket");
+    try {
+      const door = new SocketDoor(claim, registry, clock, log);
+      await new Promise<void>((resolve, reject) => {
+        door.#server.once("error", (error) => reject(toKvError(error)));
+        door.#server.listen(socketPath, resolve);
+      });
+      fs.chmodSync(socketPath, 0o660);
+      return door;
+    } catch (error) {
+      claim.release();
+      throw error;
+    }
   }
 
   /** Takes nothing new and waits for what is under way, `most` milliseconds at the most. */
@@ -55,7 +60,7 @@ export class SocketDoor {
     this.#server.close();
     await Promise.race([Promise.allSettled([...this.#sessions]), Bun.sleep(most)]);
     for (const socket of this.#sockets) socket.destroy();
-    fs.rmSync(this.#path, { force: true });
+    this.#claim.release();
   }
 
   #take(socket: net.Socket): void {

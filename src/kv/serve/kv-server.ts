@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import { KvError, toKvError } from "../../errors.ts";
 import { LIMITS } from "../../limits.ts";
 import { requestUrl } from "../../request-url.ts";
-import { removeStaleSocket } from "../../stale-socket.ts";
+import type { SocketClaim } from "../../socket-claim.ts";
 import { parseKey } from "../key.ts";
 import type { Workspace } from "../workspace.ts";
 import { failure, json } from "./answers.ts";
@@ -34,6 +34,7 @@ export class KvServer {
   readonly #workspace: Workspace;
   readonly #follower: Follower;
   readonly #listen: Listen;
+  readonly #claim: SocketClaim | undefined;
   readonly #names: ReadonlySet<string> | undefined;
   readonly #server: Bun.Server<undefined>;
   #active = 0;
@@ -48,14 +49,26 @@ export class KvServer {
     listen: Listen,
     names: readonly string[],
   ): Promise<KvServer> {
-    if (listen.kind === "unix") await removeStaleSocket(listen.path, "stop it, or give another --listen");
-    return new KvServer(workspace, follower, listen, names);
+    const claim = listen.kind === "unix" ? await claimOf(listen.path) : undefined;
+    try {
+      return new KvServer(workspace, follower, listen, names, claim);
+    } catch (error) {
+      claim?.release();
+      throw error;
+    }
   }
 
-  private constructor(workspace: Workspace, follower: Follower, listen: Listen, names: readonly string[]) {
+  private constructor(
+    workspace: Workspace,
+    follower: Follower,
+    listen: Listen,
+    names: readonly string[],
+    claim: SocketClaim | undefined,
+  ) {
     this.#workspace = workspace;
     this.#follower = follower;
     this.#listen = listen;
+    this.#claim = claim;
     // Nobody is led to a socket file by a name.
     this.#names = listen.kind === "tcp" ? namesOf(listen.hostname, names) : undefined;
     const common = {
@@ -100,7 +113,7 @@ export class KvServer {
     const late = new Promise<void>((resolve) => void setTimeout(resolve, GRACE).unref());
     await Promise.race([stopped, late]);
     await this.#server.stop(true);
-    if (this.#listen.kind === "unix") fs.rmSync(this.#listen.path, { force: true });
+    this.#claim?.release();
   }
 
   async #handle(request: Request): Promise<Response> {
@@ -164,4 +177,9 @@ function decoded(text: string): string {
   } catch (cause) {
     throw new KvError("KEY_INVALID", `'${text.slice(0, 100)}' is not percent-encoded UTF-8`, { cause });
   }
+}
+
+async function claimOf(file: string): Promise<SocketClaim> {
+  const { SocketClaim } = await import("../../socket-claim.ts");
+  return SocketClaim.take(file, "stop it, or give another --listen");
 }
