@@ -133,9 +133,17 @@ export class Gate {
    */
   static openReadOnly(options: GateOptions): Gate {
     const repo = openRepository(options.dir, options.env);
-    const gate = new Gate(repo, undefined, new JournalCopy(stargateDir(repo.gitDir)), options);
-    gate.#failure = new KvError("STORAGE", "the file system is read-only");
-    return gate;
+    let journal: Journal | undefined;
+    try {
+      journal = new JournalCopy(stargateDir(repo.gitDir));
+      const gate = new Gate(repo, undefined, journal, options);
+      gate.#failure = new KvError("STORAGE", "the file system is read-only");
+      return gate;
+    } catch (error) {
+      journal?.close();
+      repo.close();
+      throw error;
+    }
   }
 
   /** The policy in force, or undefined where there is none. Throws POLICY_UNTRUSTED where it cannot be read. */

@@ -35,7 +35,13 @@ test.skipIf(!MAY_MOUNT)(
       expect(reading(clone, `git-kv ${line}`)).toMatchObject({ status: 0 });
     }
 
-    const there = (line: string): Run => reading(scene.repo, `${executable("git-kv-stargate")} ${line}`);
+    // What is copied to be read does not stay.
+    const copies = tempDir("copies");
+    const there = (line: string): Run => {
+      const run = reading(scene.repo, `TMPDIR=${copies} ${executable("git-kv-stargate")} ${line}`);
+      expect(fs.readdirSync(copies)).toEqual([]);
+      return run;
+    };
     expect(there("status --repo .")).toMatchObject({ status: 0, stdout: expect.stringContaining("read-only") });
     expect(JSON.parse(there("status --repo . --json").stdout)).toMatchObject({
       ...{ role: "stopped", writable: false, error: "the file system is read-only" },

@@ -17,17 +17,18 @@ const PAUSE = 10;
 export async function copyJournal(repo: Repository, to: string): Promise<readonly Ref[]> {
   const dir = stargateDir(repo.gitDir);
   const still = isReadOnly(dir) ? new JournalCopy(dir) : undefined;
-  // Makes the journal, or brings it up to date, where no daemon has.
-  if (still === undefined) new Journal(dir).close();
-  const db = new Database(path.join(still?.folder ?? dir, "journal.db"), { readwrite: true });
+  let db: Database | undefined;
   try {
+    // Makes the journal, or brings it up to date, where no daemon has.
+    if (still === undefined) new Journal(dir).close();
+    db = new Database(path.join(still?.folder ?? dir, "journal.db"), { readwrite: true });
     db.run("PRAGMA busy_timeout = 5000");
     const { refs, last } = await quietInstant(repo, db);
     db.query("VACUUM INTO ?").run(to);
     trim(to, last);
     return refs;
   } finally {
-    db.close();
+    db?.close();
     still?.close();
   }
 }
