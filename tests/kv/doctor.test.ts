@@ -132,6 +132,12 @@ test("what keeps reads and writes from their place: locks, settings, refs that a
     });
     expect(found.get("locks")).toMatchObject({ status: "warn", message: expect.stringContaining(inGit(name)) });
   }
+  const looping = await broken(() => {
+    fs.symlinkSync("loop", inGit("refs/loop"));
+    fs.symlinkSync("..", inGit("refs/heads/up"));
+    fs.symlinkSync("nowhere", inGit("refs/heads/main.lock"));
+  });
+  expect(looping.get("locks")).toMatchObject({ status: "warn", message: expect.stringContaining("heads/main.lock") });
   const config = (...args: string[]) => broken(() => git(dir, "config", ...args));
   expect((await config("kv.readFrom", "nowhere")).get("reads")).toMatchObject({ code: "INPUT_INVALID" });
   expect((await config("kv.autoFetch", "perhaps")).get("reads")).toMatchObject({ code: "CONFIG" });

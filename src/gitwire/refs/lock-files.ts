@@ -11,13 +11,23 @@ export interface FoundLock {
 
 /** Those that are there below `commonDir`, held or left. */
 export function findLocks(commonDir: string): FoundLock[] {
-  const refs = fs
-    .readdirSync(path.join(commonDir, "refs"), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".lock"))
-    .map((name) => path.join("refs", name));
-  return ["config.lock", "packed-refs.lock", ...refs.sort()].flatMap((name) => {
+  return ["config.lock", "packed-refs.lock", ...refLocks(commonDir).sort()].flatMap((name) => {
     const file = path.join(commonDir, name);
-    const stat = fs.statSync(file, { throwIfNoEntry: false });
-    return stat?.isFile() === true ? { file, since: stat.mtimeMs } : [];
+    const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+    return stat === undefined || stat.isDirectory() ? [] : { file, since: stat.mtimeMs };
   });
+}
+
+/** Names below `commonDir`. A link to a folder is not followed, as it is not for refs; it may lead to itself. */
+function refLocks(commonDir: string): string[] {
+  const names: string[] = [];
+  const pending = ["refs"];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    for (const entry of fs.readdirSync(path.join(commonDir, at), { withFileTypes: true })) {
+      const name = path.join(at, entry.name);
+      if (entry.isDirectory()) pending.push(name);
+      else if (name.endsWith(".lock")) names.push(name);
+    }
+  }
+  return names;
 }
