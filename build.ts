@@ -7,6 +7,7 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { compileOptions } from "./scripts/compile.ts";
+import { definesOf } from "./scripts/defines.ts";
 import { makeTypes } from "./scripts/types.ts";
 
 const ROOT = import.meta.dir;
@@ -35,7 +36,7 @@ async function buildLibrary(commit: string): Promise<void> {
     target: name,
     format: "esm",
     splitting,
-    define: { GIT_KV_COMMIT: JSON.stringify(commit) },
+    define: definesOf(commit),
     throw: false,
   });
   // Parts have other names when they change.

@@ -1,6 +1,7 @@
 /** How an entry point becomes an executable. The reasons, with measurements, are in docs/design/011-start-up.md. */
 
 import * as path from "node:path";
+import { definesOf } from "./defines.ts";
 
 const ROOT = path.resolve(import.meta.dir, "..");
 
@@ -21,7 +22,7 @@ export function compileOptions(entry: string, outfile: string, commit: string): 
     bytecode: true,
     // Short identifiers have broken compiled programs, and save nothing once there is bytecode.
     minify: { syntax: true, whitespace: true, identifiers: false },
-    define: { GIT_KV_COMMIT: JSON.stringify(commit) },
+    define: definesOf(commit),
     compile: {
       outfile,
       // The `.env` or `bunfig.toml` of a repository must not steer a git tool.

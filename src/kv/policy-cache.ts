@@ -4,20 +4,22 @@
  *
  *   kv/policies/<policy commit> = "KVPOL " build " " check "\n" JSON
  *
- * `build` is the commit of the program: another one may read the file in another way. `check` is the CRC-32 of the policy commit and the
+ * `build` is a hash of the program's sources: another one may read the file in another way. `check` is the CRC-32 of the policy commit and the
  * JSON, in hex. What does not fit is read anew and written over; so a write that was cut short costs nothing but time.
  */
 
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { BUILD } from "../build-id.ts";
+import { SOURCES } from "../build-id.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
 import type { Repository } from "../gitwire/repo.ts";
 import type { Reach } from "./history.ts";
 import { type Policy, policyOf } from "./policy.ts";
 
-/** Policies that are kept; where there are more, all go but the newest one. */
+/** Policies that are kept. */
 const KEPT = 64;
+/** Folders that are full and in which this process has put one in the place of the oldest: more would only chase each other out. */
+const REPLACED = new Set<string>();
 
 const READ = new WeakMap<Repository, Map<Oid, Promise<Policy>>>();
 
@@ -44,11 +46,11 @@ async function readKnown(
   reach: Reach = (work) => work(),
 ): Promise<Policy> {
   const folder = path.join(commonDir, "kv", "policies");
-  const stored = BUILD === undefined ? undefined : load(path.join(folder, oid), oid, BUILD);
+  const stored = SOURCES === undefined ? undefined : load(path.join(folder, oid), oid, SOURCES);
   if (stored !== undefined) return stored;
   const { policyAt } = await import("./read-policy.ts");
   const policy = await reach(() => policyAt(objects, oid));
-  if (BUILD !== undefined) save(folder, oid, encodePolicy(policy, oid, BUILD));
+  if (SOURCES !== undefined) savePolicy(folder, oid, encodePolicy(policy, oid, SOURCES));
   return policy;
 }
 
@@ -61,15 +63,26 @@ function load(file: string, oid: Oid, build: string): Policy | undefined {
   }
 }
 
-function save(folder: string, oid: Oid, text: string): void {
+/** Writes the file of the policy in the commit `oid`, where there is room or nobody made any yet. Exported for its test. */
+export function savePolicy(folder: string, oid: Oid, text: string): void {
   try {
     fs.mkdirSync(folder, { recursive: true });
-    const others = fs.readdirSync(folder);
-    if (others.length >= KEPT) for (const other of others) fs.rmSync(path.join(folder, other), { force: true });
+    const names = fs.readdirSync(folder);
+    if (names.length >= KEPT && !names.includes(oid)) {
+      if (REPLACED.has(folder)) return;
+      REPLACED.add(folder);
+      fs.rmSync(oldestOf(folder, names), { force: true });
+    }
     fs.writeFileSync(path.join(folder, oid), text);
   } catch {
     // A clone that cannot be written to is read all the same.
   }
+}
+
+function oldestOf(folder: string, names: readonly string[]): string {
+  const files = names.map((name) => path.join(folder, name));
+  const times = new Map(files.map((file) => [file, fs.statSync(file).mtimeMs]));
+  return files.sort((a, b) => times.get(a)! - times.get(b)!)[0]!;
 }
 
 /** The file of the policy in the commit `oid`, for the program `build`. Exported for its test. */

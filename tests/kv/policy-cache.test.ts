@@ -1,9 +1,12 @@
 /** Policies as they were read, written down: the same for whoever asks, and nothing for what does not fit. */
 
 import { describe, expect, test } from "bun:test";
-import { decodePolicy, encodePolicy } from "../../src/kv/policy-cache.ts";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { decodePolicy, encodePolicy, savePolicy } from "../../src/kv/policy-cache.ts";
 import { parsePolicy } from "../../src/kv/read-policy.ts";
 import { type Random, random } from "../support/random.ts";
+import { tempDir } from "../support/temp.ts";
 import { TestKey } from "../support/test-key.ts";
 
 const OID = "0123456789012345678901234567890123456789";
@@ -67,4 +70,22 @@ describe("a policy that was written down", () => {
     }
     expect(decodePolicy("", OID, "b1")).toBeUndefined();
   });
+});
+
+test("a folder that is full loses its oldest policy, and one process makes room once", () => {
+  const folder = path.join(tempDir("policies"), "p");
+  const oid = (n: number): string => n.toString(16).padStart(40, "0");
+  for (let i = 0; i < 64; i++) {
+    savePolicy(folder, oid(i), "text");
+    // The third is the oldest.
+    fs.utimesSync(path.join(folder, oid(i)), 0, i === 2 ? 1000 : 2000 + i);
+  }
+  savePolicy(folder, oid(0), "anew");
+  expect(fs.readdirSync(folder)).toHaveLength(64);
+  for (let i = 64; i < 200; i++) savePolicy(folder, oid(i), "text");
+  const kept = Array.from({ length: 65 }, (_, i) => oid(i)).filter((name) => name !== oid(2));
+  expect(fs.readdirSync(folder).sort()).toEqual(kept);
+  expect(fs.readFileSync(path.join(folder, oid(0)), "utf8")).toBe("anew");
+  savePolicy(folder, oid(1), "anew");
+  expect(fs.readFileSync(path.join(folder, oid(1)), "utf8")).toBe("anew");
 });
