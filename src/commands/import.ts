@@ -27,7 +27,7 @@ export async function run(context: Context): Promise<void> {
   if (flags.on("if-absent") && flags.on("overwrite"))
     throw new KvError("USAGE", "--if-absent and --overwrite do not go together");
   const workspace = await (flags.on("dry-run") ? openWorkspace(context) : openToWrite(context));
-  const rules = importRules(workspace, batchFlag(context));
+  const rules = await importRules(workspace, batchFlag(context));
   const input = await openSource(context, name);
   const spool = new EntrySpool(os.tmpdir());
   try {

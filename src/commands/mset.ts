@@ -4,10 +4,12 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { BatchReader } from "../kv/batch.ts";
+import { type BatchLine, BatchReader } from "../kv/batch.ts";
 import { commit } from "../kv/commit.ts";
+import type { Refusal } from "../kv/known-rules.ts";
 import type { Condition } from "../kv/operation.ts";
 import { openFile, sizeOfFile, type ValueSource } from "../kv/value-source.ts";
+import type { Workspace } from "../kv/workspace.ts";
 import { LIMITS } from "../limits.ts";
 import { type ByteReader, readLines } from "../lines.ts";
 import { expectedTree, openToWrite, showOutcome } from "./conditions.ts";
@@ -29,15 +31,31 @@ export async function run(context: Context): Promise<void> {
     bytes: input.size,
   };
   const ifAbsent = flags.on("if-absent");
+  const refusal = await refusalByPolicy(workspace);
   const outcome = await commit(workspace, options, async (use) => {
     const reader = new BatchReader(
-      { format, now: workspace.now(), file: (file) => readable(path.resolve(base, file), file) },
+      { format, now: workspace.now(), file: (file) => readable(path.resolve(base, file), file), refusal },
       (line) => use(ifAbsent && line.op === "set" ? { ...line, condition: line.condition ?? ABSENT } : line),
     );
     await readLines(input.read, LIMITS.batchLine, (line) => reader.add(line));
     reader.finish();
   });
   await showOutcome(context, workspace, outcome);
+}
+
+/** What the policy this clone knows has against a line; undefined: nothing against any. */
+async function refusalByPolicy(workspace: Workspace): Promise<((line: BatchLine) => Refusal | undefined) | undefined> {
+  if (!workspace.hasStargate) return undefined;
+  const { knownRules, refusalOf } = await import("../kv/known-rules.ts");
+  const rules = await knownRules(workspace);
+  if (rules === undefined) return undefined;
+  return (line) => {
+    if (line.op === "check") return undefined;
+    if (line.op === "del") return refusalOf(rules, line.key);
+    const { value } = line;
+    if (value.kind === "bytes") return refusalOf(rules, line.key, { size: value.data.length, data: value.data });
+    return refusalOf(rules, line.key, { size: sizeOfFile(value.path), path: value.path });
+  };
 }
 
 /** What `--if-absent` demands of each set that has no condition of its own. */

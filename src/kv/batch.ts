@@ -63,6 +63,8 @@ export interface BatchContext {
   readonly now: number;
   /** Checks a file a line names and returns its absolute path; throws a KvError where it cannot be read. */
   readonly file: (path: string) => string;
+  /** What is to be said against a line that can be read; undefined: nothing. */
+  readonly refusal?: ((line: BatchLine) => { readonly message: string; readonly hint: string } | undefined) | undefined;
 }
 
 /** Takes a line; where that takes time, the next one waits for it. */
@@ -86,6 +88,7 @@ export class BatchReader {
   readonly #use: UseLine;
   readonly #bad: BadLine[] = [];
   readonly #seen = new Map<Key, number>();
+  readonly #hints = new Set(["nothing was written"]);
   #number = 0;
 
   /** `use` takes a good line; what it throws of its input makes the line a bad one. */
@@ -104,6 +107,12 @@ export class BatchReader {
       const before = this.#seen.get(parsed.key);
       if (before !== undefined) throw new KvError("INPUT_INVALID", `the key is on line ${before} already`);
       this.#seen.set(parsed.key, line);
+      const refusal = this.#context.refusal?.(parsed);
+      if (refusal !== undefined) {
+        this.#bad.push({ line, message: refusal.message });
+        this.#hints.add(refusal.hint);
+        return undefined;
+      }
       const work = this.#use(parsed);
       if (work instanceof Promise) return work.catch((error: unknown) => this.#wentWrong(line, error));
     } catch (error) {
@@ -128,7 +137,7 @@ export class BatchReader {
       "INPUT_INVALID",
       `the batch has ${this.#bad.length} bad line${this.#bad.length === 1 ? "" : "s"}\n${named.join("\n")}`,
       {
-        hint: "nothing was written",
+        hint: [...this.#hints].join("; "),
         data: { lines: this.#bad.slice(0, 1000) },
       },
     );

@@ -101,7 +101,7 @@ export async function importFrom(
   const { signal, warn } = workspace.around;
   const named = namedFormat(format);
   const reading = { now: workspace.now(), prefix, separator };
-  const rules = importRules(workspace);
+  const rules = await importRules(workspace);
   const parts = bytesIn(source);
   const read = async (): Promise<Buffer | undefined> => (await parts.next()).value ?? undefined;
   const spool = new EntrySpool(os.tmpdir());

@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { executable, type Run, runProgram } from "../support/executable.ts";
 import { git, tryGit } from "../support/git.ts";
-import { ENV, kvOk, Scene, stargateOk } from "../support/scene.ts";
+import { ENV, kvOk, Scene, Serving, stargateOk } from "../support/scene.ts";
 import { allowedSigners, newKey, type TestKey } from "../support/signing.ts";
 import { tempDir } from "../support/temp.ts";
 import { TEST_FORMAT } from "../support/test-format.ts";
@@ -110,6 +110,65 @@ test(
     expect(as(admin, dir, "policy", "apply", "two.yaml", "-m", "Use b").status).toBe(0);
     expect(git(dir, "log", "--format=%s", "refs/kv-policy/current")).toBe("Use b\nApply a new policy");
     expect(JSON.parse(kvOk(dir, "policy", "schema")).title).toBe("git-kv policy");
+  },
+  SLOW,
+);
+
+test(
+  "all lines of a batch that the policy refuses are named before anything is sent",
+  async () => {
+    const policy = (url: string): string =>
+      `version: 1\nstargate: { push_url: "${url}" }\nnamespaces: { "*": { max_value_total: 1KiB, forbidden: [{ lfs: true }], allowed_prefixes: ["k:"] } }\n`;
+    const scene = await Scene.start(TEST_FORMAT.name, { policy });
+    const dir = scene.clone("app");
+    kvOk(dir, "set", "k:0", "before");
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 1\n`;
+    fs.writeFileSync(path.join(dir, "pointer"), pointer);
+    fs.writeFileSync(path.join(dir, "large"), Buffer.alloc(2_000));
+    const lines = [
+      { op: "set", key: "k:1", value: "v" },
+      { op: "set", key: "other", value: "v" },
+      { op: "check", key: "elsewhere", if: { absent: true } },
+      { op: "set", key: "k:2", value: "x".repeat(1_025) },
+      { op: "set", key: "k:3", file: "large" },
+      { op: "set", key: "k:4", value: pointer },
+      { op: "set", key: "k:5", file: "pointer" },
+      { op: "del", key: "another" },
+      { op: "set", key: "k:1", value: "twice" },
+    ];
+    const write = (some: object[]): void =>
+      fs.writeFileSync(path.join(dir, "batch"), some.map((line) => JSON.stringify(line)).join("\n"));
+    write(lines);
+    await scene.serving.stop();
+    const refused = runProgram(executable("git-kv"), ["mset", "--file", "batch"], { cwd: dir, env: ENV });
+    expect([refused.status, refused.stderr.split("\n")]).toEqual([
+      4,
+      [
+        "error: the batch has 7 bad lines",
+        `line 2: "other" begins with none of the namespace's allowed_prefixes ("k:")`,
+        'line 4: the value of "k:2" has 1025 bytes, at most 1024 are allowed (max_value_total)',
+        'line 5: the value of "k:3" has 2000 bytes, at most 1024 are allowed (max_value_total)',
+        'line 6: the value of "k:4" is a Git LFS pointer, which the policy forbids',
+        'line 7: the value of "k:5" is a Git LFS pointer, which the policy forbids',
+        `line 8: "another" begins with none of the namespace's allowed_prefixes ("k:")`,
+        "line 9: the key is on line 1 already",
+        "hint: nothing was written; 'git kv fetch' brings a newer policy",
+        "",
+      ],
+    ]);
+    // A folder with a pointer is one that import refuses as well.
+    fs.mkdirSync(path.join(dir, "k:folder"));
+    fs.renameSync(path.join(dir, "pointer"), path.join(dir, "k:folder/pointer"));
+    const imported = runProgram(executable("git-kv"), ["import", "k:folder", "--prefix", "k:"], { cwd: dir, env: ENV });
+    expect([imported.status, imported.stderr]).toEqual([
+      4,
+      expect.stringContaining('pointer: the value of "k:pointer" is a Git LFS pointer, which the policy forbids'),
+    ]);
+    // What is left is sent, and so is what no policy is asked about.
+    const serving = await Serving.start(scene.repo, Number(new URL(scene.serving.url).port));
+    write([lines[0]!, lines[2]!]);
+    expect(kvOk(dir, "mset", "--file", "batch")).toMatch(/^[0-9a-f]{40,64}$/);
+    await serving.stop();
   },
   SLOW,
 );

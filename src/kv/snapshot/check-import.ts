@@ -8,10 +8,11 @@ import { SHA1 } from "../../gitwire/object/oid.ts";
 import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import { type ContentRules, checkKey, checkLfs, checkTotal } from "../content-rules.ts";
+import type { ContentRules } from "../content-rules.ts";
 import { type EtagHasher, etagHasher } from "../etag.ts";
 import { openEtag } from "../etag-stream.ts";
 import { type Key, keyBytes, keyText } from "../key.ts";
+import { refusalOf } from "../known-rules.ts";
 import { sizeOfFile } from "../value-source.ts";
 import type { EntrySpool } from "./entry-spool.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
@@ -123,14 +124,10 @@ class Checker {
   }
 
   #hold({ key, place, value }: ImportEntry, size: number, rules: ContentRules): void {
-    try {
-      checkKey(rules, key);
-      checkTotal(rules, key, size);
-      if (value.kind === "bytes") checkLfs(rules, key, value.data);
-    } catch (error) {
-      if (!(error instanceof KvError)) throw error;
-      this.bad(place, error.message, "'git kv fetch' brings a newer policy");
-    }
+    const data = value.kind === "bytes" ? value.data : undefined;
+    const path = value.kind === "file" ? value.path : undefined;
+    const refusal = refusalOf(rules, key, { size, data, path });
+    if (refusal !== undefined) this.bad(place, refusal.message, refusal.hint);
   }
 
   async #readThrough(entry: ImportEntry, read: () => Promise<Buffer | undefined> | Buffer | undefined): Promise<void> {

@@ -1,9 +1,9 @@
 /** What the policy this clone knows says of an import. */
 
 import type { ContentRules } from "../content-rules.ts";
+import { knownRules } from "../known-rules.ts";
 import { namespacePolicy } from "../policy.ts";
-import { policyAt } from "../read-policy.ts";
-import { replayLimits } from "../replay-limits.ts";
+import { cachedPolicy } from "../policy-cache.ts";
 import type { Workspace } from "../workspace.ts";
 
 /** Most keys of one transaction, unless the policy wants fewer. */
@@ -17,10 +17,8 @@ export interface ImportRules {
 }
 
 /** The rules; `wanted` keys are set in one transaction where the policy allows it. */
-export function importRules(workspace: Workspace, wanted: number = MOST_KEYS): ImportRules {
+export async function importRules(workspace: Workspace, wanted: number = MOST_KEYS): Promise<ImportRules> {
   const oid = workspace.policy();
-  const policy = namespacePolicy(oid === undefined ? undefined : policyAt(workspace.repo.objects, oid), workspace.ns);
-  // Without a Stargate there is nobody who would refuse a key.
-  const content = oid === undefined || !workspace.hasStargate ? undefined : replayLimits(policy);
-  return { mostKeys: Math.min(wanted, policy.maxKeysPerTxn), content };
+  const policy = namespacePolicy(oid === undefined ? undefined : await cachedPolicy(workspace.repo, oid), workspace.ns);
+  return { mostKeys: Math.min(wanted, policy.maxKeysPerTxn), content: await knownRules(workspace) };
 }
