@@ -12,6 +12,7 @@ import { formatOf, readFormat } from "../kv/snapshot/formats.ts";
 import { fileInput, type ImportInput, spooledInput } from "../kv/snapshot/import-input.ts";
 import { importRules } from "../kv/snapshot/import-rules.ts";
 import type { ImportContext, ImportItems } from "../kv/snapshot/item.ts";
+import { countPortions } from "../kv/snapshot/portion.ts";
 import { type ImportOutcome, writeImport } from "../kv/snapshot/write-import.ts";
 import { sizeOfFile } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -44,16 +45,19 @@ export async function run(context: Context): Promise<void> {
         (text) => out.progress(text),
         () => clock.now(),
       );
-    if (flags.on("dry-run")) spool.close();
     const checking = meter("checking", input.size);
     const first = { ...reading, warn: (text: string) => out.warn(text) };
     const options = { onItems: checking.keys, spool, rules: rules.content };
     const summary = await checkImport(input.items(first, checking.bytes), signal, options);
     checking.end();
-    if (flags.on("dry-run")) return showPlan(context, summary, rules.mostKeys);
+    const again = (onBytes: (count: number) => void): ImportItems =>
+      spool.isWhole ? spool.items(onBytes) : input.items(reading, onBytes);
+    if (flags.on("dry-run")) {
+      const transactions = await countPortions(summary, rules.mostKeys, () => again(() => {}));
+      return showPlan(context, summary, transactions);
+    }
     const writing = meter("importing", spool.isWhole ? spool.bytes : input.size);
-    const items = spool.isWhole ? spool.items(writing.bytes) : input.items(reading, writing.bytes);
-    const outcome = await writeImport(workspace, items, summary, {
+    const outcome = await writeImport(workspace, again(writing.bytes), summary, {
       keep: flags.on("if-absent"),
       message: flags.value("message") ?? `import ${name === "-" ? "from standard input" : path.basename(name)}`,
       most: rules.mostKeys,
@@ -133,8 +137,7 @@ function meterOf(what: string, size: number | undefined, show: (text: string) =>
   };
 }
 
-function showPlan({ out }: Context, { keys, bytes }: ImportSummary, most: number): void {
-  const transactions = Math.ceil(keys / most);
+function showPlan({ out }: Context, { keys, bytes }: ImportSummary, transactions: number): void {
   if (out.json) out.record({ dryRun: true, keys, bytes, transactions });
   else out.line(`${countOf(keys, "key")}, ${bytes} bytes of values, ${countOf(transactions, "transaction")}`);
 }

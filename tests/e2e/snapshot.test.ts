@@ -153,6 +153,32 @@ test(
 );
 
 test(
+  "a dry run says how many transactions the import makes, of large values too",
+  () => {
+    const dir = store();
+    fs.mkdirSync(path.join(dir, "large"));
+    for (const name of ["a", "b", "c"]) {
+      fs.writeFileSync(path.join(dir, "large", name), name);
+      fs.truncateSync(path.join(dir, "large", name), 150 * 1024 * 1024);
+    }
+    const { transactions } = JSON.parse(kvOk(dir, "import", "large", "--dry-run", "--json"));
+    expect(transactions).toBe(2);
+    expect(JSON.parse(kvOk(dir, "import", "large", "--json"))).toMatchObject({ set: 3, transactions });
+    // The same where the values are spooled, and set in another order than they came in.
+    const value = Buffer.alloc(7 * 1024 * 1024, "x").toString();
+    const lines = Array.from({ length: 40 }, (_, i) =>
+      JSON.stringify({ key: `k${i}`, value: i % 2 === 0 ? value : "small" }),
+    );
+    const many = [...lines, ...lines.map((line) => line.replace('"key":"k', '"key":"l'))].join("\n");
+    fs.writeFileSync(path.join(dir, "many.jsonl"), many);
+    const dry = JSON.parse(kvOk(dir, "import", "many.jsonl", "--batch", "50", "--dry-run", "--json"));
+    const done = JSON.parse(kvOk(dir, "import", "many.jsonl", "--batch", "50", "--json"));
+    expect([dry.transactions, done.set]).toEqual([done.transactions, 80]);
+  },
+  SLOW,
+);
+
+test(
   "an import that is interrupted says how much is done, and goes on from there",
   async () => {
     const dir = store();

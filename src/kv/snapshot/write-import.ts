@@ -13,6 +13,7 @@ import { MetaHelper, type MetaHelperOptions } from "../meta-helper.ts";
 import type { Workspace } from "../workspace.ts";
 import type { ImportSummary } from "./check-import.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
+import { isOnePortion, Portion } from "./portion.ts";
 
 export interface WriteImportOptions {
   /** Keys that are there are left as they are. */
@@ -45,18 +46,16 @@ export interface ImportOutcome {
   readonly unchanged: number;
 }
 
-/** Most bytes of values in one transaction, but for the last value of it. */
-const MOST_BYTES = 256 * 1024 * 1024;
-
 /** Sets what `items` bring. Throws what {@link commit} throws, with a word on what is done by then. */
 export async function writeImport(
   workspace: Workspace,
   items: ImportItems,
-  { keys, bytes }: ImportSummary,
+  summary: ImportSummary,
   options: WriteImportOptions,
 ): Promise<ImportOutcome> {
+  const { keys, bytes } = summary;
   const entries = new EntryQueue(items);
-  const isOne = keys <= options.most && bytes <= MOST_BYTES;
+  const isOne = isOnePortion(summary, options.most);
   const done = { transactions: 0, set: 0, unchanged: 0 };
   let ledger: LedgerPlace | undefined;
   const { repo, hasStargate } = workspace;
@@ -118,16 +117,16 @@ async function feed(
   use: (line: WriteLine) => void | Promise<void>,
 ): Promise<void> {
   const slice = new TimeSlice();
-  let count = 0;
-  for (let bytes = 0; count < most && bytes < MOST_BYTES; count++) {
+  const portion = new Portion(most);
+  while (!portion.isFull) {
     const entry = entries.take() ?? ((await entries.more()) ? entries.take() : undefined);
     if (entry === undefined) break;
     const { key, value, options } = entry;
-    bytes += value.kind === "bytes" ? value.data.length : (entry.size ?? 0);
+    portion.add(entry);
     const work = use({ op: "set", key, value, options, condition: undefined, keep });
     if (work instanceof Promise) await work;
     if (slice.isOver()) await slice.pause(signal);
-    if (count % 1_000 === 0) onKeys?.(entries.taken);
+    if (portion.keys % 1_000 === 1) onKeys?.(entries.taken);
   }
 }
 
