@@ -22,7 +22,11 @@ const NAMESPACE = record({
   requireSignedCommits: truth("Whether the policy wants signatures"),
   verify: text("How transactions are checked: replay, sample:N or attested"),
   "backlog?": integer("Transactions the mirror does not have; missing without a mirror"),
-  "lag?": integer("Age of the oldest of them in seconds, 0 where there is none"),
+  "lag?": integer("Age of the oldest of them in milliseconds, 0 where there is none"),
+  "mirror?": choice(
+    ["current", "behind", "diverged", "unknown"],
+    "How the mirror's copy stands; diverged: it has what is not here; unknown: it was not seen since a restore; missing without a mirror",
+  ),
 });
 
 const LANE = record({
@@ -37,12 +41,12 @@ const LANE = record({
 const MIRROR = record(
   {
     remote: text("Its address, without a password"),
-    state: text("How it is: idle, busy, waiting, blocked or diverged"),
+    state: choice(["idle", "waiting", "pushing", "blocked", "diverged"], "How it is"),
     "error?": text("What it said last, where it did not take something"),
     "nextTry?": integer("When it is tried again, Unix milliseconds"),
     "lastSuccess?": integer("When it last took something, Unix milliseconds"),
     failures: integer("Tries that failed since"),
-    diverged: list(text("A ref"), "Refs that hold something else there"),
+    diverged: list(text("A namespace"), "Namespaces that it has a ledger of that is not part of ours"),
     stuck: list(LANE, "Namespaces that it does not take, while others go on"),
   },
   "The mirror",

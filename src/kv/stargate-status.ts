@@ -61,7 +61,15 @@ export interface NamespaceStatus {
   readonly backlog?: number;
   /** Age of the oldest of them in milliseconds. */
   readonly lag?: number;
+  /** Absent without a mirror, and where a Stargate is too old to say. */
+  readonly mirror?: MirrorStanding;
 }
+
+/**
+ * How the mirror's copy of a namespace stands. `diverged`: it has what is not here, so that an empty backlog says nothing. `unknown`: nobody
+ * has seen the mirror since this repository was restored.
+ */
+export type MirrorStanding = "current" | "behind" | "diverged" | "unknown";
 
 export interface PolicyStatus {
   /** The policy commit in force. */
@@ -108,11 +116,8 @@ export function describeStatus({
     lines.push(
       `policy: ${policy.oid.slice(0, 12)} in force, ${DRIFT[policy.drift]}${policy.error === undefined ? "" : ` (${policy.error})`}`,
     );
-  for (const { ns, seq, ledger, verify, requireSignedCommits, backlog, lag } of namespaces) {
-    const behind =
-      backlog === undefined
-        ? ""
-        : `, mirror ${backlog === 0 ? "up to date" : `${backlog} behind (${formatDuration(Math.ceil((lag ?? 0) / 1000))})`}`;
+  for (const { ns, seq, ledger, verify, requireSignedCommits, ...copy } of namespaces) {
+    const behind = copy.backlog === undefined ? "" : `, mirror ${describeCopy(copy.backlog, copy)}`;
     const signed = requireSignedCommits
       ? "signatures required"
       : "signatures not required: the token alone lets a writer in";
@@ -122,6 +127,11 @@ export function describeStatus({
     lines.push(...describeMirror(mirror));
   }
   return lines;
+}
+
+function describeCopy(backlog: number, { lag = 0, mirror }: Pick<NamespaceStatus, "lag" | "mirror">): string {
+  if (mirror === "diverged" || mirror === "unknown") return mirror;
+  return backlog === 0 ? "up to date" : `${backlog} behind (${formatDuration(Math.ceil(lag / 1000))})`;
 }
 
 function describeMirror({ remote, state, error, stuck, nextTry, failures }: MirrorReport): string[] {

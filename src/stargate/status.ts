@@ -3,7 +3,7 @@
 import type { Oid } from "../gitwire/object/oid.ts";
 import { chunkRef, POLICY_REF } from "../kv/namespace.ts";
 import { namespacePolicy } from "../kv/policy.ts";
-import type { NamespaceStatus, PolicyStatus, Status } from "../kv/stargate-status.ts";
+import type { MirrorReport, MirrorStanding, NamespaceStatus, PolicyStatus, Status } from "../kv/stargate-status.ts";
 import { stateAt } from "../kv/state.ts";
 import { AGENT } from "./agent.ts";
 import type { Gate } from "./gate.ts";
@@ -12,7 +12,8 @@ import type { Served } from "./service.ts";
 
 /** Gathers the status of `served`; `now` in milliseconds since 1970. */
 export function statusOf(served: Served, now: number): Status {
-  const { gate, name, mirror } = served;
+  const { gate, name } = served;
+  const mirror = served.mirror?.report();
   return {
     name,
     agent: AGENT,
@@ -23,13 +24,19 @@ export function statusOf(served: Served, now: number): Status {
     refused: gate.fence.refused(),
     policy: policyStatus(gate) ?? null,
     namespaces: gate.repo.refs.list("refs/kv/").map(({ name: ref, oid }) => {
-      return namespaceStatus(gate, ref.slice("refs/kv/".length), oid, mirror !== undefined, now);
+      return namespaceStatus(gate, ref.slice("refs/kv/".length), oid, mirror, now);
     }),
-    mirror: mirror?.report() ?? null,
+    mirror: mirror ?? null,
   };
 }
 
-function namespaceStatus(gate: Gate, ns: string, oid: Oid, hasMirror: boolean, now: number): NamespaceStatus {
+function namespaceStatus(
+  gate: Gate,
+  ns: string,
+  oid: Oid,
+  mirror: MirrorReport | undefined,
+  now: number,
+): NamespaceStatus {
   const { ledger } = stateAt(gate.repo.objects, oid);
   const rules = rulesOf(gate, ns);
   const { count, oldest } = gate.journal.backlog(ns);
@@ -42,8 +49,18 @@ function namespaceStatus(gate: Gate, ns: string, oid: Oid, hasMirror: boolean, n
     epoch: ledger.epoch,
     requireSignedCommits: rules.requireSignedCommits,
     verify: rules.verify.kind === "sample" ? `sample:${rules.verify.keys}` : rules.verify.kind,
-    ...(hasMirror && { backlog: count, lag: oldest === undefined ? 0 : Math.max(0, now - oldest) }),
+    ...(mirror !== undefined && {
+      backlog: count,
+      lag: oldest === undefined ? 0 : Math.max(0, now - oldest),
+      mirror: standingOf(gate, ns, mirror, count),
+    }),
   };
+}
+
+function standingOf({ fence }: Gate, ns: string, mirror: MirrorReport, backlog: number): MirrorStanding {
+  if (mirror.diverged.includes(ns) || fence.refused().some((one) => one.ns === ns)) return "diverged";
+  if (fence.isBlind) return "unknown";
+  return backlog === 0 ? "current" : "behind";
 }
 
 function rulesOf(gate: Gate, ns: string): ReturnType<typeof namespacePolicy> {

@@ -118,7 +118,17 @@ describe("a restored repository that is behind its mirror", () => {
     const page = await (await fetch(`${stargate.opsUrl}/api/status`)).json();
     const [status] = (page as { repositories: Status[] }).repositories;
     expect(status!.refused!.map(({ ns }) => ns).sort()).toEqual(["late", "main"]);
-    expect(describeStatus(status!).join("\n")).toMatch(/^no writes to 'main' since 20.*: the mirror has transactions/m);
+    const said = describeStatus(status!);
+    expect(said.join("\n")).toMatch(/^no writes to 'main' since 20.*: the mirror has transactions/m);
+    // What is said of each namespace's copy is no other word than that.
+    const copies = status!.namespaces.map(({ ns, mirror: copy }) => `${ns} ${copy}`);
+    expect(copies.filter((one) => !one.startsWith("staging"))).toEqual(["main diverged", "new current"]);
+    expect(said.filter((line) => line.startsWith("namespace main:"))).toEqual([
+      expect.stringMatching(/, mirror diverged$/),
+    ]);
+    expect(said.filter((line) => line.startsWith("namespace new:"))).toEqual([
+      expect.stringMatching(/, mirror up to date$/),
+    ]);
     // Reading goes on.
     const headers = { Authorization: `Bearer ${stargate.token("read")}` };
     expect((await fetch(`${stargate.url}/info/refs?service=git-upload-pack`, { headers })).status).toBe(200);
@@ -148,6 +158,11 @@ describe("a restored repository that is behind its mirror", () => {
     const admin = new TestClient(dir, stargate.loginUrl(stargate.token("admin")));
     expect(verdict(await admin.push(policy))).toBe("DIVERGED");
     expect((await fetch(`${stargate.opsUrl}/readyz`)).status).toBe(503);
+    const { repositories } = (await (await fetch(`${stargate.opsUrl}/api/status`)).json()) as {
+      repositories: Status[];
+    };
+    const lines = describeStatus(repositories[0]!).filter((line) => line.startsWith("namespace "));
+    expect([lines.length, lines.filter((line) => !line.endsWith(", mirror unknown"))]).toEqual([2, []]);
     await expect(sync(stargate, "dry-run")).rejects.toThrow();
     const report = await sync(stargate, "fork");
     expect([report.refs, syncExit(report)]).toEqual([[], 0]);

@@ -192,6 +192,23 @@ describe("the page", () => {
     expect(await page.evaluate("document.activeElement.innerText")).toBe("Show all 40");
   });
 
+  test("a mirror that has something else is nowhere said to be up to date", async () => {
+    await openPage();
+    const said = await page.evaluate(`(() => {
+      clearTimeout(state.timer);
+      const [repo] = state.last.repositories;
+      const mirror = { ...repo.mirror, state: "diverged", diverged: ["main"] };
+      const namespaces = ["diverged", "unknown", "current"].map((copy) => ({ ...repo.namespaces[0], ns: copy, backlog: 0, lag: 0, mirror: copy }));
+      state.last = { ...state.last, repositories: [{ ...repo, mirror, namespaces }] };
+      render(state.last);
+      return [
+        document.querySelector("#verdict p").innerText.split(" · ").slice(1),
+        ...[...document.querySelectorAll("#namespaces tbody td:last-child")].map((each) => each.innerText),
+      ];
+    })()`);
+    expect(said).toEqual([["mirror diverged"], "diverged", "unknown", "0"]);
+  });
+
   test("the ends of a plot's scale are what they say, in whatever unit", async () => {
     await openPage();
     const ends = await page.evaluate<[value: number, top: number, texts: string[]][]>(`(() => {

@@ -68,7 +68,9 @@ function factsOf({ role, mirror, namespaces }) {
   const leads = role === "leader" ? "Leading" : role;
   if (mirror === null) return `${leads} · no mirror`;
   const backlog = namespaces.reduce((sum, each) => sum + (each.backlog ?? 0), 0);
-  return `${leads} · mirror ${backlog === 0 ? "up to date" : `${backlog.toLocaleString()} behind`} · ${mirror.state}`;
+  const isCurrent = mirror.state === "idle" && namespaces.every((each) => each.mirror === "current");
+  const behind = backlog === 0 ? "" : `${backlog.toLocaleString()} behind · `;
+  return `${leads} · mirror ${isCurrent ? "up to date · " : behind}${mirror.state}`;
 }
 
 function showVerdict(host, { problems, facts }) {
@@ -133,16 +135,22 @@ function table(columns, rows) {
   return el("table", { role: "table" }, head, el("tbody", { role: "rowgroup" }, body));
 }
 
+function behind({ backlog, lag, mirror }) {
+  if (mirror === undefined) return "–";
+  if (mirror === "diverged" || mirror === "unknown") return mirror;
+  return backlog === 0 ? "0" : `${backlog.toLocaleString()} (${duration(lag).join(" ")})`;
+}
+
 function showNamespaces(host, { repo, namespaces, areAll }) {
   if (namespaces.length === 0) return host.replaceChildren(el("p", { class: "empty" }, "Nothing was written yet."));
   const late = ({ lag }) => (lag > LATE ? lag : 0);
   const sorted = namespaces.toSorted((a, b) => late(b) - late(a));
-  const rows = few(sorted, areAll).map(({ ns, seq, ledger, verify, requireSignedCommits, backlog, lag }) => [
+  const rows = few(sorted, areAll).map(({ ns, seq, ledger, verify, requireSignedCommits, ...copy }) => [
     el("button", { type: "button", class: "link", "data-focus": ns, click: () => goTo({ repo, ns, prefix: "" }) }, ns),
     seq.toLocaleString(),
     el("code", {}, ledger.slice(0, 10)),
     `${verify}, ${requireSignedCommits ? "signed" : "unsigned"}`,
-    backlog === undefined ? "–" : backlog === 0 ? "0" : `${backlog.toLocaleString()} (${duration(lag).join(" ")})`,
+    behind(copy),
   ]);
   const columns = [
     ["Namespace", "first"],
