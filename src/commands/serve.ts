@@ -16,7 +16,7 @@ const CACHE_BYTES = 128 * 1024 * 1024;
 export function run(context: Context): Promise<number> {
   const listen = parseListen(context.flags.value("listen") ?? "127.0.0.1:7480", context.cwd);
   const interval = parseDuration(context.flags.value("interval") ?? "10s") * 1000;
-  if (interval < 1) throw new KvError("USAGE", "--interval is too short");
+  if (interval < 1) throw new KvError("INPUT_INVALID", "--interval is too short");
   return withReader(context, (workspace) => serve(context, workspace, listen, interval));
 }
 
@@ -42,12 +42,12 @@ function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "::1" || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-/** `ADDRESS:PORT`, `[ADDRESS]:PORT`, or `unix:PATH`. Throws USAGE. */
+/** `ADDRESS:PORT`, `[ADDRESS]:PORT`, or `unix:PATH`. Throws INPUT_INVALID. */
 function parseListen(text: string, cwd: string): Listen {
   if (text.startsWith("unix:") && text.length > 5) return { kind: "unix", path: path.resolve(cwd, text.slice(5)) };
   const [, v6, name, digits = ""] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/]+)):(\d{1,5})$/.exec(text) ?? [];
   const hostname = v6 ?? name;
   const port = Number(digits);
   if (hostname !== undefined && port <= 65_535) return { kind: "tcp", hostname, port };
-  throw new KvError("USAGE", `--listen: '${text}' is neither ADDRESS:PORT nor unix:PATH`);
+  throw new KvError("INPUT_INVALID", `--listen: '${text}' is neither ADDRESS:PORT nor unix:PATH`);
 }

@@ -56,6 +56,45 @@ describe("usage errors exit with 64", () => {
   });
 });
 
+test("a bad value of a flag: 64 where it is a choice or a count, 4 where it has a form of its own", () => {
+  const dir = tempDir("flags");
+  gitKv(["-C", dir, "init"]);
+  expect(gitKv(["-C", dir, "set", "k", "v"]).status).toBe(0);
+  runProgram(STARGATE, ["init", "--repo", path.join(dir, "kv.git")]);
+  const kv = (line: string): [string, number | null] => [line, gitKv(["-C", dir, ...line.split(" ")]).status];
+  const usage = [
+    ...["list", "log", "history k"].map((verb) => `${verb} --limit some`),
+    ...["get k --read-from x", "fetch --read-from x", "import . --format x", "snapshot --export - --format x"],
+    ...["import . --batch 0", "wait --oid 1 --visible-on x", "completion x"],
+  ];
+  expect(usage.map(kv)).toEqual(usage.map((line) => [line, 64]));
+  const invalid = [
+    ...["get k --at x", "get k --range x", "get k --ns ..", "list --after \x01", "diff x"],
+    ...["ttl", "expires", "ctype", "label", "expect-tree", "expect-blob"].map((flag) => `set k v --${flag} x`),
+    ...["wait --oid x", `wait --oid ${"0".repeat(40)} --timeout x`, "verify --since x", "watch --since x"],
+    ...["serve --listen x", "serve --interval x", "serve --interval 0s", "epoch new --label ..", "init --epoch .."],
+    ...["policy check --as x --file y", "stargate sync --ns .."],
+  ];
+  expect(invalid.map(kv)).toEqual(invalid.map((line) => [line, 4]));
+  const stargate = (line: string): [string, number | null] => [
+    line,
+    runProgram(STARGATE, [...line.split(" "), "--repo", path.join(dir, "kv.git")]).status,
+  ];
+  const ofStargate: readonly [line: string, status: number][] = [
+    ["log --limit 0", 64],
+    ["token add --name a --scope x", 64],
+    ["init --object-format x", 64],
+    ["log --since x", 4],
+    ["log --ns ..", 4],
+    ["sync --ns ..", 4],
+    ["token add --name a --scope write --ns ..", 4],
+    ["token add --name a --expires x", 4],
+    ["token add --name a --expires 2001-01-01", 4],
+    ["serve --listen x", 5],
+  ];
+  expect(ofStargate.map(([line]) => stargate(line))).toEqual([...ofStargate]);
+});
+
 describe("answers", () => {
   test("version", () => {
     const { version } = JSON.parse(fs.readFileSync(path.join(import.meta.dir, "../../package.json"), "utf8"));

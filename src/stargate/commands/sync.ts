@@ -3,6 +3,7 @@
 import type { Context } from "../../cli/context.ts";
 import { KvError } from "../../errors.ts";
 import type { Repository } from "../../gitwire/repo.ts";
+import { parseNamespace } from "../../kv/namespace.ts";
 import { describeSync, type SyncRequest, syncAdvice, syncExit, syncReport, syncRequest } from "../../kv/sync-report.ts";
 import { answerSync, errorAnswer } from "../sync-call.ts";
 import type { Identity } from "../tokens.ts";
@@ -11,7 +12,8 @@ import { callDaemon, withGate } from "./stdio.ts";
 
 export async function run(context: Context): Promise<number> {
   const { flags, out, env } = context;
-  const request = syncRequest(flags.value("ns"), (mode) => flags.on(mode));
+  const ns = flags.value("ns");
+  const request = syncRequest(ns === undefined ? undefined : parseNamespace(ns), (mode) => flags.on(mode));
   // Whoever may write the repository's files may do all of it.
   const who: Identity = { name: env.USER ?? "local", scope: "admin", door: "stdio" };
   const report = syncReport(await askSync(context, oneRepository(context), request, who));

@@ -57,7 +57,7 @@ function tokens(context: Context): TokenStore {
 function expiry(text: string | undefined, now: number): number | undefined {
   if (text === undefined) return undefined;
   const at = /^\d+\s?[a-z]+$/.test(text.trim()) ? Math.floor(now + parseDuration(text)) : parseTime(text, now);
-  if (at <= now) throw new KvError("USAGE", `--expires ${text} is in the past`);
+  if (at <= now) throw new KvError("INPUT_INVALID", `--expires ${text} is in the past`);
   return at;
 }
 
