@@ -89,19 +89,26 @@ export async function* copyTips(
   pace: WatchPace = WATCH_PACE,
 ): AsyncGenerator<NamespaceState> {
   const { remoteState } = await import("./copy-state.ts");
+  const { signal, warn } = workspace.around;
+  const pauses = pausesOf(workspace, pace);
   yield await remoteState(workspace, copy);
-  while (follow) {
+  for (let isTold = false; follow; ) {
     try {
-      if (copy.isStateless) for await (const _ of eventsOf(workspace, pace)) yield await remoteState(workspace, copy);
-      else
-        for await (const _ of movements(workspace, copy.url, pace, pace.retry))
-          yield await remoteState(workspace, copy);
+      const news = copy.isStateless ? eventsOf(workspace, pace) : movements(workspace, copy.url, pace, pace.retry);
+      for await (const _ of news) {
+        const state = await remoteState(workspace, copy);
+        if (isTold) warn(`${copy.shown} can be reached again`);
+        isTold = false;
+        pauses.restart();
+        yield state;
+      }
     } catch (error) {
-      workspace.around.signal.throwIfAborted();
+      signal.throwIfAborted();
       if (!isAway(error)) throw error;
-      workspace.around.warn(`${copy.shown} cannot be reached, and is tried again: ${toKvError(error).message}`);
+      if (!isTold) warn(`${copy.shown} cannot be reached, and is tried again: ${toKvError(error).message}`);
+      isTold = true;
     }
-    await pause(pace.first, workspace.around.signal);
+    await pause(pauses.next(), signal);
   }
 }
 
@@ -114,6 +121,10 @@ async function* eventsOf(workspace: Workspace, pace: WatchPace): AsyncGenerator<
   } finally {
     await stream.close();
   }
+}
+
+function pausesOf({ around: { clock } }: Workspace, { first, most }: WatchPace): Pauses {
+  return new Pauses(first, most, () => clock.random(1)[0]! / 255);
 }
 
 /** Waits; rejects with the signal's reason where it is aborted. */
@@ -247,10 +258,10 @@ async function mirrorTip(workspace: Workspace): Promise<NamespaceState | undefin
 
 /** Yields when the ledger ref at `url` is another than before, the first time at once; ends after `most` milliseconds. */
 async function* movements(workspace: Workspace, url: string, pace: WatchPace, most: number): AsyncGenerator<void> {
-  const { clock, signal } = workspace.around;
+  const { signal } = workspace.around;
   const { ledger } = namespaceRefs(workspace.ns);
   const poller = new RefPoller(workspace, url, [ledger]);
-  const pauses = new Pauses(pace.first, pace.most, () => clock.random(1)[0]! / 255);
+  const pauses = pausesOf(workspace, pace);
   const end = performance.now() + most;
   let seen: string | undefined;
   try {

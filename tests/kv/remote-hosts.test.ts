@@ -205,6 +205,35 @@ test("who watches on and on keeps few packs", async () => {
   expect(packs).toBeLessThan(30);
 });
 
+test("who watches a host that is away is told so once, and once that it is back", async () => {
+  host("away.git", { "uploadpack.allowFilter": "true" });
+  const dir = path.join(root, "away.git");
+  let refused = -1;
+  const refuse = (): Response => {
+    refused++;
+    return new Response("closed\n", { status: 503 });
+  };
+  const away = startHttpBackend(root, {
+    intercept: () => (refused >= 0 && refused < 8 ? refuse() : undefined),
+  });
+  const visitor = new Visitor(`${away.url}/away.git`);
+  const pace = { first: 1, most: 8, retry: 300, silence: 45_000 };
+  const told = await visitor.read(async ({ workspace }) => {
+    for await (const { state } of watch(workspace, { prefix: "", since: ROUNDS + 2, follow: true, pace })) {
+      if (refused >= 0) return state.ledger.seq;
+      refused = 0;
+      await write(dir, ["key:5"], false, "while it is away");
+    }
+    return undefined;
+  });
+  away.stop();
+  expect([told, refused]).toEqual([ROUNDS + 4, 8]);
+  expect(visitor.warnings).toEqual([
+    expect.stringContaining("cannot be reached, and is tried again: "),
+    `${visitor.url} can be reached again`,
+  ]);
+});
+
 describe("a cache that has lost something", () => {
   const folderOf = ({ cache }: Visitor): string => {
     const [name] = fs.readdirSync(path.join(cache, "git-kv"));
