@@ -26,7 +26,7 @@ export function patchText(patch: string): string {
   return `${patch.split("\n").map(inColumn).join("\n")}\n\n`;
 }
 
-export function subjectOf({ commit }: LedgerCommit): string {
+function subjectOf({ commit }: LedgerCommit): string {
   return commit.message.split("\n", 1)[0] ?? "";
 }
 

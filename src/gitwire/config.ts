@@ -177,7 +177,7 @@ function isTrue(value: string | undefined): boolean {
 }
 
 /** The files of `git config --global`, weakest first. */
-export function globalFiles(env: ConfigLocation["env"]): string[] {
+function globalFiles(env: ConfigLocation["env"]): string[] {
   if (env.GIT_CONFIG_GLOBAL !== undefined) return [env.GIT_CONFIG_GLOBAL];
   const home = homeFolder(env);
   const xdg = env.XDG_CONFIG_HOME;

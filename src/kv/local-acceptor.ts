@@ -11,7 +11,7 @@ import type { RefMove } from "./transaction.ts";
 import type { Acceptor, Proposal } from "./write.ts";
 
 /** The ref changes of a transaction's moves. */
-export function refChanges(repo: Repository, moves: readonly RefMove[]): RefChange[] {
+function refChanges(repo: Repository, moves: readonly RefMove[]): RefChange[] {
   return moves.map(({ ref, oldOid, newOid }) => ({ name: ref, oldOid: oldOid ?? repo.format.zeroOid, newOid }));
 }
 

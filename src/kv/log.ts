@@ -47,7 +47,7 @@ export function* logOf(
 }
 
 /** The keys that the transaction `ledger` changed, of those that begin with `prefix`; `before` is the commit it was built on. */
-export function changesOf(
+function changesOf(
   objects: ObjectSource,
   ledger: LedgerCommit,
   before: Oid | undefined,

@@ -8,7 +8,7 @@ import type { Repository } from "../gitwire/repo.ts";
 const POLICY_FILE = path.join(".kv", "policy.yaml");
 
 /** A policy for `ns` that says what holds without one, to be edited. */
-export function policyScaffold(ns: string): string {
+function policyScaffold(ns: string): string {
   return `# Who may write what. It takes force when a Stargate is set up with it (docs/policy.md).
 version: 1
 # stargate:

@@ -67,7 +67,7 @@ function listing(role: string, keys: readonly Writer[]): ListedKeys {
 }
 
 /** Whoever signs commits in this workspace; `listed` is asked only where git's settings name no key. Throws CONFIG. */
-export async function commitSigner(workspace: Workspace, listed: () => Promise<ListedKeys>): Promise<CommitSigner> {
+async function commitSigner(workspace: Workspace, listed: () => Promise<ListedKeys>): Promise<CommitSigner> {
   const settings = settingsOf(workspace);
   const signer = (await configuredSigner(settings)) ?? (await unnamedSigner(workspace, settings, await listed()));
   const { format } = workspace.repo;

@@ -50,7 +50,7 @@ export interface SyncReport {
 }
 
 /** Whether anything is left that only `force` would bring in order: exit 11. */
-export function hasLeftOvers(report: SyncReport): boolean {
+function hasLeftOvers(report: SyncReport): boolean {
   return report.refs.some(
     ({ standing, action }) => isOverwrite(standing) && action !== "forced" && action !== "forked",
   );

@@ -30,7 +30,7 @@ export interface WatchPace {
   readonly silence: number;
 }
 
-export const WATCH_PACE: WatchPace = { first: 500, most: 10_000, retry: 30_000, silence: 45_000 };
+const WATCH_PACE: WatchPace = { first: 500, most: 10_000, retry: 30_000, silence: 45_000 };
 /** A look at the refs of this repository costs next to nothing. */
 const LOCAL_PAUSE = 200;
 

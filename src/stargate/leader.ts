@@ -83,7 +83,7 @@ function inodeOf(file: string): bigint | undefined {
 }
 
 /** What the note in `dir` says; undefined where there is none that can be read. */
-export function readLeaderNote(dir: string): LeaderNote | undefined {
+function readLeaderNote(dir: string): LeaderNote | undefined {
   try {
     const text = readFileIfThere(path.join(dir, "leader.json"))?.toString("utf8");
     return text === undefined ? undefined : (JSON.parse(text) as LeaderNote);

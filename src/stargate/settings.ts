@@ -69,8 +69,8 @@ export interface SettingFlags {
   readonly policyPath?: string | undefined;
 }
 
-export const DEFAULT_LISTEN = "127.0.0.1:8418";
-export const DEFAULT_ADMIN_LISTEN = "127.0.0.1:9418";
+const DEFAULT_LISTEN = "127.0.0.1:8418";
+const DEFAULT_ADMIN_LISTEN = "127.0.0.1:9418";
 const DEFAULT_BACKLOG_LIMIT = 10_000;
 const DEFAULT_MIN_FREE = 256 * 1024 * 1024;
 /** As hosts ask for: GitHub allows about six pushes a minute. */

@@ -21,7 +21,7 @@ export interface TurnTimes {
   readonly most: number;
 }
 
-export const TURN_TIMES: TurnTimes = { plan: 2_000, push: 5_000, wait: 20_000, most: 300_000 };
+const TURN_TIMES: TurnTimes = { plan: 2_000, push: 5_000, wait: 20_000, most: 300_000 };
 
 /** Calls `act` after `ms` milliseconds; what is returned calls it off. */
 export type After = (ms: number, act: () => void) => () => void;

@@ -14,7 +14,7 @@ import type { Gate } from "./gate.ts";
 import { WatchPlaces } from "./watch-places.ts";
 
 /** Milliseconds between two signs of life. */
-export const HEARTBEAT = 15_000;
+const HEARTBEAT = 15_000;
 
 export interface WatchRequest {
   readonly ns: string;

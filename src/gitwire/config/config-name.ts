@@ -28,7 +28,7 @@ function isNameText(text: string): boolean {
 }
 
 /** Takes a name apart. Throws CONFIG where it is none. */
-export function parseConfigName(name: string): ConfigName {
+function parseConfigName(name: string): ConfigName {
   const first = name.indexOf(".");
   const last = name.lastIndexOf(".");
   const section = name.slice(0, first);

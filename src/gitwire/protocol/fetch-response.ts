@@ -66,7 +66,7 @@ export function parseAcknowledgement(format: ObjectFormat, data: Buffer): Acknow
 }
 
 /** The v2 acknowledgments section without what ends it. */
-export function encodeAcknowledgments(acks: readonly Oid[], ready: boolean): Buffer {
+function encodeAcknowledgments(acks: readonly Oid[], ready: boolean): Buffer {
   const lines = [pktLine("acknowledgments\n")];
   if (acks.length === 0) lines.push(NAK);
   for (const oid of acks) lines.push(encodeAck(oid));

@@ -39,7 +39,7 @@ export function readLooseRef(file: string, name: string, format: ObjectFormat): 
 }
 
 /** What a loose ref's content says. Throws CORRUPT where it is no ref. */
-export function parseLooseRef(text: string, name: string, format: ObjectFormat): RawRef {
+function parseLooseRef(text: string, name: string, format: ObjectFormat): RawRef {
   if (text.startsWith("ref:")) {
     const target = text.slice(4).trim();
     if (!isValidRefName(target)) throw damaged(name, `it points at '${target.slice(0, 100)}'`);

@@ -55,7 +55,7 @@ function matchStar(pattern: string, name: string): string | undefined {
 }
 
 /** True when the source side fits the full ref name `name`. */
-export function matchesRefspec(spec: Refspec, name: string): boolean {
+function matchesRefspec(spec: Refspec, name: string): boolean {
   return matchStar(spec.src, name) !== undefined;
 }
 

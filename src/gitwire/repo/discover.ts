@@ -114,7 +114,7 @@ function commonDirOf(gitDir: string, env: Env): string {
 }
 
 /** True when `dir` looks like a git folder: a HEAD that can be one, objects and refs. */
-export function isGitDir(dir: string, env: Env): boolean {
+function isGitDir(dir: string, env: Env): boolean {
   if (!hasHead(dir)) return false;
   const commonDir = commonDirOf(dir, env);
   return (
@@ -221,7 +221,7 @@ function splitPathList(list: string | undefined): string[] {
   return found;
 }
 
-export function notARepository(dir: string): KvError {
+function notARepository(dir: string): KvError {
   return new KvError("NOT_A_REPOSITORY", `'${dir}' is not in a git repository`, {
     hint: "run it inside one, or name one with -C or GIT_DIR",
   });

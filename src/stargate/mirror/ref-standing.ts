@@ -26,7 +26,7 @@ export interface MirrorSides {
 const BRANCHES = "refs/heads/kv/";
 
 /** Where a ledger is published as a branch. */
-export function publishedBranch(ns: string): string {
+function publishedBranch(ns: string): string {
   return `${BRANCHES}${ns}`;
 }
 

@@ -11,7 +11,7 @@ import type { Gate } from "../gate.ts";
 import { hookFaults } from "../hooks.ts";
 import type { MirrorProbe } from "./mirror-probe.ts";
 
-export const HEALTH_CHECKS = ["repository", "hooks", "journal", "disk"] as const;
+const HEALTH_CHECKS = ["repository", "hooks", "journal", "disk"] as const;
 export const READY_CHECKS = ["leader", "writes", "mirror", "mirror-backlog"] as const;
 
 /** How one check went. */
