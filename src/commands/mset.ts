@@ -4,9 +4,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import type { Context } from "../cli/context.ts";
 import { KvError } from "../errors.ts";
-import { type BatchLine, BatchReader } from "../kv/batch.ts";
+import { type BatchContext, BatchReader } from "../kv/batch.ts";
 import { commit } from "../kv/commit.ts";
-import type { Refusal } from "../kv/known-rules.ts";
 import type { Condition } from "../kv/operation.ts";
 import { openFile, sizeOfFile, type ValueSource } from "../kv/value-source.ts";
 import type { Workspace } from "../kv/workspace.ts";
@@ -44,17 +43,16 @@ export async function run(context: Context): Promise<void> {
 }
 
 /** What the policy this clone knows has against a line; undefined: nothing against any. */
-async function refusalByPolicy(workspace: Workspace): Promise<((line: BatchLine) => Refusal | undefined) | undefined> {
+async function refusalByPolicy(workspace: Workspace): Promise<BatchContext["refusal"]> {
   if (!workspace.hasStargate) return undefined;
-  const { knownRules, refusalOf } = await import("../kv/known-rules.ts");
-  const rules = await knownRules(workspace);
+  const rules = await (await import("../kv/known-rules.ts")).KnownRules.open(workspace);
   if (rules === undefined) return undefined;
   return (line) => {
     if (line.op === "check") return undefined;
-    if (line.op === "del") return refusalOf(rules, line.key);
+    if (line.op === "del") return rules.refusalOf(line.key);
     const { value } = line;
-    if (value.kind === "bytes") return refusalOf(rules, line.key, { size: value.data.length, data: value.data });
-    return refusalOf(rules, line.key, { size: sizeOfFile(value.path), path: value.path });
+    if (value.kind === "bytes") return rules.refusalOf(line.key, { size: value.data.length, data: value.data });
+    return rules.refusalOf(line.key, { size: sizeOfFile(value.path), path: value.path });
   };
 }
 

@@ -16,6 +16,7 @@ import type { ByteReader } from "../lines.ts";
 import { type Expiry, parseKeyExpiry } from "./expiry.ts";
 import { type JsonFields, parseJsonObject, withNumbersAsWritten } from "./json-object.ts";
 import { type Key, parseKey } from "./key.ts";
+import type { Refusal } from "./known-rules.ts";
 import { parseMediaType } from "./media-type.ts";
 import type { Condition } from "./operation.ts";
 import { isLabels, type Labels } from "./record.ts";
@@ -64,7 +65,7 @@ export interface BatchContext {
   /** Checks a file a line names and returns its absolute path; throws a KvError where it cannot be read. */
   readonly file: (path: string) => string;
   /** What is to be said against a line that can be read; undefined: nothing. */
-  readonly refusal?: ((line: BatchLine) => { readonly message: string; readonly hint: string } | undefined) | undefined;
+  readonly refusal?: ((line: BatchLine) => Promise<Refusal | undefined> | undefined) | undefined;
 }
 
 /** Takes a line; where that takes time, the next one waits for it. */
@@ -108,17 +109,20 @@ export class BatchReader {
       if (before !== undefined) throw new KvError("INPUT_INVALID", `the key is on line ${before} already`);
       this.#seen.set(parsed.key, line);
       const refusal = this.#context.refusal?.(parsed);
-      if (refusal !== undefined) {
-        this.#bad.push({ line, message: refusal.message });
-        this.#hints.add(refusal.hint);
-        return undefined;
-      }
-      const work = this.#use(parsed);
+      const work =
+        refusal === undefined ? this.#use(parsed) : refusal.then((why) => this.#useUnless(why, line, parsed));
       if (work instanceof Promise) return work.catch((error: unknown) => this.#wentWrong(line, error));
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
       this.#bad.push({ line, message: error.message });
     }
+    return undefined;
+  }
+
+  #useUnless(refusal: Refusal | undefined, line: number, parsed: BatchLine): void | Promise<void> {
+    if (refusal === undefined) return this.#use(parsed);
+    this.#bad.push({ line, message: refusal.message });
+    this.#hints.add(refusal.hint);
     return undefined;
   }
 

@@ -115,6 +115,43 @@ test(
 );
 
 test(
+  "no batch or import is refused by a policy that was changed meanwhile",
+  async () => {
+    const admin = newKey();
+    const scene = await Scene.start(TEST_FORMAT.name, { adminKey: `${admin.file}.pub` });
+    const token = stargateOk(scene.root, "token", "add", "--repo", "kv.git", "--name", "root", "--scope", "admin");
+    const [dir, other] = [scene.clone("app"), scene.clone("other")];
+    git(dir, "config", `http.${scene.serving.url}/.extraHeader`, `Authorization: Bearer ${token}`);
+    const file = path.join(dir, ".kv/policy.yaml");
+    const text = fs.readFileSync(file, "utf8");
+    const allow = (prefix: string): void => {
+      fs.writeFileSync(file, text.replaceAll(/\n( +)writers:\n/g, `\n$1allowed_prefixes: ["${prefix}"]$&`));
+      expect(as(admin, dir, "policy", "apply").status).toBe(0);
+    };
+    const line = (key: string): void =>
+      fs.writeFileSync(path.join(other, "batch"), JSON.stringify({ op: "set", key, value: key }));
+    allow("a:");
+    line("a:1");
+    expect(as(admin, other, "mset", "--file", "batch").status).toBe(0);
+    allow("b:");
+    line("b:1");
+    expect(as(admin, other, "mset", "--file", "batch").status).toBe(0);
+    allow("c:");
+    fs.writeFileSync(path.join(other, "c.json"), '{"c:1":"1"}');
+    expect(as(admin, other, "import", "c.json").status).toBe(0);
+    const refused = as(admin, other, "mset", "--file", "batch");
+    expect([refused.status, refused.stderr]).toEqual([
+      4,
+      expect.stringMatching(
+        /allowed_prefixes \("c:"\)\nhint: nothing was written; 'git kv policy show' prints the policy in force\n$/,
+      ),
+    ]);
+    await scene.serving.stop();
+  },
+  SLOW,
+);
+
+test(
   "all lines of a batch that the policy refuses are named before anything is sent",
   async () => {
     const policy = (url: string): string =>
@@ -152,7 +189,7 @@ test(
         'line 7: the value of "k:5" is a Git LFS pointer, which the policy forbids',
         `line 8: "another" begins with none of the namespace's allowed_prefixes ("k:")`,
         "line 9: the key is on line 1 already",
-        "hint: nothing was written; 'git kv fetch' brings a newer policy",
+        "hint: nothing was written; the Stargate does not answer: 'git kv fetch' may bring a newer policy",
         "",
       ],
     ]);

@@ -351,7 +351,7 @@ test(
             "error: the input has 2 bad entries",
             `line 101: "other" begins with none of the namespace's allowed_prefixes ("k:")`,
             'line 102: the value of "k:large" has 300000 bytes, at most 262144 are allowed (max_value_total)',
-            "hint: nothing was written; 'git kv fetch' brings a newer policy\n",
+            "hint: nothing was written; 'git kv policy show' prints the policy in force\n",
           ].join("\n"),
         ]);
       }

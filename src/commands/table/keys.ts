@@ -82,8 +82,7 @@ export const KEYS: readonly Command[] = [
     details:
       'Lines are {"op":"set","key":K,"value":V}, {"op":"del","key":K} and {"op":"check","key":K,"if":C}; a set takes "value", ' +
       '"value_b64" or "file", and "ctype", "ttl", "expires" and "labels"; every line takes "if": {"absent":true}, {"blob":OID} ' +
-      'or {"rev":N}. Every bad line is named before anything is written, with a Stargate also those that its policy refuses, as far as ' +
-      "this clone knows it.",
+      'or {"rev":N}. Every bad line is named before anything is written, with a Stargate also those that its policy refuses.',
     examples: ["mset --file batch.jsonl"],
     load: () => import("../mset.ts"),
   },

@@ -8,11 +8,10 @@ import { SHA1 } from "../../gitwire/object/oid.ts";
 import { OidTable } from "../../gitwire/object/oid-table.ts";
 import { LIMITS } from "../../limits.ts";
 import { TimeSlice } from "../../time-slice.ts";
-import type { ContentRules } from "../content-rules.ts";
 import { type EtagHasher, etagHasher } from "../etag.ts";
 import { openEtag } from "../etag-stream.ts";
 import { type Key, keyBytes, keyText } from "../key.ts";
-import { refusalOf } from "../known-rules.ts";
+import type { KnownRules } from "../known-rules.ts";
 import { sizeOfFile } from "../value-source.ts";
 import type { EntrySpool } from "./entry-spool.ts";
 import { badInput, type ImportEntry, type ImportItems } from "./item.ts";
@@ -32,7 +31,7 @@ export interface CheckOptions {
   /** Takes all entries for the second reading. */
   readonly spool?: EntrySpool;
   /** What else keys and values are held to. */
-  readonly rules?: ContentRules | undefined;
+  readonly rules?: KnownRules | undefined;
 }
 
 /** Reads all of `items`. Throws INPUT_INVALID naming what is bad, LIMIT_EXCEEDED for too many keys. */
@@ -59,14 +58,14 @@ class Checker {
   #bytes = 0;
   readonly #etagOf: EtagHasher;
   readonly #spool: EntrySpool | undefined;
-  readonly #rules: ContentRules | undefined;
+  readonly #rules: KnownRules | undefined;
   readonly #seen = new OidTable(SHA1);
   /** Places of the keys seen, while they are numbers of lines; others are not kept. */
   readonly #named: string[] = [];
   #count = 0;
   readonly #hints = new Set(["nothing was written"]);
 
-  constructor(etagOf: EtagHasher, spool: EntrySpool | undefined, rules: ContentRules | undefined) {
+  constructor(etagOf: EtagHasher, spool: EntrySpool | undefined, rules: KnownRules | undefined) {
     this.#etagOf = etagOf;
     this.#spool = spool;
     this.#rules = rules;
@@ -88,8 +87,8 @@ class Checker {
       this.bad(entry.place, `the key ${JSON.stringify(keyText(entry.key))} is there already`);
     this.#spool?.add(entry, DIGEST[0]!);
     const { value } = entry;
-    if (value.kind === "bytes") this.#compare(entry, value.data.length, () => this.#etagOf(value.data));
-    else if (value.kind === "file") this.#compare(entry, sizeOfFile(value.path) ?? 0, () => undefined);
+    if (value.kind === "bytes") await this.#compare(entry, value.data.length, () => this.#etagOf(value.data));
+    else if (value.kind === "file") await this.#compare(entry, sizeOfFile(value.path) ?? 0, () => undefined);
     else await this.#readThrough(entry, value.read);
   }
 
@@ -114,19 +113,19 @@ class Checker {
     return this.#seen.addRaw(DIGEST, 0) < before;
   }
 
-  #compare(entry: ImportEntry, size: number, etagOf: () => string | undefined): void {
+  #compare(entry: ImportEntry, size: number, etagOf: () => string | undefined): Promise<void> | undefined {
     this.#bytes += size;
-    if (this.#rules !== undefined) this.#hold(entry, size, this.#rules);
     if (entry.size !== undefined && entry.size !== size)
       this.bad(entry.place, `the value has ${size} bytes, and "size" says ${entry.size}`);
     else if (entry.etag !== undefined && etagOf() !== entry.etag)
       this.bad(entry.place, 'the value is not the one its "etag" names');
+    return this.#rules === undefined ? undefined : this.#hold(entry, size);
   }
 
-  #hold({ key, place, value }: ImportEntry, size: number, rules: ContentRules): void {
+  async #hold({ key, place, value }: ImportEntry, size: number): Promise<void> {
     const data = value.kind === "bytes" ? value.data : undefined;
     const path = value.kind === "file" ? value.path : undefined;
-    const refusal = refusalOf(rules, key, { size, data, path });
+    const refusal = await this.#rules?.refusalOf(key, { size, data, path });
     if (refusal !== undefined) this.bad(place, refusal.message, refusal.hint);
   }
 
@@ -140,7 +139,7 @@ class Checker {
         throw badInput(`${entry.place}: the value has more bytes than "size" says`);
     }
     const actual = etag.finish();
-    this.#compare(entry, size, () => actual);
+    await this.#compare(entry, size, () => actual);
   }
 }
 
