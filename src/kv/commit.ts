@@ -85,12 +85,21 @@ export async function commit(
       namespace: options.create !== undefined ? "create" : workspace.hasStargate ? "either" : "required",
       ...(options.create !== undefined && { epoch: options.create.epoch }),
     });
+    if (values.expired > 0) around.warn(expiredOnArrival(values.expired));
     return pieces === undefined ? outcome : { ...outcome, bytes: pieces.bytes };
   } finally {
     meter?.end();
     builder.dispose();
     await acceptor.close?.();
   }
+}
+
+function expiredOnArrival(keys: number): string {
+  const which =
+    keys === 1
+      ? "the key expires at a time that is past: it is"
+      : `${keys} keys expire at times that are past: they are`;
+  return `${which} expired on arrival, and not there for readers`;
 }
 
 /** Times to live begin by the clock here: says so where it cannot be right. */

@@ -7,7 +7,7 @@ import type { Chunking } from "../cdc/chunking.ts";
 import type { ObjectSink } from "../gitwire/object/object.ts";
 import type { SetOptions, ValueInput, WriteLine } from "./batch.ts";
 import type { EtagHasher } from "./etag.ts";
-import { expiryAt } from "./expiry.ts";
+import { expiryAt, isExpired } from "./expiry.ts";
 import { type Key, keyName } from "./key.ts";
 import { BYTES, detectMediaType, SNIFF_BYTES } from "./media-type.ts";
 import type { Operation, StoredValue } from "./operation.ts";
@@ -41,6 +41,7 @@ export class ValueStore {
   /** How long keys live by default, once the policy was looked at. */
   #ttl: { readonly seconds: number | undefined } | undefined;
   #setsTimes = false;
+  #expired = 0;
 
   constructor(options: ValueStoreOptions) {
     this.#options = options;
@@ -49,6 +50,11 @@ export class ValueStore {
   /** Whether a key expires that was set so far. */
   get setsTimes(): boolean {
     return this.#setsTimes;
+  }
+
+  /** Keys set so far at a time that is past: they are expired when they arrive. */
+  get expired(): number {
+    return this.#expired;
   }
 
   /** Stores the value a line names and returns the line as an operation. Throws VALUE_TOO_LARGE, IO, LIMIT_EXCEEDED. */
@@ -60,6 +66,7 @@ export class ValueStore {
     if (expiry === undefined && this.#options.book.mayExpire && this.#ttl === undefined) return this.#learnTtl(line);
     const expires = expiryAt(expiry, this.#ttl?.seconds, this.#options.now);
     this.#setsTimes ||= expires !== undefined;
+    if (isExpired(expires, this.#options.now)) this.#expired++;
     const set = (value: StoredValue): Operation => ({
       kind: "set",
       key,

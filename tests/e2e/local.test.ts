@@ -47,6 +47,28 @@ describe("a store in an empty folder", () => {
     expect(fsck(dir)).toBe("notice: HEAD points to an unborn branch (main)");
   });
 
+  test("a key whose time is past is written, and a warning says that it is expired; once for many", () => {
+    const dir = store();
+    const one = kv(dir, "set", "late", "v", "--expires", "2001-01-01");
+    const said =
+      "warning: the key expires at a time that is past: it is expired on arrival, and not there for readers\n";
+    expect([one.status, one.stderr]).toEqual([0, said]);
+    expect(kv(dir, "get", "late").status).toBe(7);
+    expect(kv(dir, "set", "soon", "v", "--ttl", "1h").stderr).toBe("");
+    const entries = ["a", "b"].map((key) => `{"op":"set","key":"${key}","value":1,"expires":"2001-01-01"}`);
+    fs.writeFileSync(path.join(dir, "batch"), `${entries.join("\n")}\n{"op":"set","key":"c","value":1}\n`);
+    const many =
+      "warning: 2 keys expire at times that are past: they are expired on arrival, and not there for readers\n";
+    const batch = kv(dir, "mset", "--file", "batch");
+    expect([batch.status, batch.stderr]).toEqual([0, many]);
+    fs.writeFileSync(
+      path.join(dir, "entries"),
+      '{"key":"d","value":"1","expires":1}\n{"key":"e","value":"1","expires":2}\n',
+    );
+    const imported = kv(dir, "import", "entries");
+    expect([imported.status, imported.stderr]).toEqual([0, expect.stringContaining(many)]);
+  });
+
   test("no git executable is needed", () => {
     const dir = tempDir("bare-container");
     const env = { PATH: "/nonexistent", HOME: dir };
