@@ -31,5 +31,12 @@ export function formatTime(seconds: number): string {
   return new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
 }
 
+/** A time as a Date, which holds 275,000 years to either side of 1970; the nearest of these where a commit claims another. */
+export function dateOf(seconds: number): Date {
+  return new Date(Math.min(Math.max(seconds, -LAST_OF_DATE), LAST_OF_DATE) * 1000);
+}
+
+const LAST_OF_DATE = 8.64e12;
+
 /** The first second of the year 0, in Unix seconds. */
 const FIRST_YEAR = -62_167_219_200;

@@ -3,6 +3,7 @@
 import type { Code } from "../errors.ts";
 import { parseIdent } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { dateOf } from "../time.ts";
 import { applyPolicy } from "./apply-policy.ts";
 import { audit } from "./audit.ts";
 import { epochsBack } from "./epochs.ts";
@@ -79,7 +80,7 @@ export interface KvEpoch {
 export async function* epochList(workspace: Workspace, fetch: boolean): AsyncGenerator<KvEpoch, void, undefined> {
   let current = true;
   for await (const { label, first, last } of epochsBack(workspace, workspace.requireState(), { fetch })) {
-    const began = new Date(parseIdent(first.commit.committer).seconds * 1000);
+    const began = dateOf(parseIdent(first.commit.committer).seconds);
     yield { label, current, first: first.seq, last: last.seq, oid: last.oid, began };
     current = false;
   }

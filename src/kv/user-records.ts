@@ -2,6 +2,7 @@
 
 import { parseIdent } from "../gitwire/object/commit.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
+import { dateOf } from "../time.ts";
 import type { LedgerCommit } from "./attestation.ts";
 import type { Revision } from "./history.ts";
 import type { Metadata } from "./record.ts";
@@ -16,8 +17,10 @@ export interface KvTransaction {
   /** The ledger's tree: what `expectTree` of a write names. */
   readonly tree: Oid;
   readonly epoch: string;
-  /** When the commit says it was made. */
+  /** When the commit says it was made; the nearest time that a Date can hold where it says something else. */
   readonly time: Date;
+  /** What the commit says, in Unix seconds. */
+  readonly seconds: number;
   readonly author: { readonly name: string; readonly email: string };
   readonly signature: SignatureReport;
   readonly subject: string;
@@ -68,13 +71,15 @@ export async function transactionOf(workspace: Workspace, ledger: LedgerCommit):
   }
   const { oid, txn, seq, tree, epoch, keysSet, keysDel, commit } = ledger;
   const { name, email } = parseIdent(commit.author);
+  const { seconds } = parseIdent(commit.committer);
   return {
     oid,
     txn,
     seq,
     tree,
     epoch,
-    time: new Date(parseIdent(commit.committer).seconds * 1000),
+    time: dateOf(seconds),
+    seconds,
     author: { name, email },
     signature: await reporter.of(ledger),
     subject: commit.message.split("\n", 1)[0] ?? "",

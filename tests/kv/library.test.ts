@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { checkPolicy, cloneKv, type Kv, KvError, openKv } from "git-kv";
 import { configureRemote } from "../../src/kv/setup.ts";
 import { failureOf } from "../support/failure.ts";
-import { git } from "../support/git.ts";
+import { git, gitInput } from "../support/git.ts";
 import { noise } from "../support/noise.ts";
 import { TestClient, TestStargate } from "../support/stargate.ts";
 import { tempDir } from "../support/temp.ts";
@@ -281,4 +281,14 @@ test("errors are told by instanceof whichever copy of the library they come from
   expect(new other.KvError("IO", "x") instanceof KvError).toBe(true);
   expect(new KvError("IO", "x") instanceof other.KvError).toBe(true);
   for (const value of [new Error("x"), null, undefined, "x", {}]) expect(value instanceof KvError).toBe(false);
+});
+
+test("the time of a transaction is a valid date whatever its commit claims, and the number is beside it", async () => {
+  const { dir, kv } = await store();
+  const commit = git(dir, "cat-file", "commit", "refs/kv/main").replace(/^(committer .*>) \d+/m, "$1 99999999999999");
+  git(dir, "update-ref", "refs/kv/main", gitInput(dir, `${commit}\n`, "hash-object", "-t", "commit", "-w", "--stdin"));
+  const [first] = await gather(kv.log());
+  expect([first?.time.toISOString(), first?.seconds]).toEqual(["+275760-09-13T00:00:00.000Z", 99_999_999_999_999]);
+  const [epoch] = await gather(kv.epochs());
+  expect(epoch?.began).toEqual(first!.time);
 });
