@@ -7,9 +7,11 @@ import { MODE, parseTree, type TreeEntry } from "../gitwire/object/tree.ts";
 import type { ObjectStore } from "../gitwire/store/object-store.ts";
 import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import { type ChangedKey, changesBetween } from "./changes.ts";
+import { remoteState } from "./copy-state.ts";
 import type { LedgerCursor } from "./ledger-cursor.ts";
 import type { RemoteCopy, Want } from "./remote-copy.ts";
 import { ledgerContains, type NamespaceState, stateAt } from "./state.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** Transactions whose changes are brought together. */
 const TOGETHER = 256;
@@ -109,7 +111,13 @@ export async function stateOf(copy: RemoteCopy, oid: Oid, what: string): Promise
 }
 
 /** Whether the ledger that ends with `tip` contains the commit `oid`. */
-export async function ledgerHolds(copy: RemoteCopy, tip: Oid, oid: Oid): Promise<boolean> {
+export async function ledgerHolds(workspace: Workspace, copy: RemoteCopy, tip: Oid, oid: Oid): Promise<boolean> {
+  // Which shows what the host can do as well.
+  await remoteState(workspace, copy);
+  if (!copy.isSelective) {
+    await copy.bringHistory(tip, 1);
+    if (!copy.repo.objects.has(oid)) return false;
+  }
   try {
     const [newest, wanted] = [await stateOf(copy, tip, "tip"), await stateOf(copy, oid, "--oid")];
     const steps = newest.ledger.seq - wanted.ledger.seq;

@@ -104,7 +104,7 @@ async function lookOnce(workspace: Workspace, limit: AbortSignal, look: () => Pr
 /** Undefined where the mirror shows another ledger than the one that it says it has: its refs may move one after the other. */
 async function isOnMirror(workspace: Workspace, oid: Oid, mark: Oid): Promise<boolean | undefined> {
   const { repo, ns, remote, copy } = workspace;
-  if (copy !== undefined) return (await import("./copy-watch.ts")).ledgerHolds(copy, mark, oid);
+  if (copy !== undefined) return (await import("./copy-watch.ts")).ledgerHolds(workspace, copy, mark, oid);
   await fetchMirror(workspace);
   const state = readState(repo.objects, repo.refs, ns, trackingRoot(remote));
   if (state !== undefined && repo.objects.has(oid)) {

@@ -10,8 +10,11 @@ import { readManifest, streamValue } from "../../src/kv/chunked-value.ts";
 import { bringKeys } from "../../src/kv/copy-keys.ts";
 import { type HistoryOptions, historyOf } from "../../src/kv/history.ts";
 import { keyText, parseKey } from "../../src/kv/key.ts";
+import { withCopy } from "../../src/kv/open-copy.ts";
 import { findKey } from "../../src/kv/read.ts";
+import { waitForMirror } from "../../src/kv/wait.ts";
 import { watch } from "../../src/kv/watch.ts";
+import { Workspace } from "../../src/kv/workspace.ts";
 import { git } from "../support/git.ts";
 import { startGitDaemon } from "../support/git-daemon.ts";
 import { type HttpBackend, startHttpBackend } from "../support/http-backend.ts";
@@ -84,6 +87,14 @@ const changes = (visitor: Visitor, since: number): Promise<string[]> =>
     return told;
   });
 
+/** Waits for the transaction `back` before the newest in a store called `name`, as the first thing that is asked for. */
+const waited = async (visitor: Visitor, name: string, back: number): Promise<void> => {
+  const oid = git(path.join(root, name), "rev-parse", `refs/kv/main~${back}`);
+  await withCopy(visitor.url, visitor.around, (copy) =>
+    waitForMirror(new Workspace(copy.repo, undefined, visitor.around, copy), oid, 60_000),
+  );
+};
+
 describe.each([
   ["serves no partial clones", {}],
   ["refuses every filter that it offers", { "uploadpack.allowFilter": "true", "uploadpackfilter.allow": "false" }],
@@ -110,6 +121,7 @@ describe.each([
     expect(await valueAt(new Visitor(url), 4)).toBe("value 2");
     expect(await revisions(new Visitor(url))).toEqual(ALL);
     expect(await changes(new Visitor(url), 5)).toEqual(["6 key:5 5", "7 key:5 6", "8 key:5 7", "9 large 1"]);
+    for (const back of [0, 3]) await waited(new Visitor(url), path.basename(url), back);
   });
 });
 

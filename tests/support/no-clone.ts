@@ -9,7 +9,7 @@ import { withCopy } from "../../src/kv/open-copy.ts";
 import { stateFrom } from "../../src/kv/read-from.ts";
 import type { RemoteCopy } from "../../src/kv/remote-copy.ts";
 import type { NamespaceState } from "../../src/kv/state.ts";
-import { Workspace } from "../../src/kv/workspace.ts";
+import { type Surroundings, Workspace } from "../../src/kv/workspace.ts";
 import { readValue } from "./read.ts";
 import { tempDir } from "./temp.ts";
 import { countingClock, workspaceAt } from "./workspace.ts";
@@ -35,15 +35,19 @@ export class Visitor {
     this.env = { PATH: process.env.PATH, GIT_CONFIG_NOSYSTEM: "1", XDG_CACHE_HOME: this.cache, ...env };
   }
 
-  /** Opens the newest state and uses it. */
-  async read<T>(use: (reading: Reading) => Promise<T>): Promise<T> {
-    const around = {
+  get around(): Surroundings {
+    return {
       env: this.env,
       clock: countingClock(Date.now()),
       signal: new AbortController().signal,
       progress: () => {},
       warn: (text: string) => void this.warnings.push(text),
     };
+  }
+
+  /** Opens the newest state and uses it. */
+  async read<T>(use: (reading: Reading) => Promise<T>): Promise<T> {
+    const { around } = this;
     return withCopy(this.url, around, async (copy) => {
       const workspace = new Workspace(copy.repo, undefined, around, copy);
       const state = await stateFrom(workspace, "local");
