@@ -15,6 +15,9 @@ import type { Workspace } from "./workspace.ts";
 /** Longest answer that is read, in bytes. */
 const ANSWER_BYTES = 16 * 1024 * 1024;
 
+/** What a shell ends with that cannot find, or cannot run, a program, and git-shell where it does not know a command. */
+const NO_SUCH_PROGRAM: readonly number[] = [126, 127, 128];
+
 /** A question as it is put in both ways. */
 interface Question {
   /** Below the repository's address, and what is posted there; undefined: nothing, it is got. */
@@ -70,6 +73,10 @@ async function answerTo({ tail, json, command }: Question, address: string, opti
   const transport = await connectSsh(url, redactUrl(address), "git-upload-pack", { ...options, program: command });
   try {
     return await readAll((await transport.greeting()).rest(), ANSWER_BYTES);
+  } catch (error) {
+    const status = error instanceof KvError ? error.data?.status : undefined;
+    if (typeof status !== "number" || !NO_SUCH_PROGRAM.includes(status)) throw error;
+    throw new KvError("UNSUPPORTED", `the host of ${redactUrl(address)} has no git-kv-stargate`, { cause: error });
   } finally {
     await transport.close();
   }

@@ -22,7 +22,10 @@ export interface CopiedChanges {
   readonly changes: readonly ChangedKey[];
 }
 
-/** What changed from the cursor to `tip`, transaction by transaction, of keys that begin with `prefix`. */
+/**
+ * What changed from the cursor to `tip`, transaction by transaction, of keys that begin with `prefix`; the cursor is behind each one when the
+ * next is asked for, and stays there where something cannot be brought.
+ */
 export async function* changesTo(
   copy: RemoteCopy,
   cursor: LedgerCursor,
@@ -34,7 +37,7 @@ export async function* changesTo(
   if (count < 0) return;
   const commits = await commitsBehind(copy, tip.ledger.oid, count + 1);
   await copy.gather(commits.map((oid) => () => stateAt(objects, oid)));
-  const steps = [...cursor.to(tip)];
+  const steps = [...cursor.copy().to(tip)];
   for (let from = 0; from < steps.length; from += TOGETHER) {
     const part = steps.slice(from, from + TOGETHER);
     const base = part[0]!.before?.ledger.oid;
@@ -51,7 +54,10 @@ export async function* changesTo(
       if (gap.length === 0) break;
       await copy.bring(gap);
     }
-    for (const step of part) yield { after: step.after, changes: await copy.through(find(step)) };
+    for (const step of part) {
+      yield { after: step.after, changes: await copy.through(find(step)) };
+      cursor.pass(step.after.ledger);
+    }
   }
 }
 

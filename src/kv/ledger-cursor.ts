@@ -7,7 +7,7 @@ import { KvError } from "../errors.ts";
 import { commitLinks } from "../gitwire/object/commit.ts";
 import { type ObjectSource, readAs } from "../gitwire/object/object.ts";
 import type { Oid } from "../gitwire/object/oid.ts";
-import { parseLedgerCommit } from "./attestation.ts";
+import { type LedgerCommit, parseLedgerCommit } from "./attestation.ts";
 import { OidList } from "./oid-list.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
 
@@ -32,6 +32,17 @@ export class LedgerCursor {
 
   get seq(): number {
     return this.#seq;
+  }
+
+  /** A cursor at the same place, which moves by itself. */
+  copy(): LedgerCursor {
+    return new LedgerCursor(this.#objects, this.#seq, this.#oid);
+  }
+
+  /** Moves behind the transaction `ledger`, which was told. */
+  pass({ seq, oid }: LedgerCommit): void {
+    this.#seq = seq;
+    this.#oid = oid;
   }
 
   /**

@@ -89,26 +89,72 @@ export async function* copyTips(
   pace: WatchPace = WATCH_PACE,
 ): AsyncGenerator<NamespaceState> {
   const { remoteState } = await import("./copy-state.ts");
-  const { signal, warn } = workspace.around;
-  const pauses = pausesOf(workspace, pace);
+  const outage = new Outage(workspace, copy, pace);
   yield await remoteState(workspace, copy);
-  for (let isTold = false; follow; ) {
+  while (follow) {
     try {
       const news = copy.isStateless ? eventsOf(workspace, pace) : movements(workspace, copy.url, pace, pace.retry);
       for await (const _ of news) {
         const state = await remoteState(workspace, copy);
-        if (isTold) warn(`${copy.shown} can be reached again`);
-        isTold = false;
-        pauses.restart();
+        outage.end();
         yield state;
       }
     } catch (error) {
-      signal.throwIfAborted();
-      if (!isAway(error)) throw error;
-      if (!isTold) warn(`${copy.shown} cannot be reached, and is tried again: ${toKvError(error).message}`);
-      isTold = true;
+      outage.tell(error);
     }
-    await pause(pauses.next(), signal);
+    await outage.pause();
+  }
+}
+
+/** What `told` yields: where its host cannot be reached meanwhile, it is begun again, as often as that takes. */
+export async function* throughOutages<T>(
+  workspace: Workspace,
+  copy: RemoteCopy,
+  told: () => AsyncGenerator<T>,
+  pace: WatchPace = WATCH_PACE,
+): AsyncGenerator<T> {
+  const outage = new Outage(workspace, copy, pace);
+  for (;;) {
+    try {
+      yield* told();
+      return outage.end();
+    } catch (error) {
+      outage.tell(error);
+    }
+    await outage.pause();
+  }
+}
+
+/** A host that may be away for a while: that is told once, and once that it is back, and it is asked ever more seldom. */
+class Outage {
+  readonly #around: Workspace["around"];
+  readonly #shown: string;
+  readonly #pauses: Pauses;
+  #isTold = false;
+
+  constructor(workspace: Workspace, { shown }: RemoteCopy, pace: WatchPace) {
+    this.#around = workspace.around;
+    this.#shown = shown;
+    this.#pauses = pausesOf(workspace, pace);
+  }
+
+  /** Throws `error` where it is no matter of reachability, and the signal's reason. */
+  tell(error: unknown): void {
+    const { signal, warn } = this.#around;
+    signal.throwIfAborted();
+    if (!isAway(error)) throw error;
+    if (!this.#isTold) warn(`${this.#shown} cannot be reached, and is tried again: ${toKvError(error).message}`);
+    this.#isTold = true;
+  }
+
+  end(): void {
+    if (this.#isTold) this.#around.warn(`${this.#shown} can be reached again`);
+    this.#isTold = false;
+    this.#pauses.restart();
+  }
+
+  pause(): Promise<void> {
+    return pause(this.#pauses.next(), this.#around.signal);
   }
 }
 

@@ -52,6 +52,8 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
   const poller = new RefPoller(workspace, fetchUrl(workspace), [watermark, ledger]);
   const pauses = new Pauses(FIRST_PAUSE, LONGEST_PAUSE, () => clock.random(1)[0]! / 255);
   let seen: Oid | undefined;
+  // Once a host has shown to be no Stargate it is not asked again.
+  let isPlain = false;
   let failure: unknown = new KvError("NETWORK", "the mirror gave no answer");
   try {
     for (;;) {
@@ -67,8 +69,14 @@ export async function waitForMirror(workspace: Workspace, oid: Oid, timeout: num
         const mark = refs.get(watermark);
         // A host may move the watermark before the ledger.
         if (mark === oid && refs.get(ledger) === oid) return true;
-        if (mark === undefined)
-          return readsFromStargate(workspace) && (await stargateMirrored(workspace, oid, refs.get(ledger)));
+        if (mark === undefined) {
+          if (!readsFromStargate(workspace)) return false;
+          const status = isPlain ? undefined : await statusWithMirror(workspace);
+          isPlain = status === undefined;
+          return status === undefined
+            ? isInLedger(workspace, oid, refs.get(ledger))
+            : isMirrored(workspace, oid, status);
+        }
         // Only where it has moved is there anything to find out, and only then is the ledger fetched.
         if (mark === seen) return false;
         const isThere = await isOnMirror(workspace, oid, mark);
@@ -117,13 +125,13 @@ function readsFromStargate(workspace: Workspace): boolean {
   return isSameRepository(fetchUrl(workspace), pushUrl(workspace));
 }
 
-/**
- * Whether the Stargate says that its mirror has the ledger commit `oid`. Where the address is not a Stargate's, nobody mirrors to it, and
- * its ledger, which ends with `shown`, is all there is. Throws CONFIG.
- */
-async function stargateMirrored(workspace: Workspace, oid: Oid, shown: Oid | undefined): Promise<boolean> {
-  const status = await statusWithMirror(workspace);
-  if (status === undefined) return shown !== undefined && (await isOnMirror(workspace, oid, shown)) === true;
+/** Whether the ledger of a host that is no Stargate, and that nobody mirrors to, has the commit `oid`; it ends with `shown`. */
+async function isInLedger(workspace: Workspace, oid: Oid, shown: Oid | undefined): Promise<boolean> {
+  return shown !== undefined && (await isOnMirror(workspace, oid, shown)) === true;
+}
+
+/** Whether the Stargate says that its mirror has the ledger commit `oid`. */
+async function isMirrored(workspace: Workspace, oid: Oid, status: Status): Promise<boolean> {
   const found = status.namespaces.find(({ ns }) => ns === workspace.ns);
   if (found === undefined || !(await isOnMirror(workspace, oid, found.ledger))) return false;
   return stateAt(workspace.repo.objects, oid).ledger.seq <= found.seq - (found.backlog ?? 0);

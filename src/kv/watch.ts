@@ -9,7 +9,7 @@ import { type ChangedKey, changesBetween } from "./changes.ts";
 import { LedgerCursor } from "./ledger-cursor.ts";
 import type { RemoteCopy } from "./remote-copy.ts";
 import { type NamespaceState, stateAt } from "./state.ts";
-import { copyTips, followTips, newestTip, type WatchPace } from "./tip-source.ts";
+import { copyTips, followTips, newestTip, throughOutages, type WatchPace } from "./tip-source.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface WatchOptions {
@@ -72,7 +72,9 @@ async function* watchCopy(
     if (isFirst) warnOfAhead(workspace, since, tip);
     isFirst = false;
     cursor ??= new LedgerCursor(repo.objects, tip.ledger.seq, tip.ledger.oid);
-    for await (const { after, changes } of changesTo(copy, cursor, tip, prefix)) {
+    const at = cursor;
+    const told = () => changesTo(copy, at, tip, prefix);
+    for await (const { after, changes } of follow ? throughOutages(workspace, copy, told, pace) : told()) {
       workspace.around.signal.throwIfAborted();
       if (changes.length > 0) yield { state: after, changes };
     }

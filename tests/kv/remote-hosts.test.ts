@@ -139,6 +139,8 @@ test("a host of v0, which gives only what its refs point at, gives them as well"
   const { length } = visitor.warnings;
   expect(await large(visitor)).toBe(LARGE);
   expect(visitor.warnings).toHaveLength(length);
+  // No program there says how a mirror stands.
+  await waited(new Visitor(visitor.url, env), "of-v0.git", 3);
 });
 
 describe("the revisions of a key come together", () => {
@@ -244,6 +246,32 @@ test("who watches a host that is away is told so once, and once that it is back"
     expect.stringContaining("cannot be reached, and is tried again: "),
     `${visitor.url} can be reached again`,
   ]);
+});
+
+test("who watches misses nothing and hears nothing twice, whichever request a host is away for", async () => {
+  host("now-and-then.git", { "uploadpack.allowFilter": "true" });
+  const dir = path.join(root, "now-and-then.git");
+  let [request, away] = [0, Number.POSITIVE_INFINITY];
+  const now = startHttpBackend(root, {
+    intercept: () => (++request === away ? new Response("closed\n", { status: 503 }) : undefined),
+  });
+  const visitor = new Visitor(`${now.url}/now-and-then.git`);
+  const pace = { first: 1, most: 2, retry: 300, silence: 45_000 };
+  const MOST = 14;
+  const told = await visitor.read(async ({ workspace }) => {
+    const seqs: number[] = [];
+    for await (const { state } of watch(workspace, { prefix: "", since: ROUNDS + 2, follow: true, pace })) {
+      seqs.push(state.ledger.seq);
+      if (seqs.length > MOST) break;
+      // The first request after this, at the next round the second, and so on.
+      [request, away] = [0, seqs.length];
+      await write(dir, [`key:${seqs.length * 7}`, `key:${seqs.length * 11}`], false, "now and then");
+    }
+    return seqs;
+  });
+  now.stop();
+  expect(told).toEqual(Array.from({ length: MOST + 1 }, (_, i) => ROUNDS + 3 + i));
+  expect(visitor.warnings.filter((text) => text.includes("is tried again")).length).toBeGreaterThan(3);
 });
 
 describe("a cache that has lost something", () => {
