@@ -1,6 +1,6 @@
 /**
  * The right to listen at a socket file. Whether somebody does cannot be learned by connecting: one that does not accept and whose backlog
- * is full looks as if it were gone. So who listens holds a lock beside it, `<socket>.lock`, until the socket file is removed (docs/design/242).
+ * is full looks as if it were gone. So who listens holds a lock beside it, `<socket>.claim`, until the socket file is removed (docs/design/242).
  */
 
 import * as fs from "node:fs";
@@ -58,7 +58,7 @@ export class SocketClaim {
 }
 
 function lockFile(socket: string): string {
-  return `${socket}.lock`;
+  return `${socket}.claim`;
 }
 
 /** The lock on the file that is there also when it is held: who had it removes it. Undefined where somebody has it. */

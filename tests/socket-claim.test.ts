@@ -64,7 +64,7 @@ test("of many at once one has it, and then the next", async () => {
     const all = await Promise.allSettled(Array.from({ length: 8 }, () => SocketClaim.take(file, "")));
     const claims = all.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     expect(claims).toHaveLength(1);
-    expect(fs.readdirSync(path.dirname(file))).toEqual(["s.lock"]);
+    expect(fs.readdirSync(path.dirname(file))).toEqual(["s.claim"]);
     claims[0]!.release();
   }
   expect(fs.readdirSync(path.dirname(file))).toEqual([]);
@@ -76,7 +76,7 @@ test("one that knows of no lock keeps its socket file too", async () => {
   await new Promise<void>((resolve) => server.listen(file, resolve));
   expect((await failureOf(SocketClaim.take(file, ""))).code).toBe("LOCKED");
   expect(fs.existsSync(file)).toBe(true);
-  expect(fs.existsSync(`${file}.lock`)).toBe(false);
+  expect(fs.existsSync(`${file}.claim`)).toBe(false);
   server.close();
 });
 

@@ -52,7 +52,7 @@ const KV_ROWS: Readonly<Record<string, Row>> = {
   fetch: row("", 0, false),
   wait: row("--oid 0", 4),
   watch: row("--since 0"),
-  serve: row("--listen nowhere", 64),
+  serve: row("--listen nowhere", 4),
   "stargate status": row(""),
   "stargate sync": row(""),
   doctor: row("--offline"),
